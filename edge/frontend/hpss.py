@@ -1,0 +1,70 @@
+"""Harmonic-percussive separation by median filtering (Fitzgerald, DAFx 2010).
+
+A steady tone is a horizontal line in the spectrogram, a knock a vertical one. A median along time
+keeps the first and wipes out the second, a median along frequency the other way round; the two
+filtered spectrograms then share out every cell by a Wiener-like mask (Driedger et al., ISMIR 2014,
+for the margin).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frontend.median import running_median
+
+
+def medians(
+    S: NDArray[np.float32], kernel_size: int = 31
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The spectrogram with its percussion filtered out, and with its harmonics filtered out.
+
+    ``S`` is the magnitude spectrogram (T, F), time first, float32, >= 0. Returns ``(h, p)``, the
+    medians over ``kernel_size`` frames and over ``kernel_size`` bins, in the shape of ``S``.
+    """
+    over_time = running_median(S, kernel_size)
+    over_frequency = running_median(np.ascontiguousarray(S.T), kernel_size).T
+    return over_time, over_frequency
+
+
+def masks(
+    S: NDArray[np.float32], *, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Share of each cell that is harmonic and share that is percussive.
+
+    ``S`` as for :func:`medians`, whose answers are ``h`` and ``p``. Returns ``(mask_h, mask_p)`` of
+    the same shape, each in [0, 1]; with ``margin`` 1 they add up to 1 everywhere::
+
+        mask_h = h^power / (h^power + (margin p)^power)
+        mask_p = p^power / (p^power + (margin h)^power)
+    """
+    h, p = medians(S, kernel_size)
+    split_zeros = margin == 1
+    return (
+        soft_mask(h, p * np.float32(margin), power, split_zeros=split_zeros),
+        soft_mask(p, h * np.float32(margin), power, split_zeros=split_zeros),
+    )
+
+
+def percussive_mask(
+    S: NDArray[np.float32], *, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
+) -> NDArray[np.float32]:
+    """The second of :func:`masks`, without the cost of the first."""
+    h, p = medians(S, kernel_size)
+    return soft_mask(p, h * np.float32(margin), power, split_zeros=margin == 1)
+
+
+def soft_mask(
+    X: NDArray[np.float32], X_ref: NDArray[np.float32], power: float, *, split_zeros: bool
+) -> NDArray[np.float32]:
+    """``X^power / (X^power + X_ref^power)``; where both vanish 0.5 with ``split_zeros``, else 0.
+
+    Both are divided by the larger one first, so that squares of quiet cells do not underflow.
+    """
+    Z = np.maximum(X, X_ref)
+    empty = Z < np.finfo(np.float32).tiny
+    Z[empty] = 1
+    mask = (X / Z) ** power
+    mask /= np.maximum(mask + (X_ref / Z) ** power, np.finfo(np.float32).tiny)
+    mask[empty] = 0.5 if split_zeros else 0.0
+    return np.asarray(mask, dtype=np.float32)
