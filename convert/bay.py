@@ -1,0 +1,92 @@
+"""What lies between an engine and its recording: noise, room, microphone, recorder.
+
+Used to make one recording sound as if made elsewhere with other gear, so that a network learns the
+knock and not the microphone. Everything works on whole clips, float64, in the frequency domain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+Sound = NDArray[np.float64]
+
+
+def coloured_noise(rng: np.random.Generator, n: int, *, slope_db: float) -> Sound:
+    """Gaussian noise whose spectrum falls by ``-slope_db`` an octave above 30 Hz; (n,), rms 1.
+
+    -3 dB is pink, -6 dB brown; 0 white.
+    """
+    spectrum = scipy.fft.rfft(rng.normal(size=n))
+    octave = np.log2(np.maximum(np.arange(spectrum.size), 60.0))
+    noise = scipy.fft.irfft(spectrum * 10 ** (slope_db * octave / 20), n=n)
+    return np.asarray(noise / noise.std())
+
+
+def band_limit(y: Sound, sr: int, low: float, high: float) -> Sound:
+    """``y`` between ``low`` and ``high`` Hz; second-order edges (-12 dB an octave), zero phase."""
+    f = scipy.fft.rfftfreq(y.size, 1 / sr)
+    gain = 1 / np.sqrt(1 + (low / np.maximum(f, 1e-3)) ** 4) / np.sqrt(1 + (f / high) ** 4)
+    return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y) * gain, n=y.size))
+
+
+def equalise(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
+    """A microphone's and a bonnet's frequency response at random.
+
+    A tilt of up to 4 dB an octave around 1 kHz, and up to four resonances or notches of up to
+    12 dB, a third to two octaves wide.
+    """
+    f = scipy.fft.rfftfreq(y.size, 1 / sr)
+    octave = np.log2(np.maximum(f, 20) / 1000)
+    gain_db = rng.normal(0, 1.5) * np.clip(octave, -4, 4)
+    for _ in range(int(rng.integers(0, 5))):
+        centre, width = rng.uniform(-4, 3), rng.uniform(0.15, 1.0)
+        gain_db = gain_db + rng.normal(0, 6) * np.exp(-0.5 * ((octave - centre) / width) ** 2)
+    return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y) * 10 ** (gain_db / 20), n=y.size))
+
+
+def reverberate(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
+    """A bay's or a garage's echo: exponentially dying noise, 20-300 ms to -60 dB, up to 0 dB."""
+    n = int(sr * 0.3)
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / (sr * rng.uniform(0.02, 0.3)))
+    tail *= rng.uniform(0, 1) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1
+    size = scipy.fft.next_fast_len(y.size + n, real=True)
+    wet = scipy.fft.irfft(scipy.fft.rfft(y, size) * scipy.fft.rfft(tail, size), size)
+    return np.asarray(wet[: y.size])
+
+
+def gain_control(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
+    """A telephone's automatic gain: the level over some 100 ms is pulled towards its mean."""
+    n = int(sr * rng.uniform(0.03, 0.3))
+    power = np.convolve(y**2, np.full(n, 1 / n), mode="same") + 1e-12
+    return y * (power.mean() / power) ** (rng.uniform(0.1, 0.35))
+
+
+def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
+    """One way this sound might have been recorded: a random chain of all of the above.
+
+    Wind and hum below, hiss above, band limits of cheap microphones and codecs, saturation. Peak
+    of the result: 0.05 to 1.
+    """
+    y = y / (np.abs(y).max() + 1e-12)
+    if rng.random() < 0.7:
+        y = equalise(rng, y, sr)
+    if rng.random() < 0.4:
+        y = reverberate(rng, y, sr)
+    if rng.random() < 0.5:
+        noise = coloured_noise(rng, y.size, slope_db=rng.uniform(-8, 0))
+        y = y + noise * y.std() * 10 ** (rng.uniform(-45, -8) / 20)
+    if rng.random() < 0.2:
+        y = gain_control(rng, y, sr)
+    if rng.random() < 0.5:
+        y = band_limit(
+            y, sr, np.exp(rng.uniform(np.log(15), np.log(250))), rng.uniform(3000, 16000)
+        )
+    y = y / (np.abs(y).max() + 1e-12)
+    if rng.random() < 0.2:
+        drive = rng.uniform(1, 6)
+        y = np.tanh(drive * y) if rng.random() < 0.5 else np.clip(drive * y, -1, 1)
+        y = y / np.abs(y).max()
+    return y * rng.uniform(0.05, 1)

@@ -1,0 +1,158 @@
+"""Folders of labelled recordings: found, read, cut into windows, split by source.
+
+Recordings of one *source* share car, place and microphone. Whatever is learnt from one of them
+helps on the others, so a split that puts slices of one source on both sides flatters itself; all
+splits here are by source.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.errors import DatasetError
+from edge.capture import Recording
+from edge.frontend import FrontEndConfig
+
+LABELS = ("knocking", "normal")  # the network's classes, in the original's order
+FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".mov", ".aiff", ".aif"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled recording."""
+
+    path: Path
+    label: str  # knocking, normal or not_engine
+    kind: str  # engine, engine_other_fault, not_engine ...: what figures are grouped by
+    source: str
+
+    @property
+    def knocks(self) -> bool:
+        """Whether this recording is of the class knocking."""
+        return self.label == "knocking"
+
+
+def find_clips(folders: Iterable[Path]) -> list[Clip]:
+    """All recordings below ``folders``, each with a labels.csv or folders named after labels.
+
+    Without a ``source`` column a recording's source is the part of its name before the last
+    underscore (``ford_003.wav`` -> ``ford``). DatasetError names what is wrong: a missing folder,
+    an unknown label, a file that is not there, the same audio under two labels.
+    """
+    clips: list[Clip] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder} is no folder: give folders of recordings")
+        table = folder / "labels.csv"
+        clips += _from_table(table) if table.is_file() else _from_folders(folder)
+    if not clips:
+        names = ", ".join(str(folder) for folder in folders)
+        raise DatasetError(
+            f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
+        )
+    _refuse_contradictions(clips)
+    return clips
+
+
+def _from_table(table: Path) -> list[Clip]:
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = csv.DictReader(lines)
+        missing = {"file", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise DatasetError(f"{table} lacks the column {' and '.join(sorted(missing))}")
+        clips = []
+        for row in rows:
+            path, label = table.parent / row["file"], row["label"]
+            where = f"{table}, line {rows.line_num}"
+            if label not in FOLDERS:
+                raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
+            if not path.is_file():
+                raise DatasetError(f"{where}: there is no file {row['file']!r}")
+            kind = row.get("kind") or FOLDERS[label]
+            clips.append(Clip(path, label, kind, row.get("source") or _source_of(path)))
+    return clips
+
+
+def _from_folders(folder: Path) -> list[Clip]:
+    return [
+        Clip(path, label, kind, _source_of(path))
+        for label, kind in FOLDERS.items()
+        for path in sorted((folder / label).rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+    ]
+
+
+def _source_of(path: Path) -> str:
+    return path.stem.rpartition("_")[0] or path.stem
+
+
+def _refuse_contradictions(clips: Sequence[Clip]) -> None:
+    by_size: dict[int, list[Clip]] = {}
+    for clip in clips:
+        by_size.setdefault(clip.path.stat().st_size, []).append(clip)
+    for group in by_size.values():
+        seen: dict[bytes, Clip] = {}
+        for clip in group if len(group) > 1 else ():
+            digest = hashlib.sha256(clip.path.read_bytes()).digest()
+            twin = seen.setdefault(digest, clip)
+            if twin.knocks != clip.knocks:
+                raise DatasetError(
+                    f"{twin.path} and {clip.path} are the same audio, "
+                    f"labelled {twin.label} and {clip.label}: one of them is wrong"
+                )
+
+
+def load(clip: Clip) -> NDArray[np.float32]:
+    """The whole recording at the model's rate: (n,) float32. RecordingError if it is unreadable."""
+    return Recording(clip.path, sr=FrontEndConfig().sr).read()
+
+
+def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:
+    """Windows of the front end's length, one every ``hop_s`` seconds; none of a shorter signal."""
+    config = FrontEndConfig()
+    hop = max(1, round(hop_s * config.sr))
+    starts = range(0, y.size - config.n_samples + 1, hop)
+    return [y[start : start + config.n_samples] for start in starts]
+
+
+def split_sources(
+    clips: Sequence[Clip], *, share: float, seed: int, always_held_out: frozenset[str] = frozenset()
+) -> tuple[list[Clip], list[Clip]]:
+    """``(training, held out)``: about ``share`` of the sources of every kind is held out.
+
+    ``always_held_out`` names sources that are never trained on; at least one source of each kind
+    and label stays on the training side unless all are named there.
+    """
+    rng = np.random.default_rng(seed)
+    held = set(always_held_out)
+    unknown = held - {clip.source for clip in clips}
+    if unknown:
+        raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for clip in clips:
+        sources = groups.setdefault((clip.label, clip.kind), [])
+        if clip.source not in sources and clip.source not in always_held_out:
+            sources.append(clip.source)
+    for sources in groups.values():
+        count = min(round(share * len(sources)), len(sources) - 1)
+        held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
+    training = [clip for clip in clips if clip.source not in held]
+    return training, [clip for clip in clips if clip.source in held]
+
+
+def describe(clips: Sequence[Clip]) -> str:
+    """One line: how many recordings and sources of every kind."""
+    files = Counter(f"{clip.label}/{clip.kind}" for clip in clips)
+    sources = Counter(
+        f"{label}/{kind}" for label, kind, _ in {(c.label, c.kind, c.source) for c in clips}
+    )
+    return ", ".join(f"{name} {files[name]} ({sources[name]} sources)" for name in sorted(files))

@@ -1,0 +1,167 @@
+"""What the network is shown in training: real recordings, made engines, and knocks laid over them.
+
+An example is a pure function of the recordings, a seed and its number, so any worker can make any
+example and a run can be repeated or resumed. It is kept as the spectrogram's colour indices, 7 kB,
+from which the picture follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert import synth
+from convert.bay import record
+from convert.dataset import Clip, load
+from edge.frontend import FrontEnd
+from edge.frontend.picture import colour_indices
+from edge.frontend.resample import resample
+
+Sound = NDArray[np.float64]
+KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
+
+# Level of made knocks above what they are laid over, dB in the band of mix(). Below -8 dB nobody
+# hears the knock and the label would lie.
+KNOCK_LEVEL_DB = (-8.0, 14.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How examples are drawn; shares are probabilities."""
+
+    knocking: float = 0.5  # examples that knock
+    real_knocks: float = 0.0  # of those: real recordings, where the training side has any
+    made_engine: float = 0.25  # backgrounds that are wholly made
+    other_fault: float = 0.15  # of real backgrounds: engines with another fault
+    not_engine: float = 0.35  # of normal examples: no engine at all
+    distractors: float = 0.4  # of normal examples with an engine: clatter, squeal, rattle on top
+
+
+@dataclass
+class Pools:
+    """The training recordings in memory, by what they are; each a list of sources of clips.
+
+    Drawing first a source, then a clip of it, gives every car the same weight.
+    """
+
+    engine: list[list[NDArray[np.float32]]] = field(default_factory=list)
+    other_fault: list[list[NDArray[np.float32]]] = field(default_factory=list)
+    not_engine: list[list[NDArray[np.float32]]] = field(default_factory=list)
+    knocking: list[list[NDArray[np.float32]]] = field(default_factory=list)
+
+
+def fill_pools(clips: Sequence[Clip]) -> Pools:
+    """Read all ``clips`` into pools."""
+    pools = Pools()
+    grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
+    for clip in clips:
+        name = "knocking" if clip.knocks else clip.kind.removeprefix("engine_") or "engine"
+        grouped.setdefault((name, clip.source), []).append(load(clip))
+    for (name, _), sounds in grouped.items():
+        getattr(pools, name).append(sounds)
+    return pools
+
+
+class ExampleMaker:
+    """Makes example number ``i`` of a run: ``(colour indices (84, 87) uint8, label)``."""
+
+    def __init__(self, pools: Pools, recipe: Recipe, seed: int) -> None:
+        self._pools = pools
+        self._recipe = recipe
+        self._seed = seed
+        self._front_end = FrontEnd()
+        self._n = self._front_end.config.n_samples
+        self._seconds = self._n / self._front_end.config.sr
+
+    def __call__(self, number: int) -> tuple[NDArray[np.uint8], int]:
+        """Example ``number``."""
+        y, label = self.sound(number)
+        return colour_indices(self._front_end.spectrogram(y)), label
+
+    def sound(self, number: int) -> tuple[NDArray[np.float32], int]:
+        """The audio of example ``number``: ((44100,) float32, label)."""
+        rng = np.random.default_rng([self._seed, number])
+        if rng.random() < self._recipe.knocking:
+            y, label = self._knocking(rng), KNOCKING
+        else:
+            y, label = self._normal(rng), NORMAL
+        return record(rng, y, synth.SR).astype(np.float32), label
+
+    def _knocking(self, rng: np.random.Generator) -> Sound:
+        if self._pools.knocking and rng.random() < self._recipe.real_knocks:
+            return self._cut(rng, self._pools.knocking)
+        background = self._background(rng)
+        if rng.random() < 0.2:
+            background = self._distract(rng, background)
+        return synth.mix(
+            background, synth.random_knock(rng, self._seconds), rng.uniform(*KNOCK_LEVEL_DB)
+        )
+
+    def _normal(self, rng: np.random.Generator) -> Sound:
+        if self._pools.not_engine and rng.random() < self._recipe.not_engine:
+            sound = self._cut(rng, self._pools.not_engine)
+            if rng.random() < 0.3:
+                sound = synth.mix(self._background(rng), sound, rng.uniform(-12, 12))
+            return sound
+        background = self._background(rng)
+        if rng.random() < self._recipe.distractors:
+            background = self._distract(rng, background)
+        return background
+
+    def _background(self, rng: np.random.Generator) -> Sound:
+        if not self._pools.engine or rng.random() < self._recipe.made_engine:
+            return synth.engine(rng, synth.random_crank(rng, self._seconds))
+        if self._pools.other_fault and rng.random() < self._recipe.other_fault:
+            return self._cut(rng, self._pools.other_fault)
+        return self._cut(rng, self._pools.engine)
+
+    def _distract(self, rng: np.random.Generator, background: Sound) -> Sound:
+        maker = synth.squeal if rng.random() < 0.25 else synth.clatter
+        sound = maker(rng, synth.random_crank(rng, self._seconds))
+        return synth.mix(background, sound, rng.uniform(-12, 8))
+
+    def _cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
+        """Two seconds of a random clip of a random source, at a speed of 0.85 to 1.2.
+
+        Shorter clips are repeated end to end, which at most adds one beat at the seam.
+        """
+        sounds = pool[int(rng.integers(len(pool)))]
+        y = sounds[int(rng.integers(len(sounds)))]
+        rate = int(synth.SR * rng.choice([1.0, rng.uniform(0.85, 1.2)]) // 50 * 50)
+        needed = int(self._n * rate / synth.SR) + 2
+        if y.size < needed:
+            y = np.tile(y, -(-needed // y.size))
+        start = int(rng.integers(y.size - needed + 1))
+        cut = resample(np.ascontiguousarray(y[start : start + needed]), rate, synth.SR)
+        return cut[: self._n].astype(np.float64)
+
+
+_maker: ExampleMaker | None = None
+
+
+def _start_worker(maker: ExampleMaker) -> None:
+    global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
+    _maker = maker
+
+
+def _make(numbers: range) -> list[tuple[NDArray[np.uint8], int]]:
+    assert _maker is not None  # noqa: S101 - set by _start_worker
+    return [_maker(number) for number in numbers]
+
+
+def make_examples(
+    maker: ExampleMaker, numbers: range, workers: int
+) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    """Examples ``numbers`` in order, made by ``workers`` processes (0: in this one)."""
+    batches = [numbers[i : i + 50] for i in range(0, len(numbers), 50)]
+    if workers == 0:
+        for number in numbers:
+            yield maker(number)
+        return
+    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(maker,)) as pool:
+        for batch in pool.map(_make, batches):
+            yield from batch

@@ -1,0 +1,238 @@
+"""Made engines and made knocks: sound with known truth, for training where real knocks are rare.
+
+Everything follows the crank. At ``rpm`` revolutions a minute the crank turns at ``rpm / 60`` Hz; a
+four-stroke engine of ``z`` cylinders fires ``z / 2`` times a revolution. What repeats with each
+firing is healthy (exhaust pulses, combustion noise, injectors, valves); what strikes once in one
+or two revolutions, hard and broadband, is one worn place hitting: a knock.
+
+All functions take the random generator first, so a seed gives the same sound on every machine; all
+sounds are float64 at ``SR`` Hz, of arbitrary level until :func:`mix` sets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.bay import band_limit, coloured_noise
+
+SR = 22_050
+Sound = NDArray[np.float64]
+KnockKind = Literal["rod", "main_bearing", "piston_slap", "wrist_pin"]
+KNOCK_KINDS: tuple[KnockKind, ...] = ("rod", "main_bearing", "piston_slap", "wrist_pin")
+
+
+@dataclass(frozen=True)
+class Crank:
+    """How the engine turns during one clip."""
+
+    turns: Sound  # revolutions since the start at each sample; shape (n,), ascending
+    cylinders: int
+
+    @property
+    def n(self) -> int:
+        """Samples of the clip."""
+        return self.turns.size
+
+    def samples_at(self, turns: Sound) -> Sound:
+        """Times (fractional samples) at which the crank has made so many revolutions."""
+        return np.interp(turns, self.turns, np.arange(self.n), left=-1.0, right=-1.0)
+
+    def events(self, per_turn: float, offset: float = 0.0) -> Sound:
+        """Times (samples) of something that happens ``per_turn`` times a revolution."""
+        count = int(self.turns[-1] * per_turn) + 1
+        times = self.samples_at((np.arange(count) + offset) / per_turn)
+        return times[times >= 0]
+
+
+def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) -> Crank:
+    """A crank at about ``rpm``: slow wander of a few per cent, now and then a touch of throttle.
+
+    At idle a healthy engine wanders by 1-3 % within seconds; a blip raises the speed by up to a
+    half with a time constant of some tenths of a second.
+    """
+    n = round(seconds * SR)
+    t = np.arange(n) / SR
+    wander = sum(
+        rng.normal(0, 0.012) * np.sin(2 * np.pi * rng.uniform(0.1, 1.5) * t + rng.uniform(0, 6.3))
+        for _ in range(3)
+    )
+    speed = rpm / 60 * (1 + wander)
+    if rng.random() < 0.15:
+        rise = 1 / (1 + np.exp(-(t - rng.uniform(0, seconds)) / rng.uniform(0.1, 0.4)))
+        speed = speed * (1 + rng.uniform(-0.3, 0.5) * rise)
+    return Crank(rng.uniform(0, 2) + np.cumsum(speed) / SR, cylinders)
+
+
+def strike(
+    rng: np.random.Generator, freqs: Sound, decays: Sound, weights: Sound, noise: float
+) -> Sound:
+    """One blow on metal: damped modes and a short burst of noise; about 60 ms.
+
+    ``sum_i w_i exp(-t / tau_i) sin(2 pi f_i t)``: the block answers a blow with its own modes.
+    ``freqs`` in Hz, ``decays`` (tau) in s, ``noise`` relative to the modes.
+    """
+    t = np.arange(int(0.06 * SR)) / SR
+    phases = rng.uniform(0, 2 * np.pi, freqs.size)[:, None]
+    modes = np.sin(2 * np.pi * freqs[:, None] * t + phases) * np.exp(-t / decays[:, None])
+    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(0.001, 0.006))
+    rise = 1 - np.exp(-t / 0.0003)  # contact is not instantaneous
+    return (weights @ modes + noise * burst) * rise
+
+
+def place(n: int, times: Sound, gains: Sound, wave: Sound) -> Sound:
+    """Copies of ``wave``, one at each of ``times`` (samples) with its gain: shape (n,)."""
+    out = np.zeros(n + wave.size)
+    for time, gain in zip(times.astype(int), gains, strict=True):
+        if 0 <= time < n:
+            out[time : time + wave.size] += gain * wave
+    return out[:n]
+
+
+# Modes of the struck part and how long they ring; how sharp the blow is (share of noise); from the
+# descriptions mechanics give: main bearings thud, rods hammer, slap clatters, pins click twice.
+_TIMBRE: dict[KnockKind, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
+    "main_bearing": ((150, 900), (0.008, 0.025), (0.1, 0.6)),
+    "rod": ((250, 2500), (0.004, 0.018), (0.2, 1.2)),
+    "piston_slap": ((500, 4000), (0.002, 0.010), (0.4, 2.0)),
+    "wrist_pin": ((800, 4500), (0.002, 0.008), (0.3, 1.5)),
+}
+
+
+def knock(rng: np.random.Generator, shaft: Crank, kind: KnockKind) -> Sound:
+    """The knocking alone: shape (n,), peak about 1.
+
+    Rod and main bearings strike once a revolution, slap and pins once in two (on the power
+    stroke), a pin twice in quick succession as it crosses its clearance. Each blow varies in time
+    by some per cent of a revolution and in strength with load; worn parts miss a blow at times.
+    """
+    (low, high), (short, long), (soft, sharp) = _TIMBRE[kind]
+    n_modes = int(rng.integers(3, 9))
+    freqs = np.exp(rng.uniform(np.log(low), np.log(high), n_modes))
+    decays = rng.uniform(short, long, n_modes)
+    weights = rng.uniform(0.3, 1.0, n_modes) * (low / freqs) ** rng.uniform(0, 0.7)
+    noise = rng.uniform(soft, sharp) * float(np.abs(weights).mean())
+    per_turn = 0.5 if kind in ("piston_slap", "wrist_pin") else float(rng.choice([1.0, 0.5]))
+    times = shaft.events(per_turn, rng.random())
+    period = SR * shaft.n / SR / max(1, times.size)
+    times = times + rng.normal(0, rng.uniform(0.002, 0.02) * period, times.size)
+    t = times / SR
+    load = 1 + rng.uniform(0, 0.5) * np.sin(2 * np.pi * rng.uniform(0.2, 2) * t + rng.uniform(0, 6))
+    gains = load * np.exp(rng.normal(0, rng.uniform(0.05, 0.35), times.size))
+    gains *= rng.random(times.size) > rng.choice([0.0, 0.0, 0.08])
+    # A few variants of the blow, as no two hit the same spot.
+    out = np.zeros(shaft.n)
+    variants = [strike(rng, freqs, decays, weights, noise) for _ in range(3)]
+    which = rng.integers(0, len(variants), times.size)
+    for i, wave in enumerate(variants):
+        out += place(shaft.n, times[which == i], gains[which == i], wave)
+    if kind == "wrist_pin":
+        echo = np.roll(out, int(rng.uniform(0.004, 0.015) * SR)) * rng.uniform(0.3, 0.8)
+        out += echo
+    elif per_turn == 1.0 and rng.random() < 0.4:  # the other end of the stroke hits, more softly
+        other = shaft.events(per_turn, rng.random())
+        out += place(shaft.n, other, np.full(other.size, rng.uniform(0.2, 0.7)), variants[0])
+    return out / (np.abs(out).max() + 1e-12)
+
+
+def engine(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """A healthy engine: exhaust, combustion noise, valve train, injectors, ancillaries; (n,).
+
+    Exhaust pulses excite the pipe's resonances (60-400 Hz); combustion noise swells with every
+    firing; valves and injectors tick lightly at multiples of the firing rate, each cylinder in its
+    own strength, which is why even a healthy engine has a rhythm of two revolutions.
+    """
+    per_turn = shaft.cylinders / 2
+    cycle = rng.lognormal(0, rng.uniform(0.02, 0.25), shaft.cylinders)
+    firing = shaft.events(per_turn)
+    gains = np.resize(cycle, firing.size) * rng.lognormal(0, 0.08, firing.size)
+    pipe = strike(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
+    out = rng.uniform(0.3, 1.5) * place(shaft.n, firing, gains, pipe) / np.abs(pipe).max()
+    swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
+    depth = rng.uniform(0, 0.9)
+    hiss = coloured_noise(rng, shaft.n, slope_db=rng.uniform(-9, 0))
+    out += rng.uniform(0.1, 0.8) * hiss * (1 - depth + depth * swell ** rng.uniform(1, 6))
+    for rate, low, high in (
+        (per_turn * 2, 1500, 6000),
+        (per_turn, 2000, 8000),
+    ):  # valves, injectors
+        tick = strike(rng, rng.uniform(low, high, 4), rng.uniform(5e-4, 3e-3, 4), np.ones(4), 0.5)
+        times = shaft.events(rate, rng.random())
+        strength = np.resize(rng.lognormal(0, 0.2, shaft.cylinders), times.size)
+        out += rng.uniform(0, 0.25) * place(shaft.n, times, strength, tick / np.abs(tick).max())
+    return out + ancillaries(rng, shaft)
+
+
+def ancillaries(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """Alternator and pump whine at fixed multiples of the crank, and a fan's broadband rush."""
+    out = np.zeros(shaft.n)
+    for _ in range(int(rng.integers(0, 4))):
+        order = rng.uniform(2, 40)
+        out += rng.uniform(0, 0.15) * np.sin(2 * np.pi * shaft.turns * order + rng.uniform(0, 6))
+    return out + rng.uniform(0, 0.3) * coloured_noise(rng, shaft.n, slope_db=rng.uniform(-6, 3))
+
+
+def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """Sharp sounds of an engine that does not knock: (n,), peak about 1.
+
+    Diesel-like clatter or loud tappets at the firing rate or faster, a heat shield's rattle at no
+    rate at all, or one-off blows: strikes as in a knock, but not once in one or two revolutions.
+    """
+    n_modes = int(rng.integers(3, 9))
+    freqs = np.exp(rng.uniform(np.log(300), np.log(6000), n_modes))
+    wave = strike(
+        rng, freqs, rng.uniform(0.001, 0.012, n_modes), np.ones(n_modes), rng.uniform(0, 3)
+    )
+    style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
+    if style == "firing":
+        rate = max(shaft.cylinders / 2, 1.5) * float(rng.choice([1, 2]))
+        times = shaft.events(rate, rng.random())
+        gains = rng.lognormal(0, 0.15, times.size)
+    else:
+        count = int(rng.uniform(20, 120)) if style == "rattle" else int(rng.integers(1, 4))
+        times = np.sort(rng.uniform(0, shaft.n, count))
+        gains = rng.lognormal(0, 0.6, count)
+    out = place(shaft.n, times, gains, wave)
+    return out / (np.abs(out).max() + 1e-12)
+
+
+def squeal(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """A slipping belt: a harmonic-rich tone of 600-3500 Hz that comes and goes with the crank."""
+    t = np.arange(shaft.n) / SR
+    drift = rng.normal(0, 0.01) * np.sin(2 * np.pi * rng.uniform(0.5, 4) * t)
+    phase = 2 * np.pi * np.cumsum(rng.uniform(600, 3500) * (1 + drift)) / SR
+    tone = sum(np.sin(k * phase) / k for k in range(1, int(rng.integers(2, 6))))
+    chirp = np.clip(np.sin(2 * np.pi * shaft.turns * rng.choice([0.25, 0.5, 1.0])) + 0.5, 0, 1)
+    return np.asarray(tone * chirp ** rng.uniform(0.3, 2))
+
+
+def mix(background: Sound, sound: Sound, level_db: float) -> Sound:
+    """``background`` plus ``sound`` at ``level_db`` above it.
+
+    Both levels are taken as root mean square between 250 and 4500 Hz, where knocks are heard and
+    the network listens; rumble below would make every knock look faint.
+    """
+    reference = rms(band_limit(background, SR, 250, 4500))
+    own = rms(band_limit(sound, SR, 250, 4500))
+    return background + sound * (10 ** (level_db / 20) * reference / max(own, 1e-9))
+
+
+def rms(y: Sound) -> float:
+    """Root mean square of ``y``."""
+    return float(np.sqrt(np.mean(np.square(y))))
+
+
+def random_crank(rng: np.random.Generator, seconds: float) -> Crank:
+    """Any common engine from a slow idle to a brisk drive."""
+    rpm = float(np.exp(rng.uniform(np.log(550), np.log(2600))))
+    return crank(rng, seconds, rpm, int(rng.choice([3, 4, 4, 4, 5, 6, 6, 8])))
+
+
+def random_knock(rng: np.random.Generator, seconds: float) -> Sound:
+    """Any knock at any speed; shape (n,), peak about 1."""
+    kind = KNOCK_KINDS[int(rng.choice(4, p=[0.4, 0.2, 0.25, 0.15]))]
+    rpm = float(np.exp(rng.uniform(np.log(500), np.log(2200))))
+    return knock(rng, crank(rng, seconds, rpm, 4), kind)

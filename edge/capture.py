@@ -1,0 +1,178 @@
+"""Where audio comes from: recordings here, the microphone in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import MissingPackageError, RecordingError
+from edge.frontend.resample import RATES, Resampler
+from edge.wav import WavReader
+from edge.window import Block
+
+PIECE = 16_384  # frames read at a time
+SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
+
+
+class AudioSource(Protocol):
+    """Anything that gives mono blocks at the model's rate."""
+
+    sr: int
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks in order, until the source ends."""
+        ...
+
+
+class Recording:
+    """One channel of a recording, between two times, as blocks at ``sr``.
+
+    WAV needs nothing but this package; FLAC, OGG, MP3 and the like need soundfile; video and
+    everything else PyAV (both come with ``pip install knockknock-edge[media]``).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        channel: int = 0,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        sr: int = 22_050,
+    ) -> None:
+        self.path = path
+        self.sr = sr
+        self._channel = channel
+        self._start_s = start_s
+        self._end_s = end_s
+
+    def blocks(self) -> Iterator[Block]:
+        """The audio as blocks; ``start_s`` of each counts from the beginning of the file.
+
+        RecordingError where the file, the channel or the part asked for does not exist.
+        """
+        if not self.path.is_file():
+            raise RecordingError(f"{self.path} does not exist or is no file")
+        resampler: Resampler | None = None
+        n_out = 0
+        for samples, rate in self._pieces():
+            y = self._pick(samples)
+            if rate != self.sr:
+                if resampler is None:
+                    self._check_rate(rate)
+                    resampler = Resampler(rate, self.sr)
+                y = resampler.push(y)
+            yield Block(y, self._start_s + n_out / self.sr)
+            n_out += y.size
+        if resampler is not None:
+            y = resampler.flush()
+            yield Block(y, self._start_s + n_out / self.sr)
+            n_out += y.size
+        if n_out == 0:
+            raise RecordingError(
+                f"{self.path} has no audio at {self._start_s:g} s: it ends before --start"
+            )
+
+    def read(self) -> NDArray[np.float32]:
+        """The whole part asked for at once: (n,) float32."""
+        return np.concatenate([block.y for block in self.blocks()])
+
+    def _pick(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        channels = samples.shape[1]
+        if self._channel >= channels:
+            raise RecordingError(
+                f"{self.path} has {channels} channel{'s' if channels > 1 else ''}: "
+                f"there is no channel {self._channel} (the first is 0)"
+            )
+        return np.ascontiguousarray(samples[:, self._channel])
+
+    def _check_rate(self, rate: int) -> None:
+        if not RATES[0] <= rate <= RATES[1]:
+            raise RecordingError(
+                f"{self.path} has a sampling rate of {rate} Hz: {RATES[0]} to {RATES[1]} Hz "
+                "can be judged"
+            )
+
+    def _range(self, rate: int) -> tuple[int, int | None]:
+        """First frame and number of frames of the part asked for."""
+        start = round(self._start_s * rate)
+        return start, None if self._end_s is None else round(self._end_s * rate) - start
+
+    def _pieces(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Pieces (n, channels) of the part asked for, and their rate."""
+        with self.path.open("rb") as file:
+            magic = file.read(12)
+        if self.path.suffix.lower() in {".wav", ".wave"} or magic[:4] == b"RIFF":
+            return self._from_wav()
+        if not magic:
+            raise RecordingError(f"{self.path} is empty: nothing was recorded")
+        if self.path.suffix.lower() in SOUNDFILE_SUFFIXES:
+            return self._from_soundfile()
+        return self._from_av()
+
+    def _from_wav(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        with WavReader(self.path) as wav:
+            start, left = self._range(wav.sr)
+            wav.skip(start)
+            for piece in wav.pieces(PIECE):
+                part = piece if left is None else piece[:left]
+                if part.size == 0:
+                    return
+                yield part, wav.sr
+                left = None if left is None else left - len(part)
+
+    def _from_soundfile(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        soundfile = _import("soundfile", self.path)
+        try:
+            with soundfile.SoundFile(self.path) as file:
+                start, left = self._range(file.samplerate)
+                file.seek(min(start, file.frames))
+                while left is None or left > 0:
+                    n = PIECE if left is None else min(PIECE, left)
+                    piece = file.read(n, dtype="float32", always_2d=True)
+                    if not len(piece):
+                        return
+                    yield piece, file.samplerate
+                    left = None if left is None else left - len(piece)
+        except soundfile.SoundFileError as error:
+            raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
+
+    def _from_av(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Through FFmpeg's libraries: the first audio track of anything they know."""
+        av = _import("av", self.path)
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.audio:
+                    raise RecordingError(f"{self.path} has no audio track")
+                stream = container.streams.audio[0]
+                planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
+                at = 0  # frame number of the next decoded frame
+                for frame in container.decode(stream):
+                    start, left = self._range(frame.sample_rate)
+                    for plain in planar.resample(frame):
+                        samples = plain.to_ndarray().T
+                        first = max(0, start - at)
+                        last = len(samples) if left is None else start + left - at
+                        at += len(samples)
+                        if last <= 0:
+                            return
+                        if first < len(samples):
+                            yield samples[first:last], frame.sample_rate
+        except (av.error.FFmpegError, ValueError) as error:
+            if isinstance(error, RecordingError):
+                raise
+            raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
+
+
+def _import(name: str, path: Path) -> Any:
+    """Import an optional decoder, or say which package to install."""
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{path} needs the package {name}: pip install 'knockknock-edge[media]'"
+        ) from error

@@ -1,0 +1,170 @@
+"""RIFF/WAVE files, read piece by piece so that a day of audio needs no more memory than a second.
+
+Python's own ``wave`` knows neither floating point nor (before 3.12) the extensible header that
+multichannel recorders write; ``scipy.io.wavfile`` reads whole files. Layout of the format:
+Microsoft, "Multiple Channel Audio Data and WAVE Files" (2001).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import RecordingError
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+MAX_CHANNELS = 64
+MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
+
+
+class WavReader:
+    """An open WAVE file: 8, 16, 24, 32 bit integers, 32 or 64 bit floats, any channel count.
+
+    >>> with WavReader(Path("engine.wav")) as wav:  # doctest: +SKIP
+    ...     for samples in wav.pieces(4096):  # (n, channels) float32 in [-1, 1)
+    ...         ...
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and read the header; RecordingError if this is no WAVE file we can read."""
+        self.path = path
+        self._file: BinaryIO = path.open("rb")
+        try:
+            self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def _read_header(self) -> None:
+        riff = self._file.read(12)
+        if not riff:
+            raise self._damaged("is empty: nothing was recorded")
+        if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            raise self._damaged("is no WAVE file, whatever its name says")
+        described = False
+        for _ in range(MAX_HEADER_CHUNKS):
+            header = self._file.read(8)
+            if len(header) < 8:
+                raise self._damaged("ends before any audio: the recording was cut off")
+            name, size = struct.unpack("<4sI", header)
+            if name == b"fmt ":
+                self._read_format(self._file.read(size + size % 2))
+                described = True
+            elif name == b"data":
+                if not described:
+                    raise self._damaged("has audio before its format: the header is damaged")
+                self._locate_data(size)
+                return
+            else:
+                self._file.seek(size + size % 2, os.SEEK_CUR)
+        raise self._damaged("has no audio among its first chunks: the header is damaged")
+
+    def _read_format(self, fmt: bytes) -> None:
+        if len(fmt) < 16:
+            raise self._damaged("has a format of too few bytes: the header is damaged")
+        code, self.channels, self.sr, _, _, bits = struct.unpack("<HHIIHH", fmt[:16])
+        if code == EXTENSIBLE and len(fmt) >= 26:
+            code = struct.unpack("<H", fmt[24:26])[0]
+        if not 1 <= self.channels <= MAX_CHANNELS or self.sr == 0:
+            raise self._damaged(f"claims {self.channels} channels at {self.sr} Hz")
+        if (code, bits) not in {
+            (PCM, 8),
+            (PCM, 16),
+            (PCM, 24),
+            (PCM, 32),
+            (FLOAT, 32),
+            (FLOAT, 64),
+        }:
+            raise self._damaged(
+                f"holds samples of format {code} with {bits} bits: save it as 16-bit PCM"
+            )
+        self._code, self._bytes = code, bits // 8
+
+    def _locate_data(self, claimed: int) -> None:
+        start = self._file.tell()
+        present = self.path.stat().st_size - start
+        frame = self.channels * self._bytes
+        self.n_frames = min(claimed, present) // frame
+        # Recorders that stream or lose power leave 0 or the largest number as size; trust the file.
+        if claimed in (0, 0xFFFFFFFF):
+            self.n_frames = present // frame
+        self.truncated = claimed > present and claimed != 0xFFFFFFFF
+        if self.n_frames == 0:
+            raise self._damaged("holds no samples: nothing was recorded")
+
+    def _damaged(self, what: str) -> RecordingError:
+        return RecordingError(f"{self.path} {what}")
+
+    def skip(self, n_frames: int) -> None:
+        """Pass over the next ``n_frames`` frames without reading them."""
+        n = min(n_frames, self.n_frames)
+        self._file.seek(n * self.channels * self._bytes, os.SEEK_CUR)
+        self.n_frames -= n
+
+    def pieces(self, n: int) -> Iterator[NDArray[np.float32]]:
+        """The rest of the file, ``n`` frames at a time: (<= n, channels) float32 in [-1, 1)."""
+        frame = self.channels * self._bytes
+        while self.n_frames > 0:
+            raw = self._file.read(min(n, self.n_frames) * frame)
+            raw = raw[: len(raw) // frame * frame]
+            if not raw:
+                return
+            self.n_frames -= len(raw) // frame
+            yield self._decode(raw).reshape(-1, self.channels)
+
+    def _decode(self, raw: bytes) -> NDArray[np.float32]:
+        if self._code == FLOAT:
+            with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
+                return np.frombuffer(raw, f"<f{self._bytes}").astype(np.float32)
+        if self._bytes == 1:  # the one unsigned format
+            return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / np.float32(128)
+        if self._bytes == 3:  # widen to 32 bits, the new low byte 0
+            wide = np.zeros((len(raw) // 3, 4), dtype=np.uint8)
+            wide[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
+            return wide.view("<i4").ravel().astype(np.float32) / np.float32(2**31)
+        scale = np.float32(2 ** (8 * self._bytes - 1))
+        return np.frombuffer(raw, f"<i{self._bytes}").astype(np.float32) / scale
+
+
+def write_wav(path: Path, y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> None:
+    """Write mono ``y`` (n,) in [-1, 1] as 16-bit PCM, atomically; beyond full scale is clipped."""
+    samples = np.clip(np.round(y * 32767), -32768, 32767).astype("<i2").tobytes()
+    header = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
+    header += struct.pack("<IHHIIHH", 16, PCM, 1, sr, 2 * sr, 2, 16)
+    write_atomically(path, header + b"data" + struct.pack("<I", len(samples)) + samples)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)  # mkstemp is stricter than any other way to make a file
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,75 @@
+"""Re-cutting a stream of blocks into overlapping windows. Pure: no clock, no input or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some samples as they arrive, at the model's rate."""
+
+    y: NDArray[np.float32]  # (n,), full scale is [-1, 1)
+    start_s: float  # time of the first sample, s, on the source's own clock
+    gap: bool = False  # samples were lost between the previous block and this one
+
+
+@dataclass(frozen=True)
+class Window:
+    """The audio one verdict is about."""
+
+    y: NDArray[np.float32]  # (n_samples,)
+    start_s: float
+    end_s: float
+
+
+class Windower:
+    """Cuts blocks into windows of ``n_samples``, one every ``hop`` samples; none spans a gap."""
+
+    def __init__(self, n_samples: int, hop: int, sr: int) -> None:
+        if not 0 < hop:
+            raise ValueError(f"hop = {hop} samples must be positive")
+        self.n_samples = n_samples
+        self.hop = hop
+        self.sr = sr
+        self._forget(0.0)
+
+    def _forget(self, start_s: float) -> None:
+        self._pending = np.empty(0, dtype=np.float32)
+        self._start_s = start_s  # time of the first pending sample
+        self._next = 0  # where in the pending samples the next window starts
+        self._covered = 0  # how many pending samples are in some window already
+
+    def push(self, block: Block) -> list[Window]:
+        """Take the next block, give the windows it completes, oldest first."""
+        if block.gap or self._pending.size == 0:
+            self._forget(block.start_s)
+        self._pending = np.concatenate([self._pending, block.y])
+        windows: list[Window] = []
+        while self._next + self.n_samples <= self._pending.size:
+            windows.append(self._window(self._next))
+            self._covered = self._next + self.n_samples
+            self._next += self.hop
+        # One window's worth stays, for tail().
+        self._drop(max(0, min(self._next, self._pending.size - self.n_samples)))
+        return windows
+
+    def tail(self, *, least: int) -> Window | None:
+        """A last window that ends with the signal, if ``least`` samples are in no window yet."""
+        if self._pending.size < self.n_samples or self._pending.size - self._covered < least:
+            return None
+        return self._window(self._pending.size - self.n_samples)
+
+    def _drop(self, n: int) -> None:
+        self._pending = self._pending[n:]
+        self._next -= n
+        self._covered = max(0, self._covered - n)
+        self._start_s += n / self.sr
+
+    def _window(self, at: int) -> Window:
+        start_s = self._start_s + at / self.sr
+        y = self._pending[at : at + self.n_samples]
+        return Window(y, start_s, start_s + self.n_samples / self.sr)
