@@ -24,9 +24,9 @@ from edge.frontend.resample import resample
 Sound = NDArray[np.float64]
 KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 
-# Level of made knocks above what they are laid over, dB in the band of mix(). Below -8 dB nobody
-# hears the knock and the label would lie.
-KNOCK_LEVEL_DB = (-8.0, 14.0)
+# Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
+# louder than the loudest tenth of the engine's own sound: nobody hears it, the label would lie.
+KNOCK_LEVEL_DB = (0.0, 18.0)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-# Values filtered at a time; some sixty arrays of a quarter of this are alive at once, 3 MB. Measured
-# fastest: larger blocks leave the second-level cache, smaller ones drown in calls.
+# Values filtered at a time; some sixty arrays of a quarter of this are alive at once. Measured as
+# the fastest: larger blocks leave the second-level cache, smaller ones drown in calls.
 BLOCK_VALUES = 45_000
 
 Run = list[NDArray[np.float32]]  # values in ascending order, each an array over all positions

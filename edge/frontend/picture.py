@@ -103,6 +103,17 @@ class Renderer:
         picture = (wide + (self._margin + np.float32(0.5))).astype(np.uint8)
         return np.ascontiguousarray(picture.transpose(0, 2, 1))
 
+    def as_matrices(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """What :meth:`network_picture` computes with, for doing the same to batches elsewhere.
+
+        ``rows (px, n_bins)``, ``columns (px, n_frames)``, ``margin (px, px)`` and ``colours
+        (256, 3)``: the picture is ``rows @ colours[indices] @ columns.T + margin`` in each colour.
+        """
+        columns = np.ascontiguousarray(self._from_columns.T)
+        return self._from_rows, columns, self._margin[:, 0], magma().astype(np.float32)
+
 
 def _picking(cells: NDArray[np.intp], n_cells: int) -> NDArray[np.float32]:
     """A matrix (pixels, n_cells) that copies each pixel's cell; all zero where there is none."""

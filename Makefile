@@ -1,0 +1,43 @@
+# Everything starts here. `make demo` and `make test` need Python 3.11, make and, for the one
+# Debian package that PyAudio is built against, root or sudo; nothing else.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+export MPLBACKEND := Agg
+
+.PHONY: help setup demo test lint bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## virtual environment with everything (4 GB, a few minutes)
+
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
+	sh scripts/system-packages.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip setuptools
+	@echo "Installing the tools of both sides, about 4 GB: this takes some minutes."
+	$(PIP) torch  # first and alone, so that nothing else chooses its build
+	$(PIP) -e '.[pi,media,convert,dev]'
+	touch $@
+
+demo: setup  ## made engines, healthy and knocking, through the shipped model
+	$(BIN)/convert synth out/demo --demo
+	$(BIN)/edge predict out/demo/healthy.wav out/demo/knocking.wav --picture out/demo/pictures
+	@echo "Pictures: out/demo/pictures"
+
+test: setup  ## all tests but the ones that take minutes
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup  ## speed against librosa + matplotlib + torch, as ratios
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache

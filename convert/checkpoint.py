@@ -1,0 +1,156 @@
+"""Reading and writing checkpoints: fastai's layouts, torchvision's body, safetensors.
+
+A checkpoint is somebody else's pickle. It is only ever read with torch's restricted unpickler,
+which builds tensors and plain containers and runs nothing; what it refuses is refused here too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convert.errors import CheckpointError
+from convert.network import HeadStyle, KnockNet
+from edge.wav import write_atomically
+
+MAX_LISTED = 6  # keys named in a message, of each sort
+# torchvision counts layers where fastai counts children of a Sequential.
+TORCHVISION_NAMES = {
+    "conv1": "0",
+    "bn1": "1",
+    "layer1": "4",
+    "layer2": "5",
+    "layer3": "6",
+    "layer4": "7",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and what its file said about it."""
+
+    network: KnockNet
+    layout: str  # "fastai v1", "fastai v2"; with ", safetensors" where it came from one
+    labels: tuple[str, ...] | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a whole network: fastai v1 or v2 ``.pth`` (bare or with optimiser), or safetensors.
+
+    CheckpointError if the file is missing, unsafe or damaged, if keys are missing, unexpected or
+    of another shape, if it knows other than two classes, or if weights are not finite.
+    """
+    content = _read(path)
+    state = content.get("model", content)
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path}: 'model' holds a {type(state).__name__}, no parameters")
+    if "fc.weight" in state:
+        raise CheckpointError(
+            f"{path} is torchvision's ResNet34, trained on photographs: it cannot tell engines "
+            "apart. Train from it with: convert train --pretrained"
+        )
+    style: HeadStyle = "v1" if "1.8.bias" in state else "v2"
+    last = state.get("1.8.weight")
+    if isinstance(last, Tensor) and last.ndim == 2 and last.shape[0] != 2:
+        raise CheckpointError(
+            f"{path} tells {last.shape[0]} classes apart: two are needed, knocking and normal"
+        )
+    network = KnockNet(head=style)
+    _load_into(network, state, path)
+    meta = content.get("meta", {})
+    labels = meta.get("labels") if isinstance(meta, Mapping) else None
+    return Checkpoint(
+        network.eval(),
+        f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
+        tuple(str(label) for label in labels) if labels else None,
+        dict(meta) if isinstance(meta, Mapping) else {},
+    )
+
+
+def load_body(path: Path, network: KnockNet) -> None:
+    """Fill ``network``'s body from torchvision's ``resnet34`` weights; its head stays as it is."""
+    content = _read(path)
+    state: dict[str, Any] = {}
+    for name, value in content.items():
+        first, _, rest = name.partition(".")
+        if first == "fc":
+            continue
+        state[f"{TORCHVISION_NAMES.get(first, first)}.{rest}"] = value
+    _load_into(network.body, state, path)
+
+
+def save_checkpoint(
+    path: Path, network: KnockNet, *, labels: tuple[str, ...], meta: Mapping[str, Any]
+) -> None:
+    """Write ``network`` in fastai's layout, float16 weights, with labels and ``meta``; atomically.
+
+    Half precision halves the file and costs nothing that int8 would keep. ``meta`` holds plain
+    numbers, strings, lists and dicts only, so that it loads with the restricted unpickler.
+    """
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    buffer = io.BytesIO()
+    torch.save({"model": state, "meta": {**meta, "labels": list(labels)}}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist or is no file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415 - only where it is needed
+
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and is not read, because reading it could run code: "
+            "save it again with torch.save(model.state_dict(), ...)"
+        ) from error
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {reason}") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, no parameters by name")
+    return dict(content)
+
+
+def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Check everything about ``state`` before any of it is used."""
+    wanted = module.state_dict()
+    # Old checkpoints lack the batch counters, which inference never reads.
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    shapes = [
+        f"{k} is {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"
+        for k, v in state.items()
+        if k in wanted and isinstance(v, Tensor) and v.shape != wanted[k].shape
+    ]
+    not_tensors = [k for k, v in state.items() if k in wanted and not isinstance(v, Tensor)]
+    problems = [
+        f"{len(keys)} {what}: {', '.join(keys[:MAX_LISTED])}{' ...' * (len(keys) > MAX_LISTED)}"
+        for what, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", shapes),
+            ("no tensor", not_tensors),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(f"{path} is no ResNet34 with fastai's head; {'; '.join(problems)}")
+    bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    if bad:
+        raise CheckpointError(f"{path} holds weights that are not finite: {', '.join(bad[:3])}")
+    module.load_state_dict({**wanted, **{k: v.to(wanted[k].dtype) for k, v in state.items()}})

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Debian packages the Python ones are built against. Does nothing where they are already there;
+# says what to do where we are not allowed to install them.
+set -eu
+
+missing=""
+[ -e /usr/include/portaudio.h ] || missing="$missing portaudio19-dev"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+python=${PYTHON:-python3.11}
+"$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+    2>/dev/null || missing="$missing $python-dev"
+"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $python-venv"
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=""
+elif command -v sudo >/dev/null 2>&1; then
+    as_root="sudo"
+else
+    echo "These Debian packages are missing and need root: apt-get install$missing" >&2
+    exit 1
+fi
+echo "Installing Debian packages:$missing"
+$as_root apt-get update -qq
+# shellcheck disable=SC2086  # a list of packages is meant to be split
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null

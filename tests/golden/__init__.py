@@ -1,0 +1,1 @@
+"""Golden arrays, and the script that makes them from librosa and matplotlib."""
