@@ -1,0 +1,121 @@
+"""The network on the device: whichever TFLite runtime is there, and the numbers it gives.
+
+tflite-runtime has wheels for Python up to 3.11 and numpy 1; ai-edge-litert is its successor. They
+have the same interface, and this is the only module that knows either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ConfigError, MissingPackageError, ModelError
+from edge.model import ModelFile
+
+# Package -> module with the Interpreter; in order of preference: the successor is several times
+# as fast on the same network.
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+
+
+def installed_runtimes() -> list[str]:
+    """The TFLite runtimes that can be imported here, best first."""
+    return [
+        name
+        for name, module in RUNTIMES.items()
+        if importlib.util.find_spec(module.partition(".")[0]) is not None
+    ]
+
+
+class Classifier:
+    """One network, loaded and checked, ready to judge pictures."""
+
+    def __init__(self, model: ModelFile, *, runtime: str = "auto", threads: int = 1) -> None:
+        """Load ``model`` in ``runtime`` ("auto" or a key of RUNTIMES) on so many threads.
+
+        MissingPackageError without a runtime, ModelError if the network is not what its manifest
+        says.
+        """
+        self.manifest = model.manifest
+        package, module = _choose(runtime)
+        try:
+            self.runtime = f"{package} {version(package)}"
+        except PackageNotFoundError:
+            self.runtime = package
+        try:
+            self._interpreter: Any = module.Interpreter(
+                model_content=model.network, num_threads=threads
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{model.path} does not load in {self.runtime}: {error}") from error
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+        self._check(model)
+        self._knocking = model.manifest.labels.index("knocking")
+
+    def _check(self, model: ModelFile) -> None:
+        px = self.manifest.front_end.network_px
+        wanted = {
+            "input shape": (tuple(self._input["shape"]), (1, px, px, 3)),
+            "input type": (
+                self._input["dtype"],
+                np.uint8 if self.manifest.precision == "int8" else np.float32,
+            ),
+            "output shape": (tuple(self._output["shape"]), (1, len(self.manifest.labels))),
+            "output type": (self._output["dtype"], np.float32),
+        }
+        for what, (is_, should_be) in wanted.items():
+            if is_ != should_be:
+                raise ModelError(f"{model.path}: {what} is {is_}, its manifest says {should_be}")
+
+    def probabilities(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of each label for ``picture`` (224, 224, 3) uint8 RGB: (2,), adding up to 1.
+
+        An int8 network takes the picture as it is, the others as value / 255.
+        """
+        x = picture[np.newaxis]
+        if self.manifest.precision != "int8":
+            x = x.astype(np.float32) / np.float32(255)
+        self._interpreter.set_tensor(self._input["index"], x)
+        self._interpreter.invoke()
+        p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
+        return self._tempered(p)
+
+    def predict(self, picture: NDArray[np.uint8]) -> float:
+        """Probability of knocking for ``picture`` (224, 224, 3) uint8 RGB, in [0, 1].
+
+        NaN if the network's answer is no number; the caller must not take that for normal.
+        """
+        return float(self.probabilities(picture)[self._knocking])
+
+    def _tempered(self, p: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Divide the log-odds by the manifest's temperature (Guo et al., ICML 2017).
+
+        The output of an int8 network has steps of 1/256; half a step keeps 0 and 1 finite.
+        """
+        if self.manifest.temperature == 1:
+            return p
+        log_p = np.log(np.clip(p, 1 / 512, 1)) / np.float32(self.manifest.temperature)
+        shares = np.exp(log_p - log_p.max())
+        return np.asarray(shares / shares.sum(), dtype=np.float32)
+
+
+def _choose(runtime: str) -> tuple[str, Any]:
+    if runtime != "auto" and runtime not in RUNTIMES:
+        raise ConfigError(f"runtime {runtime!r} is none of auto, {', '.join(RUNTIMES)}")
+    candidates = installed_runtimes() if runtime == "auto" else [runtime]
+    for package in candidates:
+        try:
+            return package, importlib.import_module(RUNTIMES[package])
+        except ImportError as error:
+            if package == candidates[-1]:
+                raise MissingPackageError(f"{package} cannot be used: {error}") from error
+    raise MissingPackageError("no TFLite runtime is installed: pip install knockknock-edge")

@@ -1,0 +1,191 @@
+"""The command line, ``edge``; the one place where errors become exit codes and hints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge import __version__
+from edge.capture import Recording
+from edge.classifier import RUNTIMES, Classifier
+from edge.errors import ConfigError, EdgeError
+from edge.frontend import FrontEnd
+from edge.model import ModelFile, default_model
+from edge.pipeline import Pipeline, Verdict
+from edge.png import write_png
+
+EXIT_CODES = """\
+exit codes:
+  0  every file was judged (whatever the verdicts)
+  2  the command line or a setting makes no sense
+  3  a recording cannot be read            4  the model cannot be used
+  5  microphone trouble                    6  an optional package is missing
+  130  interrupted
+With several files the others are still judged, and the highest code counts."""
+
+PREDICT_EXAMPLES = """\
+examples:
+  edge predict engine.wav                       every second, as a table
+  edge predict IMG_3414.MOV --start 4 --end 6   two seconds of a video
+  edge predict *.flac --json | jq .             one JSON object a window
+  edge predict engine.wav --picture pictures    what the network saw, as PNG
+
+A window is "unknown", never "normal", when it cannot be trusted: too_short, silence,
+flat_line, dc, clipping, not_finite.
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``edge`` with ``argv``; the exit code is the answer."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
+    except EdgeError as error:
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep the interpreter from complaining on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog="edge",
+        description="Hears an engine knock: judges recordings with the shipped network.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_predict(commands)
+    return parser
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="judge recordings",
+        description="Judge recordings in windows of 2 s: knocking, normal or unknown.",
+        epilog=PREDICT_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio or video")
+    parser.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="from second S")
+    parser.add_argument("--end", type=_seconds, metavar="S", help="to second S (default: the end)")
+    parser.add_argument(
+        "--hop", type=_seconds, default=1.0, metavar="S", help="a window every S seconds (1)"
+    )
+    parser.add_argument(
+        "--channel", type=int, default=0, metavar="N", help="which channel, from 0 (0)"
+    )
+    parser.add_argument("--model", type=Path, metavar="M", help="model file (the shipped one)")
+    parser.add_argument(
+        "--runtime", choices=["auto", *RUNTIMES], default="auto", help="TFLite runtime (auto)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a window")
+    parser.add_argument(
+        "--picture", type=Path, metavar="DIR", help="write each window's picture to DIR"
+    )
+    parser.set_defaults(run=_predict)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e7:
+        raise argparse.ArgumentTypeError(f"{text} s is not a time from 0 up")
+    return value
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    if arguments.end is not None and arguments.end <= arguments.start:
+        raise ConfigError(f"--end {arguments.end:g} must be later than --start {arguments.start:g}")
+    if arguments.hop < 0.01:
+        raise ConfigError(f"--hop {arguments.hop:g} s is too small: 0.01 s at least")
+    if arguments.channel < 0:
+        raise ConfigError(f"--channel {arguments.channel} must be 0 or more")
+    model = ModelFile.read(arguments.model or default_model())
+    classifier = Classifier(model, runtime=arguments.runtime)
+    front_end = FrontEnd(model.manifest.front_end)
+    pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
+    if arguments.picture:
+        _make_folder(arguments.picture)
+    worst = 0
+    for path in arguments.files:
+        try:
+            _predict_file(path, pipeline, arguments)
+        except (EdgeError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            _complain(error)
+            worst = max(worst, getattr(error, "exit_code", 3))
+    return worst
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--picture {folder}: {error.strerror}") from error
+
+
+def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace) -> None:
+    source = Recording(
+        path,
+        channel=arguments.channel,
+        start_s=arguments.start,
+        end_s=arguments.end,
+        sr=pipeline.front_end.config.sr,
+    )
+    counts: Counter[str] = Counter()
+    if not arguments.json:
+        print(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p':>6}  reason")
+    for verdict in pipeline.verdicts(source, hop_s=arguments.hop):
+        counts[verdict.verdict] += 1
+        print(_as_json(path, verdict) if arguments.json else _as_row(verdict), flush=True)
+        if arguments.picture and verdict.picture is not None:
+            name = re.sub(r"[^\w.-]+", "_", path.stem)
+            write_png(
+                arguments.picture / f"{name}_{verdict.start_s:08.2f}s_{verdict.verdict}.png",
+                verdict.picture,
+            )
+    if not arguments.json:
+        found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        print(f"{'':>10}{'':>10}  {found}\n")
+
+
+def _as_json(path: Path, verdict: Verdict) -> str:
+    return json.dumps(
+        {
+            "file": str(path),
+            "start_s": round(verdict.start_s, 3),
+            "end_s": round(verdict.end_s, 3),
+            "verdict": verdict.verdict,
+            "p_knocking": None if verdict.p_knocking is None else round(verdict.p_knocking, 5),
+            "reason": verdict.reason,
+        }
+    )
+
+
+def _as_row(verdict: Verdict) -> str:
+    p = "" if verdict.p_knocking is None else f"{verdict.p_knocking:.3f}"
+    return (
+        f"{verdict.start_s:10.2f}{verdict.end_s:10.2f}  {verdict.verdict:<10}{p:>6}  "
+        f"{verdict.reason}"
+    ).rstrip()
+
+
+def _complain(error: BaseException) -> None:
+    print(f"edge: {' '.join(str(error).split())}", file=sys.stderr)

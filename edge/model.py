@@ -1,0 +1,155 @@
+"""A model file: one .tflite that carries its own description, so the two cannot get out of step.
+
+Behind the network lies a ZIP with ``manifest.json`` (TFLite's own convention for associated files:
+its readers ignore what follows the flatbuffer, ZIP readers what precedes the archive). The
+manifest says which pictures the network wants, what its outputs mean, and how it was proved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from edge.errors import ConfigError, ModelError
+from edge.frontend import FrontEndConfig
+from edge.wav import write_atomically
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PRECISIONS = ("int8", "float16", "float32")
+MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
+MAX_MANIFEST = 2**20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a network needs to be used rightly."""
+
+    name: str
+    labels: tuple[str, ...]  # in the order of the outputs; one of them is "knocking"
+    threshold: float  # p_knocking from which a window is called knocking, in (0, 1)
+    precision: str  # one of PRECISIONS
+    front_end: FrontEndConfig  # how its pictures are made
+    temperature: float = 1.0  # log-odds are divided by it; > 1 makes the answers less sure
+    network_sha256: str = ""  # of the bytes before the ZIP
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the tools that made it
+    parity: Mapping[str, Any] = field(default_factory=dict)  # proof that it says the same
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # what it was quantised on
+    golden: Mapping[str, float] = field(default_factory=dict)  # answer to a known picture
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a description nothing can be judged by."""
+        if self.format != FORMAT:
+            raise ModelError(
+                f"manifest format {self.format!r} is not {FORMAT}: update this program"
+            )
+        if len(self.labels) != 2 or "knocking" not in self.labels:
+            raise ModelError(f"labels {list(self.labels)} must be two, one of them 'knocking'")
+        if self.precision not in PRECISIONS:
+            raise ModelError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        if not 0 < self.threshold < 1:
+            raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
+        if not 0 < self.temperature < 100:
+            raise ModelError(f"temperature {self.temperature!r} must lie between 0 and 100")
+
+    def to_json(self) -> bytes:
+        """The manifest as it is stored."""
+        content = {**asdict(self), "front_end": self.front_end.to_dict()}
+        return json.dumps(content, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Read :meth:`to_json`'s bytes; ModelError names what is wrong."""
+        try:
+            values = json.loads(content)
+            known = {f.name for f in fields(cls)}
+            if wrong := sorted(set(values) - known):
+                raise ModelError(f"manifest has unknown entries: {', '.join(wrong)}")
+            values["labels"] = tuple(values["labels"])
+            values["front_end"] = FrontEndConfig.from_dict(values["front_end"])
+            return cls(**values)
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"manifest cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A checked model file in memory."""
+
+    path: Path
+    network: bytes  # the flatbuffer alone
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check ``path``; ModelError if it is damaged, foreign or contradicts itself."""
+        try:
+            size = path.stat().st_size
+            content = path.read_bytes() if size <= MAX_FILE else b""
+        except OSError as error:
+            raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
+        if content[4:8] != b"TFL3":
+            raise ModelError(f"{path} is no TFLite model")
+        try:
+            network, manifest = _split(content)
+            parsed = Manifest.from_json(manifest)
+        except (ModelError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+            raise ModelError(
+                f"{path} is cut off, or no model of KnockKnock ({error}): copy it again, "
+                "or make one with: convert export"
+            ) from error
+        if hashlib.sha256(network).hexdigest() != parsed.network_sha256:
+            raise ModelError(f"{path}: network and manifest do not belong together: copy it again")
+        return cls(path, network, parsed)
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """Network and manifest of a file's content."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entry = archive.getinfo(MANIFEST)
+        if entry.file_size > MAX_MANIFEST:
+            raise ModelError(f"manifest of {entry.file_size} bytes is too long")
+        # Offsets count from the archive's own beginning, so the first entry's is where it starts.
+        start = min(info.header_offset for info in archive.infolist())
+        return content[:start], archive.read(entry)
+
+
+def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
+    """Write ``network`` with its manifest to ``path``, atomically; the hash is computed here.
+
+    The same input gives the same bytes: nothing is compressed, the archive's date is fixed.
+    """
+    values = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
+    values["network_sha256"] = hashlib.sha256(network).hexdigest()
+    # Flatbuffers are read in place and want their alignment kept; zeros in between are harmless.
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+        entry = zipfile.ZipInfo(MANIFEST, date_time=(1980, 1, 1, 0, 0, 0))
+        zipped.writestr(entry, Manifest(**values).to_json())
+    write_atomically(path, network + archive.getvalue())
+
+
+def default_model() -> Path:
+    """The model to use when none is named; ModelError lists where it was looked for."""
+    package = Path(__file__).resolve().parent
+    places = [
+        package.parent / "models" / "knock-int8.tflite",  # a source checkout
+        Path("/usr/local/share/knockknock/knock-int8.tflite"),
+    ]
+    if named := os.environ.get("KNOCKKNOCK_MODEL"):
+        places.insert(0, Path(named))
+    for place in places:
+        if place.is_file():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise ModelError(f"no model found (looked for {looked}): name one with --model")

@@ -1,0 +1,94 @@
+"""The straight line from sound to verdict; microphone and file, service and test all take it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.capture import AudioSource
+from edge.frontend import FrontEnd
+from edge.gate import Fault, Gate
+from edge.window import Block, Window, Windower
+
+PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence
+TAIL_SECONDS = 0.1  # an uncovered rest longer than this gets a last window
+
+
+class Judge(Protocol):
+    """What the pipeline asks of a classifier."""
+
+    def predict(self, picture: NDArray[np.uint8]) -> float:
+        """Probability of knocking for a picture (224, 224, 3) uint8."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was heard in one window."""
+
+    start_s: float
+    end_s: float
+    verdict: str  # knocking, normal or unknown
+    p_knocking: float | None  # None when unknown
+    reason: str  # why unknown, else ""
+    picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
+
+
+class Pipeline:
+    """Judges windows: gate, picture, network, threshold."""
+
+    def __init__(self, front_end: FrontEnd, judge: Judge, threshold: float) -> None:
+        self.front_end = front_end
+        self.judge = judge
+        self.threshold = threshold
+        self.gate = Gate(sr=front_end.config.sr)
+
+    def verdicts(self, source: AudioSource, *, hop_s: float) -> Iterator[Verdict]:
+        """One verdict a window, every ``hop_s`` seconds, until the source ends.
+
+        The end is covered too, by a last window that ends with the signal.
+        """
+        config = self.front_end.config
+        hop = max(1, round(hop_s * config.sr))
+        windower = Windower(config.n_samples, hop, config.sr)
+        heard: list[Block] = []  # only while it may all be too short for one window
+        for block in source.blocks():
+            if sum(b.y.size for b in heard) < config.n_samples:
+                heard.append(block)
+            for window in windower.push(block):
+                yield self.judge_window(window)
+        if sum(b.y.size for b in heard) < config.n_samples:
+            yield self._judge_short(heard)
+        elif rest := windower.tail(least=round(TAIL_SECONDS * config.sr)):
+            yield self.judge_window(rest)
+
+    def judge_window(self, window: Window) -> Verdict:
+        """The verdict on one window; ``unknown`` with the reason when it cannot be trusted."""
+        fault = self.gate.check(window.y)
+        if fault is not None:
+            return self._unknown(window, fault)
+        picture = self.front_end.picture(window.y)
+        p = self.judge.predict(picture)
+        if not (math.isfinite(p) and 0 <= p <= 1):
+            return Verdict(window.start_s, window.end_s, "unknown", None, "bad_answer", picture)
+        name = "knocking" if p >= self.threshold else "normal"
+        return Verdict(window.start_s, window.end_s, name, p, "", picture)
+
+    def _judge_short(self, blocks: list[Block]) -> Verdict:
+        config = self.front_end.config
+        y = np.concatenate([block.y for block in blocks])
+        start_s = blocks[0].start_s
+        window = Window(y, start_s, start_s + y.size / config.sr)
+        missing = config.n_samples - y.size
+        if missing > PAD_SECONDS * config.sr:
+            return self._unknown(window, Fault.TOO_SHORT)
+        padded = np.concatenate([y, np.zeros(missing, dtype=np.float32)])
+        return self.judge_window(Window(padded, start_s, window.end_s))
+
+    def _unknown(self, window: Window, fault: Fault) -> Verdict:
+        return Verdict(window.start_s, window.end_s, "unknown", None, str(fault), None)
