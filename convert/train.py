@@ -147,7 +147,11 @@ def _same_run(
             "config": dataclasses.asdict(config),
             "training": [clip.path.name for clip in training],
             "held_out": [clip.path.name for clip in held_out],
-            "start": {name: str(value) for name, value in sorted(start.items())},
+            # Sorted, as a set has another order in every process.
+            "start": {
+                name: sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+                for name, value in sorted(start.items())
+            },
         },
         indent=1,
     )

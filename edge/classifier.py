@@ -81,10 +81,9 @@ class Classifier:
 
         An int8 network takes the picture as it is, the others as value / 255.
         """
-        x = picture[np.newaxis]
-        if self.manifest.precision != "int8":
-            x = x.astype(np.float32) / np.float32(255)
-        self._interpreter.set_tensor(self._input["index"], x)
+        whole = self.manifest.precision == "int8"
+        x = picture if whole else picture.astype(np.float32) / np.float32(255)
+        self._interpreter.set_tensor(self._input["index"], x[np.newaxis])
         self._interpreter.invoke()
         p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
         return self._tempered(p)
