@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from convert.errors import DatasetError
 from edge.capture import Recording
+from edge.errors import EdgeError
 from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
@@ -114,6 +117,25 @@ def _refuse_contradictions(clips: Sequence[Clip]) -> None:
 def load(clip: Clip) -> NDArray[np.float32]:
     """The whole recording at the model's rate: (n,) float32. RecordingError if it is unreadable."""
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
+
+
+def load_all(clips: Sequence[Clip]) -> list[tuple[Clip, NDArray[np.float32]]]:
+    """Every readable recording; the others are counted and named on standard error."""
+    loaded, unreadable = [], []
+    for clip in tqdm(clips, desc="reading recordings", unit="", leave=False, disable=None):
+        try:
+            loaded.append((clip, load(clip)))
+        except EdgeError as error:
+            unreadable.append(str(error))
+    say_unreadable(unreadable)
+    return loaded
+
+
+def say_unreadable(unreadable: Sequence[str]) -> None:
+    """One line about recordings that were skipped, if any were."""
+    if unreadable:
+        shown = "; ".join(unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
+        print(f"skipped {len(unreadable)} unreadable recordings: {shown}", file=sys.stderr)
 
 
 def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:

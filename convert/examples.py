@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from convert import synth
 from convert.bay import record
-from convert.dataset import Clip, load
+from convert.dataset import Clip, load_all
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from edge.frontend.resample import resample
@@ -55,12 +55,12 @@ class Pools:
 
 
 def fill_pools(clips: Sequence[Clip]) -> Pools:
-    """Read all ``clips`` into pools."""
+    """Read all readable ``clips`` into pools."""
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
-    for clip in clips:
+    for clip, sound in load_all(clips):
         name = "knocking" if clip.knocks else clip.kind.removeprefix("engine_") or "engine"
-        grouped.setdefault((name, clip.source), []).append(load(clip))
+        grouped.setdefault((name, clip.source), []).append(sound)
     for (name, _), sounds in grouped.items():
         getattr(pools, name).append(sounds)
     return pools

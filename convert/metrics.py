@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,3 +18,34 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     below = np.searchsorted(np.sort(negative), positive, side="left")
     not_above = np.searchsorted(np.sort(negative), positive, side="right")
     return float((below + not_above).mean() / 2 / negative.size)
+
+
+def recall_at(
+    false_rate: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
+) -> float:
+    """Share of positives above the score that at most ``false_rate`` of the negatives exceed."""
+    allowed = int(false_rate * negative.size)
+    limit = np.sort(negative)[::-1][min(allowed, negative.size - 1)]
+    return float((positive > limit).mean())
+
+
+def interval_over_sources(
+    figure: Callable[[NDArray[np.float32], NDArray[np.float32]], float],
+    positive: Sequence[NDArray[np.float32]],
+    negative: Sequence[NDArray[np.float32]],
+    *,
+    seed: int,
+    draws: int = 1000,
+) -> tuple[float, float]:
+    """95 % interval of ``figure`` from drawing sources with replacement, ``draws`` times.
+
+    ``positive`` and ``negative`` hold one array of scores a source.
+    """
+    rng = np.random.default_rng(seed)
+
+    def drawn(sources: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.concatenate([sources[i] for i in rng.integers(len(sources), size=len(sources))])
+
+    figures = [figure(drawn(positive), drawn(negative)) for _ in range(draws)]
+    low, high = np.percentile(figures, [2.5, 97.5])
+    return float(low), float(high)

@@ -37,6 +37,11 @@ class Crank:
         """Samples of the clip."""
         return self.turns.size
 
+    @property
+    def rpm(self) -> float:
+        """Mean speed, revolutions a minute."""
+        return float((self.turns[-1] - self.turns[0]) / (self.n - 1) * SR * 60)
+
     def samples_at(self, turns: Sound) -> Sound:
         """Times (fractional samples) at which the crank has made so many revolutions."""
         return np.interp(turns, self.turns, np.arange(self.n), left=-1.0, right=-1.0)
@@ -234,8 +239,13 @@ def random_crank(rng: np.random.Generator, seconds: float) -> Crank:
     return crank(rng, seconds, rpm, int(rng.choice([3, 4, 4, 4, 5, 6, 6, 8])))
 
 
+def random_kind(rng: np.random.Generator) -> KnockKind:
+    """Which knock; rods go most often."""
+    return KNOCK_KINDS[int(rng.choice(4, p=[0.4, 0.2, 0.25, 0.15]))]
+
+
 def random_knock(rng: np.random.Generator, seconds: float) -> Sound:
     """Any knock at any speed; shape (n,), peak about 1."""
-    kind = KNOCK_KINDS[int(rng.choice(4, p=[0.4, 0.2, 0.25, 0.15]))]
+    kind = random_kind(rng)
     rpm = float(np.exp(rng.uniform(np.log(500), np.log(2200))))
     return knock(rng, crank(rng, seconds, rpm, 4), kind)

@@ -86,7 +86,7 @@ class Classifier:
         self._interpreter.set_tensor(self._input["index"], x[np.newaxis])
         self._interpreter.invoke()
         p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
-        return self._tempered(p)
+        return tempered(p, self.manifest.temperature)
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for ``picture`` (224, 224, 3) uint8 RGB, in [0, 1].
@@ -95,16 +95,17 @@ class Classifier:
         """
         return float(self.probabilities(picture)[self._knocking])
 
-    def _tempered(self, p: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Divide the log-odds by the manifest's temperature (Guo et al., ICML 2017).
 
-        The output of an int8 network has steps of 1/256; half a step keeps 0 and 1 finite.
-        """
-        if self.manifest.temperature == 1:
-            return p
-        log_p = np.log(np.clip(p, 1 / 512, 1)) / np.float32(self.manifest.temperature)
-        shares = np.exp(log_p - log_p.max())
-        return np.asarray(shares / shares.sum(), dtype=np.float32)
+def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """``p`` (n,) with its log-odds divided by ``temperature`` (Guo et al., ICML 2017).
+
+    The output of an int8 network has steps of 1/256; half a step keeps 0 and 1 finite.
+    """
+    if temperature == 1:
+        return p
+    log_p = np.log(np.clip(p, 1 / 512, 1)) / np.float32(temperature)
+    shares = np.exp(log_p - log_p.max())
+    return np.asarray(shares / shares.sum(), dtype=np.float32)
 
 
 def _choose(runtime: str) -> tuple[str, Any]:

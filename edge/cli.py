@@ -44,13 +44,17 @@ flat_line, dc, clipping, not_finite.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``edge`` with ``argv``; the exit code is the answer."""
-    parser = build_parser()
+    return run_command(build_parser(), argv)
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Run the command that ``parser`` finds in ``argv``; errors become one line and a code."""
     arguments = parser.parse_args(argv)
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except EdgeError as error:
-        _complain(error)
+        complain(parser.prog, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -58,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; keep the interpreter from complaining on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def complain(program: str, error: BaseException) -> None:
+    """One line on standard error."""
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -129,7 +138,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            _complain(error)
+            complain("edge", error)
             worst = max(worst, getattr(error, "exit_code", 3))
     return worst
 
@@ -185,7 +194,3 @@ def _as_row(verdict: Verdict) -> str:
         f"{verdict.start_s:10.2f}{verdict.end_s:10.2f}  {verdict.verdict:<10}{p:>6}  "
         f"{verdict.reason}"
     ).rstrip()
-
-
-def _complain(error: BaseException) -> None:
-    print(f"edge: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,0 +1,105 @@
+"""The pictures an export is calibrated on, and others it is proved on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.dataset import SUFFIXES, windows
+from convert.errors import DatasetError
+from convert.made import make
+from convert.parity import MIN_PICTURES
+from edge.capture import Recording
+from edge.errors import EdgeError
+from edge.frontend import FrontEnd
+from edge.gate import Gate
+
+N_CALIBRATION = 200  # pictures the value ranges are taken from
+N_REAL, N_MADE = 300, 100  # pictures the result is proved on: from recordings; synthetic at least
+LEAST_CALIBRATION = 16  # windows; fewer say too little about the ranges
+HOP_SECONDS = 1.0
+PER_RECORDING = 4  # windows, spread over it
+
+
+@dataclass(frozen=True)
+class ExportPictures:
+    """Pictures (N, 224, 224, 3) uint8, none in both."""
+
+    calibration: NDArray[np.uint8]
+    held_back: NDArray[np.uint8]
+    described: dict[str, int]  # how many of what
+    unreadable: list[str]  # what could not be read, each with the reason
+
+
+def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPictures:
+    """Pictures of the recordings below ``folder``, half of the recordings for each purpose.
+
+    The held-back ones are filled up with made engines, half of them knocking. DatasetError if the
+    folder is missing or has too little in it; unreadable recordings are skipped and named.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is no folder: --calibration takes a folder of recordings")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
+    order = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+    unreadable: list[str] = []
+    first = _take(order[::2], N_CALIBRATION, front_end, unreadable)
+    second = _take(order[1::2], N_REAL, front_end, unreadable)
+    if not second and len(first) > 1:  # a single recording: its windows are shared out
+        first, second = first[::2], first[1::2]
+    if len(first) < LEAST_CALIBRATION:
+        why = f"; {len(unreadable)} could not be read, first: {unreadable[0]}" if unreadable else ""
+        raise DatasetError(
+            f"{folder} gives {len(first)} calibration windows of {len(found)} recordings, "
+            f"{LEAST_CALIBRATION} are needed: add recordings of 2 s and more{why}"
+        )
+    made = list(made_pictures(max(N_MADE, MIN_PICTURES - len(second)), front_end, seed=seed))
+    return ExportPictures(
+        np.stack(first),
+        np.stack(second + made),
+        {
+            "recordings": len(found) - len(unreadable),
+            "calibration_pictures": len(first),
+            "real_pictures_held_back": len(second),
+            "made_pictures_held_back": len(made),
+        },
+        unreadable,
+    )
+
+
+def _take(
+    paths: list[Path], count: int, front_end: FrontEnd, unreadable: list[str]
+) -> list[NDArray[np.uint8]]:
+    """Up to ``count`` pictures, as evenly from all ``paths`` as can be."""
+    gate = Gate(sr=front_end.config.sr)
+    rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(PER_RECORDING)]
+    for path in paths:
+        if len(rounds[0]) >= count:
+            break
+        try:
+            cut = windows(Recording(path, sr=front_end.config.sr).read(), HOP_SECONDS)
+        except EdgeError as error:
+            unreadable.append(str(error))
+            continue
+        fit = [y for y in cut if gate.check(y) is None]
+        chosen = np.unique(np.linspace(0, len(fit) - 1, PER_RECORDING).astype(int)) if fit else []
+        for queue, i in zip(rounds, chosen, strict=False):
+            queue.append(fit[i])
+    cuts = [y for queue in rounds for y in queue][:count]
+    return [front_end.picture(y) for y in cuts]
+
+
+def made_pictures(count: int, front_end: FrontEnd, *, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Pictures of made engines, every other one knocking."""
+    seconds = front_end.config.n_samples / front_end.config.sr
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        made = make(
+            rng, seconds, knocks=number % 2 == 1, level_db=None, over=None, name="calibration"
+        )
+        yield front_end.picture(made.y.astype(np.float32))

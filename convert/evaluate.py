@@ -1,0 +1,206 @@
+"""Grading a network on labelled recordings, through the very pipeline of the device.
+
+Windows of one source are not independent, so every figure is given by source too, and intervals
+come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS B 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from convert.checkpoint import load_checkpoint
+from convert.dataset import LABELS, Clip, find_clips, say_unreadable
+from convert.errors import DatasetError
+from convert.metrics import auc, interval_over_sources, recall_at
+from convert.parity import torch_probabilities
+from edge.capture import Recording
+from edge.classifier import Classifier, tempered
+from edge.errors import ConfigError, EdgeError
+from edge.frontend import FrontEnd
+from edge.model import ModelFile
+from edge.pipeline import Judge, Pipeline
+
+FALSE_RATES = (0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One recording and what the network said about its windows."""
+
+    clip: Clip
+    p: NDArray[np.float32]  # (windows,) of those that could be judged
+    unknown: int  # windows that could not
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of one evaluation."""
+
+    model: str
+    threshold: float
+    judged: list[Judged]
+    seed: int
+
+    def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
+        """Probabilities of one class (and kind), an array for each source."""
+        by_source: dict[str, list[NDArray[np.float32]]] = {}
+        for judged in self.judged:
+            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
+                by_source.setdefault(judged.clip.source, []).append(judged.p)
+        return [joined for p in by_source.values() if (joined := np.concatenate(p)).size]
+
+    def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
+        """Figures of some recordings together."""
+        p = np.concatenate([j.p for j in judged])
+        return {
+            "recordings": len(judged),
+            "sources": len({j.clip.source for j in judged}),
+            "windows": int(p.size),
+            "unknown": sum(j.unknown for j in judged),
+            "mean_p": round(float(p.mean()), 4) if p.size else None,
+            "called_knocking": round(float((p >= self.threshold).mean()), 4) if p.size else None,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for a file."""
+        return {
+            "model": self.model,
+            "threshold": self.threshold,
+            "by_kind": {name: self.row(part) for name, part in self._grouped("kind").items()},
+            "by_source": {name: self.row(part) for name, part in self._grouped("source").items()},
+            "separation": self.separation(),
+        }
+
+    def separation(self) -> dict[str, dict[str, Any]]:
+        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
+        knocks = self.p_of(knocks=True)
+        kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
+        found: dict[str, dict[str, Any]] = {}
+        for kind in kinds if knocks else ():
+            others = self.p_of(knocks=False, kind=kind)
+            if not others:
+                continue
+            positive, negative = np.concatenate(knocks), np.concatenate(others)
+            low, high = interval_over_sources(auc, knocks, others, seed=self.seed)
+            found[kind] = {
+                "auc": round(auc(positive, negative), 4),
+                "auc_95": [round(low, 4), round(high, 4)],
+                **{
+                    f"recall_at_{rate:g}": round(recall_at(rate, positive, negative), 4)
+                    for rate in FALSE_RATES
+                },
+            }
+        return found
+
+    def _grouped(self, by: str) -> dict[str, list[Judged]]:
+        groups: dict[str, list[Judged]] = {}
+        for judged in self.judged:
+            name = f"{judged.clip.label}/{getattr(judged.clip, by)}"
+            groups.setdefault(name, []).append(judged)
+        return dict(sorted(groups.items()))
+
+    def table(self) -> str:
+        """For people: every kind, every engine, and how well knocking is told apart."""
+        head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
+        lines = [f"{self.model}, threshold {self.threshold:g}", head]
+        for name, part in self._grouped("kind").items():
+            lines.append(_line(name, self.row(part)))
+        lines.append("engines by source")
+        for name, part in self._grouped("source").items():
+            if part[0].clip.kind != "not_engine":
+                lines.append(_line(f"  {name}", self.row(part)))
+        for kind, figures in self.separation().items():
+            low, high = figures["auc_95"]
+            recalls = ", ".join(
+                f"recall {figures[f'recall_at_{rate:g}']:.1%} at {rate:.1%} false"
+                for rate in FALSE_RATES
+            )
+            lines.append(
+                f"knocking against {kind}: AUC {figures['auc']:.3f} "
+                f"(95 % over sources {low:.3f} to {high:.3f}), {recalls}"
+            )
+        return "\n".join(lines)
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    if row["mean_p"] is None:
+        return f"{name:<36}{0:>8}{row['unknown']:>8}"
+    return (
+        f"{name:<36}{row['windows']:>8}{row['unknown']:>8}{row['mean_p']:>8.3f}"
+        f"{row['called_knocking']:>10.1%}"
+    )
+
+
+class TorchJudge:
+    """A checkpoint as a judge of pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self.checkpoint = load_checkpoint(path)
+        self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
+        self._temperature = float(self.checkpoint.meta.get("temperature", 1.0))
+        self.threshold = float(self.checkpoint.meta.get("threshold", 0.5))
+
+    def predict(self, picture: NDArray[np.uint8]) -> float:
+        """Probability of knocking for a picture (224, 224, 3) uint8."""
+        p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
+        return float(tempered(p, self._temperature)[self._knocking])
+
+
+def evaluate(
+    model: Path,
+    folders: Sequence[Path],
+    *,
+    hop_s: float = 1.0,
+    threshold: float | None = None,
+    hold_out_only: bool = False,
+    seed: int = 1,
+) -> Report:
+    """Judge every recording in ``folders`` with ``model`` (.tflite, .pth or .safetensors).
+
+    ``hold_out_only`` leaves out the sources a checkpoint says it was trained on. ModelError,
+    CheckpointError or DatasetError if the model or the recordings cannot be used.
+    """
+    clips = find_clips(folders)
+    judge: Judge
+    if model.suffix == ".tflite":
+        if hold_out_only:
+            raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
+        file = ModelFile.read(model)
+        judge, own = Classifier(file), file.manifest.threshold
+        front_end = FrontEnd(file.manifest.front_end)
+    else:
+        judge = TorchJudge(model)
+        own, front_end = judge.threshold, FrontEnd()
+        if hold_out_only:
+            trained = set(judge.checkpoint.meta.get("trained_on", ()))
+            clips = [clip for clip in clips if clip.source not in trained]
+    if not clips:
+        raise DatasetError("no recording is left to grade on: all sources were trained on")
+    limit = own if threshold is None else threshold
+    pipeline = Pipeline(front_end, judge, limit)
+    return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed)
+
+
+def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judged]:
+    judged, unreadable = [], []
+    for clip in tqdm(clips, desc="judging", unit="", leave=False, disable=None):
+        source = Recording(clip.path, sr=pipeline.front_end.config.sr)
+        try:
+            verdicts = list(pipeline.verdicts(source, hop_s=hop_s))
+        except EdgeError as error:
+            unreadable.append(str(error))
+            continue
+        known = [v.p_knocking for v in verdicts if v.p_knocking is not None]
+        p = np.array(known, dtype=np.float32)
+        judged.append(Judged(clip, p, len(verdicts) - p.size))
+    say_unreadable(unreadable)
+    if not judged:
+        raise DatasetError("none of the recordings could be read")
+    return judged

@@ -1,0 +1,63 @@
+"""``convert evaluate``: a network and labelled recordings in, figures by kind and source out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edge.errors import ConfigError
+from edge.wav import write_atomically
+
+EXAMPLES = """\
+examples:
+  convert evaluate models/knock-int8.tflite recordings
+  convert evaluate knock.pth recordings --hold-out-only --json figures.json
+
+The recordings are judged as edge predict judges them, a window every second. With
+--hold-out-only, recordings of sources the checkpoint was trained on are left out."""
+
+
+def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``evaluate`` to the command line."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="figures of a network",
+        description="Grade a .pth or .tflite network on labelled recordings, by kind and source.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help=".pth, .safetensors or .tflite")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--hop", type=float, default=1.0, metavar="S", help="window spacing (1)")
+    parser.add_argument("--threshold", type=float, metavar="P", help="(the model's own)")
+    parser.add_argument(
+        "--hold-out-only", action="store_true", help="only sources a .pth was not trained on"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (1)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.hop < 0.01:
+        raise ConfigError(f"--hop {arguments.hop:g} s is too small: 0.01 s at least")
+    if arguments.threshold is not None and not 0 < arguments.threshold < 1:
+        raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
+    from convert.evaluate import evaluate  # noqa: PLC0415 - torch takes seconds to import
+
+    report = evaluate(
+        arguments.model,
+        arguments.folders,
+        hop_s=arguments.hop,
+        threshold=arguments.threshold,
+        hold_out_only=arguments.hold_out_only,
+        seed=arguments.seed,
+    )
+    print(report.table())
+    if arguments.json:
+        try:
+            write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
+        except OSError as error:
+            raise ConfigError(f"--json {arguments.json}: {error.strerror}") from error
+    return 0

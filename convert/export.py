@@ -1,0 +1,225 @@
+"""``convert export``: a checkpoint in, one proved and self-describing TFLite file out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convert.dataset import LABELS, say_unreadable
+from convert.errors import ExportError
+from convert.progress import Stage
+from edge.classifier import tempered
+from edge.errors import ConfigError
+from edge.frontend import FrontEnd
+from edge.model import PRECISIONS, Manifest, write_model
+
+if TYPE_CHECKING:
+    from convert.checkpoint import Checkpoint
+    from convert.parity import Parity
+
+GOLDEN_SEED = 20_260_101
+TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
+
+EXAMPLES = """\
+examples:
+  convert export stage-2.pth --calibration recordings --out knock.tflite
+  convert export mine.pth --calibration recordings --out mine.tflite --precision float16
+  convert export old.pth --calibration recordings --out old.tflite --labels normal,knocking
+
+The labels are those of the checkpoint, or knocking,normal in the original's order. On at least 300
+pictures that were not used for calibration the result is compared with torch, in every TFLite
+runtime installed here; if it does not say the same, nothing is written. About three minutes and
+5 GB of memory; no network access."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What may be chosen; None: what the checkpoint says, or the default."""
+
+    precision: str = "int8"
+    labels: tuple[str, ...] | None = None
+    threshold: float | None = None
+    temperature: float | None = None
+    name: str | None = None
+    seed: int = 1
+
+
+def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``export`` to the command line."""
+    parser = commands.add_parser(
+        "export",
+        help="checkpoint to TFLite",
+        description="Turn a fastai ResNet34 checkpoint into one TFLite file for edge.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help=".pth of fastai v1 or v2, or .safetensors")
+    parser.add_argument(
+        "--calibration", type=Path, required=True, metavar="DIR", help="folder of recordings"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
+    parser.add_argument("--labels", metavar="A,B", help="in the order of the network's outputs")
+    parser.add_argument("--threshold", type=float, metavar="P", help="called knocking from P on")
+    parser.add_argument("--temperature", type=float, metavar="T", help="divides the log-odds")
+    parser.add_argument("--name", help="name in the manifest (default: the output file's)")
+    parser.add_argument("--seed", type=int, default=1, help="draws the pictures (1)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    labels = None
+    if arguments.labels:
+        labels = tuple(label.strip() for label in arguments.labels.split(","))
+    config = ExportConfig(
+        arguments.precision,
+        labels,
+        arguments.threshold,
+        arguments.temperature,
+        arguments.name,
+        arguments.seed,
+    )
+    export(arguments.checkpoint, arguments.calibration, arguments.out, config)
+    return 0
+
+
+def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig) -> Manifest:
+    """Export ``checkpoint`` to ``out``, calibrated and proved on recordings in ``calibration``.
+
+    Works in a temporary folder; ``out`` appears, or is replaced, only when everything holds.
+    CheckpointError, DatasetError, ExportError or ParityError otherwise.
+    """
+    # These import torch and onnx, seconds that --help and a misspelt option need not pay.
+    from convert.calibration import export_pictures  # noqa: PLC0415
+    from convert.checkpoint import load_checkpoint  # noqa: PLC0415
+    from convert.network import fold  # noqa: PLC0415
+    from convert.onnx_export import to_onnx  # noqa: PLC0415
+    from convert.parity import check_parity  # noqa: PLC0415
+    from convert.tflite_export import to_tflite  # noqa: PLC0415
+
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    with Stage("[1/6] checkpoint") as stage:
+        loaded = load_checkpoint(checkpoint)
+        manifest = _manifest(loaded, out, config)
+        count = sum(p.numel() for p in loaded.network.parameters())
+        stage.result = f"{loaded.layout}, {count / 1e6:.1f} M parameters"
+    front_end = FrontEnd(manifest.front_end)
+    with Stage("[2/6] pictures") as stage:
+        pictures = export_pictures(calibration, front_end, seed=config.seed)
+        stage.result = ", ".join(f"{n} {what}" for what, n in pictures.described.items())
+    say_unreadable(pictures.unreadable)
+    with tempfile.TemporaryDirectory(prefix="convert-export-") as name:
+        folder = Path(name)
+        with Stage("[3/6] torch -> ONNX") as stage:
+            folded = fold(loaded.network)
+            to_onnx(folded, folder / "network.onnx")
+            stage.result = f"{(folder / 'network.onnx').stat().st_size / 1e6:.1f} MB, checked"
+        with Stage(f"[4/6] ONNX -> {config.precision}", "1 to 3 minutes") as stage:
+            network = to_tflite(
+                folder / "network.onnx", config.precision, pictures.calibration, folder
+            )
+            stage.result = f"{len(network) / 1e6:.1f} MB"
+        with Stage("[5/6] parity") as stage:
+            # Temperature is arithmetic behind the network; what is compared is the network.
+            bare = dataclasses.replace(manifest, temperature=1.0)
+            write_model(folder / "candidate.tflite", network, bare)
+            parity, said = check_parity(
+                loaded.network,
+                folded,
+                onnx=folder / "network.onnx",
+                model=folder / "candidate.tflite",
+                precision=config.precision,
+                knocking=manifest.labels.index("knocking"),
+                threshold=_bare_threshold(manifest),
+                pictures=np.concatenate([pictures.held_back, golden_picture()[np.newaxis]]),
+                folder=folder,
+            )
+            stage.result = f"{parity.n_pictures} pictures"
+    print(parity.table(), file=sys.stderr)
+    parity.refuse()
+    manifest = _complete(manifest, parity, pictures.described, calibration, said[-1])
+    with Stage("[6/6] write") as stage:
+        try:
+            write_model(out, network, manifest)
+        except OSError as error:
+            raise ExportError(f"{out} cannot be written: {error.strerror}") from error
+        stage.result = f"{out}, {out.stat().st_size / 1e6:.1f} MB"
+    return manifest
+
+
+def golden_picture(seed: int = GOLDEN_SEED) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture any device can make by itself, to see whether its network answers as it should.
+
+    (224, 224, 3) uint8: the picture of two seconds of noise with the given seed.
+    """
+    front_end = FrontEnd()
+    noise = np.random.default_rng(seed).standard_normal(front_end.config.n_samples)
+    return front_end.picture((0.1 * noise).astype(np.float32))
+
+
+def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
+    labels = config.labels or loaded.labels or LABELS
+    if len(labels) != 2 or "knocking" not in labels or len(set(labels)) != 2:
+        raise ConfigError(f"labels {', '.join(labels)}: two are needed, one of them knocking")
+    threshold = config.threshold
+    if threshold is None:
+        threshold = float(loaded.meta.get("threshold", 0.5))
+    temperature = config.temperature
+    if temperature is None:
+        temperature = float(loaded.meta.get("temperature", 1.0))
+    for what, value, highest in (
+        ("threshold", threshold, 1.0),
+        ("temperature", temperature, 100.0),
+    ):
+        if not (math.isfinite(value) and 0 < value < highest):
+            raise ConfigError(f"--{what} {value:g} must lie between 0 and {highest:g}")
+    return Manifest(
+        name=config.name or out.stem,
+        labels=labels,
+        threshold=threshold,
+        precision=config.precision,
+        front_end=FrontEnd().config,
+        temperature=temperature,
+    )
+
+
+def _bare_threshold(manifest: Manifest) -> float:
+    """The probability before temperature at which the verdict turns."""
+    odds = manifest.threshold / (1 - manifest.threshold)
+    return 1 / (1 + odds**-manifest.temperature)
+
+
+def _complete(
+    manifest: Manifest,
+    parity: Parity,
+    described: dict[str, int],
+    calibration: Path,
+    golden: np.ndarray[Any, np.dtype[np.float32]],
+) -> Manifest:
+    answer = tempered(golden, manifest.temperature)
+    versions = {}
+    for tool in TOOLS:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:  # not every workstation has every one
+            continue
+    return dataclasses.replace(
+        manifest,
+        versions=versions,
+        parity=parity.to_dict(),
+        calibration={"folder": calibration.name, **described},
+        golden={
+            "seed": GOLDEN_SEED,
+            "p_knocking": round(float(answer[manifest.labels.index("knocking")]), 5),
+        },
+    )

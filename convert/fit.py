@@ -1,0 +1,217 @@
+"""The epochs of a training run, resumable between any two of them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from tqdm import tqdm
+
+from convert.errors import DatasetError
+from convert.metrics import auc
+from convert.network import KnockNet, normalise
+from convert.train_config import TrainConfig
+from edge.frontend import FrontEnd
+from edge.frontend.picture import Renderer
+from edge.wav import write_atomically
+
+SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Colour indices (N, 84, 87) uint8 and labels (N,) int64, places in LABELS."""
+
+    indices: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+class Pictures:
+    """Turns batches of colour indices into normalised pictures of one size."""
+
+    def __init__(self, side: int, device: torch.device) -> None:
+        config = FrontEnd().config
+        rows, columns, margin, colours = Renderer(config).as_matrices()
+        factor = config.network_px // side
+        # Shrinking by averaging is linear, like enlarging: it joins the same matrices.
+        self._rows = torch.from_numpy(rows).view(side, factor, -1).mean(1).to(device)
+        self._columns = torch.from_numpy(columns).view(side, factor, -1).mean(1).to(device)
+        blocks = torch.from_numpy(margin).view(side, factor, side, factor)
+        self._margin = blocks.mean((1, 3)).to(device)
+        self._colours = torch.from_numpy(colours).to(device)
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """(B, 84, 87) uint8 -> (B, 3, side, side) float32, ImageNet-normalised."""
+        colours = self._colours[indices.long()].permute(0, 3, 1, 2)  # (B, 3, 84, 87)
+        picture = self._rows @ colours @ self._columns.T + self._margin
+        return normalise(picture.round()).contiguous(memory_format=torch.channels_last)
+
+
+class Fit:
+    """The epochs of one run and everything that must survive being killed between two of them."""
+
+    def __init__(
+        self,
+        network: KnockNet,
+        examples: Examples,
+        *,
+        check: Examples,
+        real: Examples,
+        work: Path,
+        config: TrainConfig,
+        frozen: bool,
+    ) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(config.seed)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval()
+        self.examples, self.check, self.real = examples, check, real
+        self.work, self.config, self.frozen_start = work, config, frozen
+        self.n_batches = len(examples.labels) // config.batch_size
+        if self.n_batches == 0:
+            raise DatasetError(
+                f"{len(examples.labels)} examples do not fill one batch of {config.batch_size}"
+            )
+        self.epochs = config.small_epochs + config.full_epochs
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, config.learning_rate, total_steps=self.epochs * self.n_batches + 1
+        )
+        self.history: list[dict[str, float]] = []
+        self.best = -1.0
+
+    def go(self) -> None:
+        """All epochs that are not done yet."""
+        for epoch in range(self._resume(), self.epochs):
+            began = time.monotonic()
+            side = SMALL_PX if epoch < self.config.small_epochs else 2 * SMALL_PX
+            loss = self._epoch(epoch, Pictures(side, self.device))
+            figures = {"loss": loss, "side": side, **self._figures(side)}
+            figures["seconds"] = round(time.monotonic() - began, 1)
+            self.history.append(figures)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"epoch {epoch + 1}/{self.epochs}: {shown}", flush=True)
+            # A network that only ever saw small pictures is not the one to be shipped.
+            full = side > SMALL_PX or self.config.full_epochs == 0
+            if full and figures["check_auc"] >= self.best:
+                self.best = figures["check_auc"]
+                self._write("best.pt", {"model": self.average.state_dict(), "epoch": epoch})
+            self._write("state.pt", self._state(epoch))
+            write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+
+    def _epoch(self, epoch: int, pictures: Pictures) -> float:
+        config, total = self.config, 0.0
+        rng = np.random.default_rng([config.seed, epoch])
+        self.network.train()
+        frozen = self.frozen_start and epoch < config.frozen_epochs
+        self.network.body.requires_grad_(not frozen)
+        bar = tqdm(
+            self._batches(rng),
+            total=self.n_batches,
+            desc=f"epoch {epoch + 1}",
+            leave=False,
+            disable=None,
+        )
+        for indices, labels in bar:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                logits = self.network(pictures(indices))
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            self.schedule.step()
+            self._follow()
+            total += float(loss.detach())
+        return total / self.n_batches
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled batches, turned in time and with a stripe masked out (SpecAugment, Park 2019).
+
+        An engine has no beginning: turning the picture round in time is another picture of it.
+        """
+        order = rng.permutation(len(self.examples.labels))
+        size = self.config.batch_size
+        for i in range(self.n_batches):
+            chosen = np.sort(order[i * size : (i + 1) * size])
+            batch = self.examples.indices[chosen].copy()
+            for picture in batch:
+                picture[:] = np.roll(picture, int(rng.integers(picture.shape[1])), axis=1)
+                if rng.random() < 0.5:
+                    low, height = rng.integers(picture.shape[0] - 12), rng.integers(3, 13)
+                    picture[low : low + height] = picture.mean()
+            labels = torch.from_numpy(self.examples.labels[chosen])
+            yield torch.from_numpy(batch).to(self.device), labels.to(self.device)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running average; early on it follows faster, having nothing to remember yet."""
+        step = self.schedule.last_epoch
+        keep = min(self.config.averaging, (1 + step) / (10 + step))
+        averaged, current = self.average.state_dict(), self.network.state_dict()
+        for name, value in averaged.items():
+            if value.is_floating_point():
+                value.lerp_(current[name], 1 - keep)
+            else:
+                value.copy_(current[name])
+
+    def _figures(self, side: int) -> dict[str, float]:
+        pictures = Pictures(side, self.device)
+        made = self._p_knocking(self.check, pictures)
+        figures = {"check_auc": auc(made[self.check.labels == 0], made[self.check.labels == 1])}
+        real = self._p_knocking(self.real, pictures)
+        knocks = self.real.labels == 0
+        if knocks.any() and not knocks.all():
+            figures["real_auc"] = auc(real[knocks], real[~knocks])
+        if not knocks.all():
+            figures["real_false"] = float((real[~knocks] > 0.5).mean())
+        return figures
+
+    @torch.no_grad()
+    def _p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
+        answers = [np.empty(0, dtype=np.float32)]
+        for i in range(0, len(examples.indices), 64):
+            part = torch.from_numpy(examples.indices[i : i + 64])
+            with torch.autocast(self.device.type, torch.bfloat16):
+                logits = self.average(pictures(part.to(self.device)))
+            answers.append(logits.float().softmax(1)[:, 0].cpu().numpy())
+        return np.concatenate(answers)
+
+    def _state(self, epoch: int) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
+            "best": self.best,
+            "history": self.history,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def _resume(self) -> int:
+        path = self.work / "state.pt"
+        if not path.is_file():
+            return 0
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        for name in ("network", "average", "optimiser", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+        self.best, self.history = state["best"], state["history"]
+        print(f"going on after epoch {state['epoch'] + 1}")
+        return int(state["epoch"]) + 1
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(self.work / name, buffer.getvalue())

@@ -1,0 +1,54 @@
+"""Whole made recordings with everything that is known of them, as a data set needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convert import synth
+from convert.bay import record
+from convert.dataset import Clip, load
+
+
+@dataclass(frozen=True)
+class Made:
+    """One made recording and what is known of it."""
+
+    y: synth.Sound  # (n,) in [-1, 1]
+    row: dict[str, str]  # a line of labels.csv without the file
+
+
+def make(
+    rng: np.random.Generator,
+    seconds: float,
+    *,
+    knocks: bool,
+    level_db: float | None,
+    over: Clip | None,
+    name: str,
+) -> Made:
+    """One recording: a made engine, or a real one (``over``), with or without a knock.
+
+    On a made engine the knock is locked to that engine's crank; the speed of a real one is not
+    known, so its knock has a crank of its own. ``name`` is the source of what is wholly made.
+    """
+    shaft = synth.random_crank(rng, seconds)
+    row = {"label": "normal", "kind": "engine", "source": name, "rpm": "", "cylinders": ""}
+    if over is None:
+        y = synth.engine(rng, shaft)
+        row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
+    else:
+        real = load(over).astype(np.float64)
+        start = int(rng.integers(max(1, real.size - shaft.n + 1)))
+        y = np.resize(real[start:], shaft.n)
+        row["source"] = over.source
+    row |= {"knock": "", "level_db": ""}
+    if knocks:
+        kind = synth.random_kind(rng)
+        level = float(rng.uniform(0, 18)) if level_db is None else level_db
+        y = synth.mix(y, synth.knock(rng, shaft, kind), level)
+        row |= {"label": "knocking", "knock": kind, "level_db": f"{level:.1f}"}
+    if over is None:
+        return Made(record(rng, y, synth.SR), row)
+    return Made(0.5 * y / max(np.abs(y).max(), 1e-9), row)

@@ -1,0 +1,234 @@
+"""Does the exported network say the same as the original? torch, ONNX and TFLite side by side.
+
+The original is asked as it was trained, batch normalisation and all; TFLite is asked through
+``edge.classifier`` in every installed runtime. Beyond the limits there is no export.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from convert.errors import ParityError
+from convert.network import FoldedNet, KnockNet, normalise
+from convert.onnx_export import onnx_probabilities
+from convert.probe import LAYER_PICTURES, Answers, probe
+from edge.classifier import installed_runtimes
+
+MIN_PICTURES = 300  # fewer would not show one disagreement in 200
+MIN_AGREEMENT = 0.995  # share of pictures with the same verdict
+MAX_DIFFERENCE = {  # of any probability, by precision
+    "onnx": 1e-4,
+    "float32": 1e-4,
+    "float16": 0.01,
+    "int8": 0.05,
+}
+Probabilities = NDArray[np.float32]  # (N, 2)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way of running the network against torch."""
+
+    name: str
+    limit: float  # of the largest difference
+    agreement: float
+    largest: float
+    mean: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both limits are kept; NaN keeps none."""
+        return self.agreement >= MIN_AGREEMENT and self.largest <= self.limit
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All comparisons of one export, and how far each layer is off."""
+
+    n_pictures: int
+    comparisons: list[Comparison]
+    layers: list[tuple[str, float]]  # name, relative error; worst first
+
+    def table(self) -> str:
+        """The comparisons and the three worst layers, for people."""
+        lines = [f"{'on ' + str(self.n_pictures) + ' pictures':<32}agreement  max |dp|  mean |dp|"]
+        for c in self.comparisons:
+            mark = "" if c.holds else f"  beyond {MIN_AGREEMENT:.1%} or {c.limit:g}"
+            lines.append(
+                f"  {c.name:<30}{c.agreement:>9.2%}{c.largest:>10.5f}{c.mean:>11.6f}{mark}"
+            )
+        worst = ", ".join(f"{name} {error:.2%}" for name, error in self.layers[:3])
+        return "\n".join([*lines, f"  worst layers (error / signal): {worst}"])
+
+    def refuse(self) -> None:
+        """Raise ParityError, with the worst layer, if any comparison fails."""
+        for c in self.comparisons:
+            if not c.holds:
+                name, error = self.layers[0]
+                raise ParityError(
+                    f"{c.name} differs from torch: agreement {c.agreement:.2%} (at least "
+                    f"{MIN_AGREEMENT:.1%}), largest difference {c.largest:.4f} (at most "
+                    f"{c.limit:g}); the worst layer is {name}, off by {error:.1%}. "
+                    "Nothing was written; try more calibration recordings or --precision float16"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "pictures": self.n_pictures,
+            "comparisons": [
+                {
+                    "what": c.name,
+                    "agreement": round(c.agreement, 5),
+                    "max_dp": round(c.largest, 6),
+                    "mean_dp": round(c.mean, 7),
+                }
+                for c in self.comparisons
+            ],
+            "worst_layers": {name: round(error, 5) for name, error in self.layers[:3]},
+        }
+
+
+def torch_probabilities(network: KnockNet, pictures: NDArray[np.uint8]) -> Probabilities:
+    """Answers of the network as trained to ``pictures`` (N, 224, 224, 3) uint8: (N, 2)."""
+    answers = []
+    with torch.inference_mode():
+        for i in range(0, len(pictures), 16):
+            x = torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2)
+            answers.append(network(normalise(x)).softmax(1).numpy())
+    return np.concatenate(answers)
+
+
+def compare(
+    name: str, limit: float, original: Probabilities, other: Probabilities, *, threshold: float
+) -> Comparison:
+    """``other`` against ``original``, first label the one ``threshold`` is about."""
+    difference = np.abs(original - other).max(axis=1)
+    same = (original[:, 0] >= threshold) == (other[:, 0] >= threshold)
+    finite = np.isfinite(other).all()
+    return Comparison(
+        name,
+        limit,
+        float(same.mean()) if finite else 0.0,
+        float(difference.max()) if finite else float("inf"),
+        float(difference.mean()),
+    )
+
+
+def check_parity(
+    network: KnockNet,
+    folded: FoldedNet,
+    *,
+    onnx: Path,
+    model: Path,
+    precision: str,
+    knocking: int,
+    threshold: float,
+    pictures: NDArray[np.uint8],
+    folder: Path,
+) -> tuple[Parity, Probabilities]:
+    """Compare everything on ``pictures``; also gives the first runtime's own probabilities.
+
+    ``knocking`` is that label's place among the outputs, ``threshold`` the probability the
+    verdict turns at.
+    """
+    order = [knocking, 1 - knocking]
+    original = torch_probabilities(network, pictures)[:, order]
+    onnx_said = onnx_probabilities(onnx, pictures)[:, order]
+    comparisons = [
+        compare("ONNX", MAX_DIFFERENCE["onnx"], original, onnx_said, threshold=threshold)
+    ]
+    stored = folder / "pictures.npy"
+    np.save(stored, pictures)
+    layers: list[tuple[str, float]] = []
+    said: Probabilities | None = None
+    for runtime in installed_runtimes():
+        answers = probe(model, stored, runtime, layers=not layers, folder=folder)
+        if precision == "int8":
+            _check_input(answers)
+        layers = layers or layer_errors(folded, answers, pictures[:LAYER_PICTURES])
+        said = answers.probabilities if said is None else said
+        comparisons.append(
+            compare(
+                f"{precision} in {answers.runtime}",
+                MAX_DIFFERENCE[precision],
+                original,
+                answers.probabilities[:, order],
+                threshold=threshold,
+            )
+        )
+    if said is None:
+        raise ParityError(
+            "no TFLite runtime is installed to check with: pip install ai-edge-litert"
+        )
+    return Parity(len(pictures), comparisons, layers), said
+
+
+def _check_input(answers: Answers) -> None:
+    if np.float32(answers.input_scale) != np.float32(1 / 255) or answers.input_zero_point != 0:
+        raise ParityError(
+            f"input scale {answers.input_scale!r} and zero point {answers.input_zero_point} are "
+            "not 1/255 and 0: the device could not hand over its pictures as they are"
+        )
+
+
+def layer_errors(
+    folded: FoldedNet, answers: Answers, pictures: NDArray[np.uint8]
+) -> list[tuple[str, float]]:
+    """Root mean square error of every layer relative to its signal, worst first.
+
+    Layers are matched by their order among those with the same kernel size, which no converter
+    changes; both sides after rectification, which converters merge into the layer.
+    """
+    wanted = _torch_layers(folded, pictures)
+    unused: dict[int, list[NDArray[np.float32]]] = {}
+    for kernel, output in zip(answers.kernels, answers.layers, strict=True):
+        unused.setdefault(kernel, []).append(output)
+    errors = []
+    for name, kernel, ours in wanted:
+        queue = unused.get(kernel, [])
+        theirs = queue.pop(0) if queue else np.zeros(0, dtype=np.float32)
+        if theirs.shape != ours.shape:
+            errors.append((name, float("nan")))
+            continue
+        signal = np.sqrt(np.square(ours, dtype=np.float64).mean())
+        noise = np.sqrt(np.square(ours - np.maximum(theirs, 0), dtype=np.float64).mean())
+        errors.append((name, float(noise / max(signal, 1e-12))))
+    return sorted(errors, key=lambda item: -np.nan_to_num(item[1], nan=np.inf))
+
+
+def _torch_layers(
+    folded: FoldedNet, pictures: NDArray[np.uint8]
+) -> list[tuple[str, int, NDArray[np.float32]]]:
+    """Name, kernel side (0: linear) and rectified output (channels last) of every layer."""
+    found: list[tuple[str, int, NDArray[np.float32]]] = []
+
+    def keep(name: str, module: nn.Module, output: torch.Tensor) -> None:
+        kernel = module.kernel_size[0] if isinstance(module, nn.Conv2d) else 0
+        value = output.clamp(min=0)
+        if value.ndim == 4:
+            value = value.permute(0, 2, 3, 1)
+        found.append((name, int(kernel), value.numpy()))
+
+    def hook(name: str) -> Any:
+        return lambda module, _, output: keep(name, module, output)
+
+    handles = [
+        module.register_forward_hook(hook(name))
+        for name, module in folded.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        with torch.inference_mode():
+            folded(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

@@ -1,0 +1,52 @@
+"""Stages of a long job on the terminal: what is being done, for how long, and what came of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+
+class Stage:
+    """``with Stage("[3/7] quantise") as stage: ...; stage.result = "22 MB"``.
+
+    On a terminal the seconds are counted while it lasts; elsewhere one line is printed at the
+    beginning, so that a log shows what is going on, and one at the end.
+    """
+
+    def __init__(self, name: str, expect: str = "") -> None:
+        self._name = name
+        self._expect = expect
+        self.result = ""
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        if sys.stderr.isatty():
+            self._ticker.start()
+        else:
+            print(f"{self._name} ... {self._expect}".rstrip(), file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+            print("\r\033[K", end="", file=sys.stderr)
+        seconds = time.monotonic() - self._began
+        outcome = self.result if error is None else "failed"
+        print(f"{self._name:<28} {outcome}  ({seconds:.1f} s)", file=sys.stderr, flush=True)
+
+    def _tick(self) -> None:
+        while not self._ended.wait(0.5):
+            seconds = time.monotonic() - self._began
+            line = f"\r\033[K{self._name} ... {seconds:.0f} s {self._expect}"
+            print(line.rstrip(), end="", file=sys.stderr, flush=True)

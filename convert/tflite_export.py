@@ -1,0 +1,88 @@
+"""ONNX -> TFLite; the only module that knows onnx2tf.
+
+onnx2tf runs in a process of its own, in the folder it is given: it imports TensorFlow (gigabytes
+that are gone afterwards) and writes where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.errors import ExportError
+from convert.onnx_export import INPUT
+
+MAX_SECONDS = 3600  # twenty times what it takes; then something hangs
+# With a file of this name beside it onnx2tf does not try to download its own sample pictures.
+SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
+OUTPUTS = {
+    "int8": "*_full_integer_quant.tflite",
+    "float16": "*_float16.tflite",
+    "float32": "*_float32.tflite",
+}
+
+
+def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder: Path) -> bytes:
+    """The ONNX file ``onnx`` as TFLite of ``precision`` (a key of OUTPUTS), made in ``folder``.
+
+    int8 takes uint8 pictures (1, 224, 224, 3) with scale 1/255 and zero point 0, the others
+    float32 in 0..1; all give float32 probabilities. ``calibration`` is (N, 224, 224, 3) uint8 and
+    must reach both 0 and 255, or the scale would not be 1/255. ExportError if onnx2tf fails.
+    """
+    if calibration.min() != 0 or calibration.max() != 255:
+        raise ExportError(
+            f"calibration pictures reach from {calibration.min()} to {calibration.max()}: "
+            "0 and 255 must both occur, or the input would be scaled wrongly"
+        )
+    command = [sys.executable, "-m", "onnx2tf", "-i", str(onnx), "-o", "tflite", "-n"]
+    np.save(folder / SAMPLE_NAME, np.zeros((20, 128, 128, 3), dtype=np.float32))
+    if precision == "int8":
+        np.save(folder / "calibration.npy", calibration.astype(np.float32) / np.float32(255))
+        command += ["-oiqt", "-iqd", "uint8", "-oqd", "float32"]
+        command += ["-cind", INPUT, "calibration.npy", "[[[[0.,0.,0.]]]]", "[[[[1.,1.,1.]]]]"]
+    log = _run(command, folder)
+    made = sorted((folder / "tflite").glob(OUTPUTS[precision]))
+    if len(made) != 1:
+        raise ExportError(f"onnx2tf made no {precision} network; it said: {_last_words(log)}")
+    return made[0].read_bytes()
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Run onnx2tf; its output. It starts onnxsim by name, so our bin folder must be on PATH."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",  # the same bytes with and without a graphics card
+    }
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=MAX_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExportError(f"onnx2tf did not end within {MAX_SECONDS} s") from error
+    if done.returncode != 0:
+        how = f"exit code {done.returncode}"
+        if done.returncode < 0:  # most often 9: killed for want of memory
+            how = f"killed by signal {-done.returncode}; about 5 GB of memory are needed"
+        raise ExportError(f"onnx2tf failed ({how}); it said: {_last_words(done.stdout)}")
+    return done.stdout
+
+
+def _last_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return " / ".join(lines[-3:]) or "nothing"

@@ -1,0 +1,96 @@
+"""``convert train``: recordings in, a checkpoint out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from convert.train_config import TrainConfig
+from edge.errors import ConfigError
+
+EXAMPLES = """\
+examples:
+  convert train recordings --out knock.pth
+  convert train my_car --init models/knock.pth --out my_car.pth
+  convert train recordings --pretrained resnet34.pth --out knock.pth --examples 30000
+
+A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
+and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
+side of the split; without a column, the source is the file's name up to its last underscore.
+
+Everything lies in the --work folder: a run that was interrupted goes on from its last finished
+epoch when started again. Then: convert export OUT --calibration recordings --out M.tflite"""
+
+
+def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``train`` to the command line."""
+    parser = commands.add_parser(
+        "train",
+        help="recordings to checkpoint",
+        description="Train the network on recordings, with made knocks laid over them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default, tuned = TrainConfig(), TrainConfig.fine_tuning()
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="NET.pth")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--init", type=Path, metavar="NET.pth", help="fine-tune this network")
+    start.add_argument(
+        "--pretrained", type=Path, metavar="resnet34.pth", help="torchvision's body to start from"
+    )
+    parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (OUT.work)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        metavar="N",
+        help=f"made before training ({default.examples}; with --init {tuned.examples})",
+    )
+    parser.add_argument(
+        "--small-epochs",
+        type=int,
+        metavar="N",
+        help=f"on quarter-size pictures ({default.small_epochs}; {tuned.small_epochs})",
+    )
+    parser.add_argument(
+        "--full-epochs",
+        type=int,
+        metavar="N",
+        help=f"on full-size pictures ({default.full_epochs}; {tuned.full_epochs})",
+    )
+    parser.add_argument(
+        "--hold-out",
+        type=float,
+        metavar="SHARE",
+        help=f"of the sources, for grading ({default.hold_out:g})",
+    )
+    parser.add_argument(
+        "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed, help=f"({default.seed})")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = TrainConfig.fine_tuning() if arguments.init else TrainConfig()
+    chosen = {
+        name: value
+        for name in ("examples", "small_epochs", "full_epochs", "hold_out", "seed")
+        if (value := getattr(arguments, name)) is not None
+    }
+    config = dataclasses.replace(config, **chosen)
+    if not arguments.out.parent.is_dir():
+        raise ConfigError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    from convert.train import train  # noqa: PLC0415 - torch takes seconds to import
+
+    train(
+        arguments.folders,
+        arguments.out,
+        arguments.work or arguments.out.with_suffix(".work"),
+        config,
+        init=arguments.init,
+        pretrained=arguments.pretrained,
+        never_train_on=frozenset(filter(None, arguments.hold_out_sources.split(","))),
+    )
+    return 0

@@ -1,0 +1,45 @@
+"""The settings of a training run; apart from the run itself, so that --help needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from edge.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run; the defaults made the shipped model."""
+
+    examples: int = 12_000  # made before training
+    small_epochs: int = 6  # on pictures of a quarter of the size
+    full_epochs: int = 2  # on pictures of full size
+    batch_size: int = 32
+    learning_rate: float = 2e-3  # peak of the one-cycle schedule
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.05
+    averaging: float = 0.99  # decay of the running average of weights, a step
+    frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
+    hold_out: float = 0.25  # share of sources not trained on
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        for name, low, high in (
+            ("examples", 1, 10_000_000),
+            ("small_epochs", 0, 1000),
+            ("full_epochs", 0, 1000),
+            ("hold_out", 0, 0.9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {value:g} must lie between {low} and {high}")
+        if self.small_epochs + self.full_epochs == 0:
+            raise ConfigError("--small-epochs and --full-epochs are both 0: nothing to train")
+
+    @classmethod
+    def fine_tuning(cls) -> Self:
+        """For a network that has learnt already: little, and with small steps."""
+        return cls(examples=2000, small_epochs=2, full_epochs=2, learning_rate=2e-4)
