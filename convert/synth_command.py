@@ -102,7 +102,7 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
             knocks=label == "knocking",
             level_db=arguments.level,
             over=pool[int(rng.integers(len(pool)))] if pool else None,
-            name=f"made{arguments.seed}-{number:05d}",
+            name=f"made{arguments.seed}-{label[0]}{number:05d}",  # every engine is a source
         )
         path = arguments.out / label / f"{made.row['source']}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)

@@ -15,7 +15,9 @@ from edge.wav import WavReader
 from edge.window import Block
 
 PIECE = 16_384  # frames read at a time
-SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
+# Not MP3: soundfile seeks after every read, and libsndfile's MP3 decoder comes back from a seek
+# without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
+SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
 
 
 class AudioSource(Protocol):
@@ -31,7 +33,7 @@ class AudioSource(Protocol):
 class Recording:
     """One channel of a recording, between two times, as blocks at ``sr``.
 
-    WAV needs nothing but this package; FLAC, OGG, MP3 and the like need soundfile; video and
+    WAV needs nothing but this package; FLAC, OGG and the like need soundfile; MP3, video and
     everything else PyAV (both come with ``pip install knockknock-edge[media]``).
     """
 

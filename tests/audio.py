@@ -1,0 +1,63 @@
+"""Audio files for tests, written by standard means and not by our own writer."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def tone(seconds: float, sr: int, hz: float = 440.0) -> NDArray[np.float64]:
+    """A sine of amplitude 0.5: (n,) float64."""
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * sr)) / sr)
+
+
+def noise(seconds: float, sr: int = 22_050, seed: int = 0) -> NDArray[np.float32]:
+    """White noise, rms 0.1: (n,) float32."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * sr))).astype("f4")
+
+
+def encode(y: NDArray[np.float64], form: str) -> bytes:
+    """``y`` in [-1, 1) as little-endian samples: u8, s16, s24, s32, f32 or f64."""
+    if form == "u8":
+        return np.round(y * 127 + 128).astype("u1").tobytes()
+    if form == "s24":
+        wide = np.round(y * (2**23 - 1)).astype("<i4")
+        return wide.view("u1").reshape(-1, 4)[:, :3].tobytes()
+    if form.startswith("s"):
+        bits = int(form[1:])
+        return np.round(y * (2 ** (bits - 1) - 1)).astype(f"<i{bits // 8}").tobytes()
+    return y.astype(f"<f{int(form[1:]) // 8}").tobytes()
+
+
+def wav_file(
+    path: Path,
+    y: NDArray[np.float64],
+    sr: int,
+    *,
+    form: str = "s16",
+    channels: int = 1,
+    extensible: bool = False,
+    claimed: int | None = None,
+) -> Path:
+    """Write ``y`` (n,) to the first channel, silence to the others; a header by the book.
+
+    ``claimed`` is the size the data chunk pretends to have.
+    """
+    frames = np.zeros((y.size, channels))
+    frames[:, 0] = y
+    data = encode(frames.ravel(), form)
+    bits = int(form[1:])
+    code = 3 if form.startswith("f") else 1
+    align = channels * bits // 8
+    base = struct.pack("<HIIHH", channels, sr, sr * align, align, bits)
+    if extensible:
+        guid = struct.pack("<H", code) + bytes.fromhex("000000001000800000aa00389b71")
+        fmt = struct.pack("<H", 0xFFFE) + base + struct.pack("<HHI", 22, bits, 0) + guid
+    else:
+        fmt = struct.pack("<H", code) + base
+    listed = b"LIST" + struct.pack("<I", 3) + b"abc\0"  # odd sizes are padded
+    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + listed
+    body += b"data" + struct.pack("<I", len(data) if claimed is None else claimed) + data
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path

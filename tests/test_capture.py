@@ -1,0 +1,154 @@
+import subprocess
+
+import numpy as np
+import pytest
+
+from edge.capture import Recording
+from edge.errors import MissingPackageError, RecordingError
+from edge.frontend.resample import resample
+from tests.audio import tone, wav_file
+
+SR = 22_050
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000])
+def test_any_rate_becomes_the_models(tmp_path, rate):
+    y = Recording(wav_file(tmp_path / "a.wav", tone(1, rate), rate)).read()
+    assert abs(y.size - SR) <= 1
+    middle = slice(2000, 20_000)  # away from the ends, where the filter sees nothing before
+    # 16 bits: 2e-5; resampler: -80 dB of 0.5 is 5e-5.
+    assert np.abs(y[: tone(1, SR).size] - tone(1, SR)[: y.size])[middle].max() < 1e-4
+
+
+@pytest.mark.parametrize("sr", [SR, 44_100])
+def test_a_part_is_the_part(tmp_path, sr):
+    path = wav_file(tmp_path / "a.wav", tone(3, sr), sr)
+    part = Recording(path, start_s=1.0, end_s=2.5)
+    blocks = list(part.blocks())
+    assert blocks[0].start_s == 1.0
+    assert sum(b.y.size for b in blocks) == pytest.approx(1.5 * SR, abs=1)
+    whole = Recording(path).read()[SR : SR + part.read().size]
+    inner = slice(500, -500)
+    assert np.abs(part.read()[inner] - whole[inner]).max() < 1e-4
+
+
+def test_channels_are_told_apart(tmp_path):
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR, channels=8)
+    assert np.abs(Recording(path).read()).max() > 0.4
+    assert np.abs(Recording(path, channel=7).read()).max() == 0
+    with pytest.raises(RecordingError, match="8 channels: there is no channel 8"):
+        Recording(path, channel=8).read()
+
+
+def test_pieces_make_no_difference(tmp_path, monkeypatch):
+    path = wav_file(tmp_path / "a.wav", tone(2, 44_100), 44_100)
+    whole = Recording(path).read()
+    monkeypatch.setattr("edge.capture.PIECE", 777)
+    np.testing.assert_array_equal(Recording(path).read(), whole)
+    with_one_call = resample((tone(2, 44_100) * 32767).round().astype("f4") / 32768, 44_100, SR)
+    assert np.abs(with_one_call - whole).max() < 1e-6  # same filter, other division of the signal
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+def test_other_formats(tmp_path, suffix):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(2, 44_100).astype("f4"), 44_100)
+    y = Recording(path, start_s=0.5, end_s=1.5).read()
+    assert y.size == pytest.approx(SR, abs=1)
+    assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)  # lossy: 2 %
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
+def test_video(tmp_path, suffix):
+    """The original's case: seconds 4 to 6 of a film."""
+    path = film(tmp_path / f"a.{suffix}")
+    source = Recording(path, start_s=4, end_s=6)
+    blocks = list(source.blocks())
+    y = np.concatenate([b.y for b in blocks])
+    assert blocks[0].start_s == 4
+    assert y.size == pytest.approx(2 * SR, abs=1)
+    # The film's tone rises a hundred hertz every second: which seconds these are can be heard.
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
+    peaks = {round(f, -2) for f in np.flatnonzero(spectrum > spectrum.max() / 3) / 2}
+    assert peaks == {900, 1000}
+
+
+def film(path):
+    av = pytest.importorskip("av")
+    rate = 44_100
+    t = np.arange(8 * rate) / rate
+    frequency = 500 + 100 * np.floor(t)
+    y = (0.5 * np.sin(2 * np.pi * np.cumsum(frequency) / rate)).astype("f4")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=rate, layout="mono")
+        picture = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        for _ in range(40):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "u1"), format="rgb24")
+            container.mux(picture.encode(frame))
+        for at in range(0, y.size, 1024):
+            sound = av.AudioFrame.from_ndarray(y[None, at : at + 1024], format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = rate, at
+            container.mux(stream.encode(sound))
+        container.mux(picture.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mov", "a.txt"])
+@pytest.mark.parametrize("content", [b"", b"once upon a time there was an engine" * 30])
+def test_what_is_no_audio_gets_one_line(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(RecordingError) as caught:
+        Recording(path).read()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_film_without_sound(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "silent.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "u1"), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(RecordingError, match="no audio track"):
+        Recording(path).read()
+
+
+def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
+    with pytest.raises(RecordingError, match="does not exist"):
+        Recording(tmp_path / "none.wav").read()
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
+    with pytest.raises(RecordingError, match="ends before --start"):
+        Recording(path, start_s=5).read()
+    path = wav_file(tmp_path / "b.wav", tone(1, 4000), 4000)
+    with pytest.raises(RecordingError, match="4000 Hz"):
+        Recording(path).read()
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "av", None)
+    path = tmp_path / "a.mov"
+    path.write_bytes(b"anything")
+    with pytest.raises(MissingPackageError, match=r"av: pip install 'knockknock-edge\[media\]'"):
+        Recording(path).read()
+
+
+def test_wav_needs_no_decoder(tmp_path):
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
+    code = (
+        "import sys; sys.modules['av'] = sys.modules['soundfile'] = None\n"
+        "from pathlib import Path; from edge.capture import Recording\n"
+        "print(Recording(Path(sys.argv[1])).read().size)"
+    )
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == SR

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from edge.gate import Fault, Gate, longest_run
+from tests.audio import noise
+
+SR = 22_050
+
+
+@pytest.fixture(scope="module")
+def gate():
+    return Gate(sr=SR)
+
+
+def test_an_ordinary_sound_passes(gate):
+    assert gate.check(noise(2)) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite(gate, value):
+    y = noise(2)
+    y[777] = value
+    assert gate.check(y) is Fault.NOT_FINITE
+
+
+def test_digital_silence_and_a_stuck_converter_are_flat_lines(gate):
+    assert gate.check(np.zeros(2 * SR, dtype=np.float32)) is Fault.FLAT_LINE
+    assert gate.check(np.full(2 * SR, 0.5, dtype=np.float32)) is Fault.FLAT_LINE
+
+
+def test_a_drop_out_in_good_sound(gate):
+    y = noise(2)
+    y[10_000 : 10_000 + int(0.49 * SR)] = 0
+    assert gate.check(y) is None
+    y[10_000 : 10_000 + int(0.51 * SR)] = 0
+    assert gate.check(y) is Fault.FLAT_LINE
+
+
+def test_noise_of_a_microphone_in_a_silent_room(gate):
+    y = noise(2)
+    assert gate.check(y / y.std() * np.float32(10 ** (-59 / 20))) is None
+    assert gate.check(y / y.std() * np.float32(10 ** (-61 / 20))) is Fault.SILENCE
+
+
+def test_a_small_sound_on_a_large_offset(gate):
+    assert gate.check(noise(2) + np.float32(0.3)) is None  # 3 deviations: odd, but heard
+    assert gate.check(np.float32(0.1) * noise(2) + np.float32(0.5)) is Fault.DC
+
+
+def test_overdriven(gate):
+    y = noise(2)
+    assert gate.check(np.clip(y * 4, -1, 1)) is None  # the loudest samples only
+    assert gate.check(np.clip(y * 100, -1, 1)) is Fault.CLIPPING
+
+
+def test_a_sine_is_no_clipping(gate):
+    # Share of a sine above 0.985 of its peak: 2 acos(0.985) / pi = 11 %.
+    sine = np.sin(2 * np.pi * 441.3 * np.arange(2 * SR) / SR).astype(np.float32)
+    assert gate.check(sine) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "longest"),
+    [([], 0), ([0, 0], 0), ([1], 1), ([1, 1, 0, 1], 2), ([0, 1, 0, 1, 1, 1], 3)],
+)
+def test_longest_run(flags, longest):
+    assert longest_run(np.array(flags, dtype=bool)) == longest
+
+
+def test_no_real_engine_is_refused(recordings, gate):
+    from edge.capture import Recording
+
+    engines = [r for r in recordings if r.kind != "not_engine"]
+    assert len(engines) > 200
+    for recording in engines:
+        y = Recording(recording.path).read()
+        for start in range(0, y.size - 2 * SR + 1, SR):
+            assert gate.check(y[start : start + 2 * SR]) is None, recording.path

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from edge.errors import RecordingError
+from edge.wav import WavReader, write_atomically, write_wav
+from tests.audio import tone, wav_file
+
+SR = 44_100
+# One step of the format, and the step lost because +1 cannot be written.
+STEP = {"u8": 2 / 127, "s16": 2 / 32767, "s24": 2 / 8388607, "s32": 1e-7, "f32": 1e-7, "f64": 1e-7}
+
+
+@pytest.mark.parametrize("form", STEP)
+@pytest.mark.parametrize(("channels", "extensible"), [(1, False), (2, False), (8, True)])
+def test_every_sample_format_gives_the_same_sound(tmp_path, form, channels, extensible):
+    y = tone(0.1, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR, form=form, channels=channels, extensible=extensible)
+    with WavReader(path) as wav:
+        pieces = list(wav.pieces(1000))
+        assert (wav.sr, wav.channels, wav.truncated) == (SR, channels, False)
+    samples = np.concatenate(pieces)
+    assert samples.dtype == np.float32
+    assert samples.shape == (y.size, channels)
+    assert np.abs(samples[:, 0] - y).max() <= STEP[form]
+    assert np.abs(samples[:, 1:]).max(initial=0) <= STEP[form]
+
+
+def test_skip_lands_on_the_right_sample(tmp_path):
+    y = tone(0.1, SR)
+    with WavReader(wav_file(tmp_path / "a.wav", y, SR, channels=2)) as wav:
+        wav.skip(1234)
+        rest = np.concatenate(list(wav.pieces(500)))[:, 0]
+    assert np.abs(rest - y[1234:]).max() <= STEP["s16"]
+
+
+@pytest.mark.parametrize("claimed", [0, 0xFFFFFFFF])
+def test_a_recorder_that_lost_power_leaves_a_size_of_nothing(tmp_path, claimed):
+    y = tone(0.1, SR)
+    with WavReader(wav_file(tmp_path / "a.wav", y, SR, claimed=claimed)) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
+
+
+def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
+    path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR, channels=2)
+    path.write_bytes(path.read_bytes()[:-1001])
+    with WavReader(path) as wav:
+        assert wav.truncated
+        assert sum(len(piece) for piece in wav.pieces(1000)) == 4410 - 251  # 1001 B = 250.25 frames
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"once upon a time there was an engine", "no WAVE"),
+        (b"RIFF\x04\0\0\0WAVE", "cut off"),
+        (b"RIFF\x04\0\0\0WAVE" + b"data\x08\0\0\0" + bytes(8), "before its format"),
+        (b"RIFF\x04\0\0\0WAVE" + b"junk\0\0\0\0" * 200, "first chunks"),
+        (b"RIFF\x04\0\0\0WAVE" + b"fmt \x04\0\0\0" + bytes(4), "too few"),
+        (b"RIFF\x04\0\0\0WAVE" + b"fmt \x10\0\0\0" + bytes(16), "0 channels"),
+    ],
+)
+def test_what_is_no_wave_file_is_named(tmp_path, content, word):
+    path = tmp_path / "bad.wav"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=word) as caught:
+        WavReader(path)
+    assert str(path) in str(caught.value)
+
+
+def test_written_files_read_back(tmp_path):
+    y = tone(0.1, SR)
+    write_wav(tmp_path / "a.wav", y, SR)
+    with WavReader(tmp_path / "a.wav") as wav:
+        back = np.concatenate(list(wav.pieces(999)))[:, 0]
+    assert np.abs(back - y).max() <= STEP["s16"]
+
+
+def test_beyond_full_scale_is_clipped_not_wrapped(tmp_path):
+    write_wav(tmp_path / "a.wav", np.array([2.0, -2.0]), SR)
+    with WavReader(tmp_path / "a.wav") as wav:
+        back = next(wav.pieces(10))[:, 0]
+    assert back[0] > 0.99
+    assert back[1] == -1
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "f"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, 3)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

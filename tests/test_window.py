@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from edge.window import Block, Windower
+
+SR = 1000
+
+
+def blocks(n, size, seed=0):
+    """A counter cut into random blocks: any sample lost or repeated shows."""
+    rng = np.random.default_rng(seed)
+    y, at = np.arange(n, dtype=np.float32), 0
+    while at < n:
+        step = int(rng.integers(1, size + 1))
+        yield Block(y[at : at + step], at / SR)
+        at += step
+
+
+@pytest.mark.parametrize("hop", [1, 7, 250, 500, 501, 1300])
+@pytest.mark.parametrize("size", [1, 64, 3000])
+def test_windows_are_cut_where_they_should_be(hop, size):
+    windower = Windower(500, hop, SR)
+    windows = [w for block in blocks(3210, size) for w in windower.push(block)]
+    assert [w.y[0] for w in windows] == list(range(0, 3210 - 500 + 1, hop))
+    for window in windows:
+        np.testing.assert_array_equal(window.y, np.arange(window.y[0], window.y[0] + 500))
+        assert window.start_s == pytest.approx(window.y[0] / SR)
+        assert window.end_s == pytest.approx(window.start_s + 0.5)
+
+
+def test_no_window_spans_a_gap():
+    windower = Windower(500, 100, SR)
+    before = windower.push(Block(np.zeros(550, dtype=np.float32), 0.0))
+    after = windower.push(Block(np.ones(550, dtype=np.float32), 9.0, gap=True))
+    assert [w.y.sum() for w in before] == [0]
+    assert [w.y.sum() for w in after] == [500]
+    assert after[0].start_s == 9.0
+
+
+def test_the_tail_ends_with_the_signal():
+    windower = Windower(500, 400, SR)
+    for block in blocks(1250, 64):
+        windower.push(block)
+    tail = windower.tail(least=1)
+    assert tail is not None
+    assert tail.y[-1] == 1249
+    assert tail.end_s == pytest.approx(1.25)
+
+
+def test_no_tail_where_everything_is_covered_or_too_little_came():
+    windower = Windower(500, 500, SR)
+    windower.push(Block(np.zeros(400, dtype=np.float32), 0.0))
+    assert windower.tail(least=1) is None
+    windower.push(Block(np.zeros(100, dtype=np.float32), 0.4))
+    assert windower.tail(least=1) is None
+
+
+def test_memory_is_bounded():
+    windower = Windower(500, 100, SR)
+    for block in blocks(100_000, 64):
+        windower.push(block)
+    assert windower._pending.size <= 600
+
+
+def test_a_hop_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="hop"):
+        Windower(500, 0, SR)
