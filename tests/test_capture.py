@@ -87,7 +87,9 @@ def film(path):
             frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "u1"), format="rgb24")
             container.mux(picture.encode(frame))
         for at in range(0, y.size, 1024):
-            sound = av.AudioFrame.from_ndarray(y[None, at : at + 1024], format="fltp", layout="mono")
+            sound = av.AudioFrame.from_ndarray(
+                y[None, at : at + 1024], format="fltp", layout="mono"
+            )
             sound.sample_rate, sound.pts = rate, at
             container.mux(stream.encode(sound))
         container.mux(picture.encode(None))

@@ -1,0 +1,135 @@
+import os
+import pickle
+
+import pytest
+import torch
+
+from convert.checkpoint import load_body, load_checkpoint, save_checkpoint
+from convert.errors import CheckpointError
+from convert.network import KnockNet
+from tests.networks import checkpoint, random_network, torchvision_state
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network()
+
+
+def same(one, other, tolerance=0.0):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return all((ours[k] - theirs[k]).abs().max() <= tolerance * ours[k].abs().max() for k in ours)
+
+
+@pytest.mark.parametrize("style", ["v1", "v2"])
+@pytest.mark.parametrize("layout", ["bare", "optimiser", "safetensors"])
+def test_layouts(tmp_path, style, layout):
+    original = random_network(style)
+    suffix = "safetensors" if layout == "safetensors" else "pth"
+    loaded = load_checkpoint(checkpoint(tmp_path / f"a.{suffix}", original, layout))
+    assert loaded.layout.startswith(f"fastai {style}")
+    assert loaded.labels is None
+    assert same(original, loaded.network)
+    assert not loaded.network.training
+
+
+def test_ours_keep_labels_and_meta(tmp_path, network):
+    save_checkpoint(tmp_path / "a.pth", network, labels=("knocking", "normal"), meta={"seed": 3})
+    loaded = load_checkpoint(tmp_path / "a.pth")
+    assert loaded.labels == ("knocking", "normal")
+    assert loaded.meta["seed"] == 3
+    assert same(network, loaded.network, 2**-10)  # float16 keeps 11 bits
+    assert (tmp_path / "a.pth").stat().st_size < 45e6
+
+
+def test_a_torchvision_body(tmp_path, network):
+    torch.save(torchvision_state(network), tmp_path / "resnet34.pth")
+    fresh = KnockNet()
+    load_body(tmp_path / "resnet34.pth", fresh)
+    assert same(network.body, fresh.body)
+    with pytest.raises(CheckpointError, match="--pretrained"):
+        load_checkpoint(tmp_path / "resnet34.pth")
+
+
+def test_a_body_with_another_shape(tmp_path, network):
+    state = torchvision_state(network)
+    state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"0\.weight is \(64, 1, 7, 7\)"):
+        load_body(tmp_path / "a.pth", KnockNet())
+
+
+def test_every_mismatch_is_named(tmp_path, network):
+    state = network.state_dict()
+    del state["0.4.0.conv1.weight"]
+    state["surprise"] = torch.zeros(1)
+    state["0.1.bias"] = torch.zeros(3)
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "a.pth")
+    for words in (
+        "1 missing: 0.4.0.conv1.weight",
+        "1 unexpected: surprise",
+        "0.1.bias is (3,) instead of (64,)",
+    ):
+        assert words in str(caught.value)
+
+
+def test_three_classes(tmp_path):
+    torch.save(KnockNet(n_classes=3).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="3 classes"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(tmp_path, value):
+    state = random_network().state_dict()
+    state["0.6.1.conv2.weight"][0, 0, 0, 0] = value
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"not finite: 0\.6\.1\.conv2\.weight"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+class Bomb:
+    """Makes a folder when it is unpickled without restraint."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_pickle_that_would_run_code_runs_none(tmp_path, how):
+    exploded = tmp_path / "exploded"
+    content = {"model": random_network().state_dict(), "opt": Bomb(exploded)}
+    if how == "torch":
+        torch.save(content, tmp_path / "a.pth")
+    else:
+        (tmp_path / "a.pth").write_bytes(pickle.dumps(content))
+    with pytest.raises(CheckpointError, match="could run code"):
+        load_checkpoint(tmp_path / "a.pth")
+    assert not exploded.exists()
+    pickle.loads(pickle.dumps(Bomb(exploded)))  # noqa: S301 - it is armed
+    assert exploded.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)])
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_garbage(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"model": 3}, torch.zeros(3)])
+def test_other_things_than_parameters(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"parameters|missing"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.pth")

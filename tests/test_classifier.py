@@ -1,0 +1,108 @@
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from edge.classifier import RUNTIMES, Classifier, installed_runtimes, tempered
+from edge.errors import ConfigError, MissingPackageError, ModelError
+from edge.frontend import FrontEnd
+from edge.model import Manifest, ModelFile, default_model, write_model
+from tests.audio import noise
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ModelFile.read(default_model())
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    front_end = FrontEnd()
+    return [front_end.picture(noise(2, seed=seed)) for seed in range(4)]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_probabilities(model, pictures, runtime):
+    classifier = Classifier(model, runtime=runtime)
+    assert classifier.runtime.startswith(runtime)
+    for picture in pictures:
+        p = classifier.probabilities(picture)
+        assert p.shape == (2,)
+        assert p.dtype == np.float32
+        assert p.sum() == pytest.approx(1, abs=2 / 256)  # each is rounded to 1/256
+        assert classifier.predict(picture) == p[model.manifest.labels.index("knocking")]
+
+
+def test_the_runtimes_agree(model, pictures):
+    first, second = (Classifier(model, runtime=runtime) for runtime in RUNTIMES)
+    for picture in pictures:
+        # Their kernels round differently: a step of 1/256 at most leads to a few.
+        assert first.predict(picture) == pytest.approx(second.predict(picture), abs=0.05)
+
+
+def test_the_shipped_model_gives_its_golden_answer(model):
+    golden = model.manifest.golden
+    sound = np.random.default_rng(golden["seed"]).standard_normal(44_100)
+    picture = FrontEnd(model.manifest.front_end).picture((0.1 * sound).astype(np.float32))
+    assert Classifier(model).predict(picture) == pytest.approx(golden["p_knocking"], abs=0.02)
+
+
+def test_the_successor_is_preferred(model):
+    assert installed_runtimes() == list(RUNTIMES)  # both are installed for the tests
+    assert Classifier(model).runtime.startswith("ai-edge-litert")
+
+
+def test_the_other_is_taken_where_the_first_cannot_be_imported(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    assert Classifier(model).runtime.startswith("tflite-runtime")
+    with pytest.raises(MissingPackageError, match="ai-edge-litert"):
+        Classifier(model, runtime="ai-edge-litert")
+
+
+def test_no_runtime_at_all(model, monkeypatch):
+    monkeypatch.setattr("edge.classifier.installed_runtimes", list)
+    with pytest.raises(MissingPackageError, match="pip install"):
+        Classifier(model)
+
+
+def test_an_unknown_runtime(model):
+    with pytest.raises(ConfigError, match="tensorflow"):
+        Classifier(model, runtime="tensorflow")
+
+
+def test_a_manifest_that_does_not_match_its_network(model, tmp_path):
+    for change, word in (
+        ({"precision": "float32"}, "input type"),
+        ({"front_end": dataclasses.replace(model.manifest.front_end, network_px=200)}, "shape"),
+    ):
+        values = dataclasses.replace(model.manifest, **change)
+        write_model(tmp_path / "m.tflite", model.network, values)
+        with pytest.raises(ModelError, match=word):
+            Classifier(ModelFile.read(tmp_path / "m.tflite"))
+
+
+def test_temperature_divides_the_log_odds(model, tmp_path, pictures):
+    values = {**json.loads(model.manifest.to_json()), "temperature": 2.0}
+    write_model(
+        tmp_path / "m.tflite", model.network, Manifest.from_json(json.dumps(values).encode())
+    )
+    plain = dataclasses.replace(
+        model, manifest=dataclasses.replace(model.manifest, temperature=1.0)
+    )
+    cooler = Classifier(ModelFile.read(tmp_path / "m.tflite"))
+    for picture in pictures:
+        p = np.clip(Classifier(plain).predict(picture), 1 / 512, 511 / 512)
+        # sigmoid(logit(p) / 2) = sqrt(odds) / (1 + sqrt(odds))
+        root = np.sqrt(p / (1 - p))
+        assert cooler.predict(picture) == pytest.approx(root / (1 + root), abs=0.01)
+
+
+def test_tempered_keeps_order_and_sum():
+    p = np.array([0.9, 0.1], dtype=np.float32)
+    assert tempered(p, 1) is p
+    cooler, hotter = tempered(p, 2), tempered(p, 0.5)
+    assert 0.5 < cooler[0] < 0.9 < hotter[0] < 1
+    assert cooler.sum() == pytest.approx(1)
+    assert np.isfinite(tempered(np.array([1, 0], dtype=np.float32), 3)).all()

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from convert.dataset import Clip, describe, find_clips, load_all, split_sources, windows
+from convert.errors import DatasetError
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+def sound(path, seed=0, seconds=2.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return wav_file(path, noise(seconds, seed=seed).astype("f8"), SR)
+
+
+def table(folder, *rows, header="file,label,source"):
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_folders_named_after_labels(tmp_path):
+    sound(tmp_path / "knocking" / "ford_001.wav", 1)
+    sound(tmp_path / "normal" / "ford_002.wav", 2)
+    sound(tmp_path / "normal" / "opel.wav", 3)
+    sound(tmp_path / "not_engine" / "street_001.wav", 4)
+    clips = {c.path.name: c for c in find_clips([tmp_path])}
+    assert [clips[n].source for n in sorted(clips)] == ["ford", "ford", "opel", "street"]
+    assert clips["ford_001.wav"].knocks
+    assert clips["street_001.wav"].kind == "not_engine"
+
+
+def test_a_table_says_label_source_and_kind(tmp_path):
+    sound(tmp_path / "a.wav")
+    table(tmp_path, "a.wav,normal,my car,belt", header="file,label,source,kind")
+    (clip,) = find_clips([tmp_path])
+    assert (clip.label, clip.source, clip.kind) == ("normal", "my car", "belt")
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        (["a.wav,broken,x"], "line 2: label 'broken'"),
+        (["a.wav,normal,x", "b.wav,normal,x"], "line 3: there is no file 'b.wav'"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, rows, word):
+    sound(tmp_path / "a.wav")
+    table(tmp_path, *rows)
+    with pytest.raises(DatasetError, match=word):
+        find_clips([tmp_path])
+
+
+def test_a_table_without_labels_and_folders_without_recordings(tmp_path):
+    with pytest.raises(DatasetError, match="no recordings"):
+        find_clips([tmp_path])
+    with pytest.raises(DatasetError, match="no folder"):
+        find_clips([tmp_path / "none"])
+    table(tmp_path, "a.wav", header="file")
+    with pytest.raises(DatasetError, match="lacks the column label"):
+        find_clips([tmp_path])
+
+
+def test_the_same_audio_under_two_labels(tmp_path):
+    sound(tmp_path / "knocking" / "a.wav", 1)
+    sound(tmp_path / "normal" / "b.wav", 1)
+    with pytest.raises(DatasetError, match="same audio"):
+        find_clips([tmp_path])
+
+
+def clips(**sources):
+    return [
+        Clip(f"{s}_{i}", label, "engine", s)
+        for label, names in sources.items()
+        for s in names
+        for i in range(3)
+    ]
+
+
+def test_no_source_is_on_both_sides():
+    everything = clips(normal=[f"n{i}" for i in range(12)], knocking=["k0", "k1", "k2", "n3"])
+    for seed in range(5):
+        training, held = split_sources(everything, share=0.25, seed=seed)
+        assert len(training) + len(held) == len(everything)
+        assert not {c.source for c in training} & {c.source for c in held}
+        assert {c.label for c in training} == {"normal", "knocking"}
+    assert training == split_sources(everything, share=0.25, seed=seed)[0]
+
+
+def test_named_sources_are_held_out():
+    everything = clips(normal=["n0", "n1"], knocking=["k0"])
+    training, held = split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k0"}))
+    assert {c.source for c in held} == {"k0"}
+    assert {c.source for c in training} == {"n0", "n1"}
+    with pytest.raises(DatasetError, match="k9"):
+        split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k9"}))
+
+
+def test_windows_and_description():
+    cut = windows(np.arange(5 * SR, dtype=np.float32), 1.0)
+    assert [w[0] for w in cut] == [0, SR, 2 * SR, 3 * SR]
+    assert windows(np.zeros(100, dtype=np.float32), 1.0) == []
+    assert describe(clips(normal=["a", "b"])) == "normal/engine 6 (2 sources)"
+
+
+def test_unreadable_recordings_are_skipped_counted_and_named(tmp_path, capsys):
+    sound(tmp_path / "normal" / "a_1.wav")
+    (tmp_path / "normal" / "b_1.wav").write_text("no audio at all")
+    loaded = load_all(find_clips([tmp_path]))
+    assert [clip.path.name for clip, _ in loaded] == ["a_1.wav"]
+    said = capsys.readouterr().err
+    assert "skipped 1 unreadable" in said
+    assert "b_1.wav" in said

@@ -1,0 +1,100 @@
+import dataclasses
+import json
+import zipfile
+
+import pytest
+
+from edge.errors import ModelError
+from edge.frontend import FrontEndConfig
+from edge.model import Manifest, ModelFile, default_model, write_model
+
+NETWORK = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 40  # has a flatbuffer's mark, no more is read
+MANIFEST = Manifest(
+    name="test",
+    labels=("knocking", "normal"),
+    threshold=0.4,
+    precision="int8",
+    front_end=FrontEndConfig(),
+    temperature=1.5,
+    versions={"torch": "2"},
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "m.tflite"
+    write_model(path, NETWORK, MANIFEST)
+    return path
+
+
+def test_what_is_written_is_read(path):
+    model = ModelFile.read(path)
+    assert model.network == NETWORK
+    assert dataclasses.replace(model.manifest, network_sha256="") == MANIFEST
+
+
+def test_the_manifest_is_a_plain_zip_for_everybody_else(path):
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.getinfo("manifest.json").compress_type == zipfile.ZIP_STORED
+        assert json.loads(archive.read("manifest.json"))["threshold"] == 0.4
+
+
+def test_the_same_model_gives_the_same_file(path, tmp_path):
+    write_model(tmp_path / "again.tflite", NETWORK, MANIFEST)
+    assert (tmp_path / "again.tflite").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("keep", [0, 3, 7, 8, 300, -1, -100, -500])
+def test_cut_off_files(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ModelError) as caught:
+        ModelFile.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_damaged_network(path):
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="do not belong together"):
+        ModelFile.read(path)
+
+
+def test_a_bare_network_has_no_manifest(path):
+    path.write_bytes(NETWORK)
+    with pytest.raises(ModelError, match="convert export"):
+        ModelFile.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"labels": ["a", "b"]}, "labels"),
+        ({"labels": ["knocking"]}, "labels"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": "high"}, "cannot be read"),
+        ({"temperature": 0}, "temperature"),
+        ({"precision": "int4"}, "precision"),
+        ({"format": 2}, "update"),
+        ({"surprise": 1}, "surprise"),
+        ({"front_end": FrontEndConfig().to_dict() | {"sr": -1}}, "sr"),
+        ({"front_end": {"no_such": 1}}, "no_such"),
+        ({"front_end": 3}, "cannot be read"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense(change, word):
+    values = {**json.loads(MANIFEST.to_json()), **change}
+    with pytest.raises(ModelError, match=word):
+        Manifest.from_json(json.dumps(values).encode())
+
+
+def test_the_default_model_can_be_named(path, monkeypatch):
+    monkeypatch.setenv("KNOCKKNOCK_MODEL", str(path))
+    assert default_model() == path
+
+
+def test_no_model_anywhere_says_where_it_was_looked_for(monkeypatch):
+    monkeypatch.setattr("pathlib.Path.is_file", lambda self: False)
+    with pytest.raises(ModelError, match="--model"):
+        default_model()

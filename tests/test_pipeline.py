@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+
+from edge.frontend import FrontEnd
+from edge.pipeline import Pipeline
+from edge.window import Block
+from tests.audio import noise
+
+SR = 22_050
+
+
+class Told:
+    """A judge that says what it was told to, and counts."""
+
+    def __init__(self, p):
+        self.p = p
+        self.pictures = []
+
+    def predict(self, picture):
+        self.pictures.append(picture)
+        return self.p
+
+
+class Played:
+    """A source that plays an array in blocks."""
+
+    sr = SR
+
+    def __init__(self, y, size=4096, gap_at=None):
+        self.y, self.size, self.gap_at = y, size, gap_at
+
+    def blocks(self):
+        for at in range(0, self.y.size, self.size):
+            yield Block(self.y[at : at + self.size], at / SR, gap=at == self.gap_at)
+
+
+@pytest.fixture(scope="module")
+def front_end():
+    return FrontEnd()
+
+
+def verdicts(front_end, y, p=0.9, hop_s=1.0, **source):
+    judge = Told(p)
+    heard = list(Pipeline(front_end, judge, 0.5).verdicts(Played(y, **source), hop_s=hop_s))
+    return heard, judge
+
+
+@pytest.mark.parametrize(
+    ("p", "name"), [(0.9, "knocking"), (0.5, "knocking"), (0.499, "normal"), (0.0, "normal")]
+)
+def test_the_threshold_decides(front_end, p, name):
+    (verdict,), judge = verdicts(front_end, noise(2), p)
+    assert (verdict.verdict, verdict.p_knocking, verdict.reason) == (name, p, "")
+    np.testing.assert_array_equal(judge.pictures[0], front_end.picture(noise(2)))
+
+
+@pytest.mark.parametrize("p", [math.nan, math.inf, -0.1, 1.1])
+def test_a_broken_answer_is_unknown(front_end, p):
+    (verdict,), _ = verdicts(front_end, noise(2), p)
+    assert (verdict.verdict, verdict.p_knocking, verdict.reason) == ("unknown", None, "bad_answer")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hop_s", "starts"),
+    [
+        (2.0, 1.0, [0]),
+        (5.0, 1.0, [0, 1, 2, 3]),
+        (5.05, 1.0, [0, 1, 2, 3]),  # 0.05 s uncovered: not worth a window
+        (5.5, 1.0, [0, 1, 2, 3, 3.5]),
+        (6.0, 5.0, [0, 4]),
+        (3.0, 0.5, [0, 0.5, 1]),
+        (1.98, 1.0, [0]),  # one hop of the transform short: filled up
+    ],
+)
+def test_the_whole_recording_is_covered(front_end, seconds, hop_s, starts):
+    heard, _ = verdicts(front_end, noise(seconds), hop_s=hop_s)
+    assert [round(v.start_s, 2) for v in heard] == starts
+    assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.3, 1.9])
+def test_too_short_is_unknown_and_not_judged(front_end, seconds):
+    (verdict,), judge = verdicts(front_end, noise(seconds))
+    assert (verdict.verdict, verdict.reason, judge.pictures) == ("unknown", "too_short", [])
+    assert verdict.end_s == pytest.approx(seconds, abs=1e-3)
+
+
+def test_only_the_bad_part_is_unknown(front_end):
+    y = noise(8)
+    y[3 * SR : 5 * SR] = 0
+    heard, judge = verdicts(front_end, y, p=0.1, hop_s=2.0)
+    assert [v.verdict for v in heard] == ["normal", "unknown", "unknown", "normal"]
+    assert [v.reason for v in heard] == ["", "flat_line", "flat_line", ""]
+    assert len(judge.pictures) == 2
+
+
+def test_no_verdict_spans_a_gap(front_end):
+    heard, _ = verdicts(front_end, noise(5), size=SR, gap_at=3 * SR)
+    assert [(round(v.start_s), round(v.end_s)) for v in heard] == [(0, 2), (1, 3), (3, 5)]

@@ -1,0 +1,140 @@
+"""``edge predict`` as a user meets it: a process, its output and its exit code."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.model import default_model
+from tests.audio import noise, tone, wav_file
+
+SR = 22_050
+KEYS = ["file", "start_s", "end_s", "verdict", "p_knocking", "reason"]
+
+
+def edge(*arguments, code=0):
+    command = [sys.executable, "-m", "edge", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return wav_file(tmp_path_factory.mktemp("a") / "engine.wav", noise(5).astype("f8"), SR)
+
+
+def test_one_json_object_a_window(engine):
+    found = lines(edge("predict", engine, "--json"))
+    assert [list(row) for row in found] == [KEYS] * 4
+    assert [(row["start_s"], row["end_s"]) for row in found] == [(0, 2), (1, 3), (2, 4), (3, 5)]
+    for row in found:
+        assert row["file"] == str(engine)
+        assert row["verdict"] in {"knocking", "normal"}
+        assert 0 <= row["p_knocking"] <= 1
+        assert row["reason"] == ""
+
+
+def test_part_hop_and_pictures(engine, tmp_path):
+    done = edge(
+        "predict", engine, "--start", 1, "--end", 4, "--hop", 0.5, "--picture", tmp_path / "new"
+    )
+    assert "1.00      3.00" in done.stdout
+    assert len(list((tmp_path / "new").iterdir())) == 3
+    for path in (tmp_path / "new").iterdir():
+        assert Image.open(path).size == (224, 224)
+
+
+@pytest.mark.parametrize("form", ["u8", "s16", "s24", "s32", "f32", "f64"])
+@pytest.mark.parametrize(("channels", "sr"), [(1, 8000), (2, 44_100), (8, 192_000)])
+def test_formats(tmp_path, form, channels, sr):
+    y = noise(2, sr).astype("f8")
+    path = wav_file(
+        tmp_path / "a.wav", y, sr, form=form, channels=channels, extensible=channels > 2
+    )
+    (row,) = lines(edge("predict", path, "--json"))
+    assert row["verdict"] in {"knocking", "normal"}
+
+
+@pytest.mark.parametrize(
+    ("y", "reason"),
+    [
+        (np.zeros(3 * SR), "flat_line"),
+        (np.full(3 * SR, 0.25), "flat_line"),
+        (tone(3, SR) * 1e-4, "silence"),
+        (noise(0.3).astype("f8"), "too_short"),
+        (np.full(3 * SR, np.nan), "not_finite"),
+        (noise(3).astype("f8") * 0.1 + 0.5, "dc"),
+        (np.clip(noise(3).astype("f8") * 100, -1, 1), "clipping"),
+    ],
+)
+def test_what_cannot_be_trusted_is_unknown(tmp_path, y, reason):
+    path = wav_file(tmp_path / "a.wav", y, SR, form="f32")
+    for row in lines(edge("predict", path, "--json")):
+        assert (row["verdict"], row["p_knocking"], row["reason"]) == ("unknown", None, reason)
+
+
+def test_an_unreadable_file_does_not_stop_the_others(engine, tmp_path):
+    text = tmp_path / "text.wav"
+    text.write_text("once upon a time there was an engine")
+    done = edge("predict", text, engine, tmp_path / "none.wav", "--json", code=3)
+    assert len(lines(done)) == 4
+    complaints = done.stderr.splitlines()
+    assert len(complaints) == 2
+    assert complaints[0].startswith(f"edge: {text} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["--hop", "0"], 2, "--hop"),
+        (["--start", "3", "--end", "2"], 2, "--end"),
+        (["--channel", "3"], 3, "channel 3"),
+        (["--model", "none.tflite"], 4, "none.tflite"),
+        (["--start", "100"], 3, "--start"),
+    ],
+)
+def test_bad_arguments(engine, arguments, code, word):
+    done = edge("predict", engine, *arguments, code=code)
+    assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--start", "x"], ["--start", "-1"], ["--runtime", "x"]])
+def test_what_the_parser_refuses(engine, arguments):
+    assert arguments[0] in edge("predict", engine, *arguments, code=2).stderr
+
+
+def test_a_cut_off_model(engine, tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(default_model().read_bytes()[:1_000_000])
+    done = edge("predict", engine, "--model", path, code=4)
+    assert str(path) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_picture_folder_that_cannot_be(engine, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--picture" in edge("predict", engine, "--picture", tmp_path / "file", code=2).stderr
+
+
+def test_help_shows_examples_and_exit_codes():
+    text = edge("predict", "--help").stdout
+    assert "IMG_3414.MOV --start 4 --end 6" in text
+    assert "exit codes" in text
+    assert edge("--version").stdout.startswith("edge 0.")
+
+
+def test_a_reader_that_has_seen_enough(engine):
+    command = f"{sys.executable} -m edge predict {engine} --hop 0.05 --json | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - a pipe is what is tested
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
