@@ -15,8 +15,11 @@ def random_network(style="v1", seed=0):
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm1d)):
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.2)
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
+            for name, buffer in module.named_buffers():
+                if name == "running_mean":
+                    buffer.normal_(0, 0.3)
+                elif name == "running_var":
+                    buffer.uniform_(0.5, 2)
     return network.eval()
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,7 @@ def test_the_same_audio_under_two_labels(tmp_path):
 
 def clips(**sources):
     return [
-        Clip(f"{s}_{i}", label, "engine", s)
+        Clip(Path(f"{s}_{i}"), label, "engine", s)
         for label, names in sources.items()
         for s in names
         for i in range(3)

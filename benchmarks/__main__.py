@@ -1,0 +1,114 @@
+"""``python -m benchmarks``: the table of ratios, and out/bench.json.
+
+Machines differ and are shared; so both ways run in turn in one process on one thread, and what is
+compared is the fastest of many runs. Only the ratio carries over to another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edge.wav import write_atomically
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="runs of each stage (30)")
+    parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
+    arguments = parser.parse_args()
+    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it while they are imported
+        os.execve(  # noqa: S606 - ourselves, with one thread
+            sys.executable,
+            [sys.executable, "-m", "benchmarks", *sys.argv[1:]],
+            {**os.environ, **ONE_THREAD},
+        )
+    rows = [*_stages(arguments.rounds), *_start()]
+    print(_table(rows))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    report = {"machine": platform.machine(), "python": platform.python_version(), "rows": rows}
+    write_atomically(arguments.out, json.dumps(report, indent=1).encode())
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+def _stages(rounds: int) -> list[dict[str, Any]]:
+    from benchmarks.ways import edge_way, training_way, window
+    from edge.classifier import installed_runtimes
+
+    y = window()
+    theirs = training_way(y)
+    rows = []
+    for runtime in installed_runtimes():
+        ours = edge_way(y, runtime)
+        first = runtime == installed_runtimes()[0]
+        for stage in ("spectrogram", "picture", "network", "verdict"):
+            if stage in ("spectrogram", "picture") and not first:
+                continue  # the runtime has no part in it
+            print(f"measuring {stage}, {runtime} ...", file=sys.stderr, flush=True)
+            pair = (getattr(ours, stage), getattr(theirs, stage))
+            times: tuple[list[float], list[float]] = ([], [])
+            for number in range(rounds + 2):
+                for call, taken in zip(pair, times, strict=True):
+                    began = time.perf_counter()
+                    call()
+                    if number >= 2:  # the first runs fill caches
+                        taken.append(1000 * (time.perf_counter() - began))
+            name = stage if stage in ("spectrogram", "picture") else f"{stage}, {runtime}"
+            rows.append(_row(f"{name}, ms", *times))
+    return rows
+
+
+def _row(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    return {
+        "what": name,
+        "edge": round(min(ours), 2),
+        "training_tools": round(min(theirs), 2),
+        "ratio": round(min(theirs) / min(ours), 1),
+        "ratio_of_medians": round(statistics.median(theirs) / statistics.median(ours), 1),
+    }
+
+
+def _start() -> list[dict[str, Any]]:
+    """A fresh process each, three times."""
+    found: dict[str, list[dict[str, float]]] = {"edge": [], "training": []}
+    for _ in range(3):
+        for way, results in found.items():
+            print(f"measuring a fresh process, {way} ...", file=sys.stderr, flush=True)
+            command = [sys.executable, "-m", "benchmarks.first_verdict", way]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    return [
+        _row(title, [r[key] for r in found["edge"]], [r[key] for r in found["training"]])
+        for title, key in (
+            ("start to first verdict, s", "seconds"),
+            ("peak memory, MB", "peak_mb"),
+        )
+    ]
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    head = f"{'one thread, fastest run':<34}{'edge':>9}{'librosa+':>10}{'ratio':>8}{'medians':>9}"
+    lines = [
+        f"{r['what']:<34}{r['edge']:>9.2f}{r['training_tools']:>10.2f}"
+        f"{r['ratio']:>8.1f}{r['ratio_of_medians']:>9.1f}"
+        for r in rows
+    ]
+    return "\n".join([head, *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

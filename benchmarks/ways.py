@@ -1,0 +1,75 @@
+"""Two ways from two seconds of audio to a verdict: this project's, and the training tools'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stage = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """The same three things, done one way; each runs from its own input, prepared beforehand."""
+
+    spectrogram: Stage  # audio -> dB
+    picture: Stage  # audio -> network input
+    network: Stage  # picture -> probability
+    verdict: Stage  # audio -> probability
+
+
+def window() -> NDArray[np.float32]:
+    """Two seconds with an engine in them; the same for both ways."""
+    from convert import synth
+
+    rng = np.random.default_rng(1)
+    y = synth.engine(rng, synth.crank(rng, 2.0, 900, 4))
+    return (0.3 * y / np.abs(y).max()).astype(np.float32)
+
+
+def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
+    """What this project does: numpy and scipy, int8 network in a TFLite runtime."""
+    from edge.classifier import Classifier
+    from edge.frontend import FrontEnd
+    from edge.model import ModelFile, default_model
+
+    front_end = FrontEnd()
+    classifier = Classifier(ModelFile.read(default_model()), runtime=runtime)
+    picture = front_end.picture(y)
+    return Way(
+        lambda: front_end.spectrogram(y),
+        lambda: front_end.picture(y),
+        lambda: classifier.predict(picture),
+        lambda: classifier.predict(front_end.picture(y)),
+    )
+
+
+def training_way(y: NDArray[np.float32]) -> Way:
+    """librosa, matplotlib, and the same network in torch, float32."""
+    import torch
+
+    from convert.network import KnockNet, normalise
+    from tests import reference
+
+    torch.set_num_threads(1)
+    network = KnockNet().eval()
+
+    def picture() -> NDArray[np.float32]:
+        return reference.enlarged(reference.figure(reference.spectrogram(y)))
+
+    def probability(picture: NDArray[np.float32]) -> float:
+        x = torch.from_numpy(picture.round().astype(np.uint8)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            return float(network(normalise(x)).softmax(1)[0, 0])
+
+    seen = picture()
+    return Way(
+        lambda: reference.spectrogram(y),
+        picture,
+        lambda: probability(seen),
+        lambda: probability(picture()),
+    )

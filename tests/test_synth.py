@@ -1,0 +1,165 @@
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from convert import synth
+from convert.bay import band_limit, coloured_noise, record
+from convert.dataset import find_clips
+from edge.capture import Recording
+from tests.audio import noise, wav_file
+
+SR = synth.SR
+
+
+def steady(rpm, cylinders, seconds=4.0):
+    """A crank that does not wander, so that rates can be counted."""
+    turns = np.arange(round(seconds * SR)) / SR * rpm / 60
+    return synth.Crank(turns, cylinders)
+
+
+def test_an_event_once_a_turn_comes_at_the_rate_of_the_crank():
+    shaft = steady(1200, 4)  # 20 revolutions a second
+    assert shaft.rpm == pytest.approx(1200)
+    times = shaft.events(1.0, 0.25)
+    assert times.size == 80
+    np.testing.assert_allclose(np.diff(times), SR / 20, atol=1e-6)
+    assert times[0] == pytest.approx(0.25 * SR / 20, abs=1e-6)
+
+
+@pytest.mark.parametrize(("rpm", "cylinders"), [(900, 4), (750, 6), (1500, 3)])
+def test_a_four_stroke_engine_fires_half_as_often_as_it_has_cylinders(rpm, cylinders):
+    firing_hz = rpm / 60 * cylinders / 2
+    found = 0
+    for seed in range(8):
+        y = synth.engine(np.random.default_rng(seed), steady(rpm, cylinders))
+        envelope = np.abs(band_limit(y, SR, 60, 8000))
+        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
+        hz = np.fft.rfftfreq(envelope.size, 1 / SR)
+        near = [spectrum[(hz > k * firing_hz - 1) & (hz < k * firing_hz + 1)].max() for k in (1, 2)]
+        found += max(near) > 5 * np.median(spectrum[(hz > 5) & (hz < 3 * firing_hz)])
+    assert found >= 6  # in some, the engine's own hiss covers it
+
+
+@pytest.mark.parametrize("kind", synth.KNOCK_KINDS)
+def test_knocks_come_once_in_one_or_two_turns(kind):
+    for seed in range(5):
+        y = synth.knock(np.random.default_rng(seed), steady(1200, 4), kind)
+        assert np.abs(y).max() == pytest.approx(1)
+        envelope = np.convolve(np.abs(y), np.ones(200) / 200, mode="same")
+        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        strongest = hz[spectrum.argmax()]
+        # Something that happens every 20th or 10th of a second has only multiples of 10 Hz.
+        assert strongest % 10 == pytest.approx(0, abs=0.6) or strongest % 10 > 9.4
+
+
+def test_a_strike_dies_away_at_its_own_rate():
+    rng = np.random.default_rng(0)
+    tau = 0.01
+    y = synth.strike(rng, np.array([1000.0]), np.array([tau]), np.ones(1), 0.0)
+    t = np.arange(y.size) / SR
+    early = np.abs(y[(t > 0.002) & (t < 0.004)]).max()
+    late = np.abs(y[(t > 0.022) & (t < 0.024)]).max()
+    assert late / early == pytest.approx(np.exp(-0.02 / tau), rel=0.1)  # 2 ms is 20 % of tau
+
+
+def test_mix_puts_a_sound_at_its_level():
+    rng = np.random.default_rng(0)
+    shaft = steady(900, 4)
+    engine, knock = synth.engine(rng, shaft), synth.knock(rng, shaft, "rod")
+    for level in (-6.0, 0.0, 12.0):
+        added = synth.mix(engine, knock, level) - engine
+        ratio = synth.loudness(added) / synth.loudness(engine)
+        assert 20 * np.log10(ratio) == pytest.approx(level, abs=1e-6)
+
+
+@pytest.mark.parametrize("slope", [-6.0, -3.0, 0.0])
+def test_coloured_noise_falls_as_it_says(slope):
+    y = coloured_noise(np.random.default_rng(0), 8 * SR, slope_db=slope)
+    assert y.std() == pytest.approx(1)
+    power = np.abs(np.fft.rfft(y)) ** 2
+    octaves = [power[n : 2 * n].mean() for n in (8 * 200, 8 * 800)]  # two octaves apart
+    assert 10 * np.log10(octaves[1] / octaves[0]) == pytest.approx(2 * slope, abs=0.5)
+
+
+def test_a_seed_gives_the_same_sound_and_another_another():
+    def made(seed):
+        rng = np.random.default_rng(seed)
+        y = synth.mix(synth.engine(rng, synth.random_crank(rng, 2)), synth.random_knock(rng, 2), 6)
+        return record(rng, y, SR)
+
+    np.testing.assert_array_equal(made(3), made(3))
+    assert np.abs(made(3) - made(4)).max() > 0.01
+
+
+@pytest.mark.parametrize("maker", [synth.clatter, synth.squeal, synth.engine])
+def test_everything_made_is_finite_and_of_the_right_length(maker):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y = record(rng, maker(rng, synth.random_crank(rng, 2)), SR)
+        assert y.shape == (2 * SR,)
+        assert np.isfinite(y).all()
+        assert 0.04 < np.abs(y).max() <= 1
+
+
+def convert(*arguments, code=0):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_command_fills_a_data_set(tmp_path):
+    convert("synth", tmp_path / "a", "--count", 3, "--seconds", 2.5, "--seed", 5)
+    clips = find_clips([tmp_path / "a"])
+    assert sorted(c.label for c in clips) == ["knocking"] * 3 + ["normal"] * 3
+    assert len({c.source for c in clips}) == 6
+    for clip in clips:
+        assert Recording(clip.path).read().size == 2.5 * SR
+    with (tmp_path / "a" / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert 400 < float(row["rpm"]) < 4000
+        assert (row["knock"] in synth.KNOCK_KINDS) == (row["label"] == "knocking")
+    convert("synth", tmp_path / "b", "--count", 3, "--seconds", 2.5, "--seed", 5)
+    for path in (tmp_path / "a").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
+    (tmp_path / "own" / "normal").mkdir(parents=True)
+    y = noise(4).astype("f8")
+    wav_file(tmp_path / "own" / "normal" / "car_1.wav", y, SR)
+    convert("synth", tmp_path / "out", "--over", tmp_path / "own", "--count", 1, "--level", 12)
+    clips = {c.label: c for c in find_clips([tmp_path / "out"])}
+    assert {c.source for c in clips.values()} == {"car"}
+    quiet, loud = (Recording(clips[n].path).read() for n in ("normal", "knocking"))
+    peak_to_rms = [np.abs(s).max() / s.std() for s in (quiet, loud)]
+    assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--count", "0"], 2),
+        (["--seconds", "1"], 2),
+        (["--level", "200"], 2),
+        (["--over", "nowhere"], 12),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, code):
+    done = convert("synth", tmp_path / "out", *arguments, code=code)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_torch_for_synthesis(tmp_path):
+    code = (
+        "import sys; from convert.cli import main; main(['synth', sys.argv[1], '--demo'])\n"
+        "assert not {'torch', 'librosa', 'matplotlib', 'scipy.signal'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["healthy.wav", "knocking.wav"]
