@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-export lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +29,10 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	@echo "Pictures: out/demo/pictures"
 
 test: setup  ## all tests but the ones that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)
+	$(BIN)/python -m pytest -m slow -s tests/test_export.py
 
 lint: setup  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

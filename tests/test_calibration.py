@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from convert.calibration import LEAST_CALIBRATION, export_pictures, made_pictures
+from convert.errors import DatasetError
+from convert.parity import MIN_PICTURES
+from edge.frontend import FrontEnd
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+@pytest.fixture(scope="module")
+def front_end():
+    return FrontEnd()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(12):
+        wav_file(folder / f"{number}.wav", noise(6, seed=number).astype("f8"), SR)
+    (folder / "text.wav").write_text("no audio at all")
+    wav_file(folder / "silence.wav", np.zeros(6 * SR), SR)
+    return folder
+
+
+def test_no_picture_is_on_both_sides(folder, front_end):
+    pictures = export_pictures(folder, front_end, seed=1)
+    calibration = {p.tobytes() for p in pictures.calibration}
+    assert not calibration & {p.tobytes() for p in pictures.held_back}
+    assert len(pictures.held_back) >= MIN_PICTURES
+
+
+def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
+    pictures = export_pictures(folder, front_end, seed=1)
+    assert len(pictures.unreadable) == 1
+    assert "text.wav" in pictures.unreadable[0]
+    # 12 recordings of 5 windows, 4 of each taken.
+    described = pictures.described
+    assert described["calibration_pictures"] + described["real_pictures_held_back"] == 48
+
+
+def test_the_same_seed_gives_the_same_pictures(folder, front_end):
+    first, again = (export_pictures(folder, front_end, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.calibration, again.calibration)
+    np.testing.assert_array_equal(first.held_back, again.held_back)
+
+
+def test_too_little(tmp_path, front_end):
+    with pytest.raises(DatasetError, match="no folder"):
+        export_pictures(tmp_path / "none", front_end, seed=1)
+    with pytest.raises(DatasetError, match="no recordings"):
+        export_pictures(tmp_path, front_end, seed=1)
+    wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
+    with pytest.raises(DatasetError, match=f"{LEAST_CALIBRATION} are needed"):
+        export_pictures(tmp_path, front_end, seed=1)
+
+
+def test_made_pictures_differ(front_end):
+    assert len({p.tobytes() for p in made_pictures(6, front_end, seed=1)}) == 6

@@ -1,0 +1,178 @@
+"""The whole way from checkpoint to verdict, with the real converters; a minute or three each."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convert.calibration import made_pictures
+from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
+from edge.classifier import RUNTIMES, Classifier
+from edge.frontend import FrontEnd
+from edge.model import ModelFile
+from tests.networks import checkpoint, random_network
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def convert(*arguments, code=0):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def recordings_made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    convert("synth", folder, "--count", 30, "--seconds", 5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.stack(list(made_pictures(40, FrontEnd(), seed=99)))
+
+
+def lively(style, pictures):
+    """A random network whose answers differ between pictures instead of being all the same.
+
+    Its last layer is scaled to log-odds of deviation 1 around 0.
+    """
+    network = random_network(style)
+    p = torch_probabilities(network, pictures)
+    odds = np.log(p[:, 0] / p[:, 1])
+    last = network.get_submodule("1.8")
+    hidden_norm = network.get_submodule("1.6")
+    with torch.no_grad():
+        last.weight /= float(odds.std())
+        if last.bias is not None:
+            last.bias.zero_()
+        p = torch_probabilities(network, pictures)
+        shift = float(np.median(np.log(p[:, 0] / p[:, 1])))
+        # Moves the log-odds by -shift, in the layer before, so that v2 without bias can do it too.
+        way = last.weight[0] - last.weight[1]
+        hidden_norm.bias -= shift * way / (way @ way)
+    return network
+
+
+def test_an_int8_export_says_the_same_in_both_runtimes(tmp_path, recordings_made, pictures):
+    network = lively("v2", pictures)
+    p = np.sort(torch_probabilities(network, pictures)[:, 0])
+    middle = slice(10, 30)
+    gap = int(np.diff(p[middle]).argmax()) + 10  # where no picture is near the threshold
+    threshold = float(p[gap] + p[gap + 1]) / 2
+    path = checkpoint(tmp_path / "a.pth", network, "optimiser")
+    out = tmp_path / "a.tflite"
+    done = convert(
+        "export", path, "--calibration", recordings_made, "--out", out, "--threshold", threshold
+    )
+    assert "[6/6]" in done.stderr
+    model = ModelFile.read(out)
+    assert out.stat().st_size < 23e6
+    assert model.manifest.parity["pictures"] >= MIN_PICTURES
+    said = {c["what"]: c for c in model.manifest.parity["comparisons"]}
+    assert len(said) == 3  # ONNX and both runtimes
+    for what, figures in said.items():
+        assert figures["max_dp"] <= MAX_DIFFERENCE["onnx" if what == "ONNX" else "int8"]
+        assert figures["agreement"] >= MIN_AGREEMENT
+    original = torch_probabilities(network, pictures)[:, 0]
+    assert original.std() > 0.1  # or agreement would mean nothing
+    for runtime in RUNTIMES:
+        classifier = Classifier(model, runtime=runtime)
+        again = np.array([classifier.predict(picture) for picture in pictures])
+        assert np.abs(again - original).max() <= MAX_DIFFERENCE["int8"]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+BAD = {
+    "missing keys": (11, "missing"),
+    "three classes": (11, "3 classes"),
+    "NaN": (11, "not finite"),
+    "bomb": (11, "could run code"),
+    "no checkpoint": (11, "does not exist"),
+    "no recordings": (12, "no recordings"),
+    "labels": (2, "labels"),
+    "threshold": (2, "threshold"),
+    "no folder": (2, "no folder"),
+}
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("boom",)
+
+
+def bad_checkpoint(case, path):
+    network = random_network()
+    state = network.state_dict()
+    if case == "missing keys":
+        del state["1.8.weight"]
+    elif case == "three classes":
+        state["1.8.weight"], state["1.8.bias"] = torch.zeros(3, 512), torch.zeros(3)
+    elif case == "NaN":
+        state["0.0.weight"][0] = float("nan")
+    content = {"model": state, "opt": Bomb()} if case == "bomb" else state
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_leaves_nothing_behind(case, tmp_path, recordings_made):
+    code, words = BAD[case]
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "none.pth"
+    if case != "no checkpoint":
+        path = bad_checkpoint(case, tmp_path / "a.pth")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    calibration = empty if case == "no recordings" else recordings_made
+    out = tmp_path / ("nowhere" if case == "no folder" else "out") / "m.tflite"
+    extra = {"labels": ["--labels", "a,b"], "threshold": ["--threshold", "2"]}.get(case, [])
+    done = convert("export", path, "--calibration", calibration, "--out", out, *extra, code=code)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("convert: ")
+    assert words in last
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def without_bias(network):
+    """The same network with fastai v2's head: linear layers lose their biases."""
+    from convert.network import KnockNet
+
+    bare = KnockNet(head="v2")
+    state = network.state_dict()
+    bare.load_state_dict({name: state[name] for name in bare.state_dict()})
+    return bare.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "float16", "float32"])
+@pytest.mark.parametrize("layout", ["v1 bare", "v1 optimiser", "v2 bare"])
+def test_every_layout_in_every_precision(tmp_path, recordings_dir, layout, precision, trained):
+    """On real recordings, with a trained network; ``make test-export``."""
+    style, form = layout.split()
+    network = trained if style == "v1" else without_bias(trained)
+    path = checkpoint(tmp_path / "a.pth", network, form)
+    out = tmp_path / "a.tflite"
+    done = convert(
+        "export", path, "--calibration", recordings_dir, "--out", out, "--precision", precision
+    )
+    print(done.stderr)
+    model = ModelFile.read(out)
+    assert len(model.manifest.parity["comparisons"]) == 1 + len(RUNTIMES)
+    for figures in model.manifest.parity["comparisons"]:
+        limit = MAX_DIFFERENCE["onnx" if figures["what"] == "ONNX" else precision]
+        assert figures["agreement"] >= MIN_AGREEMENT
+        assert figures["max_dp"] <= limit
+
+
+@pytest.fixture(scope="module")
+def trained():
+    from convert.checkpoint import load_checkpoint
+
+    return load_checkpoint(ROOT / "models" / "knock.pth").network
