@@ -26,7 +26,7 @@ KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 
 # Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
 # louder than the loudest tenth of the engine's own sound: nobody hears it, the label would lie.
-KNOCK_LEVEL_DB = (0.0, 18.0)
+KNOCK_LEVEL_DB = (2.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Recipe:
 
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
-    made_engine: float = 0.25  # backgrounds that are wholly made
+    made_engine: float = 0.15  # backgrounds that are wholly made
     other_fault: float = 0.15  # of real backgrounds: engines with another fault
     not_engine: float = 0.35  # of normal examples: no engine at all
-    distractors: float = 0.4  # of normal examples with an engine: clatter, squeal, rattle on top
+    distractors: float = 0.3  # of normal examples with an engine: clatter, squeal, rattle on top
 
 
 @dataclass

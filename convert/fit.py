@@ -73,7 +73,6 @@ class Fit:
         frozen: bool,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.manual_seed(config.seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
         self.examples, self.check, self.real = examples, check, real
@@ -115,6 +114,7 @@ class Fit:
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, 0.0
         rng = np.random.default_rng([config.seed, epoch])
+        torch.manual_seed(1000 * config.seed + epoch)  # dropout, the same after a resumption
         self.network.train()
         frozen = self.frozen_start and epoch < config.frozen_epochs
         self.network.body.requires_grad_(not frozen)

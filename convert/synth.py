@@ -194,6 +194,8 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
     style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
     if style == "firing":
         rate = max(shaft.cylinders / 2, 1.5) * float(rng.choice([1, 2]))
+        # Slower than some 22 Hz nobody could tell it from a knock without knowing the speed.
+        rate *= max(1.0, 22 * 60 / (shaft.rpm * rate))
         times = shaft.events(rate, rng.random())
         gains = rng.lognormal(0, 0.15, times.size)
     else:

@@ -63,11 +63,17 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     _same_run(work, config, training, held_out, init or pretrained)
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
-    recipe = Recipe(real_knocks=0.3 if any(clip.knocks for clip in training) else 0.0)
+    if not any(clip.knocks for clip in training):
+        print("no recording of a knock to train on: the network will learn made knocks alone")
+    recipe = Recipe(real_knocks=0.15 if any(clip.knocks for clip in training) else 0.0)
     examples = _examples(work / "train", training, recipe, config.examples, config.seed)
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
     check = _examples(
-        work / "check", held_out or training, Recipe(), CHECK_EXAMPLES, config.seed + CHECK_SEED
+        work / "check",
+        held_out or training,
+        Recipe(),
+        min(CHECK_EXAMPLES, config.examples),
+        config.seed + CHECK_SEED,
     )
     real = _real_windows(work / "real", held_out)
     torch.manual_seed(config.seed)

@@ -1,0 +1,143 @@
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+
+from convert.checkpoint import load_checkpoint
+from convert.errors import CheckpointError, DatasetError
+from convert.evaluate import evaluate
+from convert.fit import Fit, Pictures
+from convert.train import train
+from convert.train_config import TrainConfig
+from edge.errors import ConfigError
+from edge.frontend import FrontEnd
+from edge.frontend.picture import colour_indices
+from tests.audio import noise
+from tests.networks import checkpoint, random_network, torchvision_state
+
+TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
+
+
+@pytest.fixture(scope="module")
+def recordings_made(tmp_path_factory):
+    from convert.cli import main
+
+    folder = tmp_path_factory.mktemp("made")
+    assert main(["synth", str(folder), "--count", "5", "--seconds", "3"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_run(recordings_made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train([recordings_made], folder / "a.pth", folder / "work", TINY)
+    return folder
+
+
+def test_a_run_gives_a_checkpoint_that_says_how_it_was_made(whole_run):
+    loaded = load_checkpoint(whole_run / "a.pth")
+    assert loaded.labels == ("knocking", "normal")
+    assert loaded.meta["config"] == dataclasses.asdict(TINY)
+    assert not set(loaded.meta["trained_on"]) & set(loaded.meta["held_out"])
+    assert [epoch["side"] for epoch in loaded.meta["history"]] == [112, 112]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    whole_run, recordings_made, tmp_path, monkeypatch
+):
+    epoch = Fit._epoch
+
+    def power_cut(self, number, pictures):
+        if number == 1:
+            raise KeyboardInterrupt
+        return epoch(self, number, pictures)
+
+    monkeypatch.setattr(Fit, "_epoch", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "work", TINY)
+    assert not (tmp_path / "a.pth").exists()
+    monkeypatch.undo()
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "work", TINY)
+    ours = load_checkpoint(tmp_path / "a.pth")
+    whole = load_checkpoint(whole_run / "a.pth")
+    # Sums in another order, through AdamW's division by small numbers: equal to some per cent.
+    for name, value in whole.network.state_dict().items():
+        other = ours.network.state_dict()[name]
+        assert (value - other).float().abs().max() <= 0.05 * value.float().abs().max() + 1e-3, name
+
+
+def test_a_folder_belongs_to_one_run(whole_run, recordings_made):
+    other = dataclasses.replace(TINY, seed=2)
+    with pytest.raises(DatasetError, match="another run"):
+        train([recordings_made], whole_run / "b.pth", whole_run / "work", other)
+
+
+def test_starting_from_a_network_and_from_a_body(recordings_made, tmp_path, capsys):
+    tiny = dataclasses.replace(TINY, small_epochs=1)
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w1", tiny, init=start)
+    # One epoch with a frozen body: its convolutions are what they were, to float16.
+    before = load_checkpoint(start).network.body.state_dict()["4.0.conv1.weight"]
+    after = load_checkpoint(tmp_path / "a.pth").network.body.state_dict()["4.0.conv1.weight"]
+    assert (before - after).abs().max() <= 2**-10 * before.abs().max()
+    torch.save(torchvision_state(random_network(seed=4)), tmp_path / "body.pth")
+    train(
+        [recordings_made],
+        tmp_path / "b.pth",
+        tmp_path / "w2",
+        tiny,
+        pretrained=tmp_path / "body.pth",
+    )
+    assert "epoch 1/1" in capsys.readouterr().out
+    with pytest.raises(CheckpointError):
+        train(
+            [recordings_made],
+            tmp_path / "c.pth",
+            tmp_path / "w3",
+            tiny,
+            init=tmp_path / "body.pth",
+        )
+
+
+def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
+    shutil.copytree(recordings_made / "knocking", tmp_path / "ill" / "knocking")
+    with pytest.raises(DatasetError, match="healthy"):
+        train([tmp_path / "ill"], tmp_path / "a.pth", tmp_path / "w", TINY)
+    few = dataclasses.replace(TINY, examples=20)
+    with pytest.raises(DatasetError, match="batch of 32"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
+
+
+@pytest.mark.parametrize(
+    "change", [{"examples": 0}, {"hold_out": 0.95}, {"small_epochs": 0}, {"full_epochs": -1}]
+)
+def test_settings_that_make_no_sense(change):
+    with pytest.raises(ConfigError, match="--"):
+        dataclasses.replace(TINY, **change)
+
+
+def test_full_size_pictures_are_the_devices():
+    front_end = FrontEnd()
+    y = noise(2)
+    S_db = front_end.spectrogram(y)
+    device = torch.from_numpy(front_end.picture(y)).permute(2, 0, 1)[None]
+    from convert.network import normalise
+
+    made = Pictures(224, torch.device("cpu"))(torch.from_numpy(colour_indices(S_db))[None])
+    # Both round to whole values; sums in another order may fall to the other side: one step.
+    step = 1 / 255 / 0.224
+    difference = (made - normalise(device)).abs()
+    assert difference.max() < 1.1 * step
+    assert (difference > 0.5 * step).float().mean() < 0.01
+
+
+def test_evaluation_knows_what_was_held_out(whole_run, recordings_made):
+    held_out = set(load_checkpoint(whole_run / "a.pth").meta["held_out"])
+    report = evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
+    assert {j.clip.source for j in report.judged} == held_out
+    figures = report.to_dict()
+    assert json.loads(json.dumps(figures)) == figures
+    assert 0 <= figures["separation"]["engine"]["auc"] <= 1
+    assert "knocking against engine: AUC" in report.table()
