@@ -101,6 +101,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     # These import torch and onnx, seconds that --help and a misspelt option need not pay.
     from convert.calibration import export_pictures  # noqa: PLC0415
     from convert.checkpoint import load_checkpoint  # noqa: PLC0415
+    from convert.equalise import equalise  # noqa: PLC0415
     from convert.network import fold  # noqa: PLC0415
     from convert.onnx_export import to_onnx  # noqa: PLC0415
     from convert.parity import check_parity  # noqa: PLC0415
@@ -122,6 +123,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         folder = Path(name)
         with Stage("[3/6] torch -> ONNX") as stage:
             folded = fold(loaded.network)
+            equalise(folded, pictures.calibration)
             to_onnx(folded, folder / "network.onnx")
             stage.result = f"{(folder / 'network.onnx').stat().st_size / 1e6:.1f} MB, checked"
         with Stage(f"[4/6] ONNX -> {config.precision}", "1 to 3 minutes") as stage:

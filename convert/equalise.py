@@ -1,0 +1,135 @@
+"""Cross-layer equalisation: the same network with channels of similar range, for quantisation.
+
+An int8 tensor has one scale for all its channels, so a channel of small values is left with few
+steps. Rectification commutes with positive factors, ``relu(x / s) = relu(x) / s``; so a channel
+may be divided by ``s`` where it is made and multiplied where it is used, and nothing changes.
+Method: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
+ICCV 2019, here with measured activation ranges instead of the weights of the layer before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convert.network import BasicBlock, FoldedNet
+
+MAX_FACTOR = 8.0  # beyond, the weights would lose what the activations gain
+# All groups of channels are rescaled at once from one measurement, though they meet in the same
+# weights; half steps keep them from overshooting in turn. On trained networks the largest error
+# fell to a third or a quarter, and more rounds gained little.
+ROUNDS = 8
+N_PICTURES = 32
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Channels that several layers share: who makes them, who uses them."""
+
+    makers: Sequence[nn.Conv2d | nn.Linear]
+    users: Sequence[nn.Conv2d | nn.Linear]
+    repeats: int = 1  # how many times a user sees the channels (the pools: twice)
+
+
+def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
+    """Equalise ``network`` in place, with ranges over ``pictures`` (N, 224, 224, 3) uint8."""
+    for _ in range(ROUNDS):
+        _half_step(network, pictures[:N_PICTURES])
+
+
+def _half_step(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
+    streams = _streams(network)
+    ranges = _ranges(network, [stream.makers for stream in streams], pictures)
+    for stream, made in zip(streams, ranges, strict=True):
+        used = torch.stack([_used(user, stream.repeats) for user in stream.users]).amax(0)
+        live = (made > 0) & (used > 0)
+        factors = torch.where(live, torch.sqrt(made / used.clamp(min=1e-12)), torch.ones(()))
+        factors = factors / factors[live].log().mean().exp()
+        factors = factors.clamp(1 / MAX_FACTOR, MAX_FACTOR).sqrt()
+        _rescale(stream, factors)
+
+
+def _streams(network: FoldedNet) -> list[Stream]:
+    """Inner channels of every block, the residual channels of every stage, the hidden layer."""
+    stages = [
+        [block for block in stage if isinstance(block, BasicBlock)]
+        for stage in network.body
+        if isinstance(stage, nn.Sequential)
+    ]
+    streams = [
+        Stream([_layer(block.conv1)], [_layer(block.conv2)]) for stage in stages for block in stage
+    ]
+    for number, stage in enumerate(stages):
+        entry = stage[0].downsample if number else network.body[0]
+        makers = [_layer(entry), *(_layer(block.conv2) for block in stage)]
+        users = [_layer(block.conv1) for block in stage[1:]]
+        if number == 0:
+            users.append(_layer(stage[0].conv1))
+        if number + 1 < len(stages):
+            after = stages[number + 1][0]
+            streams.append(Stream(makers, [*users, _layer(after.conv1), _layer(after.downsample)]))
+        else:
+            streams.append(Stream(makers, [*users, network.hidden], repeats=2))
+    streams.append(Stream([network.hidden], [network.out]))
+    return streams
+
+
+def _layer(module: nn.Module) -> nn.Conv2d | nn.Linear:
+    assert isinstance(module, (nn.Conv2d, nn.Linear))  # noqa: S101 - for the type checker
+    return module
+
+
+def _per_channel(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
+    """A view of the weights as (out, repeats, channels, kernel); only the pools repeat."""
+    repeats = repeats if isinstance(user, nn.Linear) else 1
+    return user.weight.data.view(user.weight.shape[0], repeats, user.weight.shape[1] // repeats, -1)
+
+
+def _used(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
+    """Largest weight of every channel, relative to that of its row, as rows have own scales."""
+    weights = _per_channel(user, repeats).abs()
+    rows = weights.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    return (weights / rows).amax((0, 1, 3))
+
+
+def _ranges(
+    network: FoldedNet,
+    makers: Sequence[Sequence[nn.Conv2d | nn.Linear]],
+    pictures: NDArray[np.uint8],
+) -> list[Tensor]:
+    """Largest absolute output of every channel of each group of makers over ``pictures``."""
+    found = [torch.zeros(group[0].weight.shape[0]) for group in makers]
+
+    def keep(number: int, output: Tensor) -> None:
+        found[number] = torch.maximum(
+            found[number], output.abs().transpose(0, 1).flatten(1).amax(1)
+        )
+
+    handles = [
+        maker.register_forward_hook(lambda _, __, output, number=number: keep(number, output))
+        for number, group in enumerate(makers)
+        for maker in group
+    ]
+    try:
+        with torch.inference_mode():
+            for i in range(0, len(pictures), 16):
+                x = torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2)
+                network(x.float() / 255)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _rescale(stream: Stream, factors: Tensor) -> None:
+    for maker in stream.makers:
+        maker.weight.data /= factors.view(-1, *[1] * (maker.weight.ndim - 1))
+        if maker.bias is not None:
+            maker.bias.data /= factors
+    for user in stream.users:
+        _per_channel(user, stream.repeats).mul_(factors.view(1, 1, -1, 1))

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from convert.equalise import equalise
+from convert.network import fold
+from tests.networks import random_network
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+
+
+def answers(network, pictures):
+    with torch.inference_mode():
+        return network(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
+
+
+def inner_spread(network, pictures):
+    """How unequal the channels between the two convolutions of the blocks are, as a ratio."""
+    found = []
+
+    def keep(module, _, output):
+        largest = output.relu().amax((0, 2, 3))
+        live = largest[largest > 0]
+        found.append(float(live.max() / live.median()))
+
+    handles = [
+        module.register_forward_hook(keep)
+        for name, module in network.named_modules()
+        if name.endswith("conv1")
+    ]
+    answers(network, pictures)
+    for handle in handles:
+        handle.remove()
+    return float(np.mean(found))
+
+
+def test_the_answers_stay_and_the_channels_grow_alike(pictures):
+    network = random_network()
+    for module in network.modules():  # channels as unequal as training makes them
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data *= torch.exp(torch.randn(module.weight.shape))
+    plain, equal = fold(network), fold(network)
+    equalise(equal, pictures)
+    # Factors of float32, a few hundred of them one after another.
+    assert (answers(plain, pictures) - answers(equal, pictures)).abs().max() < 1e-4
+    assert inner_spread(equal, pictures) < 0.8 * inner_spread(plain, pictures)
