@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-export lint bench clean
+.PHONY: help setup demo test test-export lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ lint: setup  ## ruff and mypy --strict
 
 bench: setup  ## speed against librosa + matplotlib + torch, as ratios
 	$(BIN)/python -m benchmarks
+
+pictures: setup  ## docs/pictures.png, what the network sees
+	$(BIN)/python -m scripts.pictures
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from convert import synth
 from convert.bay import record
 from convert.dataset import Clip, load
+from edge.wav import write_wav
+
+DEMO_SEED = 7
+DEMO_LEVEL_DB = 14.0
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,15 @@ def make(
     if over is None:
         return Made(record(rng, y, synth.SR), row)
     return Made(0.5 * y / max(np.abs(y).max(), 1e-9), row)
+
+
+def write_demo(out: Path) -> None:
+    """``healthy.wav`` and ``knocking.wav``, 6 s: the same engine, once with a rod knock."""
+    rng = np.random.default_rng(DEMO_SEED)
+    shaft = synth.crank(rng, 6.0, 900, 4)
+    healthy = synth.engine(rng, shaft)
+    knocking = synth.mix(healthy, synth.knock(rng, shaft, "rod"), DEMO_LEVEL_DB)
+    for name, y in (("healthy", healthy), ("knocking", knocking)):
+        path = out / f"{name}.wav"
+        write_wav(path, 0.5 * y / np.abs(y).max(), synth.SR)
+        print(f"wrote {path}")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from convert import synth
 from convert.dataset import Clip, find_clips
 from convert.errors import DatasetError
-from convert.made import make
+from convert.made import make, write_demo
 from edge.errors import ConfigError
 from edge.wav import write_atomically, write_wav
 
@@ -29,8 +29,6 @@ knock, level_db). The same seed gives the same files. A knock's level counts aga
 tenth of the engine's own sound, 250 to 4500 Hz."""
 
 COLUMNS = ("file", "label", "kind", "source", "rpm", "cylinders", "knock", "level_db")
-DEMO_SEED = 7
-DEMO_LEVEL_DB = 14.0
 
 
 def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,18 +72,6 @@ def _run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise DatasetError(f"{arguments.out} cannot be written: {error.strerror}") from error
     return 0
-
-
-def write_demo(out: Path) -> None:
-    """``healthy.wav`` and ``knocking.wav``, 6 s: the same engine, once with a rod knock."""
-    rng = np.random.default_rng(DEMO_SEED)
-    shaft = synth.crank(rng, 6.0, 900, 4)
-    healthy = synth.engine(rng, shaft)
-    knocking = synth.mix(healthy, synth.knock(rng, shaft, "rod"), DEMO_LEVEL_DB)
-    for name, y in (("healthy", healthy), ("knocking", knocking)):
-        path = out / f"{name}.wav"
-        write_wav(path, 0.5 * y / np.abs(y).max(), synth.SR)
-        print(f"wrote {path}")
 
 
 def _write_data_set(arguments: argparse.Namespace) -> None:

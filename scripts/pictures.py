@@ -1,0 +1,28 @@
+"""Makes docs/pictures.png: what the network sees of a made engine, healthy and knocking."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from convert.made import write_demo
+from edge.capture import Recording
+from edge.frontend import FrontEnd
+from edge.png import write_png
+
+
+def main() -> None:
+    """Both pictures side by side, twice as large."""
+    front_end = FrontEnd()
+    with tempfile.TemporaryDirectory() as name:
+        write_demo(Path(name))
+        pictures = [
+            front_end.picture(Recording(Path(name) / f"{which}.wav", end_s=2).read())
+            for which in ("healthy", "knocking")
+        ]
+    side_by_side = np.concatenate([picture[20:-20, 20:-15] for picture in pictures], axis=1)
+    write_png(Path("docs/pictures.png"), side_by_side.repeat(2, axis=0).repeat(2, axis=1))
+
+
+if __name__ == "__main__":
+    main()
