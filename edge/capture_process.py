@@ -1,0 +1,242 @@
+"""The process that holds the microphone: ``python -m edge.capture_process DEVICE CHANNEL RATES``.
+
+When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
+process helps. So the microphone lives in a process of its own that can be killed at any moment.
+It writes packets to its standard output: a header, then 16-bit samples of one channel. The
+callback copies and queues, nothing else; what does not fit into the queue is counted, and the
+next packet says how much is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
+
+MAGIC = 0x4B4E4F43
+# magic, rate in Hz, samples that follow, samples lost before them, input overflows so far
+HEADER = struct.Struct("<IIIII")
+CALLBACK_SECONDS = 0.05
+QUEUE_SECONDS = 2.0
+SAMPLE_BYTES = 2
+PR_SET_PDEATHSIG = 1
+AUDIO_FAILED = 5  # exit code; the reason is on standard error
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input that PortAudio offers."""
+
+    index: int  # valid until PortAudio is started again
+    name: str
+    channels: int
+    default_rate: int
+    usb_id: str  # vendor:product in hexadecimal, or ""
+
+
+def usb_id_of(name: str, cards: str = "/proc/asound") -> str:
+    """USB id of the ALSA card in a PortAudio name like ``USB PnP: Audio (hw:1,0)``, or ""."""
+    _, found, rest = name.rpartition("(hw:")
+    number = rest.split(",", 1)[0]
+    if not found or not number.isdigit():
+        return ""
+    try:
+        with open(f"{cards}/card{number}/usbid", encoding="ascii") as file:  # noqa: PTH123 - read once, in a process that must start fast
+            return file.read().strip()
+    except OSError:
+        return ""  # not a USB card
+
+
+def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
+    """The input that ``wanted`` means: part of a name in any case, or a USB id; "" the default.
+
+    AudioDeviceError if none matches, or more than one, with all candidates.
+    """
+    if not wanted:
+        for device in inputs:
+            if device.index == default:
+                return device
+        matches = inputs[:1]
+    else:
+        matches = [d for d in inputs if wanted.lower() in d.name.lower() or wanted == d.usb_id]
+        # The same card under its bare name and with more words: the exact name is meant.
+        exact = [d for d in matches if d.name == wanted]
+        matches = exact or matches
+    if len(matches) == 1:
+        return matches[0]
+    names = "; ".join(d.name for d in (matches or inputs)) or "none at all"
+    if not matches:
+        raise AudioDeviceError(f"no microphone matches {wanted!r}; there are: {names}")
+    raise AudioDeviceError(f"microphone {wanted!r} is ambiguous; it could be: {names}")
+
+
+@contextlib.contextmanager
+def portaudio() -> Iterator[Any]:
+    """PyAudio's module and an instance; ALSA's chatter on standard error is kept away."""
+    try:
+        import pyaudio  # noqa: PLC0415 - the one place that knows it
+    except ImportError as error:
+        raise MissingPackageError(
+            "the microphone needs the package pyaudio: pip install 'knockknock-edge[pi]'"
+        ) from error
+    with _quiet():
+        instance = pyaudio.PyAudio()
+    try:
+        yield pyaudio, instance
+    finally:
+        with _quiet():
+            instance.terminate()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """ALSA's libraries print what they try; only what fails for good is of interest."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
+    """All inputs and the index of the default one."""
+    found = []
+    for index in range(instance.get_device_count()):
+        info = instance.get_device_info_by_index(index)
+        if info["maxInputChannels"] > 0:
+            name = str(info["name"])
+            found.append(
+                Input(
+                    index,
+                    name,
+                    int(info["maxInputChannels"]),
+                    int(info["defaultSampleRate"]),
+                    usb_id_of(name),
+                )
+            )
+    try:
+        default = int(instance.get_default_input_device_info()["index"])
+    except OSError:
+        default = None
+    return found, default
+
+
+def open_stream(
+    module: Any, instance: Any, device: Input, rates: list[int], capture: Capture
+) -> tuple[Any, int]:
+    """Open ``device`` at the first of ``rates`` it takes: the stream and that rate."""
+    refused = []
+    for rate in rates:
+        try:
+            with _quiet():
+                stream = instance.open(
+                    rate=rate,
+                    channels=capture.channels,
+                    format=module.paInt16,
+                    input=True,
+                    input_device_index=device.index,
+                    frames_per_buffer=round(rate * CALLBACK_SECONDS),
+                    stream_callback=capture,
+                    start=False,
+                )
+        except (OSError, ValueError) as error:
+            refused.append(f"{rate} Hz ({error})")
+            continue
+        return stream, rate
+    raise AudioDeviceError(f"microphone {device.name!r} takes no rate: {', '.join(refused)}")
+
+
+class Capture:
+    """Callback and queue."""
+
+    def __init__(self, module: Any, channel: int, channels: int) -> None:
+        self._go_on = module.paContinue
+        self._overflow = module.paInputOverflow
+        self._channel, self.channels = channel, channels
+        # Callbacks of other lengths happen; the bound holds for the usual one.
+        self.packets: queue.Queue[tuple[bytes, int, int]] = queue.Queue(
+            round(QUEUE_SECONDS / CALLBACK_SECONDS)
+        )
+        self._lost = 0
+        self._overflows = 0
+
+    def __call__(self, data: bytes, frames: int, _: Any, status: int) -> tuple[None, int]:
+        """Called by PortAudio in its own thread."""
+        if status & self._overflow:
+            self._overflows += 1
+            self._lost += 1  # how many is not told; at least one
+        try:
+            self.packets.put_nowait((data, self._lost, self._overflows))
+            self._lost = 0
+        except queue.Full:
+            self._lost += frames
+        return None, self._go_on
+
+    def mono(self, data: bytes) -> bytes:
+        """The wanted channel of interleaved 16-bit samples."""
+        if self.channels == 1:
+            return data
+        samples = memoryview(data).cast("h")
+        return bytes(samples[self._channel :: self.channels])
+
+
+def main() -> int:
+    """Open, then write packets until killed or until nobody reads any more."""
+    # Should the service die without a word, its microphone must not stay taken.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
+    wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+    try:
+        with portaudio() as (module, instance):
+            _run(module, instance, wanted, channel, rates)
+    except (EdgeError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        return AUDIO_FAILED
+    return 0
+
+
+def _run(module: Any, instance: Any, wanted: str, channel: int, rates: list[int]) -> None:
+    inputs, default = inputs_of(instance)
+    device = choose(inputs, wanted, default)
+    if channel >= device.channels:
+        raise AudioDeviceError(
+            f"microphone {device.name!r} has {device.channels} channels: there is no {channel}"
+        )
+    capture = Capture(module, channel, channel + 1)
+    stream, rate = open_stream(module, instance, device, rates, capture)
+    out = sys.stdout.buffer
+    print(f"{device.name}", file=sys.stderr, flush=True)
+    stream.start_stream()
+    while True:
+        try:
+            data, lost, overflows = capture.packets.get(timeout=0.5)
+        except queue.Empty:
+            if not stream.is_active():
+                raise AudioDeviceError(f"microphone {device.name!r} has stopped") from None
+            continue
+        mono = capture.mono(data)
+        out.write(HEADER.pack(MAGIC, rate, len(mono) // SAMPLE_BYTES, lost, overflows) + mono)
+        out.flush()
+
+
+if __name__ == "__main__":
+    # Without the interpreter's tidying: PortAudio's may hang for ever on a card that has gone.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

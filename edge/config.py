@@ -1,0 +1,193 @@
+"""All settings of the service: TOML to frozen dataclasses. Every default is here.
+
+``systemd/edge.toml`` documents them for users; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+from edge.detector import DetectorConfig
+from edge.errors import ConfigError
+from edge.gate import GateConfig
+
+DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
+MAX_FILE = 2**20
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Which microphone, and how it is opened."""
+
+    device: str = ""  # part of its name, or its USB id like 0d8c:0014; empty: the default input
+    channel: int = 0  # from 0
+    rates: tuple[int, ...] = (44_100, 22_050, 48_000, 96_000, 32_000, 16_000)  # Hz, tried in order
+    stall_s: float = 2.0  # so long without a sample and the microphone counts as lost
+
+
+@dataclass(frozen=True)
+class ListenConfig:
+    """How windows are judged."""
+
+    hop_s: float = 0.5  # a window every so many seconds
+    model: str = ""  # model file; empty: the shipped one
+    runtime: str = "auto"  # auto, ai-edge-litert or tflite-runtime
+    threads: int = 1  # of the network
+    threshold: float = 0.0  # p_knocking from which a window knocks; 0: the model's own
+
+
+@dataclass(frozen=True)
+class IndicatorConfig:
+    """The lamp."""
+
+    led_pin: int = 17  # BCM number; -1: none
+    active_high: bool = True  # False where the pin pulls the lamp to ground
+    knock_pin: int = -1  # a second lamp that only lights for knocking; -1: none
+    buzzer_pin: int = -1  # sounds while knocking is reported; -1: none
+
+
+@dataclass(frozen=True)
+class BlackBoxConfig:
+    """What is kept of an alert."""
+
+    directory: str = ""  # empty: systemd's state directory, or ./knockknock
+    seconds: float = 10.0  # of sound before the alert
+    max_records: int = 100  # the oldest that are not pinned make room
+    max_mb: float = 100.0  # likewise
+    min_interval_s: float = 30.0  # between two records
+
+
+@dataclass(frozen=True)
+class HealthConfig:
+    """What counts as unhealthy, and where the status is told."""
+
+    hot_c: float = 80.0  # board temperature from which it is degraded, degrees Celsius
+    status_file: str = ""  # empty: status.json in systemd's runtime directory, or none
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything, by section."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    listen: ListenConfig = field(default_factory=ListenConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    indicator: IndicatorConfig = field(default_factory=IndicatorConfig)
+    blackbox: BlackBoxConfig = field(default_factory=BlackBoxConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+    @classmethod
+    def from_toml(cls, text: str, name: str) -> Self:
+        """Settings from ``text``; ConfigError names ``name``, the key, its value and the remedy."""
+        try:
+            content = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{name} is no TOML: {error}") from error
+        hints = get_type_hints(cls)
+        sections = {}
+        for section, values in content.items():
+            if section not in hints:
+                raise ConfigError(f"{name}: unknown section [{section}]{_meant(section, hints)}")
+            if not isinstance(values, dict):
+                raise ConfigError(f"{name}: {section} must be a section, [{section}]")
+            sections[section] = _section(hints[section], section, values, name)
+        return cls(**sections)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Settings from the file ``path``; ConfigError if it cannot be read or makes no sense."""
+        try:
+            if path.stat().st_size > MAX_FILE:
+                raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+        return cls.from_toml(text, str(path))
+
+
+def _meant(wrong: str, known: dict[str, Any]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1)
+    if close:
+        return f": did you mean {close[0]}?"
+    return f" (there are {', '.join(known)})"
+
+
+# section.key -> smallest and largest sensible value
+LIMITS: dict[str, tuple[float, float]] = {
+    "audio.channel": (0, 63),
+    "audio.stall_s": (0.5, 60),
+    "listen.hop_s": (0.1, 60),
+    "listen.threads": (1, 16),
+    "listen.threshold": (0, 0.999),
+    "gate.silence_db": (-120, 0),
+    "gate.flat_seconds": (0.01, 2),
+    "gate.clipping": (0.001, 1),
+    "gate.dc_ratio": (0.1, 1000),
+    "detector.windows": (1, 1000),
+    "detector.needed": (1, 1000),
+    "detector.keep": (0, 1000),
+    "detector.hold_s": (0, 3600),
+    "detector.clear_s": (0.1, 3600),
+    "detector.refractory_s": (0, 3600),
+    "indicator.led_pin": (-1, 27),
+    "indicator.knock_pin": (-1, 27),
+    "indicator.buzzer_pin": (-1, 27),
+    "blackbox.seconds": (2, 120),
+    "blackbox.max_records": (0, 100_000),
+    "blackbox.max_mb": (0, 100_000),
+    "blackbox.min_interval_s": (0, 86_400),
+    "health.hot_c": (0, 150),
+}
+
+
+def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) -> Any:
+    hints = get_type_hints(cls)
+    checked = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigError(f"{name}: unknown key {section}.{key}{_meant(key, hints)}")
+        checked[key] = _value(f"{section}.{key}", value, hints[key], name)
+    made = cls(**checked)
+    if isinstance(made, DetectorConfig) and not made.keep <= made.needed <= made.windows:
+        raise ConfigError(
+            f"{name}: detector.keep {made.keep} <= needed {made.needed} <= windows "
+            f"{made.windows} must hold"
+        )
+    if isinstance(made, IndicatorConfig):
+        pins = [p for p in (made.led_pin, made.knock_pin, made.buzzer_pin) if p >= 0]
+        if len(set(pins)) < len(pins):
+            raise ConfigError(f"{name}: indicator uses a pin twice: {pins}")
+    return made
+
+
+def _value(key: str, value: Any, kind: Any, name: str) -> Any:
+    if kind == tuple[int, ...]:
+        if not isinstance(value, list) or not value or not all(type(v) is int for v in value):
+            raise ConfigError(f"{name}: {key} = {value!r} must be a list of whole numbers")
+        if not all(8000 <= v <= 192_000 for v in value):
+            raise ConfigError(f"{name}: {key} = {value!r} must lie between 8000 and 192000 Hz")
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name}: {key} = {value!r} must be a {_KINDS[kind]}")
+    if key in LIMITS:
+        low, high = LIMITS[key]
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}")
+    return value
+
+
+_KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text in quotes"}
+
+
+def defaults() -> dict[str, dict[str, Any]]:
+    """All settings with their defaults, by section."""
+    return dataclasses.asdict(Config())

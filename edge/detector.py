@@ -1,0 +1,85 @@
+"""From verdicts on windows to one alert: pure arithmetic on the times it is given.
+
+One window may err; an engine that knocks does so in many. K of the last N windows start an alert;
+it lasts a minimum time and ends when the knocking has gone, or when nothing certain has been heard
+for long enough. Times are seconds on any clock that only goes forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """When to light the lamp, and when to put it out."""
+
+    windows: int = 8  # N: how many of the latest windows are looked at
+    needed: int = 5  # K: that many of them knocking start an alert
+    keep: int = 2  # an alert goes on while at least so many of them knock (hysteresis)
+    hold_s: float = 5.0  # an alert lasts at least this long
+    clear_s: float = 10.0  # an alert ends after so long without a knocking window, whatever else
+    refractory_s: float = 2.0  # after an alert no other starts for so long
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What the detector makes of the latest window."""
+
+    alert: bool  # knocking is reported now
+    started: bool = False  # with this window
+    ended: bool = False  # with this window
+
+
+class Detector:
+    """Keeps the latest windows and the alert."""
+
+    def __init__(self, config: DetectorConfig, threshold: float) -> None:
+        """``threshold``: p_knocking from which a window counts as knocking."""
+        self.config = config
+        self._threshold = threshold
+        self._recent: deque[bool] = deque(maxlen=config.windows)
+        self._alert_since: float | None = None
+        self._last_knock = -math.inf
+        self._last_end = -math.inf
+
+    @property
+    def alert(self) -> bool:
+        """Whether knocking is reported."""
+        return self._alert_since is not None
+
+    def update(self, p_knocking: float | None, time_s: float) -> Detection:
+        """Take the next window: its probability, None if it could not be judged, and its end.
+
+        A window that could not be judged speaks neither for knocking nor against it, so it only
+        lets time pass.
+        """
+        if p_knocking is not None:
+            knocks = p_knocking >= self._threshold
+            self._recent.append(knocks)
+            if knocks:
+                self._last_knock = time_s
+        return self._decide(time_s)
+
+    def pass_time(self, time_s: float) -> Detection:
+        """Let time pass without a window: an alert ends even if nothing comes any more."""
+        return self._decide(time_s)
+
+    def _decide(self, time_s: float) -> Detection:
+        knocking = sum(self._recent)
+        if self._alert_since is None:
+            rested = time_s - self._last_end >= self.config.refractory_s
+            if rested and knocking >= self.config.needed and self._last_knock == time_s:
+                self._alert_since = time_s
+                return Detection(alert=True, started=True)
+            return Detection(alert=False)
+        held = time_s - self._alert_since >= self.config.hold_s
+        silent = time_s - self._last_knock >= self.config.clear_s
+        if held and (silent or knocking < self.config.keep):
+            self._alert_since = None
+            self._last_end = time_s
+            self._recent.clear()
+            return Detection(alert=False, ended=True)
+        return Detection(alert=True)

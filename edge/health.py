@@ -1,0 +1,96 @@
+"""How the board and the service are: told to systemd, to a status file, to whoever asks.
+
+Linux interfaces: sd_notify(3); /sys/class/thermal; the Raspberry Pi's under-voltage alarm in
+/sys/class/hwmon (driver ``rpi_volt``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from edge.wav import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Talks to systemd, if it started us."""
+
+    def __init__(self, address: str | None = None) -> None:
+        """``address`` of the socket; by default what systemd says."""
+        self._address = os.environ.get("NOTIFY_SOCKET") if address is None else address
+
+    def __call__(self, **fields: str) -> None:
+        """Send ``FIELD=value`` lines; nothing happens without systemd."""
+        if not self._address:
+            return
+        target = self._address
+        if target.startswith("@"):
+            target = "\0" + target[1:]
+        message = "\n".join(f"{name}={value}" for name, value in fields.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.settimeout(0.2)
+                line.sendto(message.encode(), target)
+        except OSError as error:
+            log.warning("systemd does not listen: %s", error)
+
+
+def temperature_c(sysfs: Path = Path("/sys")) -> float | None:
+    """Highest temperature of the board's thermal zones, degrees Celsius; None if it has none."""
+    found = []
+    for path in sorted(sysfs.glob("class/thermal/thermal_zone*/temp")):
+        try:
+            found.append(int(path.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue  # a zone that is switched off answers with an error
+    return max(found, default=None)
+
+
+def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
+    """Whether the supply is too weak now; None where nobody measures it."""
+    for path in sorted(sysfs.glob("class/hwmon/hwmon*")):
+        try:
+            if (path / "name").read_text().strip() == "rpi_volt":
+                return (path / "in0_lcrit_alarm").read_text().strip() != "0"
+        except OSError:
+            continue
+    return None
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot; monotonic times mean nothing beyond it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def clock_is_synchronised(runtime: Path = Path("/run")) -> bool:
+    """Whether the wall clock has been set from outside since boot (systemd-timesyncd says so)."""
+    return (runtime / "systemd/timesync/synchronized").exists()
+
+
+class StatusFile:
+    """A JSON file that is replaced as a whole; failing to write it is said once."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._failed = False
+
+    def write(self, status: dict[str, Any]) -> None:
+        """Replace the file's content."""
+        if self._path is None:
+            return
+        try:
+            write_atomically(self._path, json.dumps(status, indent=1).encode() + b"\n")
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("status file %s: %s", self._path, error.strerror)
+            self._failed = True

@@ -1,0 +1,201 @@
+"""The microphone as the service sees it: blocks while there are any, and the reason when not.
+
+Samples come from :mod:`edge.capture_process`. If none arrives for a while, that process is killed
+and started again, after 1, 2, 5, 10 and then every 30 seconds, for ever; each start reads the list
+of devices anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES
+from edge.config import AudioConfig
+from edge.frontend.resample import Resampler
+from edge.window import Block
+
+log = logging.getLogger(__name__)
+
+BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
+MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
+PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
+BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped and counted
+
+
+class Microphone:
+    """A supervised microphone. One thread calls :meth:`read`; nothing here blocks for long."""
+
+    def __init__(self, config: AudioConfig, sr: int) -> None:
+        """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`."""
+        self._config = config
+        self.sr = sr
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stream: _Stream | None = None
+        self._failures = 0
+        self._next_try = 0.0
+        self._heard_at = 0.0
+        self._was_lost = False
+        self.problem = "not opened yet"  # why there is no sound; "" while there is
+        self.gaps = 0  # times sound was lost
+        self.restarts = -1  # of the capture process; the first start is none
+        self.overflows = 0
+
+    @property
+    def samples(self) -> int:
+        """Samples received from the device since it was opened last."""
+        return self._stream.received if self._stream else 0
+
+    def read(self, timeout_s: float) -> list[Block]:
+        """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
+        now = time.monotonic()
+        if self._process is None:
+            if now < self._next_try:
+                time.sleep(min(timeout_s, self._next_try - now))
+                return []
+            self._open()
+        assert self._stream is not None and self._process is not None  # noqa: S101 - just opened
+        blocks = self._stream.take(timeout_s)
+        now = time.monotonic()
+        if blocks:
+            self._heard(now, blocks)
+        elif self._process.poll() is not None:
+            self._lose(self._stream.last_words() or "the capture process has died")
+        elif now - self._heard_at > (self._config.stall_s if self.samples else OPEN_S):
+            self._lose("no samples arrive")
+        return blocks
+
+    def close(self) -> None:
+        """Kill the capture process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        self._process = self._stream = None
+
+    def _open(self) -> None:
+        command = [sys.executable, "-m", "edge.capture_process", self._config.device]
+        command += [str(self._config.channel), json.dumps(list(self._config.rates))]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._stream = _Stream(self._process, self.sr)
+        self._heard_at = time.monotonic()
+        self.restarts += 1
+
+    def _heard(self, now: float, blocks: list[Block]) -> None:
+        self._heard_at = now
+        self.gaps += sum(block.gap for block in blocks)
+        if self._stream is not None:
+            self.overflows = self._stream.overflows
+        if self.problem:
+            log.info("microphone delivers: %s", self._stream.last_words() if self._stream else "")
+        self.problem = ""
+        self._failures = 0
+
+    def _lose(self, why: str) -> None:
+        wait = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+        self._failures += 1
+        self._next_try = time.monotonic() + wait
+        if why != self.problem:
+            log.warning("microphone lost: %s; next try in %g s", why, wait)
+        self.problem = why
+        self.close()
+
+
+class _Stream:
+    """Reads one capture process in threads of its own, so that its pipe never fills up."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sr: int) -> None:
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101 - piped
+        self._sr = sr
+        self._blocks: deque[Block] = deque()
+        self._arrived = threading.Condition()
+        self._buffered = 0
+        self._words: deque[str] = deque(maxlen=5)
+        self.received = 0
+        self.overflows = 0
+        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+        threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
+
+    def take(self, timeout_s: float) -> list[Block]:
+        with self._arrived:
+            if not self._blocks:
+                self._arrived.wait(timeout_s)
+            blocks = list(self._blocks)
+            self._blocks.clear()
+            self._buffered = 0
+        return blocks
+
+    def last_words(self) -> str:
+        return self._words[-1] if self._words else ""
+
+    def _hear_errors(self, pipe: IO[bytes]) -> None:
+        try:
+            for line in pipe:
+                self._words.append(line.decode(errors="replace").strip()[:300])
+        except ValueError:  # closed under our feet: we are not wanted any more
+            return
+
+    def _listen(self, pipe: IO[bytes]) -> None:
+        resampler: Resampler | None = None
+        time_s, gap = 0.0, True  # whatever came before this process is not joined to it
+        arrived = time.monotonic()
+        while (packet := _packet(pipe)) is not None:
+            rate, y, lost, self.overflows = packet
+            before, arrived = arrived, time.monotonic()
+            # A source that was suspended goes on without a word about what it left out.
+            if lost or arrived - before > PAUSE_S:
+                resampler, gap = None, True
+            if gap:
+                # Sample times count on from here; between gaps the clock is the sound card's.
+                time_s = time.monotonic() - y.size / rate
+            if resampler is None and rate != self._sr:
+                resampler = Resampler(rate, self._sr)
+            self.received += y.size
+            out = y if resampler is None else resampler.push(y)
+            if out.size:
+                self._append(Block(out, time_s, gap))
+                time_s += out.size / self._sr
+                gap = False
+
+    def _append(self, block: Block) -> None:
+        with self._arrived:
+            if self._buffered > BUFFER_S * self._sr:
+                # The reader is far behind: old sound is worth less than new.
+                self._blocks.clear()
+                self._buffered = 0
+                block = Block(block.y, block.start_s, gap=True)
+            self._blocks.append(block)
+            self._buffered += block.y.size
+            self._arrived.notify()
+
+
+def _packet(pipe: IO[bytes]) -> tuple[int, NDArray[np.float32], int, int] | None:
+    """Rate, samples, samples lost before them, overflows; None at the end or out of step."""
+    try:
+        header = pipe.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return None
+        magic, rate, count, lost, overflows = HEADER.unpack(header)
+        if magic != MAGIC or count > MAX_PACKET:
+            log.error("the capture process sent nonsense")
+            return None
+        data = pipe.read(count * SAMPLE_BYTES)
+    except (ValueError, OSError):  # closed under our feet
+        return None
+    if len(data) < count * SAMPLE_BYTES:
+        return None
+    return rate, np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), lost, overflows
