@@ -19,6 +19,7 @@ from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
+from edge.run_command import add_run_parser
 
 EXIT_CODES = """\
 exit codes:
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edge {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands)
+    add_run_parser(commands)
     return parser
 
 

@@ -1,0 +1,181 @@
+"""The black box: sound, picture and facts of every alert, safe against a power cut at any byte.
+
+A record is a folder. It is written under a name that starts with a dot, every file flushed to the
+disk, and then renamed: a rename either happened or it did not. What a power cut left half-written
+is swept away at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import shutil
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import BlackBoxConfig
+from edge.png import write_png
+from edge.wav import write_atomically, write_wav
+from edge.window import Block
+
+log = logging.getLogger(__name__)
+
+PIN = "pinned"  # a file of this name in a record keeps it from being dropped
+SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
+RESERVE_BYTES = 20_000_000  # left free on the disk in any case
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What is to be kept of one alert."""
+
+    sound: NDArray[np.float32]  # (n,) in [-1, 1), the seconds before
+    picture: NDArray[np.uint8] | None  # (224, 224, 3), of the window that started it
+    facts: dict[str, Any]
+    monotonic_s: float
+
+
+class SoundMemory:
+    """The last seconds of sound, 16 bits a sample, in memory of fixed size."""
+
+    def __init__(self, seconds: float, sr: int) -> None:
+        self._limit = round(seconds * sr)
+        self._pieces: deque[NDArray[np.int16]] = deque()
+        self._size = 0
+
+    def add(self, block: Block) -> None:
+        """Take the next block; sound from before a gap is kept, the gap is not filled."""
+        piece = np.clip(np.round(block.y * 32767), -32768, 32767).astype(np.int16)
+        self._pieces.append(piece)
+        self._size += piece.size
+        while self._size - self._pieces[0].size >= self._limit:
+            self._size -= self._pieces.popleft().size
+
+    def read(self) -> NDArray[np.float32]:
+        """What is remembered: (n,) float32, at most the configured seconds."""
+        whole = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
+        return whole[-self._limit :].astype(np.float32) / np.float32(32767)
+
+
+class BlackBox:
+    """Writes records in a thread of its own: a slow card must not make the ears deaf."""
+
+    def __init__(self, directory: Path, config: BlackBoxConfig, sr: int) -> None:
+        """Use ``directory``; it is made and swept at the first chance, and again if it vanishes."""
+        self.directory = directory
+        self.problem = ""  # why the last record could not be kept
+        self.written = 0
+        self.skipped = 0  # alerts without a record: too soon after another, or the disk too slow
+        self._config = config
+        self._sr = sr
+        self._last_s = -float("inf")
+        self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def keep(self, alert: Alert) -> bool:
+        """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
+        if alert.monotonic_s - self._last_s < self._config.min_interval_s:
+            self.skipped += 1
+            return False
+        try:
+            self._waiting.put_nowait(alert)
+        except queue.Full:
+            self.skipped += 1
+            return False
+        self._last_s = alert.monotonic_s
+        return True
+
+    def close(self, timeout_s: float = 1.5) -> None:
+        """Write what is waiting, as far as ``timeout_s`` goes."""
+        try:
+            self._waiting.put(None, timeout=timeout_s / 2)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        self._attempt(self._prepare)
+        while (alert := self._waiting.get()) is not None:
+            self._attempt(lambda alert=alert: self._write(alert))
+
+    def _attempt(self, work: Any) -> None:
+        try:
+            work()
+            self.problem = ""
+        except OSError as error:
+            problem = f"black box {self.directory}: {error.strerror or error}"
+            if problem != self.problem:
+                log.error("%s; alerts go on without records", problem)
+            self.problem = problem
+
+    def _prepare(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self.directory.glob(".*.part"):
+            shutil.rmtree(leftover)
+            log.warning("black box: removed half-written %s", leftover.name)
+        # Tells now, not at the first alert, that nothing can be written here.
+        write_atomically(self.directory / ".writable", b"")
+
+    def _write(self, alert: Alert) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make_room(alert.sound.size * 2 + 300_000)
+        name = f"{self._next_number():06d}"
+        part = self.directory / f".{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            write_wav(part / SOUND, alert.sound, self._sr)
+            if alert.picture is not None:
+                write_png(part / PICTURE, alert.picture)
+            write_atomically(part / FACTS, json.dumps({"record": name, **alert.facts}).encode())
+            _sync(part)
+            part.rename(self.directory / name)
+            _sync(self.directory)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        self.written += 1
+        log.info("black box: kept record %s", name)
+
+    def _records(self) -> list[Path]:
+        return sorted(p for p in self.directory.iterdir() if p.name.isdigit() and p.is_dir())
+
+    def _next_number(self) -> int:
+        records = self._records()
+        return int(records[-1].name) + 1 if records else 1
+
+    def _make_room(self, needed: int) -> None:
+        """Drop the oldest unpinned records until count, bytes and disk allow one more."""
+        records = self._records()
+        sizes = {r: sum(f.stat().st_size for f in r.iterdir()) for r in records}
+        droppable = deque(r for r in records if not (r / PIN).exists())
+        while (
+            len(sizes) >= self._config.max_records
+            or sum(sizes.values()) + needed > self._config.max_mb * 1e6
+            or shutil.disk_usage(self.directory).free < needed + RESERVE_BYTES
+        ):
+            if not droppable:
+                raise OSError(28, "no room for a record, and none that may be dropped")
+            oldest = droppable.popleft()
+            # Renamed first: a power cut while it is removed must not leave half a record.
+            gone = oldest.rename(self.directory / f".{oldest.name}.part")
+            shutil.rmtree(gone)
+            del sizes[oldest]
+
+
+def _sync(folder: Path) -> None:
+    """Have the folder's own entries on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""A recording played to the service as if it came from a microphone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from edge.capture import Recording
+from edge.window import Block
+
+
+class Replay:
+    """Blocks of a recording, ``speed`` times as fast as they were recorded; 0: as fast as asked."""
+
+    def __init__(self, recording: Recording, speed: float) -> None:
+        self.sr = recording.sr
+        self.problem = ""
+        self._speed = speed
+        self._blocks: Iterator[Block] = recording.blocks()
+        self._next: Block | None = None
+        self._began = time.monotonic()
+
+    def read(self, timeout_s: float) -> list[Block] | None:
+        """The blocks that are due; None at the end."""
+        if self._speed == 0:
+            block = next(self._blocks, None)
+            return None if block is None else [block]
+        due: list[Block] = []
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._next = self._next or next(self._blocks, None)
+            if self._next is None:
+                return due or None
+            ends = self._next.start_s + self._next.y.size / self.sr
+            wait = self._began + ends / self._speed - time.monotonic()
+            if wait > 0:
+                if due or time.monotonic() >= deadline:
+                    return due
+                time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
+                continue
+            due.append(self._next)
+            self._next = None
+
+    def close(self) -> None:
+        """Nothing is held open between blocks."""

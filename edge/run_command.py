@@ -1,0 +1,159 @@
+"""``edge run``: builds the service from its settings and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from edge.blackbox import BlackBox
+from edge.capture import Recording
+from edge.classifier import Classifier
+from edge.config import DEFAULT_PATH, Config
+from edge.errors import ConfigError, EdgeError
+from edge.frontend import FrontEnd
+from edge.health import StatusFile
+from edge.indicator import Indicator, Signal, pattern_table
+from edge.journal import set_up_logging
+from edge.microphone import Microphone
+from edge.model import ModelFile, default_model
+from edge.pipeline import Pipeline
+from edge.replay import Replay
+from edge.service import LiveSource, Service
+
+log = logging.getLogger(__name__)
+
+FAULT_SECONDS = 10.0  # how long the lamp tells of a failed start before systemd tries again
+
+EXAMPLES = f"""\
+examples:
+  edge run                               with /etc/knockknock/edge.toml, or the defaults
+  edge run --config my.toml --check-config
+  edge run --source drive.flac --speed max
+                                         a recording through the whole service
+
+the lamp:
+{pattern_table()}
+
+SIGHUP reads the settings again; SIGTERM ends within two seconds. Records of alerts go to systemd's
+state directory (/var/lib/knockknock), or to ./knockknock."""
+
+
+def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``run`` to the command line."""
+    parser = commands.add_parser(
+        "run",
+        help="listen and light the lamp",
+        description="Listen to the microphone, light the lamp when the engine knocks.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings ({DEFAULT_PATH})")
+    parser.add_argument(
+        "--check-config", action="store_true", help="say whether the settings are right, and end"
+    )
+    parser.add_argument("--source", type=Path, metavar="FILE", help="play this instead")
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="N", help="of --source: a factor, or max (1)"
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="where records and status go")
+    parser.add_argument("--verbose", action="store_true", help="more in the log")
+    parser.set_defaults(run=_run)
+
+
+def _speed(text: str) -> float:
+    """0 stands for as fast as possible."""
+    if text == "max":
+        return 0.0
+    value = float(text)
+    if not 0.01 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} must lie between 0.01 and 1000, or be max")
+    return value
+
+
+def load_config(path: Path | None) -> Config:
+    """The settings in ``path``, else the installed ones, else the defaults."""
+    if path is None and not DEFAULT_PATH.is_file():
+        return Config()
+    return Config.read(path or DEFAULT_PATH)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.check_config:
+        load_config(arguments.config)
+        print(f"{arguments.config or DEFAULT_PATH}: settings are right")
+        return 0
+    if arguments.source and not arguments.source.is_file():
+        raise ConfigError(f"--source {arguments.source} does not exist")
+    set_up_logging(verbose=arguments.verbose)
+    config = load_config(arguments.config)
+    indicator = Indicator(config.indicator)
+    try:
+        service = _build(config, arguments, indicator)
+    except EdgeError:
+        # Dark would mean "not running"; let the lamp say that something is wrong with it.
+        indicator.show(Signal.FAULT)
+        if "NOTIFY_SOCKET" in os.environ:
+            time.sleep(FAULT_SECONDS)
+        indicator.close()
+        raise
+    service.run()
+    if arguments.source:
+        _summary(service)
+    return 0
+
+
+def _build(config: Config, arguments: argparse.Namespace, indicator: Indicator) -> Service:
+    path = Path(config.listen.model) if config.listen.model else default_model()
+    model = ModelFile.read(path)
+    classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
+    front_end = FrontEnd(model.manifest.front_end)
+    pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
+    sr = front_end.config.sr
+    source: LiveSource
+    if arguments.source:
+        source = Replay(Recording(arguments.source, sr=sr), arguments.speed)
+    else:
+        source = Microphone(config.audio, sr)
+    log.info("model %s in %s", path, classifier.runtime)
+    return Service(
+        config,
+        source,
+        pipeline,
+        indicator=indicator,
+        blackbox=BlackBox(_records(config, arguments.state), config.blackbox, sr),
+        status=StatusFile(_status(config, arguments.state)),
+        skip_when_behind=arguments.speed != 0,
+        reload=lambda: load_config(arguments.config),
+    )
+
+
+def _records(config: Config, state: Path | None) -> Path:
+    if state:
+        return state / "records"
+    if config.blackbox.directory:
+        return Path(config.blackbox.directory)
+    named = os.environ.get("STATE_DIRECTORY", "knockknock")
+    return Path(named.split(":")[0]) / "records"
+
+
+def _status(config: Config, state: Path | None) -> Path | None:
+    if state:
+        state.mkdir(parents=True, exist_ok=True)
+        return state / "status.json"
+    if config.health.status_file:
+        return Path(config.health.status_file)
+    named = os.environ.get("RUNTIME_DIRECTORY")
+    return Path(named.split(":")[0]) / "status.json" if named else None
+
+
+def _summary(service: Service) -> None:
+    c = service.counters
+    print(
+        f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown, "
+        f"{c.windows_skipped} skipped, {c.alerts} alerts",
+        file=sys.stderr,
+    )

@@ -1,0 +1,274 @@
+"""``edge run``: sound in, lamp, records and status out, for as long as there is power.
+
+One thread takes sound, judges windows and decides; the microphone, the lamp and the black box each
+have their own, so none of them can hold up the others. Every time is monotonic.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+from edge import health
+from edge.blackbox import Alert, BlackBox, SoundMemory
+from edge.config import Config
+from edge.detector import Detector
+from edge.errors import EdgeError
+from edge.gate import Gate
+from edge.indicator import Indicator, Signal
+from edge.pipeline import Pipeline, Verdict
+from edge.window import Block, Window, Windower
+
+log = logging.getLogger(__name__)
+
+READ_S = 0.25  # longest wait for sound, so that signals and the status are never late
+BEHIND_S = 5.0  # how long after skipping windows it still counts as falling behind
+HOT_CHECK_S = 5.0
+
+
+class LiveSource(Protocol):
+    """Sound that arrives by itself, or is played as if."""
+
+    sr: int
+    problem: str  # why there is no sound; "" while there is
+
+    def read(self, timeout_s: float) -> list[Block] | None:
+        """What has arrived; None when the source has ended for good."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
+@dataclass
+class Counters:
+    """What has happened since the start."""
+
+    windows_due: int = 0
+    windows_judged: int = 0
+    windows_unknown: int = 0
+    windows_skipped: int = 0  # analysis was behind
+    alerts: int = 0
+    unknown_reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Service:
+    """The whole listener; :meth:`run` returns when it was asked to stop or the source has ended."""
+
+    def __init__(
+        self,
+        config: Config,
+        source: LiveSource,
+        pipeline: Pipeline,
+        *,
+        indicator: Indicator,
+        blackbox: BlackBox,
+        status: health.StatusFile,
+        skip_when_behind: bool = True,
+        reload: Callable[[], Config] | None = None,
+    ) -> None:
+        """``skip_when_behind`` is off for recordings played at full speed: nothing is stale there.
+
+        ``reload`` reads the settings again at SIGHUP.
+        """
+        self.counters = Counters()
+        self._config = config
+        self._source, self._pipeline = source, pipeline
+        self._indicator, self._blackbox, self._status = indicator, blackbox, status
+        self._skip = skip_when_behind
+        self._reload = reload
+        self._notify = health.Notifier()
+        self._stop = self._hup = self._ready = False
+        self._behind_until = self._next_status = self._next_check = 0.0
+        self._last: Verdict | None = None
+        self._board: dict[str, Any] = {}
+        self._config_problem = ""
+        self._apply(config)
+
+    def _apply(self, config: Config) -> None:
+        """Settings that can change while it runs; the microphone and the lamp keep theirs."""
+        front_end = self._pipeline.front_end.config
+        self._config = config
+        self._pipeline.gate = Gate(config.gate, sr=front_end.sr)
+        threshold = config.listen.threshold or self._pipeline.threshold
+        self._detector = Detector(config.detector, threshold)
+        hop = max(1, round(config.listen.hop_s * front_end.sr))
+        self._windower = Windower(front_end.n_samples, hop, front_end.sr)
+        self._memory = SoundMemory(config.blackbox.seconds, front_end.sr)
+
+    def stop(self, *_: Any) -> None:
+        """Ask :meth:`run` to return; safe in a signal handler."""
+        self._stop = True
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        self._hup = True
+
+    def run(self) -> None:
+        """Listen until stopped."""
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+        try:
+            while not self._stop:
+                blocks = self._source.read(READ_S)
+                if blocks is None:
+                    break
+                self._listen(blocks)
+                if self._hup:
+                    self._reread()
+                self._housekeeping()
+        finally:
+            self._notify(STOPPING="1", STATUS="stopping")
+            self._source.close()
+            self._blackbox.close()
+            self._indicator.close()
+            self._status.write({**self.describe(), "state": "stopped"})
+
+    def _listen(self, blocks: list[Block]) -> None:
+        due: list[Window] = []
+        for block in blocks:
+            self._memory.add(block)
+            due += self._windower.push(block)
+        self.counters.windows_due += len(due)
+        if self._skip and len(due) > 1:
+            # Old sound is worth less than being in time: judge the newest only.
+            self.counters.windows_skipped += len(due) - 1
+            self._behind_until = time.monotonic() + BEHIND_S
+            due = due[-1:]
+        for window in due:
+            self._judge(window)
+
+    def _judge(self, window: Window) -> None:
+        verdict = self._pipeline.judge_window(window)
+        self._last = verdict
+        if verdict.p_knocking is None:
+            self.counters.windows_unknown += 1
+            reasons = self.counters.unknown_reasons
+            reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
+        else:
+            self.counters.windows_judged += 1
+        detection = self._detector.update(verdict.p_knocking, window.end_s)
+        if detection.started:
+            self._alert(verdict)
+        elif detection.ended:
+            log.info("alert ended")
+        self._indicator.window_done()
+        self._show()
+        if not self._ready:
+            self._ready = True
+            self._notify(READY="1", STATUS="listening")
+            log.info("ready: first window judged, %s", verdict.verdict)
+        self._notify(WATCHDOG="1")  # only here: a window was really gone through
+
+    def _alert(self, verdict: Verdict) -> None:
+        self.counters.alerts += 1
+        now = time.monotonic()
+        facts = {
+            "boot_id": health.boot_id(),
+            "monotonic_s": round(now, 3),
+            "start_s": round(verdict.start_s, 3),
+            "p_knocking": verdict.p_knocking,
+            "alert": self.counters.alerts,
+        }
+        if health.clock_is_synchronised():
+            facts["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        log.warning("KNOCKING: alert %d, p = %.3f", self.counters.alerts, verdict.p_knocking)
+        self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, now))
+
+    def _reread(self) -> None:
+        self._hup = False
+        if self._reload is None:
+            return
+        try:
+            self._apply(self._reload())
+            self._config_problem = ""
+            log.info("settings read again; microphone and lamp keep theirs until a restart")
+        except EdgeError as error:
+            self._config_problem = str(error)
+            log.error("settings kept as they were: %s", error)
+
+    def _housekeeping(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + HOT_CHECK_S
+            self._board = {
+                "temperature_c": health.temperature_c(),
+                "under_voltage": health.under_voltage(),
+            }
+        if now < self._next_status:
+            return
+        self._next_status = now + 1.0
+        if self._source.problem:
+            # Nothing comes: an alert must still end, and the lamp must say it.
+            self._detector.pass_time(now)
+        self._show()
+        status = self.describe()
+        self._status.write(status)
+        self._notify(STATUS=f"{status['state']}, {self.counters.windows_judged} windows judged")
+
+    def _show(self) -> None:
+        self._indicator.show(self.signal())
+
+    def signal(self) -> Signal:
+        """What the lamp should say: the worst of what is the case."""
+        last = self._last
+        waiting = not self._ready and self._source.problem == "not opened yet"
+        cases = [
+            (Signal.MICROPHONE_LOST, bool(self._source.problem) and not waiting),
+            (Signal.STARTING, last is None),
+            (Signal.KNOCKING, self._detector.alert),
+            (Signal.FAULT, last is not None and last.reason == "bad_answer"),
+            (Signal.FAULT, bool(self._blackbox.problem or self._config_problem)),
+            (Signal.DEGRADED, bool(self.degraded())),
+            (Signal.UNJUDGED, last is not None and last.verdict == "unknown"),
+        ]
+        return next((shown for shown, holds in cases if holds), Signal.LISTENING)
+
+    def degraded(self) -> list[str]:
+        """What makes it worse than it should be, if anything."""
+        found = []
+        if time.monotonic() < self._behind_until:
+            found.append("analysis is behind: windows are skipped")
+        temperature = self._board.get("temperature_c")
+        if temperature is not None and temperature >= self._config.health.hot_c:
+            found.append(f"hot: {temperature:.0f} degrees Celsius")
+        if self._board.get("under_voltage"):
+            found.append("under-voltage: the supply is too weak")
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """The status as it is written."""
+        last = self._last
+        return {
+            "state": str(self.signal()),
+            "alert": self._detector.alert,
+            "problems": [
+                problem
+                for problem in (
+                    self._source.problem,
+                    self._blackbox.problem,
+                    self._indicator.problem,
+                    self._config_problem,
+                    *self.degraded(),
+                )
+                if problem
+            ],
+            "last_verdict": last.verdict if last else None,
+            "last_p_knocking": last.p_knocking if last else None,
+            "last_reason": last.reason if last else None,
+            **vars(self.counters),
+            "records_written": self._blackbox.written,
+            "records_skipped": self._blackbox.skipped,
+            "gaps": getattr(self._source, "gaps", 0),
+            "restarts": max(0, getattr(self._source, "restarts", 0)),
+            "overflows": getattr(self._source, "overflows", 0),
+            **self._board,
+            "monotonic_s": round(time.monotonic(), 3),
+            "boot_id": health.boot_id(),
+        }
