@@ -1,5 +1,7 @@
 """The process that holds the microphone: ``python -m edge.capture_process DEVICE CHANNEL RATES``.
 
+With ``--list`` alone it lists the inputs as JSON and ends.
+
 When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
 process helps. So the microphone lives in a process of its own that can be killed at any moment.
 It writes packets to its standard output: a header, then 16-bit samples of one channel. The
@@ -29,6 +31,7 @@ HEADER = struct.Struct("<IIIII")
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
+TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 PR_SET_PDEATHSIG = 1
 AUDIO_FAILED = 5  # exit code; the reason is on standard error
 
@@ -74,7 +77,9 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
         matches = exact or matches
     if len(matches) == 1:
         return matches[0]
-    names = "; ".join(d.name for d in (matches or inputs)) or "none at all"
+    if not inputs:
+        raise AudioDeviceError("there is no microphone: plug one in, and see: edge devices")
+    names = "; ".join(d.name for d in (matches or inputs))
     if not matches:
         raise AudioDeviceError(f"no microphone matches {wanted!r}; there are: {names}")
     raise AudioDeviceError(f"microphone {wanted!r} is ambiguous; it could be: {names}")
@@ -193,15 +198,42 @@ class Capture:
         return bytes(samples[self._channel :: self.channels])
 
 
+def _listed(module: Any, instance: Any) -> list[dict[str, Any]]:
+    """All inputs with the rates they take, each tried."""
+    inputs, default = inputs_of(instance)
+    return [
+        {
+            "name": device.name,
+            "usb_id": device.usb_id,
+            "channels": device.channels,
+            "default": device.index == default,
+            "rates": [rate for rate in TRIED_RATES if _opens(module, instance, device, rate)],
+        }
+        for device in inputs
+    ]
+
+
+def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
+    try:
+        stream, _ = open_stream(module, instance, device, [rate], Capture(module, 0, 1))
+    except AudioDeviceError:
+        return False
+    stream.close()
+    return True
+
+
 def main() -> int:
     """Open, then write packets until killed or until nobody reads any more."""
     # Should the service die without a word, its microphone must not stay taken.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
-    wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
     try:
         with portaudio() as (module, instance):
+            if sys.argv[1] == "--list":
+                print(json.dumps(_listed(module, instance)), flush=True)
+                return 0
+            wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
             _run(module, instance, wanted, channel, rates)
     except (EdgeError, OSError) as error:
         if isinstance(error, BrokenPipeError):

@@ -14,6 +14,8 @@ from pathlib import Path
 from edge import __version__
 from edge.capture import Recording
 from edge.classifier import RUNTIMES, Classifier
+from edge.devices_command import add_devices_parser
+from edge.doctor import add_doctor_parser
 from edge.errors import ConfigError, EdgeError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model
@@ -82,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands)
     add_run_parser(commands)
+    add_devices_parser(commands)
+    add_doctor_parser(commands)
     return parser
 
 

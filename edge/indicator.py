@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,7 +116,9 @@ def open_lamp(pin: int, *, active_high: bool) -> tuple[Lamp, str]:
     try:
         from gpiozero import LED  # noqa: PLC0415 - the one place that knows it
 
-        led: Any = LED(pin, active_high=active_high)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one line for every back end it tries
+            led: Any = LED(pin, active_high=active_high)
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         return LogLamp(), f"no lamp on GPIO {pin}: {' '.join(str(error).split()) or type(error)}"
     return led, ""

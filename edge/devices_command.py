@@ -1,0 +1,69 @@
+"""``edge devices``: which microphones there are, and at which rates they really open."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+from edge.errors import AudioDeviceError
+
+LIST_SECONDS = 30.0  # a driver that hangs must not hang us
+
+
+def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``devices`` to the command line."""
+    parser = commands.add_parser(
+        "devices",
+        help="list microphones",
+        description="List inputs with their name, USB id, channels and the rates that really open.",
+        epilog="A part of the name, or the USB id, goes into the settings:\n\n"
+        '  [audio]\n  device = "USB PnP"\n',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=_run)
+
+
+def list_devices() -> list[dict[str, object]]:
+    """Every input: name, usb_id, channels, rates, default. AudioDeviceError without PortAudio.
+
+    PortAudio is asked in a process of its own, which is killed if a driver hangs.
+    """
+    command = [sys.executable, "-m", "edge.capture_process", "--list"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIST_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AudioDeviceError(
+            f"the sound drivers did not answer within {LIST_SECONDS:g} s: pull the microphone out "
+            "and put it in again"
+        ) from error
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines()
+        raise AudioDeviceError(words[-1] if words else f"PortAudio died ({done.returncode})")
+    found: list[dict[str, object]] = json.loads(done.stdout)
+    return found
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    devices = list_devices()
+    if arguments.json:
+        print(json.dumps(devices, indent=1))
+        return 0
+    if not devices:
+        raise AudioDeviceError(
+            "there is no microphone: plug one in; arecord -l shows what ALSA sees"
+        )
+    print(f"{'name':<44}{'USB id':<12}{'channels':>8}  rates that open, Hz")
+    for device in devices:
+        mark = " (default)" if device["default"] else ""
+        rates = device["rates"]
+        shown = ", ".join(map(str, rates)) if isinstance(rates, list) else ""
+        print(
+            f"{str(device['name']) + mark:<44}{device['usb_id'] or '-'!s:<12}"
+            f"{device['channels']:>8}  {shown or 'none: busy?'}"
+        )
+    return 0

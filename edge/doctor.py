@@ -1,0 +1,267 @@
+"""``edge doctor``: is all there and well? One line a check: ok, warn or fail, and the remedy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import health
+from edge.classifier import Classifier
+from edge.config import Config
+from edge.errors import EdgeError
+from edge.frontend import FrontEnd
+from edge.gate import Gate
+from edge.indicator import open_lamp
+from edge.microphone import Microphone
+from edge.model import ModelFile, default_model
+from edge.run_command import load_config
+
+Sound = NDArray[np.float32]
+
+LISTEN_S = 3.0
+OPEN_S = 12.0
+GOLDEN_TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/256
+LOUD_DB, QUIET_DB = -3.0, -50.0
+MIN_FREE_MB = 200
+TAP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    level: str  # ok, warn or fail
+    what: str
+    detail: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """As it is printed."""
+        remedy = f"\n{'':22}-> {self.remedy}" if self.remedy else ""
+        return f"{self.level:<6}{self.what:<16}{self.detail}{remedy}"
+
+
+def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``doctor`` to the command line."""
+    parser = commands.add_parser(
+        "doctor",
+        help="is everything well?",
+        description="Check model, microphone, lamp, board and space; exit 1 if anything fails.",
+        epilog="examples:\n  edge doctor\n  edge doctor --tap-test    tap the block with a spanner",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings")
+    parser.add_argument(
+        "--tap-test", action="store_true", help=f"listen {TAP_SECONDS:g} s for taps on the block"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    if arguments.tap_test:
+        finding = tap_test(config)
+        print(finding.line())
+        return int(finding.level == "fail")
+    worst = 0
+    for finding in examine(config):
+        print(finding.line(), flush=True)
+        worst = max(worst, finding.level == "fail")
+    return int(worst)
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """All findings, one after another as they are made."""
+    yield from _model(config)
+    yield _versions()
+    yield _microphone(config)
+    yield _lamp(config)
+    yield _board(config)
+    yield _space(config)
+    yield _watchdog()
+
+
+def _model(config: Config) -> Iterator[Finding]:
+    try:
+        path = Path(config.listen.model) if config.listen.model else default_model()
+        model = ModelFile.read(path)
+        classifier = Classifier(model, runtime=config.listen.runtime)
+    except EdgeError as error:
+        yield Finding("fail", "model", str(error), "copy the model again, or name another")
+        return
+    golden = model.manifest.golden
+    front_end = FrontEnd(model.manifest.front_end)
+    noise = np.random.default_rng(int(golden["seed"])).standard_normal(front_end.config.n_samples)
+    y = (0.1 * noise).astype(np.float32)
+    p = classifier.predict(front_end.picture(y))
+    off = abs(p - golden["p_knocking"])
+    detail = f"{path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
+    if off <= GOLDEN_TOLERANCE:
+        yield Finding("ok", "model", detail)
+    else:
+        yield Finding("fail", "model", detail, "this runtime computes wrongly: try --runtime")
+    yield _speed(front_end, classifier, y, config)
+
+
+def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config) -> Finding:
+    picture = front_end.picture(y)
+    stages = {
+        "spectrogram": lambda: front_end.spectrogram(y),
+        "picture": lambda: front_end.picture(y),
+        "network": lambda: classifier.predict(picture),
+    }
+    took = {name: _median_ms(stage) for name, stage in stages.items()}
+    total = took["picture"] + took["network"]
+    share = total / (1000 * config.listen.hop_s)
+    detail = ", ".join(f"{name} {ms:.0f} ms" for name, ms in took.items())
+    detail += f"; {share:.0%} of a window's time"
+    if share < 0.5:
+        return Finding("ok", "speed", detail)
+    return Finding("warn", "speed", detail, "raise listen.hop_s, or cool the board")
+
+
+def _median_ms(stage: Callable[[], object], rounds: int = 7) -> float:
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        stage()
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times[1:])
+
+
+def _versions() -> Finding:
+    found = [f"python {sys.version.split()[0]}"]
+    names = ("numpy", "scipy", "ai-edge-litert", "tflite-runtime", "pyaudio", "gpiozero", "lgpio")
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return Finding("ok", "versions", ", ".join(found))
+
+
+def _microphone(config: Config) -> Finding:
+    microphone = Microphone(config.audio, FrontEnd().config.sr)
+    try:
+        heard: list[Sound] = []
+        began = time.monotonic()
+        while time.monotonic() - began < OPEN_S:
+            blocks = microphone.read(0.25)
+            if not blocks and microphone.restarts >= 0 and microphone.problem and not heard:
+                if microphone.problem != "not opened yet":
+                    break
+                continue
+            heard += [block.y for block in blocks]
+            if heard:
+                _meter(heard[-1])
+            if sum(y.size for y in heard) >= LISTEN_S * microphone.sr:
+                break
+    finally:
+        microphone.close()
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+    if not heard:
+        return Finding("fail", "microphone", microphone.problem, "see: edge devices")
+    return _level(np.concatenate(heard), microphone.sr)
+
+
+def _level(y: Sound, sr: int) -> Finding:
+    rms = 20 * np.log10(max(float(y.std()), 1e-9))
+    peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
+    detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
+    fault = Gate(sr=sr).check(y)
+    if fault is not None:
+        return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
+    if peak > LOUD_DB:
+        return Finding("warn", "microphone", detail, "turn its gain down: alsamixer")
+    if rms < QUIET_DB:
+        return Finding("warn", "microphone", detail, "start the engine, or turn its gain up")
+    return Finding("ok", "microphone", detail)
+
+
+def _meter(y: Sound) -> None:
+    """A bar that moves with the level, where somebody looks."""
+    if sys.stderr.isatty():
+        level = 20 * np.log10(max(float(np.abs(y).max()), 1e-4))
+        print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dB", end="", file=sys.stderr)
+
+
+def _lamp(config: Config) -> Finding:
+    pin = config.indicator.led_pin
+    lamp, problem = open_lamp(pin, active_high=config.indicator.active_high)
+    if problem:
+        return Finding("fail", "lamp", problem, "on a Pi: pip install gpiozero lgpio, group gpio")
+    lamp.on()
+    time.sleep(0.5)
+    lamp.off()
+    lamp.close()
+    return Finding("ok", "lamp", f"GPIO {pin} was lit for half a second: did you see it?")
+
+
+def _board(config: Config) -> Finding:
+    temperature, low = health.temperature_c(), health.under_voltage()
+    detail = "temperature unknown" if temperature is None else f"{temperature:.0f} degrees Celsius"
+    if low:
+        return Finding("warn", "board", f"{detail}, under-voltage", "use a stronger supply")
+    if temperature is not None and temperature >= config.health.hot_c:
+        return Finding("warn", "board", detail, "move it away from the heat")
+    return Finding("ok", "board", detail + (", supply good" if low is False else ""))
+
+
+def _space(config: Config) -> Finding:
+    folder = Path(config.blackbox.directory or os.environ.get("STATE_DIRECTORY", "."))
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e6
+    detail = f"{free:.0f} MB free at {folder.resolve()}"
+    if not os.access(folder, os.W_OK):
+        return Finding("warn", "space", f"{folder} cannot be written", "records go nowhere")
+    if free < MIN_FREE_MB:
+        return Finding("warn", "space", detail, "records will be dropped early")
+    return Finding("ok", "space", detail)
+
+
+def _watchdog() -> Finding:
+    if Path("/dev/watchdog").exists():
+        return Finding("ok", "watchdog", "the board has a hardware watchdog")
+    return Finding(
+        "warn", "watchdog", "no hardware watchdog", "on a Pi: dtparam=watchdog=on in config.txt"
+    )
+
+
+def tap_test(config: Config) -> Finding:
+    """Listen for sharp blows: 20 dB above what went before within 10 ms."""
+    microphone = Microphone(config.audio, FrontEnd().config.sr)
+    frame = microphone.sr // 100
+    print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
+    taps, background, rest = 0, 0.0, np.empty(0, dtype=np.float32)
+    last_tap, began = -1.0, time.monotonic()
+    try:
+        while time.monotonic() - began < TAP_SECONDS:
+            for block in microphone.read(0.25):
+                y = np.concatenate([rest, block.y])
+                rest = y[y.size // frame * frame :]
+                for piece in y[: y.size // frame * frame].reshape(-1, frame):
+                    level = float(np.abs(piece).max())
+                    now = time.monotonic()
+                    if background and level > 10 * background and now - last_tap > 0.1:
+                        taps, last_tap = taps + 1, now
+                        print(f"  heard a tap, {20 * np.log10(level):.0f} dB")
+                    background = 0.98 * background + 0.02 * level if background else level
+    finally:
+        microphone.close()
+    if taps:
+        return Finding("ok", "tap test", f"{taps} taps heard")
+    why = microphone.problem or "no taps heard"
+    return Finding("fail", "tap test", why, "fix the microphone to the block, not to plastic")
