@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
+from edge.quiet import quiet_stderr
 
 MAGIC = 0x4B4E4F43
 # magic, rate in Hz, samples that follow, samples lost before them, input overflows so far
@@ -94,26 +95,13 @@ def portaudio() -> Iterator[Any]:
         raise MissingPackageError(
             "the microphone needs the package pyaudio: pip install 'knockknock-edge[pi]'"
         ) from error
-    with _quiet():
+    with quiet_stderr():
         instance = pyaudio.PyAudio()
     try:
         yield pyaudio, instance
     finally:
-        with _quiet():
+        with quiet_stderr():
             instance.terminate()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """ALSA's libraries print what they try; only what fails for good is of interest."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
@@ -146,7 +134,7 @@ def open_stream(
     refused = []
     for rate in rates:
         try:
-            with _quiet():
+            with quiet_stderr():
                 stream = instance.open(
                     rate=rate,
                     channels=capture.channels,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.model import ModelFile
+from edge.quiet import quiet_stderr
 
 # Package -> module with the Interpreter; in order of preference: the successor is several times
 # as fast on the same network.
@@ -50,10 +51,11 @@ class Classifier:
         except PackageNotFoundError:
             self.runtime = package
         try:
-            self._interpreter: Any = module.Interpreter(
-                model_content=model.network, num_threads=threads
-            )
-            self._interpreter.allocate_tensors()
+            with quiet_stderr():
+                self._interpreter: Any = module.Interpreter(
+                    model_content=model.network, num_threads=threads
+                )
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{model.path} does not load in {self.runtime}: {error}") from error
         (self._input,) = self._interpreter.get_input_details()

@@ -12,7 +12,8 @@ def test_another_reader_sees_the_same_picture(tmp_path):
     with Image.open(io.BytesIO((tmp_path / "a.png").read_bytes())) as image:
         assert image.mode == "RGB"
         image.verify()  # checksums
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), picture)
 
 
 def test_the_same_picture_gives_the_same_file():

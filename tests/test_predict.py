@@ -50,7 +50,8 @@ def test_part_hop_and_pictures(engine, tmp_path):
     assert "1.00      3.00" in done.stdout
     assert len(list((tmp_path / "new").iterdir())) == 3
     for path in (tmp_path / "new").iterdir():
-        assert Image.open(path).size == (224, 224)
+        with Image.open(path) as picture:
+            assert picture.size == (224, 224)
 
 
 @pytest.mark.parametrize("form", ["u8", "s16", "s24", "s32", "f32", "f64"])
