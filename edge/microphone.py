@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
@@ -36,9 +37,15 @@ BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped an
 class Microphone:
     """A supervised microphone. One thread calls :meth:`read`; nothing here blocks for long."""
 
-    def __init__(self, config: AudioConfig, sr: int) -> None:
-        """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`."""
+    def __init__(
+        self, config: AudioConfig, sr: int, *, command: Sequence[str] | None = None
+    ) -> None:
+        """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`.
+
+        ``command`` starts another capture process than the real one.
+        """
         self._config = config
+        self._command = list(command or _command(config))
         self.sr = sr
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: _Stream | None = None
@@ -86,10 +93,8 @@ class Microphone:
         self._process = self._stream = None
 
     def _open(self) -> None:
-        command = [sys.executable, "-m", "edge.capture_process", self._config.device]
-        command += [str(self._config.channel), json.dumps(list(self._config.rates))]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._stream = _Stream(self._process, self.sr)
         self._heard_at = time.monotonic()
@@ -113,6 +118,11 @@ class Microphone:
             log.warning("microphone lost: %s; next try in %g s", why, wait)
         self.problem = why
         self.close()
+
+
+def _command(config: AudioConfig) -> list[str]:
+    command = [sys.executable, "-m", "edge.capture_process", config.device]
+    return [*command, str(config.channel), json.dumps(list(config.rates))]
 
 
 class _Stream:

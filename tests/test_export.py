@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
+from convert.network import normalise
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd
@@ -38,22 +39,26 @@ def pictures():
     return np.stack(list(made_pictures(40, FrontEnd(), seed=99)))
 
 
+def log_odds(network, pictures):
+    with torch.inference_mode():
+        logits = network(normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2)))
+    return (logits[:, 0] - logits[:, 1]).numpy()
+
+
 def lively(style, pictures):
     """A random network whose answers differ between pictures instead of being all the same.
 
     Its last layer is scaled to log-odds of deviation 1 around 0.
     """
     network = random_network(style)
-    p = torch_probabilities(network, pictures)
-    odds = np.log(p[:, 0] / p[:, 1])
+    odds = log_odds(network, pictures)
     last = network.get_submodule("1.8")
     hidden_norm = network.get_submodule("1.6")
     with torch.no_grad():
         last.weight /= float(odds.std())
         if last.bias is not None:
             last.bias.zero_()
-        p = torch_probabilities(network, pictures)
-        shift = float(np.median(np.log(p[:, 0] / p[:, 1])))
+        shift = float(np.median(log_odds(network, pictures)))
         # Moves the log-odds by -shift, in the layer before, so that v2 without bias can do it too.
         way = last.weight[0] - last.weight[1]
         hidden_norm.bias -= shift * way / (way @ way)

@@ -1,0 +1,125 @@
+#!/bin/sh
+# Installs KnockKnock Edge as a service, on Raspberry Pi OS Bookworm or Trixie; again: upgrades it.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]]
+
+  --wheels DIR   install Python packages from this folder, without network
+  --dry-run      say what would be done, do nothing
+  --uninstall    remove service and programs; settings and records stay
+  --purge        with --uninstall: settings, records and user too
+
+To fill a folder of wheels on a machine with network and the same Python and processor:
+  pip wheel --wheel-dir wheels '.[pi]'
+TEXT
+}
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+prefix=/opt/knockknock
+unit=knockknock-edge.service
+dry=""
+wheels=""
+action=install
+purge=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --dry-run) dry=yes ;;
+        --wheels) [ $# -ge 2 ] || { usage >&2; exit 2; }; wheels=$(cd "$2" && pwd); shift ;;
+        --uninstall) action=uninstall ;;
+        --purge) purge=yes ;;
+        -h|--help) usage; exit 0 ;;
+        *) echo "install.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
+    echo "install.sh: must be run as root: sudo systemd/install.sh" >&2
+    exit 1
+fi
+
+run() {
+    if [ -n "$dry" ]; then echo "would: $*"; else "$@"; fi
+}
+systemd_runs() { [ -d /run/systemd/system ]; }
+
+packages() {
+    wanted="python3-venv libportaudio2"
+    if [ -z "$wheels" ]; then
+        wanted="$wanted portaudio19-dev gcc python3-dev"
+    fi
+    # lgpio has no wheel for Python 3.13 on a Pi; Debian's own package serves there.
+    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+        wanted="$wanted python3-lgpio"
+    fi
+    missing=""
+    for package in $wanted; do
+        dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+    done
+    if [ -n "$missing" ]; then
+        run apt-get install -y --no-install-recommends $missing
+    fi
+}
+
+programs() {
+    run mkdir -p "$prefix/models"
+    [ -x "$prefix/venv/bin/python" ] || run python3 -m venv --system-site-packages "$prefix/venv"
+    if [ -n "$wheels" ]; then
+        run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \
+            --upgrade 'knockknock-edge[pi]'
+    else
+        run "$prefix/venv/bin/pip" install --quiet --upgrade "$here[pi]"
+    fi
+    run install -d -m 0755 /usr/local/share/knockknock
+    run install -m 0644 "$here/models/knock-int8.tflite" /usr/local/share/knockknock/
+    run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
+}
+
+service() {
+    run install -m 0644 "$here/systemd/knockknock.sysusers" /usr/lib/sysusers.d/knockknock.conf
+    run install -m 0644 "$here/systemd/knockknock.tmpfiles" /usr/lib/tmpfiles.d/knockknock.conf
+    run install -m 0644 "$here/systemd/99-knockknock.rules" /etc/udev/rules.d/
+    run systemd-sysusers
+    run systemd-tmpfiles --create knockknock.conf
+    # Settings of the user are never overwritten.
+    [ -e /etc/knockknock/edge.toml ] || \
+        run install -m 0644 "$here/systemd/edge.toml" /etc/knockknock/edge.toml
+    run install -m 0644 "$here/systemd/$unit" "/etc/systemd/system/$unit"
+    run "$prefix/venv/bin/edge" run --check-config
+    if systemd_runs; then
+        run systemctl daemon-reload
+        run udevadm control --reload || true
+        run systemctl enable "$unit"
+        run systemctl restart --no-block "$unit"
+        echo "Installed and started. Its state: systemctl status knockknock-edge"
+    else
+        run systemctl enable "$unit"
+        echo "Installed. It starts at the next boot."
+    fi
+}
+
+uninstall() {
+    if systemd_runs; then
+        run systemctl disable --now "$unit" || true
+    else
+        run systemctl disable "$unit" || true
+    fi
+    run rm -f "/etc/systemd/system/$unit" /usr/lib/sysusers.d/knockknock.conf \
+        /usr/lib/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules \
+        /usr/local/bin/edge
+    run rm -rf "$prefix" /usr/local/share/knockknock
+    if systemd_runs; then run systemctl daemon-reload; fi
+    if [ -n "$purge" ]; then
+        run rm -rf /etc/knockknock /var/lib/knockknock
+        if id knockknock >/dev/null 2>&1; then run userdel knockknock; fi
+    else
+        echo "Settings (/etc/knockknock) and records (/var/lib/knockknock) stay; --purge removes them."
+    fi
+}
+
+case "$action" in
+    install) packages; programs; service ;;
+    uninstall) uninstall ;;
+esac

@@ -1,0 +1,173 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge.blackbox import PIN, Alert, BlackBox, SoundMemory
+from edge.config import BlackBoxConfig
+from edge.wav import WavReader
+from edge.window import Block
+from tests.audio import noise
+
+SR = 22_050
+
+
+def alert(number, seconds=1.0, at=None):
+    picture = np.full((224, 224, 3), number % 256, dtype=np.uint8)
+    at = 1000.0 * number if at is None else at
+    return Alert(noise(seconds, seed=number), picture, {"number": number}, at)
+
+
+def keep(box, *numbers):
+    for number in numbers:
+        assert box.keep(alert(number))
+        wait_for(box._waiting.empty)
+
+
+def wait_for(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def records(folder):
+    return sorted(p.name for p in folder.iterdir() if p.name.isdigit())
+
+
+def check_record(folder):
+    facts = json.loads((folder / "alert.json").read_text())
+    with WavReader(folder / "sound.wav") as wav:
+        assert not wav.truncated
+        assert sum(len(piece) for piece in wav.pieces(4096)) > 0
+    assert (folder / "picture.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+    return facts
+
+
+def test_a_record_holds_sound_picture_and_facts(tmp_path):
+    box = BlackBox(tmp_path / "new" / "box", BlackBoxConfig(), SR)
+    keep(box, 7)
+    box.close()
+    assert records(tmp_path / "new" / "box") == ["000001"]
+    facts = check_record(tmp_path / "new" / "box" / "000001")
+    assert facts == {"record": "000001", "number": 7}
+    with WavReader(tmp_path / "new" / "box" / "000001" / "sound.wav") as wav:
+        y = np.concatenate(list(wav.pieces(4096)))[:, 0]
+    assert np.abs(y - np.clip(noise(1.0, seed=7), -1, 1)).max() < 2 / 32768
+
+
+def test_the_oldest_makes_room_but_never_a_pinned_one(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=3), SR)
+    keep(box, 1, 2)
+    wait_for(lambda: len(records(tmp_path)) == 2)
+    (tmp_path / "000001" / PIN).touch()
+    keep(box, 3, 4, 5)
+    box.close()
+    assert records(tmp_path) == ["000001", "000004", "000005"]
+
+
+def test_bytes_are_capped(tmp_path):
+    # A second of 16-bit sound is 44 kB; 300 kB are reckoned for the picture of a new one.
+    box = BlackBox(tmp_path, BlackBoxConfig(max_mb=0.5), SR)
+    keep(box, *range(1, 9))
+    box.close()
+    assert len(records(tmp_path)) < 8
+    total = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
+    assert total <= 500_000
+    assert records(tmp_path)[-1] == "000008"
+
+
+def test_alerts_in_quick_succession_are_not_all_kept(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
+    assert box.keep(alert(1, at=0.0))
+    assert not box.keep(alert(2, at=29.9))
+    assert box.keep(alert(3, at=30.0))
+    box.close()
+    assert box.skipped == 1
+    assert len(records(tmp_path)) == 2
+
+
+def test_a_folder_that_vanishes_is_made_again(tmp_path):
+    folder = tmp_path / "box"
+    box = BlackBox(folder, BlackBoxConfig(), SR)
+    keep(box, 1)
+    wait_for(lambda: box.written == 1)
+    shutil.rmtree(folder)
+    keep(box, 2)
+    box.close()
+    assert records(folder) == ["000001"]
+    assert box.problem == ""
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
+    wait_for(lambda: box.problem)
+    assert str(tmp_path / "file" / "box") in box.problem
+    assert box.keep(alert(1))
+    (tmp_path / "file").unlink()
+    wait_for(box._waiting.empty)
+    box.keep(alert(2))
+    box.close()
+    assert box.problem == ""
+    assert records(tmp_path / "file" / "box")[-1:] != []
+
+
+def test_no_room_is_a_problem(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
+    box.keep(alert(1))
+    wait_for(lambda: "no room" in box.problem)
+    box.close()
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tests.test_blackbox import alert, BlackBox, BlackBoxConfig, SR
+box = BlackBox(Path(sys.argv[1]), BlackBoxConfig(max_records=5), SR)
+print("ready", flush=True)
+for number in range(1, 10000):
+    while not box.keep(alert(number, seconds=0.2)):
+        time.sleep(0.001)
+"""
+
+
+def test_killed_at_any_moment_no_record_is_broken(tmp_path):
+    rng = np.random.default_rng(0)
+    seen = 0
+    root = Path(__file__).resolve().parents[1]
+    for _ in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, cwd=root
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.02, 0.25))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        for name in records(tmp_path):
+            check_record(tmp_path / name)
+            seen += 1
+    assert seen > 8
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    box.close()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_the_memory_keeps_the_last_seconds_and_no_more():
+    memory = SoundMemory(2.0, SR)
+    y = noise(10)
+    for at in range(0, y.size, 777):
+        memory.add(Block(y[at : at + 777], at / SR))
+    kept = memory.read()
+    assert kept.size == 2 * SR
+    assert np.abs(kept - y[-2 * SR :]).max() < 1e-4
+    assert memory._size < 2 * SR + 777
+    assert SoundMemory(2.0, SR).read().size == 0

@@ -1,0 +1,75 @@
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from edge.config import LIMITS, Config, defaults
+from edge.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_nothing_said_is_the_defaults():
+    assert Config.from_toml("", "x") == Config()
+
+
+def test_what_is_said_counts():
+    config = Config.from_toml('[audio]\ndevice = "USB"\nrates = [48000]\n[gate]\ndc_ratio = 3', "x")
+    assert config.audio.device == "USB"
+    assert config.audio.rates == (48_000,)
+    assert config.gate.dc_ratio == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[audoi]", "did you mean audio"),
+        ("[audio]\ndevcie = 'x'", "did you mean device"),
+        ("[audio]\nxyzzy = 1", "there are device, channel"),
+        ("audio = 3", "must be a section"),
+        ("[audio", "no TOML"),
+        ("[listen]\nhop_s = 'often'", "listen.hop_s = 'often' must be a number"),
+        ("[listen]\nhop_s = 0.0", "between 0.1 and 60"),
+        ("[listen]\nhop_s = nan", "between"),
+        ("[listen]\nthreads = true", "whole number"),
+        ("[indicator]\nactive_high = 1", "true or false"),
+        ("[audio]\nrates = []", "list of whole numbers"),
+        ("[audio]\nrates = [100]", "8000 and 192000"),
+        ("[detector]\nneeded = 9", "windows"),
+        ("[indicator]\nknock_pin = 17", "pin twice"),
+    ],
+)
+def test_what_makes_no_sense_is_named(text, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        Config.from_toml(text, "my.toml")
+    assert str(caught.value).startswith("my.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.read(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xff\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.read(tmp_path / "latin.toml")
+    (tmp_path / "big.toml").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(ConfigError, match="larger"):
+        Config.read(tmp_path / "big.toml")
+
+
+def test_the_shipped_file_says_every_setting_with_its_default():
+    text = (ROOT / "systemd" / "edge.toml").read_text()
+    assert Config.from_toml(text, "edge.toml") == Config()
+    written = tomllib.loads(text)
+    shown = {section: set(values) for section, values in defaults().items()}
+    assert {section: set(values) for section, values in written.items()} == shown
+
+
+def test_every_number_has_limits_and_its_default_keeps_them():
+    for section, values in defaults().items():
+        for key, value in values.items():
+            if type(value) in (int, float):
+                low, high = LIMITS[f"{section}.{key}"]
+                assert low <= value <= high
+    assert dataclasses.is_dataclass(Config)

@@ -1,0 +1,78 @@
+import pytest
+
+from edge.detector import Detector, DetectorConfig
+
+CONFIG = DetectorConfig(windows=8, needed=5, keep=2, hold_s=5, clear_s=10, refractory_s=2)
+HOP = 0.5
+
+
+def play(pattern, config=CONFIG):
+    """``K`` a knocking window, ``n`` a normal one, ``?`` one that could not be judged."""
+    detector = Detector(config, 0.5)
+    p = {"K": 0.9, "n": 0.1, "?": None}
+    return [detector.update(p[c], i * HOP) for i, c in enumerate(pattern)]
+
+
+def starts(found):
+    return [i for i, d in enumerate(found) if d.started]
+
+
+def ends(found):
+    return [i for i, d in enumerate(found) if d.ended]
+
+
+def test_k_of_n_windows_start_an_alert():
+    assert starts(play("KKKK" + "n" * 20)) == []
+    assert starts(play("KKKKK")) == [4]
+    assert starts(play("KnKnKnKnK")) == []  # five of nine, but only four of any eight
+    assert starts(play("KnKKnKnK")) == [7]
+
+
+def test_an_alert_is_held_then_ends():
+    found = play("KKKKK" + "n" * 20)
+    assert ends(found) == [4 + 10]  # held 5 s, ten windows, though the knocking has long gone
+    assert all(d.alert for d in found[4:14])
+    assert not any(d.alert for d in found[14:])
+
+
+def test_it_goes_on_while_some_windows_knock():
+    found = play("KKKKK" + "Knnn" * 20)
+    assert starts(found) == [4]
+    assert ends(found) == []
+
+
+def test_windows_that_cannot_be_judged_neither_start_nor_clear():
+    assert starts(play("K?K?K?K?K")) == [8]
+    found = play("KKKKK" + "?" * 40)
+    # 10 s without a knocking window end it whatever happens.
+    assert ends(found) == [4 + 20]
+
+
+def test_it_ends_even_if_nothing_comes_any_more():
+    detector = Detector(CONFIG, 0.5)
+    for i in range(5):
+        detector.update(0.9, i * HOP)
+    assert detector.alert
+    assert not detector.pass_time(11.9).ended
+    assert detector.pass_time(12.0).ended
+    assert not detector.alert
+
+
+def test_a_new_alert_needs_a_rest_and_new_windows():
+    config = DetectorConfig(windows=4, needed=2, keep=1, hold_s=0, clear_s=1, refractory_s=3)
+    found = play("KKnnnnKKKKKKKKKK", config)
+    assert starts(found)[0] == 1
+    assert ends(found)[0] == 4 - 1 + 2  # no knocking among the last four
+    assert starts(found)[1] == ends(found)[0] + 6  # 3 s
+
+
+def test_old_knocks_alone_start_nothing():
+    detector = Detector(DetectorConfig(windows=8, needed=2, refractory_s=5), 0.5)
+    detector.update(0.9, 0.0)
+    assert not detector.pass_time(100).alert
+
+
+@pytest.mark.parametrize("p", [0.5, 0.51, 1.0])
+def test_the_threshold_counts_as_knocking(p):
+    detector = Detector(DetectorConfig(windows=1, needed=1, keep=1), 0.5)
+    assert detector.update(p, 0).started

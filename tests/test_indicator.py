@@ -1,0 +1,100 @@
+import time
+
+import pytest
+
+from edge.config import IndicatorConfig
+from edge.indicator import PATTERNS, STALE_S, Indicator, Signal, lit, open_lamp, pattern_table
+
+
+@pytest.fixture(autouse=True)
+def mock_pins(monkeypatch):
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    from gpiozero import Device
+    from gpiozero.pins.mock import MockFactory
+
+    Device.pin_factory = MockFactory()
+    yield Device.pin_factory
+    Device.pin_factory.reset()
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def shape(signal):
+    """Times of a pattern's changes within 8 s, in steps of 10 ms."""
+    levels = [lit(signal, i / 100) for i in range(800)]
+    return [i for i in range(1, 800) if levels[i] != levels[i - 1]]
+
+
+def test_every_signal_has_a_pattern_of_its_own():
+    assert set(PATTERNS) == set(Signal)
+    told_apart = [s for s in Signal if s is not Signal.STARTING]
+    assert len({tuple(shape(s)) for s in told_apart}) == len(told_apart)
+    assert all(any(lit(s, i / 100) for i in range(800)) for s in Signal)  # none is dark
+
+
+def test_solid_means_knocking_and_nothing_else():
+    assert [s for s in Signal if all(lit(s, i / 100) for i in range(800))] == [
+        Signal.KNOCKING,
+        Signal.STARTING,
+    ]
+
+
+def test_the_table_tells_all():
+    for pattern in PATTERNS.values():
+        assert pattern.looks in pattern_table()
+    assert "dark" in pattern_table()
+
+
+def test_no_windows_no_heartbeat():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    indicator.show(Signal.LISTENING)
+    indicator.window_done()
+    assert indicator.level()
+    clock.now += STALE_S + 2.0  # a whole period later it would blink again
+    fault = [lit(Signal.FAULT, clock.now - 100.0)]
+    assert [indicator.level()] == fault
+    indicator.close()
+
+
+@pytest.mark.parametrize("active_high", [True, False])
+def test_a_real_pin_follows(mock_pins, active_high):
+    indicator = Indicator(IndicatorConfig(led_pin=17, knock_pin=18, active_high=active_high))
+    led, knock = mock_pins.pin(17), mock_pins.pin(18)
+    time.sleep(0.1)
+    assert (led.state, knock.state) == (active_high, active_high)  # lamp test
+    indicator.window_done()
+    indicator.show(Signal.LISTENING)
+    time.sleep(0.5)
+    assert (led.state, knock.state) == (not active_high, not active_high)
+    indicator.show(Signal.KNOCKING)
+    time.sleep(0.15)
+    assert (led.state, knock.state) == (active_high, active_high)
+    indicator.close()
+    assert led.state in (None, not active_high)
+
+
+def test_without_gpio_it_goes_on_and_says_so_once(monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise RuntimeError("no such chip")
+
+    monkeypatch.setattr("gpiozero.LED", refuse)
+    indicator = Indicator(IndicatorConfig(led_pin=17))
+    indicator.show(Signal.KNOCKING)
+    indicator.close()
+    assert "no such chip" in indicator.problem
+    assert sum("no such chip" in r.message for r in caplog.records) == 1
+
+
+def test_a_busy_pin_is_named():
+    first, problem = open_lamp(17, active_high=True)
+    assert problem == ""
+    _, problem = open_lamp(17, active_high=True)
+    assert "GPIO 17" in problem
+    first.close()
