@@ -62,7 +62,7 @@ def test_a_new_alert_needs_a_rest_and_new_windows():
     config = DetectorConfig(windows=4, needed=2, keep=1, hold_s=0, clear_s=1, refractory_s=3)
     found = play("KKnnnnKKKKKKKKKK", config)
     assert starts(found)[0] == 1
-    assert ends(found)[0] == 4 - 1 + 2  # no knocking among the last four
+    assert ends(found)[0] == 3  # 1 s after the last knocking window
     assert starts(found)[1] == ends(found)[0] + 6  # 3 s
 
 

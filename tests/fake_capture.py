@@ -1,0 +1,54 @@
+"""A capture process that needs no sound card: ``python -m tests.fake_capture SCRIPT``.
+
+It counts: sample n of what it was ever asked to send is n modulo 30 000, so whatever is lost or
+repeated shows. SCRIPT is a list of words: a number of packets to send at once, ``wait:S``,
+``lose:N`` (samples), ``die``, ``hang`` (for ever), ``nonsense``, ``say:WORDS``, ``paced:N``.
+"""
+
+import signal
+import struct
+import sys
+import time
+
+RATE = 22_050
+PACKET = 1102
+
+
+def main():
+    """Follow the script."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    at, lost = 0, 0
+
+    def send(count, pause):
+        nonlocal at, lost
+        for _ in range(count):
+            samples = [(at + i) % 30_000 for i in range(PACKET)]
+            header = struct.pack("<IIIII", 0x4B4E4F43, RATE, PACKET, lost, 0)
+            sys.stdout.buffer.write(header + struct.pack(f"<{PACKET}h", *samples))
+            sys.stdout.buffer.flush()
+            at, lost = at + PACKET, 0
+            time.sleep(pause)
+
+    for word in sys.argv[1].split():
+        verb, _, value = word.partition(":")
+        if verb.isdigit():
+            send(int(verb), 0)
+        elif verb == "paced":
+            send(int(value), PACKET / RATE)
+        elif verb == "wait":
+            time.sleep(float(value))
+        elif verb == "lose":
+            lost, at = int(value), at + int(value)
+        elif verb == "say":
+            print(value, file=sys.stderr, flush=True)
+        elif verb == "nonsense":
+            sys.stdout.buffer.write(b"?" * 1000)
+            sys.stdout.buffer.flush()
+        elif verb == "die":
+            sys.exit(5)
+        elif verb == "hang":
+            time.sleep(1000)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.capture_process import Input, choose, usb_id_of
+from edge.config import AudioConfig
+from edge.errors import AudioDeviceError
+from edge.microphone import Microphone
+from tests.fake_capture import PACKET
+
+SR = 22_050
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """Microphones on the fake capture process, closed afterwards."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("edge.microphone.BACK_OFF_S", (0.1, 0.2, 0.4))
+    opened = []
+
+    def listen(script, stall_s=0.5):
+        command = [sys.executable, "-m", "tests.fake_capture", script]
+        microphone = Microphone(AudioConfig(stall_s=stall_s), SR, command=command)
+        opened.append(microphone)
+        return microphone
+
+    yield listen
+    for microphone in opened:
+        microphone.close()
+
+
+def gather(microphone, until, seconds=10.0):
+    """Blocks until ``until(blocks)`` or time is up."""
+    blocks = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not until(blocks):
+        blocks += microphone.read(0.05)
+    return blocks
+
+
+def size(blocks):
+    return sum(block.y.size for block in blocks)
+
+
+def counted(blocks):
+    """The counter's values, as sent."""
+    return np.round(np.concatenate([b.y for b in blocks]) * 32768).astype(int)
+
+
+def test_not_one_sample_is_lost_or_repeated(listening):
+    blocks = gather(listening("200 hang"), lambda b: size(b) >= 200 * PACKET)
+    # 10 s sent at once are more than the 4 s that are kept for a late reader; so count in order.
+    values = counted(blocks)
+    gaps = [i for i, block in enumerate(blocks) if block.gap]
+    assert gaps[0] == 0
+    steps = np.diff(values) % 30_000
+    assert np.count_nonzero(steps != 1) == len(gaps) - 1
+
+
+def test_at_its_own_pace_nothing_at_all_is_missing(listening):
+    microphone = listening("paced:60 hang")
+    blocks = gather(microphone, lambda b: size(b) >= 60 * PACKET)
+    np.testing.assert_array_equal(counted(blocks), np.arange(60 * PACKET) % 30_000)
+    assert [b.gap for b in blocks].count(True) == 1  # the beginning
+    assert microphone.problem == ""
+    times = [b.start_s for b in blocks]
+    np.testing.assert_allclose(np.diff(times), PACKET / SR, atol=1e-6)
+
+
+def test_samples_that_were_lost_make_a_gap(listening):
+    blocks = gather(listening("5 lose:500 5 hang"), lambda b: size(b) >= 10 * PACKET)
+    assert [b.gap for b in blocks].count(True) == 2
+    values = counted(blocks)
+    assert np.flatnonzero(np.diff(values) != 1).tolist() == [5 * PACKET - 1]
+
+
+@pytest.mark.parametrize("script", ["3 say:gone die", "3 hang", "3 nonsense hang", "die"])
+def test_whatever_happens_it_is_opened_again_for_ever(listening, script):
+    microphone = listening(script)
+    problems = set()
+
+    def restarted(_):
+        problems.add(microphone.problem)
+        return microphone.restarts >= 3
+
+    heard = gather(microphone, restarted, seconds=20)
+    assert microphone.restarts >= 3
+    assert problems - {"", "not opened yet"}
+    if not script.startswith("die"):
+        assert size(heard) >= 2 * 3 * PACKET
+
+
+def test_the_reason_is_what_the_process_said_last(listening):
+    microphone = listening("say:no_such_card die")
+    gather(microphone, lambda _: microphone.problem == "no_such_card", seconds=5)
+    assert microphone.problem == "no_such_card"
+
+
+def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
+    microphone = listening("2 wait:3 2 hang", stall_s=0.5)
+    gather(microphone, lambda b: size(b) >= 2 * PACKET)
+    began = time.monotonic()
+    gather(microphone, lambda _: bool(microphone.problem), seconds=5)
+    assert microphone.problem == "no samples arrive"
+    assert time.monotonic() - began < 2.0
+    gather(microphone, lambda _: microphone.problem == "", seconds=10)
+    assert microphone.problem == ""
+
+
+def test_closing_ends_the_process(listening):
+    microphone = listening("2 hang")
+    gather(microphone, lambda b: size(b) > 0)
+    process = microphone._process
+    assert process is not None
+    microphone.close()
+    assert process.poll() is not None
+
+
+def device(index, name, usb=""):
+    return Input(index, name, 1, 44_100, usb)
+
+
+INPUTS = [
+    device(0, "HDA Intel: Analog (hw:0,0)"),
+    device(3, "USB PnP: Audio (hw:1,0)", "0d8c:0014"),
+    device(5, "USB Camera: Audio (hw:2,0)", "046d:0825"),
+]
+
+
+def test_choosing_by_name_and_usb_id():
+    assert choose(INPUTS, "analog", None).index == 0
+    assert choose(INPUTS, "0d8c:0014", None).index == 3
+    assert choose(INPUTS, "camera", 3).index == 5
+    assert choose(INPUTS, "", 5).index == 5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "wanted", "words"),
+    [
+        (INPUTS, "USB", "ambiguous.*USB PnP.*USB Camera"),
+        (INPUTS, "3", "no microphone matches '3'"),  # an index is not a name
+        ([], "", "there is no microphone"),
+        ([], "USB", "there is no microphone"),
+    ],
+)
+def test_what_is_not_clear_is_an_error_with_the_candidates(inputs, wanted, words):
+    with pytest.raises(AudioDeviceError, match=words):
+        choose(inputs, wanted, None)
+
+
+def test_usb_ids_come_from_the_cards(tmp_path):
+    (tmp_path / "card1").mkdir()
+    (tmp_path / "card1" / "usbid").write_text("0d8c:0014\n")
+    assert usb_id_of("USB PnP: Audio (hw:1,0)", str(tmp_path)) == "0d8c:0014"
+    assert usb_id_of("HDA (hw:0,0)", str(tmp_path)) == ""
+    assert usb_id_of("pulse", str(tmp_path)) == ""

@@ -1,0 +1,308 @@
+"""The whole listener, on made sound and with a judge that says what it is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.blackbox import BlackBox
+from edge.capture import Recording
+from edge.config import Config, IndicatorConfig
+from edge.errors import ConfigError
+from edge.frontend import FrontEnd
+from edge.health import StatusFile
+from edge.indicator import Indicator, Signal
+from edge.pipeline import Pipeline
+from edge.replay import Replay
+from edge.service import Service
+from edge.window import Block
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+class Loudness:
+    """Calls loud pictures knocking: white noise below, with its picture mostly bright, is not."""
+
+    def __init__(self):
+        self.script = []
+        self.delay_s = 0.0
+
+    def predict(self, picture):
+        time.sleep(self.delay_s)
+        return self.script.pop(0) if self.script else 0.1
+
+
+class Scripted:
+    """A source that plays blocks and says what is wrong, as it is told."""
+
+    sr = SR
+
+    def __init__(self, steps):
+        self.steps = list(steps)
+        self.problem = ""
+        self.at = 0.0
+        self.closed = False
+
+    def read(self, timeout_s):
+        if not self.steps:
+            return None
+        step = self.steps.pop(0)
+        if isinstance(step, str):
+            self.problem = step
+            return []
+        if callable(step):
+            step()
+            return []
+        self.problem = ""
+        block = Block(step, self.at)
+        self.at += step.size / SR
+        return [block]
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def build(steps, judge=None, config=None, **kwargs):
+        config = config or Config()
+        indicator = Indicator(IndicatorConfig(led_pin=-1))
+        box = BlackBox(tmp_path / "box", config.blackbox, SR)
+        service = Service(
+            config,
+            steps if hasattr(steps, "read") else Scripted(steps),
+            Pipeline(FrontEnd(), judge or Loudness(), 0.5),
+            indicator=indicator,
+            blackbox=box,
+            status=StatusFile(tmp_path / "status.json"),
+            skip_when_behind=kwargs.pop("skip", False),
+            **kwargs,
+        )
+        made.append(service)
+        return service
+
+    return build
+
+
+def status(tmp_path):
+    return json.loads((tmp_path / "status.json").read_text())
+
+
+def seconds(n, seed=0):
+    """``n`` blocks of half a second of noise."""
+    y = noise(n / 2, seed=seed)
+    return [y[i * SR // 2 : (i + 1) * SR // 2] for i in range(n)]
+
+
+def test_every_window_that_is_due_is_judged(make, tmp_path):
+    service = make(seconds(20))
+    service.run()
+    assert service.counters.windows_due == service.counters.windows_judged == 17
+    assert status(tmp_path)["state"] == "stopped"
+    assert service._source.closed
+
+
+def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
+    judge = Loudness()
+    judge.script = [0.1] * 4 + [0.9] * 6 + [0.1] * 40
+    shown = []
+    steps = []
+    for block in seconds(60):
+        steps += [block, lambda: shown.append(service.signal())]
+    service = make(steps, judge)
+    service.run()
+    assert service.counters.alerts == 1
+    lit = [i for i, s in enumerate(shown) if s is Signal.KNOCKING]
+    # The fifth knocking window is number 8; the first window is complete with block 3.
+    assert lit[0] == 3 + 8
+    assert lit == list(range(lit[0], lit[0] + len(lit)))
+    assert 5.0 <= len(lit) / 2 <= 6.0  # held 5 s
+    (record,) = [p for p in (tmp_path / "box").iterdir() if p.name.isdigit()]
+    facts = json.loads((record / "alert.json").read_text())
+    assert facts["p_knocking"] == 0.9
+    kept = Recording(record / "sound.wav").read()
+    heard = np.concatenate(seconds(60))[: (lit[0] + 1) * SR // 2]
+    assert np.abs(kept - heard[-kept.size :]).max() < 1e-4
+
+
+def test_silence_is_unjudged_and_never_listening(make):
+    shown = []
+    steps = []
+    for block in [*seconds(8), *[np.zeros(SR // 2, dtype=np.float32)] * 8]:
+        steps += [block, lambda: shown.append(service.signal())]
+    service = make(steps)
+    service.run()
+    assert shown[:3] == [Signal.STARTING] * 3
+    assert shown[7] is Signal.LISTENING
+    assert shown[-1] is Signal.UNJUDGED
+    # The first window with silence in it has half a second less one sample, and is judged.
+    assert service.counters.unknown_reasons == {"flat_line": 7}
+
+
+def test_a_lost_microphone_is_shown_even_during_an_alert(make):
+    judge = Loudness()
+    judge.script = [0.9] * 50
+    shown = []
+    steps = [*seconds(12), lambda: shown.append(service.signal()), "gone"]
+    steps += [lambda: shown.append(service.signal())]
+    service = make(steps, judge)
+    service.run()
+    assert shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
+
+
+def test_a_broken_network_is_a_fault(make):
+    judge = Loudness()
+    judge.script = [float("nan")] * 50
+    shown = []
+    service = make([*seconds(8), lambda: shown.append(service.signal())], judge)
+    service.run()
+    assert shown == [Signal.FAULT]
+    assert service.counters.windows_judged == 0
+
+
+def test_behind_it_skips_the_old_and_says_so(make, tmp_path):
+    judge = Loudness()
+    judge.delay_s = 0.6  # more than the half second between windows
+    wav = wav_file(tmp_path / "a.wav", noise(8).astype("f8"), SR)
+    degraded = []
+    source = Replay(Recording(wav), 1.0)
+    service = make(source, judge, skip=True)
+    judge_window = service._judge
+    service._judge = lambda window: (judge_window(window), degraded.append(service.degraded()))
+    began = time.monotonic()
+    service.run()
+    assert time.monotonic() - began < 10
+    counters = service.counters
+    assert counters.windows_skipped > 0
+    assert counters.windows_judged + counters.windows_skipped == counters.windows_due
+    assert any("behind" in words for found in degraded for words in found)
+
+
+def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
+    answers = [Config.from_toml("[detector]\nhold_s = 60", "x"), ConfigError("no good")]
+
+    def reload():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    shown = []
+    steps = [*seconds(6), hang_up, *seconds(6), hang_up, *seconds(6)]
+    service = make([*steps, lambda: shown.append(service.describe())], reload=reload)
+    service.run()
+    assert service._config.detector.hold_s == 60
+    assert "no good" in shown[0]["problems"]
+    assert shown[0]["state"] == "fault"
+
+
+def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):
+    import socket
+
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(address)
+        line.settimeout(0.2)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        service = make(["gone", *seconds(10)])
+        service.run()
+        said = []
+        while True:
+            try:
+                said.append(line.recv(4096).decode())
+            except TimeoutError:
+                break
+    ready = next(i for i, words in enumerate(said) if "READY=1" in words)
+    beats = [i for i, words in enumerate(said) if words == "WATCHDOG=1"]
+    assert min(beats) > ready
+    assert len(beats) == 7  # one a window, none for the time
+    assert "STOPPING=1" in said[-1]
+
+
+def edge(*arguments, **kwargs):
+    command = [sys.executable, "-m", "edge", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def test_a_replay_through_the_whole_program(tmp_path):
+    wav = wav_file(tmp_path / "a.wav", noise(20, 44_100).astype("f8"), 44_100)
+    process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "37 windows due, 37 judged" in errors
+    assert status(tmp_path / "state")["windows_judged"] == 37
+
+
+def test_sigterm_ends_it_within_two_seconds(tmp_path):
+    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    process = edge("run", "--source", wav, "--state", tmp_path / "state")
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "state" / "status.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 0
+    assert status(tmp_path / "state")["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--config", "none.toml", "--check-config"], 2, "none.toml cannot be read"),
+        (["--source", "none.wav"], 2, "none.wav does not exist"),
+        (["--source", __file__, "--speed", "0"], 2, "--speed"),
+    ],
+)
+def test_bad_arguments(arguments, code, words, tmp_path):
+    process = edge("run", *arguments, cwd=Path(__file__).resolve().parents[1])
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_a_garbage_model_ends_with_its_own_code(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(b"garbage")
+    (tmp_path / "a.toml").write_text(f'[listen]\nmodel = "{tmp_path}/m.tflite"\n')
+    process = edge("run", "--config", tmp_path / "a.toml")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "m.tflite" in errors
+
+
+def test_doctor_names_what_is_missing_and_fails(tmp_path):
+    (tmp_path / "a.toml").write_text('[audio]\ndevice = "no such microphone"\n')
+    environment = {**os.environ, "GPIOZERO_PIN_FACTORY": "native"}
+    process = edge("doctor", "--config", tmp_path / "a.toml", env=environment)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    lines = {line.split()[1]: line for line in out.splitlines() if not line.startswith(" ")}
+    assert lines["model"].startswith("ok")
+    assert lines["microphone"].startswith("fail")
+    assert lines["lamp"].startswith("fail")
+
+
+def test_threads_end_with_the_service(make):
+    before = threading.active_count()
+    service = make(seconds(6))
+    service.run()
+    assert threading.active_count() <= before
