@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-export lint bench pictures clean
+.PHONY: help setup demo test test-export test-hil faults lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,10 +29,18 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	@echo "Pictures: out/demo/pictures"
 
 test: setup  ## all tests but the ones that take minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not hil"
 
 test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py
+
+test-hil: setup  ## the listener on a virtual microphone; installs a sound server (five minutes)
+	sh scripts/system-packages.sh hil
+	KNOCK_COUNT_SECONDS=600 $(BIN)/python -m pytest -m hil -s tests/hil
+
+faults: setup  ## cause every fault and write docs/faults.md
+	sh scripts/system-packages.sh hil
+	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py
 
 lint: setup  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

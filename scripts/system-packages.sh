@@ -10,6 +10,12 @@ python=${PYTHON:-python3.11}
 "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
     2>/dev/null || missing="$missing $python-dev"
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $python-venv"
+if [ "${1:-}" = hil ]; then  # the virtual microphone of tests/hil
+    command -v pulseaudio >/dev/null 2>&1 || missing="$missing pulseaudio"
+    command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
+    ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \
+        missing="$missing libasound2-plugins"
+fi
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then
