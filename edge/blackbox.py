@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PIN = "pinned"  # a file of this name in a record keeps it from being dropped
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
+RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
 RESERVE_BYTES = 20_000_000  # left free on the disk in any case
 
 
@@ -104,7 +105,15 @@ class BlackBox:
 
     def _run(self) -> None:
         self._attempt(self._prepare)
-        while (alert := self._waiting.get()) is not None:
+        while True:
+            try:
+                alert = self._waiting.get(timeout=RETRY_S)
+            except queue.Empty:
+                if self.problem:  # a disk that was full or read-only may be well again
+                    self._attempt(self._prepare)
+                continue
+            if alert is None:
+                return
             self._attempt(lambda alert=alert: self._write(alert))
 
     def _attempt(self, work: Any) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edge.frontend.resample import resample
 from edge.gate import Fault, Gate, longest_run
 from tests.audio import noise
 
@@ -53,8 +54,14 @@ def test_overdriven(gate):
     assert gate.check(np.clip(y * 100, -1, 1)) is Fault.CLIPPING
 
 
+def test_overdriven_before_the_resampler(gate):
+    rng = np.random.default_rng(0)
+    hard = np.clip(10 * rng.standard_normal(4 * SR), -1, 1).astype(np.float32)
+    assert gate.check(resample(hard, 2 * SR, SR)) is Fault.CLIPPING
+
+
 def test_a_sine_is_no_clipping(gate):
-    # Share of a sine above 0.985 of its peak: 2 acos(0.985) / pi = 11 %.
+    # Share of a sine above 0.98 of its peak: 2 acos(0.98) / pi = 13 %.
     sine = np.sin(2 * np.pi * 441.3 * np.arange(2 * SR) / SR).astype(np.float32)
     assert gate.check(sine) is None
 

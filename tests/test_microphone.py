@@ -9,6 +9,7 @@ from edge.capture_process import Input, choose, usb_id_of
 from edge.config import AudioConfig
 from edge.errors import AudioDeviceError
 from edge.microphone import Microphone
+from edge.window import Block
 from tests.fake_capture import PACKET
 
 SR = 22_050
@@ -35,7 +36,7 @@ def listening(monkeypatch):
 
 def gather(microphone, until, seconds=10.0):
     """Blocks until ``until(blocks)`` or time is up."""
-    blocks = []
+    blocks: list[Block] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not until(blocks):
         blocks += microphone.read(0.05)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,15 +71,26 @@ class Scripted:
         self.closed = True
 
 
+class Watch:
+    """Notes the signal of a service that is made later, as a step of its source."""
+
+    def __init__(self, ask=Service.signal):
+        self.service: Service | None = None
+        self.shown: list[Any] = []
+        self._ask = ask
+
+    def __call__(self):
+        self.shown.append(self._ask(self.service))
+
+
 @pytest.fixture
 def make(tmp_path):
-    made = []
 
     def build(steps, judge=None, config=None, **kwargs):
         config = config or Config()
         indicator = Indicator(IndicatorConfig(led_pin=-1))
         box = BlackBox(tmp_path / "box", config.blackbox, SR)
-        service = Service(
+        return Service(
             config,
             steps if hasattr(steps, "read") else Scripted(steps),
             Pipeline(FrontEnd(), judge or Loudness(), 0.5),
@@ -88,8 +100,6 @@ def make(tmp_path):
             skip_when_behind=kwargs.pop("skip", False),
             **kwargs,
         )
-        made.append(service)
-        return service
 
     return build
 
@@ -115,14 +125,15 @@ def test_every_window_that_is_due_is_judged(make, tmp_path):
 def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
     judge = Loudness()
     judge.script = [0.1] * 4 + [0.9] * 6 + [0.1] * 40
-    shown = []
+    watch = Watch()
     steps = []
     for block in seconds(60):
-        steps += [block, lambda: shown.append(service.signal())]
+        steps += [block, watch]
     service = make(steps, judge)
+    watch.service = service
     service.run()
     assert service.counters.alerts == 1
-    lit = [i for i, s in enumerate(shown) if s is Signal.KNOCKING]
+    lit = [i for i, s in enumerate(watch.shown) if s is Signal.KNOCKING]
     # The fifth knocking window is number 8; the first window is complete with block 3.
     assert lit[0] == 3 + 8
     assert lit == list(range(lit[0], lit[0] + len(lit)))
@@ -136,15 +147,16 @@ def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
 
 
 def test_silence_is_unjudged_and_never_listening(make):
-    shown = []
+    watch = Watch()
     steps = []
     for block in [*seconds(8), *[np.zeros(SR // 2, dtype=np.float32)] * 8]:
-        steps += [block, lambda: shown.append(service.signal())]
+        steps += [block, watch]
     service = make(steps)
+    watch.service = service
     service.run()
-    assert shown[:3] == [Signal.STARTING] * 3
-    assert shown[7] is Signal.LISTENING
-    assert shown[-1] is Signal.UNJUDGED
+    assert watch.shown[:3] == [Signal.STARTING] * 3
+    assert watch.shown[7] is Signal.LISTENING
+    assert watch.shown[-1] is Signal.UNJUDGED
     # The first window with silence in it has half a second less one sample, and is judged.
     assert service.counters.unknown_reasons == {"flat_line": 7}
 
@@ -152,21 +164,23 @@ def test_silence_is_unjudged_and_never_listening(make):
 def test_a_lost_microphone_is_shown_even_during_an_alert(make):
     judge = Loudness()
     judge.script = [0.9] * 50
-    shown = []
-    steps = [*seconds(12), lambda: shown.append(service.signal()), "gone"]
-    steps += [lambda: shown.append(service.signal())]
+    watch = Watch()
+    steps = [*seconds(12), watch, "gone"]
+    steps += [watch]
     service = make(steps, judge)
+    watch.service = service
     service.run()
-    assert shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
+    assert watch.shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
 
 
 def test_a_broken_network_is_a_fault(make):
     judge = Loudness()
     judge.script = [float("nan")] * 50
-    shown = []
-    service = make([*seconds(8), lambda: shown.append(service.signal())], judge)
+    watch = Watch()
+    service = make([*seconds(8), watch], judge)
+    watch.service = service
     service.run()
-    assert shown == [Signal.FAULT]
+    assert watch.shown == [Signal.FAULT]
     assert service.counters.windows_judged == 0
 
 
@@ -174,11 +188,16 @@ def test_behind_it_skips_the_old_and_says_so(make, tmp_path):
     judge = Loudness()
     judge.delay_s = 0.6  # more than the half second between windows
     wav = wav_file(tmp_path / "a.wav", noise(8).astype("f8"), SR)
-    degraded = []
+    degraded: list[list[str]] = []
     source = Replay(Recording(wav), 1.0)
     service = make(source, judge, skip=True)
     judge_window = service._judge
-    service._judge = lambda window: (judge_window(window), degraded.append(service.degraded()))
+
+    def judge_and_look(window):
+        judge_window(window)
+        degraded.append(service.degraded())
+
+    service._judge = judge_and_look
     began = time.monotonic()
     service.run()
     assert time.monotonic() - began < 10
@@ -200,13 +219,14 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
     def hang_up():
         os.kill(os.getpid(), signal.SIGHUP)
 
-    shown = []
+    watch = Watch(Service.describe)
     steps = [*seconds(6), hang_up, *seconds(6), hang_up, *seconds(6)]
-    service = make([*steps, lambda: shown.append(service.describe())], reload=reload)
+    service = make([*steps, watch], reload=reload)
+    watch.service = service
     service.run()
     assert service._config.detector.hold_s == 60
-    assert "no good" in shown[0]["problems"]
-    assert shown[0]["state"] == "fault"
+    assert "no good" in watch.shown[0]["problems"]
+    assert watch.shown[0]["state"] == "fault"
 
 
 def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ With ``KNOCK_WRITE_FAULTS`` set the table ``docs/faults.md`` is written from wha
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "faults.md"
 HEAD = """# Faults, and what the listener makes of them
 
-Written by `make faults`, which causes each of these with the whole program running on real PortAudio
-and a virtual microphone, and notes what it sees. Dark means not running.
+Written by `make faults`, which causes each of these with the whole program running on real
+PortAudio and a virtual microphone, and notes what it sees. Dark means not running.
 
 | fault | the lamp | the status says | shown after | back after it is mended |
 |---|---|---|---|---|
@@ -37,7 +38,7 @@ and a virtual microphone, and notes what it sees. Dark means not running.
 
 @pytest.fixture(scope="module")
 def table():
-    rows = []
+    rows: list[tuple[str, ...]] = []
     yield rows
     if os.environ.get("KNOCK_WRITE_FAULTS"):
         TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows))
@@ -108,8 +109,12 @@ def listening(program):
     return program
 
 
-def note(table, fault, shown, status, after, back):
+def note(table, fault, shown, status, times):
+    after, back = times
     problem = next((p for p in status["problems"] if not p.startswith("no lamp")), "")
+    problem = re.sub(r"/\S*/(?=[\w.]+)", "", problem)  # folders are of no interest
+    if not problem and status.get("last_reason"):
+        problem = f"last_reason: {status['last_reason']}"
     looks = PATTERNS[Signal(shown)].looks
     table.append((fault, f"{looks} (`{shown}`)", problem or "-", f"{after:.1f} s", back))
 
@@ -161,7 +166,7 @@ def test_sound_that_goes_and_comes_back(listening, table, fault):
     status = listening.status()
     mend_it(listening)
     back = listening.wait("listening", 45)
-    note(table, fault, shown, status, after, f"{back:.1f} s")
+    note(table, fault, shown, status, (after, f"{back:.1f} s"))
 
 
 def test_no_microphone_at_start(program, table):
@@ -171,7 +176,7 @@ def test_no_microphone_at_start(program, table):
     program.rig.start_server()
     program.rig.play(engine())
     back = program.wait("listening", 45)
-    note(table, "no microphone at start", "microphone_lost", status, after, f"{back:.1f} s")
+    note(table, "no microphone at start", "microphone_lost", status, (after, f"{back:.1f} s"))
 
 
 def test_capture_process_killed(listening, table):
@@ -184,7 +189,7 @@ def test_capture_process_killed(listening, table):
     listening.wait("listening", 20)
     back = time.monotonic() - began
     status = {"problems": ["the capture process has died"]}
-    note(table, "capture process killed", "microphone_lost", status, 0.0, f"{back:.1f} s")
+    note(table, "capture process killed", "microphone_lost", status, (0.0, f"{back:.1f} s"))
 
 
 def test_settings_broken_while_running(listening, table):
@@ -196,7 +201,7 @@ def test_settings_broken_while_running(listening, table):
     listening.settings.write_text(good)
     listening.process.send_signal(signal.SIGHUP)
     back = listening.wait("listening", 10)
-    note(table, "settings broken at SIGHUP", "fault", status, after, f"{back:.1f} s, at SIGHUP")
+    note(table, "settings broken at SIGHUP", "fault", status, (after, f"{back:.1f} s, at SIGHUP"))
 
 
 def test_records_cannot_be_written(program, table):
@@ -206,14 +211,17 @@ def test_records_cannot_be_written(program, table):
     program.rig.play(engine())
     program.start()
     after = program.wait("fault", 30, "black box")
-    note(table, "records cannot be written", "fault", program.status(), after, "at the next alert")
+    status = program.status()
+    (program.folder / "state" / "records").unlink()
+    back = program.wait("listening", 15)
+    note(table, "records cannot be written", "fault", status, (after, f"{back:.1f} s"))
 
 
 def test_the_state_folder_is_deleted(listening, table):
     shutil.rmtree(listening.folder / "state" / "records")
     time.sleep(2)
     assert listening.status()["state"] == "listening"
-    note(table, "records deleted", "listening", {"problems": []}, 0.0, "made again at an alert")
+    note(table, "records deleted", "listening", {"problems": []}, (0.0, "made again at an alert"))
 
 
 def test_the_model_is_garbage(program, table):
@@ -224,7 +232,7 @@ def test_the_model_is_garbage(program, table):
     assert program.process.wait(30) == 4
     status = {"problems": ["exit code 4, the reason in the journal"]}
     after = time.monotonic() - began
-    note(table, "model file is garbage", "fault", status, after, "systemd tries again for ever")
+    note(table, "model file is garbage", "fault", status, (after, "systemd tries again for ever"))
 
 
 def test_stopping_is_quick_and_said(listening):

@@ -46,8 +46,8 @@ class VirtualMicrophone:
         (folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{entries}")
         self.samples = np.zeros(RATE, dtype=np.int16)
         self.sent = 0
-        self._server = None
-        self._writer = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._writer: threading.Thread | None = None
         self._writing = threading.Event()
         self._ended = threading.Event()
 
