@@ -1,0 +1,79 @@
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder, copy = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("copy")
+    for name in ("edge", "convert"):  # a build in place would leave, and find, old modules
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", folder, copy], check=True, capture_output=True)
+    (path,) = folder.iterdir()
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
+    with wheel:
+        names = set(wheel.namelist())
+        metadata = next(n for n in names if n.endswith("METADATA"))
+        described = wheel.read(metadata).decode()
+    modules = {
+        str(p.relative_to(ROOT)) for d in ("edge", "convert") for p in (ROOT / d).rglob("*.py")
+    }
+    assert {n for n in names if ".dist-info/" not in n} == modules
+    assert {n.rpartition("/")[2] for n in names - modules} == {
+        "LICENSE",
+        "METADATA",
+        "WHEEL",
+        "entry_points.txt",
+        "top_level.txt",
+        "RECORD",
+    }
+    assert "License-Expression: Apache-2.0" in described
+    assert "Requires-Python: >=3.11" in described
+
+
+def test_the_unit_is_right_and_shut_in():
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = ROOT / "systemd" / "knockknock-edge.service"
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    # The one thing it may miss here is the program, which install.sh puts there.
+    said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
+    assert said == []
+    subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=12", str(unit)],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
+    script = ROOT / "systemd" / "install.sh"
+    done = subprocess.run(
+        ["sh", str(script), "--dry-run"], capture_output=True, text=True, check=True
+    )
+    planned = done.stdout.splitlines()
+    assert any("systemctl enable" in line for line in planned)
+    assert all(line.startswith("would:") or line.startswith("Installed") for line in planned)
+    assert not Path("/opt/knockknock").exists() or Path("/opt/knockknock/venv").exists()
+    removed = subprocess.run(
+        ["sh", str(script), "--dry-run", "--uninstall"], capture_output=True, text=True, check=True
+    )
+    assert "records (/var/lib/knockknock) stay" in removed.stdout
+    wrong = subprocess.run(
+        ["sh", str(script), "--nonsense"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
