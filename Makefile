@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-export test-hil faults lint bench pictures clean
+.PHONY: help setup demo test test-export test-hil faults soak lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test-hil: setup  ## the listener on a virtual microphone; installs a sound serve
 faults: setup  ## cause every fault and write docs/faults.md
 	sh scripts/system-packages.sh hil
 	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py
+
+soak: setup  ## a day of sound at full speed: nothing may grow (an hour and more)
+	$(BIN)/python -m scripts.soak
 
 lint: setup  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
