@@ -36,8 +36,9 @@ class Recipe:
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
     made_engine: float = 0.15  # backgrounds that are wholly made
-    other_fault: float = 0.15  # of real backgrounds: engines with another fault
-    not_engine: float = 0.35  # of normal examples: no engine at all
+    other_fault: float = 0.2  # of real backgrounds: engines with another fault
+    not_engine: float = 0.25  # of normal examples: no engine at all
+    bystander: float = 0.25  # of examples with an engine: another recording, fainter, on top
     distractors: float = 0.3  # of normal examples with an engine: clatter, squeal, rattle on top
 
 
@@ -93,8 +94,8 @@ class ExampleMaker:
 
     def _knocking(self, rng: np.random.Generator) -> Sound:
         if self._pools.knocking and rng.random() < self._recipe.real_knocks:
-            return self._cut(rng, self._pools.knocking)
-        background = self._background(rng)
+            return self._bystander(rng, self._cut(rng, self._pools.knocking))
+        background = self._bystander(rng, self._background(rng))
         if rng.random() < 0.2:
             background = self._distract(rng, background)
         return synth.mix(
@@ -103,14 +104,22 @@ class ExampleMaker:
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:
-            sound = self._cut(rng, self._pools.not_engine)
-            if rng.random() < 0.3:
-                sound = synth.mix(self._background(rng), sound, rng.uniform(-12, 12))
-            return sound
-        background = self._background(rng)
+            return self._cut(rng, self._pools.not_engine)
+        background = self._bystander(rng, self._background(rng))
         if rng.random() < self._recipe.distractors:
             background = self._distract(rng, background)
         return background
+
+    def _bystander(self, rng: np.random.Generator, y: Sound) -> Sound:
+        """At times another car or a street on top, as often where it knocks as where it does not.
+
+        No bystander knocks, and it is at least 6 dB fainter: the label stays true.
+        """
+        pools = [pool for pool in (self._pools.engine, self._pools.not_engine) if pool]
+        if not pools or rng.random() >= self._recipe.bystander:
+            return y
+        other = self._cut(rng, pools[int(rng.integers(len(pools)))])
+        return synth.mix(y, other, rng.uniform(-20, -6))
 
     def _background(self, rng: np.random.Generator) -> Sound:
         if not self._pools.engine or rng.random() < self._recipe.made_engine:

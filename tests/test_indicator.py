@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,9 @@ def test_a_busy_pin_is_named():
     _, problem = open_lamp(17, active_high=True)
     assert "GPIO 17" in problem
     first.close()
+
+
+def test_the_readme_shows_the_same_table():
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    for pattern in PATTERNS.values():
+        assert f"| {pattern.looks} | {pattern.means} |" in readme
