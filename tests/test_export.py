@@ -45,28 +45,31 @@ def trained():
     return load_checkpoint(ROOT / "models" / "knock.pth").network
 
 
-def test_an_int8_export_says_the_same_in_both_runtimes(
-    tmp_path, recordings_made, pictures, trained
+@pytest.mark.parametrize("precision", ["float16", pytest.param("int8", marks=pytest.mark.slow)])
+def test_an_export_says_the_same_in_both_runtimes(
+    tmp_path, recordings_made, pictures, trained, precision
 ):
     """With trained weights: those of a random network cancel, and what is left is rounding."""
     path = checkpoint(tmp_path / "a.pth", trained, "optimiser")
     out = tmp_path / "a.tflite"
-    done = convert("export", path, "--calibration", recordings_made, "--out", out)
+    done = convert(
+        "export", path, "--calibration", recordings_made, "--out", out, "--precision", precision
+    )
     assert "[6/6]" in done.stderr
     model = ModelFile.read(out)
-    assert out.stat().st_size < 23e6
+    assert out.stat().st_size < {"int8": 23e6, "float16": 45e6}[precision]
     assert model.manifest.parity["pictures"] >= MIN_PICTURES
     said = {c["what"]: c for c in model.manifest.parity["comparisons"]}
     assert len(said) == 3  # ONNX and both runtimes
     for what, figures in said.items():
-        assert figures["max_dp"] <= MAX_DIFFERENCE["onnx" if what == "ONNX" else "int8"]
+        assert figures["max_dp"] <= MAX_DIFFERENCE["onnx" if what == "ONNX" else precision]
         assert figures["agreement"] >= MIN_AGREEMENT
     original = torch_probabilities(trained, pictures)[:, 0]
     assert original.std() > 0.1  # or agreement would mean nothing
     for runtime in RUNTIMES:
         classifier = Classifier(model, runtime=runtime)
         again = np.array([classifier.predict(picture) for picture in pictures])
-        assert np.abs(again - original).max() <= MAX_DIFFERENCE["int8"]
+        assert np.abs(again - original).max() <= MAX_DIFFERENCE[precision]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
