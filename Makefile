@@ -34,13 +34,13 @@ test: setup  ## all tests but the ones that take minutes
 test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py
 
-test-hil: setup  ## the listener on a virtual microphone; installs a sound server (five minutes)
+test-hil: setup  ## the listener on a virtual microphone; installs a sound server (half an hour)
 	sh scripts/system-packages.sh hil
-	KNOCK_COUNT_SECONDS=600 $(BIN)/python -m pytest -m hil -s tests/hil
+	KNOCK_COUNT_SECONDS=600 KNOCK_DRIVE_SECONDS=600 $(BIN)/python -m pytest -m hil -s tests/hil
 
 faults: setup  ## cause every fault and write docs/faults.md
 	sh scripts/system-packages.sh hil
-	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py
+	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py tests/hil/test_faults_board.py
 
 soak: setup  ## a day of sound at full speed: nothing may grow (an hour and more)
 	$(BIN)/python -m scripts.soak

@@ -38,7 +38,7 @@ class Recipe:
     made_engine: float = 0.15  # backgrounds that are wholly made
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
-    bystander: float = 0.25  # of examples with an engine: another recording, fainter, on top
+    bystander: float = 0.3  # of examples with an engine: another recording, no louder, on top
     distractors: float = 0.3  # of normal examples with an engine: clatter, squeal, rattle on top
 
 
@@ -113,13 +113,14 @@ class ExampleMaker:
     def _bystander(self, rng: np.random.Generator, y: Sound) -> Sound:
         """At times another car or a street on top, as often where it knocks as where it does not.
 
-        No bystander knocks, and it is at least 6 dB fainter: the label stays true.
+        No bystander knocks, so the label stays true; two engines of like loudness are a third one
+        nobody has recorded.
         """
         pools = [pool for pool in (self._pools.engine, self._pools.not_engine) if pool]
         if not pools or rng.random() >= self._recipe.bystander:
             return y
         other = self._cut(rng, pools[int(rng.integers(len(pools)))])
-        return synth.mix(y, other, rng.uniform(-20, -6))
+        return synth.mix(y, other, rng.uniform(-20, 0))
 
     def _background(self, rng: np.random.Generator) -> Sound:
         if not self._pools.engine or rng.random() < self._recipe.made_engine:
@@ -134,13 +135,13 @@ class ExampleMaker:
         return synth.mix(background, sound, rng.uniform(-12, 8))
 
     def _cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
-        """Two seconds of a random clip of a random source, at a speed of 0.85 to 1.2.
+        """Two seconds of a random clip of a random source, at a speed of 0.8 to 1.25.
 
         Shorter clips are repeated end to end, which at most adds one beat at the seam.
         """
         sounds = pool[int(rng.integers(len(pool)))]
         y = sounds[int(rng.integers(len(sounds)))]
-        rate = int(synth.SR * rng.choice([1.0, rng.uniform(0.85, 1.2)]) // 50 * 50)
+        rate = int(synth.SR * rng.choice([1.0, rng.uniform(0.8, 1.25)]) // 50 * 50)
         needed = int(self._n * rate / synth.SR) + 2
         if y.size < needed:
             y = np.tile(y, -(-needed // y.size))

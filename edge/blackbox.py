@@ -109,8 +109,8 @@ class BlackBox:
             try:
                 alert = self._waiting.get(timeout=RETRY_S)
             except queue.Empty:
-                if self.problem:  # a disk that was full or read-only may be well again
-                    self._attempt(self._prepare)
+                # A disk may fill up, go read-only or be well again between two alerts.
+                self._attempt(self._prepare)
                 continue
             if alert is None:
                 return
@@ -131,12 +131,13 @@ class BlackBox:
         for leftover in self.directory.glob(".*.part"):
             shutil.rmtree(leftover)
             log.warning("black box: removed half-written %s", leftover.name)
-        # Tells now, not at the first alert, that nothing can be written here.
+        # Tells now, not at the first alert, that nothing can be written here, or not enough.
         write_atomically(self.directory / ".writable", b"")
+        self._make_room(self._bytes(round(self._config.seconds * self._sr)))
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._make_room(alert.sound.size * 2 + 300_000)
+        self._make_room(self._bytes(alert.sound.size))
         name = f"{self._next_number():06d}"
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -154,6 +155,11 @@ class BlackBox:
             raise
         self.written += 1
         log.info("black box: kept record %s", name)
+
+    @staticmethod
+    def _bytes(n_samples: int) -> int:
+        """Of a record, at most: 16-bit sound, an uncompressed picture, the facts."""
+        return n_samples * 2 + 300_000
 
     def _records(self) -> list[Path]:
         return sorted(p for p in self.directory.iterdir() if p.name.isdigit() and p.is_dir())

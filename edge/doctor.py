@@ -22,7 +22,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.frontend import FrontEnd
 from edge.gate import Gate
-from edge.indicator import open_lamp
+from edge.lamp import flash
 from edge.microphone import Microphone
 from edge.model import ModelFile, default_model
 from edge.run_command import load_config
@@ -199,13 +199,9 @@ def _meter(y: Sound) -> None:
 
 def _lamp(config: Config) -> Finding:
     pin = config.indicator.led_pin
-    lamp, problem = open_lamp(pin, active_high=config.indicator.active_high)
+    problem = flash(pin, active_high=config.indicator.active_high, seconds=0.5)
     if problem:
         return Finding("fail", "lamp", problem, "on a Pi: pip install gpiozero lgpio, group gpio")
-    lamp.on()
-    time.sleep(0.5)
-    lamp.off()
-    lamp.close()
     return Finding("ok", "lamp", f"GPIO {pin} was lit for half a second: did you see it?")
 
 

@@ -1,7 +1,7 @@
 """The lamp. It must not lie: dark means not running, and a heartbeat means windows are judged.
 
-The patterns are one table; the README and ``edge run --help`` print it. gpiozero is known to this
-module alone; on a machine without GPIO the lamp's changes go to the log.
+The patterns are one table; the README and ``edge run --help`` print it. Every change goes to the
+log too, for machines without a lamp.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
 
 from edge.config import IndicatorConfig
+from edge.lamp import Lamp
 
 log = logging.getLogger(__name__)
 
@@ -83,47 +81,6 @@ def pattern_table() -> str:
     return "\n".join(f"  {looks:<26}{means}" for looks, means in rows)
 
 
-class Lamp(Protocol):
-    """Something that is on or off."""
-
-    def on(self) -> None:
-        """Light it."""
-
-    def off(self) -> None:
-        """Put it out."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class LogLamp:
-    """Stands in where there is no GPIO; what it would show is in the log anyway."""
-
-    def on(self) -> None:
-        """Nothing to light."""
-
-    def off(self) -> None:
-        """Nothing to put out."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def open_lamp(pin: int, *, active_high: bool) -> tuple[Lamp, str]:
-    """The lamp on BCM ``pin``, and "" or the reason why it is only a log."""
-    if pin < 0:
-        return LogLamp(), ""
-    try:
-        from gpiozero import LED  # noqa: PLC0415 - the one place that knows it
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one line for every back end it tries
-            led: Any = LED(pin, active_high=active_high)
-    except Exception as error:  # gpiozero and its back ends raise whatever they like
-        return LogLamp(), f"no lamp on GPIO {pin}: {' '.join(str(error).split()) or type(error)}"
-    return led, ""
-
-
 class Indicator:
     """Shows one signal on the lamps, from a thread of its own."""
 
@@ -135,19 +92,18 @@ class Indicator:
         self._lock = threading.Lock()
         self._signal, self._since = Signal.STARTING, clock()
         self._window_at = clock()
-        self._led, self.problem = open_lamp(config.led_pin, active_high=config.active_high)
-        self._extra = [
-            open_lamp(pin, active_high=config.active_high)
-            for pin in (config.knock_pin, config.buzzer_pin)
-            if pin >= 0
-        ]
-        for _, problem in self._extra:
-            self.problem = self.problem or problem
-        if self.problem:
-            log.warning("%s; what it would show is logged instead", self.problem)
+        self._led, *self._extra = (
+            Lamp(pin, active_high=config.active_high, clock=clock)
+            for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
+        )
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why a lamp cannot be lit; "" when all can."""
+        return next((lamp.problem for lamp in (self._led, *self._extra) if lamp.problem), "")
 
     @property
     def signal(self) -> Signal:
@@ -178,28 +134,12 @@ class Indicator:
         """All lamps off, and let go."""
         self._ended.set()
         self._thread.join()
-        for lamp in self._lamps():
-            with suppress(Exception):  # on the way out nothing may keep the others lit
-                lamp.off()
-                lamp.close()
-
-    def _lamps(self) -> list[Lamp]:
-        return [self._led, *(lamp for lamp, _ in self._extra)]
+        for lamp in (self._led, *self._extra):
+            lamp.close()
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._set(self._led, lit=self.level())
-            for lamp, _ in self._extra:
-                self._set(lamp, lit=self._signal in (Signal.KNOCKING, Signal.STARTING))
+            self._led.set(lit=self.level())
+            for lamp in self._extra:
+                lamp.set(lit=self._signal in (Signal.KNOCKING, Signal.STARTING))
             self._ended.wait(STEP_S)
-
-    def _set(self, lamp: Lamp, *, lit: bool) -> None:
-        try:
-            if lit:
-                lamp.on()
-            else:
-                lamp.off()
-        except Exception as error:  # the pin was taken away; go on without
-            if not self.problem:
-                self.problem = f"the lamp fails: {error}"
-                log.error("%s", self.problem)

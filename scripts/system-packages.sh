@@ -15,6 +15,7 @@ if [ "${1:-}" = hil ]; then  # the virtual microphone of tests/hil
     command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
     ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \
         missing="$missing libasound2-plugins"
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 fi
 [ -z "$missing" ] && exit 0
 

@@ -126,6 +126,7 @@ def test_no_room_is_a_problem(tmp_path):
     box.close()
 
 
+ROOT = Path(__file__).resolve().parents[1]
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -138,13 +139,13 @@ for number in range(1, 10000):
 """
 
 
-def test_killed_at_any_moment_no_record_is_broken(tmp_path):
+def kill_while_writing(folder, times):
+    """Kill a writer ``times`` times at random moments; how many records were checked after that."""
     rng = np.random.default_rng(0)
     seen = 0
-    root = Path(__file__).resolve().parents[1]
-    for _ in range(8):
+    for _ in range(times):
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, cwd=root
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, cwd=ROOT
         )
         assert process.stdout is not None
         process.stdout.readline()
@@ -152,10 +153,14 @@ def test_killed_at_any_moment_no_record_is_broken(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        for name in records(tmp_path):
-            check_record(tmp_path / name)
+        for name in records(folder):
+            check_record(folder / name)
             seen += 1
-    assert seen > 8
+    return seen
+
+
+def test_killed_at_any_moment_no_record_is_broken(tmp_path):
+    assert kill_while_writing(tmp_path, 8) > 8
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     box.close()
     assert not list(tmp_path.glob(".*.part"))

@@ -70,7 +70,7 @@ def test_edge_never_imports_convert(path):
 
 @pytest.mark.parametrize(
     ("package", "module"),
-    [("pyaudio", "capture_process"), ("gpiozero", "indicator"), ("ai_edge_litert", "classifier")],
+    [("pyaudio", "capture_process"), ("gpiozero", "lamp"), ("ai_edge_litert", "classifier")],
 )
 def test_each_device_package_is_known_to_one_module_at_most(package, module):
     users = {

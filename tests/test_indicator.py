@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import PATTERNS, STALE_S, Indicator, Signal, lit, open_lamp, pattern_table
+from edge.indicator import PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
+from edge.lamp import RETRY_S, Lamp
 
 
 @pytest.fixture(autouse=True)
@@ -93,12 +94,52 @@ def test_without_gpio_it_goes_on_and_says_so_once(monkeypatch, caplog):
     assert sum("no such chip" in r.message for r in caplog.records) == 1
 
 
-def test_a_busy_pin_is_named():
-    first, problem = open_lamp(17, active_high=True)
-    assert problem == ""
-    _, problem = open_lamp(17, active_high=True)
-    assert "GPIO 17" in problem
+def test_a_busy_pin_is_named_and_tried_again(mock_pins):
+    clock = Clock()
+    first = Lamp(17, active_high=True, clock=clock)
+    second = Lamp(17, active_high=True, clock=clock)
+    assert first.problem == ""
+    assert "GPIO 17" in second.problem
     first.close()
+    clock.now += RETRY_S / 2
+    second.set(lit=True)
+    assert second.problem
+    clock.now += RETRY_S
+    second.set(lit=True)
+    assert second.problem == ""
+    assert mock_pins.pin(17).state
+    second.close()
+
+
+def test_without_any_gpio_it_is_tried_once(monkeypatch):
+    tried = []
+
+    def refuse(*_, **__):
+        from gpiozero import BadPinFactory
+
+        tried.append(1)
+        raise BadPinFactory("no chip")
+
+    monkeypatch.setattr("gpiozero.LED", refuse)
+    clock = Clock()
+    lamp = Lamp(17, active_high=True, clock=clock)
+    clock.now += 100 * RETRY_S
+    lamp.set(lit=True)
+    assert "no chip" in lamp.problem
+    assert len(tried) == 1
+
+
+def test_a_pin_that_fails_while_lit_is_given_up_and_taken_again(mock_pins, monkeypatch):
+    clock = Clock()
+    lamp = Lamp(17, active_high=True, clock=clock)
+    from gpiozero import LED
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LED, "on", lambda *_: 1 / 0)
+        lamp.set(lit=True)
+    assert "fails" in lamp.problem
+    lamp.set(lit=True)  # not before its time
+    assert lamp.problem
 
 
 def test_the_readme_shows_the_same_table():

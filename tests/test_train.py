@@ -2,13 +2,15 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
-from convert.fit import Fit, Pictures
+from convert.fit import Fit, Pictures, add_rounding_noise, mixed_up
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
@@ -116,6 +118,40 @@ def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
 def test_settings_that_make_no_sense(change):
     with pytest.raises(ConfigError, match="--"):
         dataclasses.replace(TINY, **change)
+
+
+def test_rounding_noise_is_there_in_training_and_only_there():
+    network = random_network()
+    x = torch.rand(2, 3, 64, 64)
+    network.eval()
+    still = network(x)
+    add_rounding_noise(network, 1.0)
+    assert torch.equal(network(x), still)
+    block = network.body[4][0].train()
+    inner = torch.rand(1, 64, 16, 16)
+    torch.manual_seed(1)
+    first, second = block(inner), block(inner)
+    # Two draws of one step each: their difference has sqrt(2) steps; 16384 values, 5 % is plenty.
+    steps = (first - second).std() / (first.amax() / 255)
+    assert abs(float(steps) - 2**0.5) < 0.1
+
+
+def test_mixup_blends_pictures_and_labels_alike():
+    pictures = torch.eye(4).view(4, 1, 2, 2)
+    labels = torch.tensor([0, 1, 1, 0])
+    rng = np.random.default_rng(0)
+    plain = blended = 0
+    for _ in range(40):
+        shown, shares = mixed_up(pictures, labels, 0.3, rng)
+        assert torch.allclose(shares.sum(1), torch.ones(4))
+        # Every picture has one lit cell, so a picture's share of each original is written in it.
+        weights = shown.flatten(1)
+        assert torch.allclose(weights @ F.one_hot(labels, 2).float(), shares)
+        plain += int(torch.equal(shown, pictures))
+        blended += int(not torch.equal(shown, pictures))
+    assert plain >= 10 <= blended
+    shown, _ = mixed_up(pictures, labels, 0.0, rng)
+    assert torch.equal(shown, pictures)
 
 
 def test_full_size_pictures_are_the_devices():

@@ -39,17 +39,28 @@ class VirtualMicrophone:
             "PULSE_LATENCY_MSEC": "30",
             "GPIOZERO_PIN_FACTORY": "mock",
         }
-        entries = "".join(
-            f'pcm.{name} {{ type pulse device "pmic" hint {{ show on description "{name}" }} }}\n'
-            for name in names
-        )
-        (folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{entries}")
+        self.name_devices(names)
         self.samples = np.zeros(RATE, dtype=np.int16)
         self.sent = 0
         self._server: subprocess.Popen[bytes] | None = None
         self._writer: threading.Thread | None = None
         self._writing = threading.Event()
         self._ended = threading.Event()
+
+    def name_devices(self, names):
+        """Which ALSA devices there are."""
+        entries = "".join(
+            f'pcm.{name} {{ type pulse device "pmic" hint {{ show on description "{name}" }} }}\n'
+            for name in names
+        )
+        (self.folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{entries}")
+
+    def one_rate(self, rate):
+        """A card that takes ``rate`` and no other, for programs started after this."""
+        library = self.folder / "one_rate.so"
+        source = Path(__file__).with_name("one_rate.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        self.environment |= {"LD_PRELOAD": str(library), "ONE_RATE": str(rate)}
 
     def start_server(self):
         """Start the sound server with its pipe."""

@@ -1,0 +1,107 @@
+"""One lamp or buzzer on a GPIO pin; gpiozero is known to this module alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 10.0  # how often a pin that was in use, or failed, is tried again
+
+
+class NoGpioError(Exception):
+    """The machine has no GPIO, and will not get one while we run."""
+
+
+def open_pin(pin: int, *, active_high: bool) -> Any:
+    """An LED of gpiozero on BCM ``pin``.
+
+    NoGpioError where there is no GPIO at all, OSError where this pin cannot be had now.
+    """
+    try:
+        from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the one place that knows it
+    except ImportError as error:
+        raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one line for every back end it tries
+            return LED(pin, active_high=active_high)
+    except BadPinFactory as error:
+        raise NoGpioError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+    except Exception as error:  # gpiozero and its back ends raise whatever they like
+        raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Lamp:
+    """A pin that is lit or not; what goes wrong is told in ``problem`` and tried again.
+
+    On a machine without GPIO it is not: there the lamp's changes are in the log.
+    """
+
+    def __init__(self, pin: int, *, active_high: bool, clock: Callable[[], float]) -> None:
+        """Take ``pin``; -1 means no lamp. ``clock`` gives seconds."""
+        self.problem = ""
+        self._pin, self._active_high, self._clock = pin, active_high, clock
+        self._led: Any = None
+        self._next_try = float("inf") if pin < 0 else clock()
+        self._try()
+
+    def set(self, *, lit: bool) -> None:
+        """Light it or put it out."""
+        self._try()
+        if self._led is None:
+            return
+        try:
+            if lit:
+                self._led.on()
+            else:
+                self._led.off()
+        except Exception as error:  # the pin was taken away; go on without
+            self._led = None
+            self._fail(f"the lamp on GPIO {self._pin} fails: {_words(error)}", RETRY_S)
+
+    def close(self) -> None:
+        """Put it out and let go of it."""
+        if self._led is not None:
+            with suppress(Exception):  # on the way out nothing may keep the others lit
+                self._led.off()
+                self._led.close()
+
+    def _try(self) -> None:
+        if self._led is not None or self._clock() < self._next_try:
+            return
+        try:
+            self._led = open_pin(self._pin, active_high=self._active_high)
+        except NoGpioError as error:
+            self._fail(str(error), float("inf"))
+        except OSError as error:
+            self._fail(str(error), RETRY_S)
+        else:
+            if self.problem:
+                log.info("lamp on GPIO %d works again", self._pin)
+            self.problem = ""
+
+    def _fail(self, problem: str, wait_s: float) -> None:
+        self._next_try = self._clock() + wait_s
+        if problem != self.problem:
+            log.warning("%s; what it would show is logged instead", problem)
+        self.problem = problem
+
+
+def flash(pin: int, *, active_high: bool, seconds: float) -> str:
+    """Light ``pin`` for some seconds: "" or why it cannot be lit."""
+    lamp = Lamp(pin, active_high=active_high, clock=time.monotonic)
+    lamp.set(lit=True)
+    if not lamp.problem:
+        time.sleep(seconds)
+    lamp.close()
+    return lamp.problem

@@ -1,0 +1,85 @@
+"""A drive past one knocking engine: real recordings, real time, a lamp that is watched.
+
+Healthy engines for minutes with one knock among them; how long is set by ``KNOCK_DRIVE_SECONDS``.
+"""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from edge.capture import Recording
+from edge.config import DetectorConfig, ListenConfig
+from edge.frontend import FrontEndConfig
+from tests.hil.virtual_microphone import RATE, missing
+
+pytestmark = [
+    pytest.mark.hil,
+    pytest.mark.skipif(bool(missing()), reason=f"needs Debian's {missing()}: make test-hil"),
+]
+SECONDS = float(os.environ.get("KNOCK_DRIVE_SECONDS", "90"))
+KNOCK_SECONDS = 12.0
+HEALTHY = ("avanza_normal", "vafd_noise2")  # the longest recordings of healthy engines
+KNOCK = "knock_amr_2_001"
+RMS = 0.1  # of everything, as one microphone and one gain would have it
+
+
+def joined(recordings, seconds):
+    """Recordings end to end, over and over, at one level: int16 at the microphone's rate."""
+    pieces = [Recording(r.path, sr=RATE).read() for r in recordings]
+    y = np.concatenate([RMS * p / max(float(np.sqrt(np.mean(p**2))), 1e-6) for p in pieces])
+    return np.clip(np.resize(y, round(seconds * RATE)) * 32767, -32767, 32767).astype(np.int16)
+
+
+def solid_spans(path):
+    """Times between which the lamp was lit for longer than any blink, without the lamp test."""
+    changes = [line.split() for line in path.read_text().splitlines()]
+    times = [(float(t), level == "1") for t, level in changes]
+    spans = [
+        (on, off)
+        for (on, lit), (off, _) in zip(times, times[1:], strict=False)
+        if lit and off - on > 1.5
+    ]
+    return spans
+
+
+def test_one_knock_in_a_long_drive(program, recordings):
+    healthy = joined([r for r in recordings if r.source in HEALTHY], SECONDS)
+    knock = joined([r for r in recordings if r.path.stem == KNOCK], KNOCK_SECONDS)
+    at = healthy.size // 2
+    drive = healthy.copy()
+    drive[at : at + knock.size] = knock
+    record = program.folder / "lamp"
+    program.environment |= {"LAMP_RECORD": str(record)}
+    program.rig.start_server()
+    program.rig.play(healthy)
+    program.start("-m", "tests.hil.recorded_lamp")
+    program.wait("listening", 60)
+    program.rig.play(drive)
+    knocks_at = time.monotonic() + at / RATE
+    time.sleep(SECONDS)
+    program.rig.play(healthy)
+    status = program.status()
+    program.process.terminate()
+    assert program.process.wait(5) == 0
+    spans = solid_spans(record)
+    shown = [f"{on - knocks_at:.1f} to {off - knocks_at:.1f} s" for on, off in spans]
+    print(
+        f"{SECONDS:.0f} s, knock at {at / RATE:.0f} s for {KNOCK_SECONDS:g} s; solid: {shown}; {status}"
+    )
+    assert status["alerts"] == 1
+    ((on, off),) = spans
+    detector, listen = DetectorConfig(), ListenConfig()
+    window_s = FrontEndConfig().n_samples / FrontEndConfig().sr
+    judged = window_s + (detector.needed - 1) * listen.hop_s  # K windows that hold nothing else
+    assert 0 < on - knocks_at < judged + 3
+    assert off - (knocks_at + KNOCK_SECONDS) < detector.clear_s + 3
+    records = sorted(
+        p for p in (program.folder / "state" / "records").iterdir() if p.name.isdigit()
+    )
+    assert len(records) == 1
+    assert json.loads((records[0] / "alert.json").read_text())["p_knocking"] > 0.5
+    assert status["windows_skipped"] == 0
+    assert status["windows_due"] >= (SECONDS - 2) / listen.hop_s - 2
