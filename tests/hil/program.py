@@ -31,7 +31,7 @@ class Program:
         self.settings = folder / "edge.toml"
         self.configure(f'[audio]\ndevice = "{device}"\n{settings}')
         self.environment = self.rig.environment
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text):
         """What the settings file holds from now on."""
@@ -46,6 +46,7 @@ class Program:
 
     def restart(self):
         """As systemd does it."""
+        assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(5)
         self.start()

@@ -171,7 +171,7 @@ def test_the_clock_goes_back_a_year(program, table):
 
 
 def test_analysis_ten_times_slower(program, table):
-    # On a workstation ten times slower is still in time for two windows a second; for ten it is not.
+    # A workstation is fast enough for two windows a second even then; not for ten.
     program.configure('[audio]\ndevice = "knockmic"\n[listen]\nhop_s = 0.1\n')
     program.rig.start_server()
     program.rig.play(engine())
