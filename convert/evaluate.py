@@ -18,10 +18,11 @@ from tqdm import tqdm
 from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import DatasetError
-from convert.metrics import auc, interval_over_sources, recall_at
+from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
 from convert.parity import torch_probabilities
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
+from edge.detector import Detector, DetectorConfig
 from edge.errors import ConfigError, EdgeError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile
@@ -35,8 +36,18 @@ class Judged:
     """One recording and what the network said about its windows."""
 
     clip: Clip
-    p: NDArray[np.float32]  # (windows,) of those that could be judged
-    unknown: int  # windows that could not
+    every: NDArray[np.float32]  # (windows,) p_knocking in order, NaN where it could not be judged
+    starts: NDArray[np.float64]  # (windows,) where each begins, s
+
+    @property
+    def p(self) -> NDArray[np.float32]:
+        """Those that could be judged."""
+        return self.every[np.isfinite(self.every)]
+
+    @property
+    def unknown(self) -> int:
+        """How many windows could not."""
+        return int(np.isnan(self.every).sum())
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Report:
     threshold: float
     judged: list[Judged]
     seed: int
+    hop_s: float
+    temperature: float
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
         """Probabilities of one class (and kind), an array for each source."""
@@ -76,7 +89,41 @@ class Report:
             "by_kind": {name: self.row(part) for name, part in self._grouped("kind").items()},
             "by_source": {name: self.row(part) for name, part in self._grouped("source").items()},
             "separation": self.separation(),
+            "false_alarms": self.false_alarms(),
+            "calibration": self.calibration(),
         }
+
+    def false_alarms(self) -> dict[str, dict[str, float]]:
+        """Alerts an hour after the detector's confirmation, for every kind that does not knock.
+
+        The recordings of one source are heard one after the other; sources are heard apart.
+        """
+        found = {}
+        for kind in sorted({j.clip.kind for j in self.judged if not j.clip.knocks}):
+            sources = self._sources(kind)
+            alerts = sum(alerts_in(p, self.threshold, self.hop_s) for p in sources)
+            hours = sum(p.size for p in sources) * self.hop_s / 3600
+            found[kind] = {
+                "alerts": alerts,
+                "hours": round(hours, 4),
+                "per_hour": round(alerts / hours, 2) if hours else float("nan"),
+            }
+        return found
+
+    def calibration(self) -> list[dict[str, float]]:
+        """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
+        engines = [j for j in self.judged if j.clip.kind.startswith("engine")]
+        p = np.concatenate([j.p for j in engines]) if engines else np.empty(0, np.float32)
+        truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
+        knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
+        return calibration_bins(p, knocks)
+
+    def _sources(self, kind: str) -> list[NDArray[np.float32]]:
+        by_source: dict[str, list[NDArray[np.float32]]] = {}
+        for judged in self.judged:
+            if judged.clip.kind == kind and not judged.clip.knocks:
+                by_source.setdefault(judged.clip.source, []).append(judged.every)
+        return [np.concatenate(parts) for parts in by_source.values()]
 
     def separation(self) -> dict[str, dict[str, Any]]:
         """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
@@ -126,7 +173,21 @@ class Report:
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
                 f"(95 % over sources {low:.3f} to {high:.3f}), {recalls}"
             )
+        for kind, figures in self.false_alarms().items():
+            lines.append(
+                f"false alarms of {kind}: {figures['alerts']} in {60 * figures['hours']:.1f} min, "
+                f"{figures['per_hour']:.1f} an hour"
+            )
         return "\n".join(lines)
+
+
+def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
+    """How often the device would light its lamp over windows ``p`` (NaN: not judged)."""
+    detector = Detector(DetectorConfig(), threshold)
+    return sum(
+        detector.update(None if np.isnan(value) else float(value), number * hop_s).started
+        for number, value in enumerate(p)
+    )
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
@@ -144,13 +205,13 @@ class TorchJudge:
     def __init__(self, path: Path) -> None:
         self.checkpoint = load_checkpoint(path)
         self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
-        self._temperature = float(self.checkpoint.meta.get("temperature", 1.0))
+        self.temperature = float(self.checkpoint.meta.get("temperature", 1.0))
         self.threshold = float(self.checkpoint.meta.get("threshold", 0.5))
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
         p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
-        return float(tempered(p, self._temperature)[self._knocking])
+        return float(tempered(p, self.temperature)[self._knocking])
 
 
 def evaluate(
@@ -174,10 +235,11 @@ def evaluate(
             raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
         file = ModelFile.read(model)
         judge, own = Classifier(file), file.manifest.threshold
+        temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
     else:
         judge = TorchJudge(model)
-        own, front_end = judge.threshold, FrontEnd()
+        own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
         if hold_out_only:
             trained = set(judge.checkpoint.meta.get("trained_on", ()))
             clips = [clip for clip in clips if clip.source not in trained]
@@ -185,7 +247,7 @@ def evaluate(
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
     pipeline = Pipeline(front_end, judge, limit)
-    return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed)
+    return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed, hop_s, temperature)
 
 
 def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judged]:
@@ -197,9 +259,9 @@ def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judg
         except EdgeError as error:
             unreadable.append(str(error))
             continue
-        known = [v.p_knocking for v in verdicts if v.p_knocking is not None]
-        p = np.array(known, dtype=np.float32)
-        judged.append(Judged(clip, p, len(verdicts) - p.size))
+        every = [np.nan if v.p_knocking is None else v.p_knocking for v in verdicts]
+        starts = np.array([v.start_s for v in verdicts])
+        judged.append(Judged(clip, np.array(every, dtype=np.float32), starts))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")

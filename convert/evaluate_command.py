@@ -12,10 +12,14 @@ from edge.wav import write_atomically
 EXAMPLES = """\
 examples:
   convert evaluate models/knock-int8.tflite recordings
-  convert evaluate knock.pth recordings --hold-out-only --json figures.json
+  convert evaluate knock.pth recordings --hold-out-only --json figures.json --html report.html
+  convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
 The recordings are judged as edge predict judges them, a window every second. With
---hold-out-only, recordings of sources the checkpoint was trained on are left out."""
+--hold-out-only, recordings of sources the checkpoint was trained on are left out. With
+--for-false-rate the model is written to --out with the threshold at which that share of the
+windows of healthy engines is called knocking, and the temperature that makes its probabilities
+true; use recordings it was not trained on, or both will be too good."""
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,15 +39,34 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
         "--hold-out-only", action="store_true", help="only sources a .pth was not trained on"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
+    parser.add_argument(
+        "--for-false-rate", type=float, metavar="R", help="choose threshold and temperature"
+    )
+    parser.add_argument("--out", type=Path, metavar="M.tflite", help="where the chosen ones go")
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (1)")
     parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> None:
     if arguments.hop < 0.01:
         raise ConfigError(f"--hop {arguments.hop:g} s is too small: 0.01 s at least")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
+    rate = arguments.for_false_rate
+    if (rate is None) != (arguments.out is None):
+        raise ConfigError("--for-false-rate and --out go together")
+    if rate is not None and not 0 <= rate < 1:
+        raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
+    if rate is not None and arguments.model.suffix != ".tflite":
+        raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
+    for path in (arguments.json, arguments.html, arguments.out):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{path}: there is no folder {path.parent}")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
     from convert.evaluate import evaluate  # noqa: PLC0415 - torch takes seconds to import
 
     report = evaluate(
@@ -55,9 +78,22 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     print(report.table())
-    if arguments.json:
-        try:
+    try:
+        if arguments.json:
             write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
-        except OSError as error:
-            raise ConfigError(f"--json {arguments.json}: {error.strerror}") from error
+        if arguments.html:
+            from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
+
+            write_report(report, arguments.html)
+            print(f"wrote {arguments.html}")
+        if arguments.out:
+            from convert.tuning import tune  # noqa: PLC0415 - only when asked for
+
+            made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
+            print(
+                f"wrote {arguments.out}: threshold {made.threshold:g}, "
+                f"temperature {made.temperature:g}"
+            )
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
     return 0

@@ -29,6 +29,36 @@ def recall_at(
     return float((positive > limit).mean())
 
 
+def roc(
+    positive: NDArray[np.float32], negative: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``(false, found)``: shares of negatives and positives called positive, limit by limit."""
+    limits = np.unique(np.concatenate([positive, negative]))[::-1]
+    found = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
+    false = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
+    return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
+
+
+def calibration_bins(
+    p: NDArray[np.float32], truth: NDArray[np.bool_], count: int = 10
+) -> list[dict[str, float]]:
+    """For ``count`` equal ranges of ``p``: windows in it, their mean p, and how many are true.
+
+    Empty ranges are left out.
+    """
+    which = np.minimum((p * count).astype(int), count - 1)
+    return [
+        {
+            "from": number / count,
+            "windows": int(inside.sum()),
+            "mean_p": round(float(p[inside].mean()), 4),
+            "true_share": round(float(truth[inside].mean()), 4),
+        }
+        for number in range(count)
+        if (inside := which == number).any()
+    ]
+
+
 def interval_over_sources(
     figure: Callable[[NDArray[np.float32], NDArray[np.float32]], float],
     positive: Sequence[NDArray[np.float32]],

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edge.capture import Recording
-from edge.config import DetectorConfig, ListenConfig
+from edge.config import ListenConfig
+from edge.detector import DetectorConfig
 from edge.frontend import FrontEndConfig
 from tests.hil.virtual_microphone import RATE, missing
 

@@ -1,0 +1,174 @@
+"""An evaluation as one HTML page: figures, plots, and the worst mistakes to look at and hear.
+
+The page holds everything itself; opening it asks no network for anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.dataset import load
+from convert.evaluate import Judged, Report
+from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
+from edge.frontend import FrontEnd
+from edge.png import encode_png
+from edge.wav import write_atomically
+
+N_LOSSES = 12
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+td,th{padding:.15rem .7rem;text-align:right;border-bottom:1px solid #ddd}
+td:first-child,th:first-child{text-align:left}
+.row{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;max-width:32rem}
+figcaption{font-size:.85rem;color:#555}img{max-width:100%}audio{width:224px;display:block}
+"""
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the page to ``path``, atomically."""
+    knocks = bool(report.p_of(knocks=True))
+    plots = [("How the answers are spread", histogram(report))]
+    if knocks:
+        plots += [
+            ("Found against false, by limit", roc_plot(report)),
+            ("Said against true; numbers: windows", calibration_plot(report)),
+        ]
+    figures = report.to_dict()
+    body = [
+        f"<h1>{escape(Path(report.model).name)}</h1>",
+        f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of two "
+        f"seconds every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
+        "<h2>By kind</h2>",
+        _kinds_table(figures["by_kind"]),
+        "<h2>Knocking told from the others</h2>" + _separation_table(figures["separation"])
+        if knocks
+        else "<p>No recording knocks: nothing to be told apart.</p>",
+        "<h2>False alarms after the detector's confirmation</h2>",
+        _alarms_table(figures["false_alarms"]),
+        "<h2>Plots</h2><div class=row>",
+        *(_figure(title, uri) for title, uri in plots),
+        "</div><h2>By source</h2>",
+        _figure("Engines; by source, as splits and intervals are", sources_plot(report)),
+        _kinds_table(figures["by_source"]),
+        f"<h2>The {N_LOSSES} worst mistakes</h2><div class=row>",
+        *(_loss(judged, index) for judged, index in worst(report, N_LOSSES)),
+        "</div>",
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
+        f"<title>{escape(Path(report.model).name)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+    write_atomically(path, page.encode())
+
+
+def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
+    """The windows the network was most wrong about: recording and window, worst first.
+
+    One of each recording at most, so that a single bad recording does not fill the list.
+    """
+    found = []
+    for judged in report.judged:
+        if not judged.p.size:
+            continue
+        wrong = 1 - judged.every if judged.clip.knocks else judged.every
+        index = int(np.nanargmax(wrong))
+        found.append((float(wrong[index]), judged, index))
+    found.sort(key=lambda item: -item[0])
+    return [(judged, index) for _, judged, index in found[:count]]
+
+
+def _loss(judged: Judged, index: int) -> str:
+    front_end = FrontEnd()
+    y = load(judged.clip)
+    start = round(float(judged.starts[index]) * front_end.config.sr)
+    cut = y[start : start + front_end.config.n_samples]
+    y = np.pad(cut, (0, front_end.config.n_samples - cut.size))
+    picture = base64.b64encode(encode_png(front_end.picture(y))).decode()
+    sound = base64.b64encode(_wav(y, front_end.config.sr)).decode()
+    clip = judged.clip
+    return (
+        f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
+        f'<audio controls preload="none" src="data:audio/wav;base64,{sound}"></audio>'
+        f"<figcaption>{escape(clip.path.name)}, {judged.starts[index]:g} s<br>"
+        f"{escape(clip.label)}/{escape(clip.kind)}: p = {judged.every[index]:.3f}"
+        "</figcaption></figure>"
+    )
+
+
+def _wav(y: NDArray[np.float32], sr: int) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sr)
+        peak = max(float(np.abs(y).max()), 1e-9)
+        file.writeframes((y / peak * 32_000).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def _figure(title: str, uri: str) -> str:
+    name = escape(title)
+    return f'<figure><img src="{uri}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _kinds_table(rows: dict[str, dict[str, Any]]) -> str:
+    head = ("", "sources", "windows", "unknown", "mean p", "called knocking")
+    return _table(
+        head,
+        (
+            (
+                name,
+                str(row["sources"]),
+                str(row["windows"]),
+                str(row["unknown"]),
+                "" if row["mean_p"] is None else f"{row['mean_p']:.3f}",
+                "" if row["mean_p"] is None else f"{row['called_knocking']:.1%}",
+            )
+            for name, row in rows.items()
+        ),
+    )
+
+
+def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
+    head = ("knocking against", "ROC AUC", "95 % over sources", "recall at 1 % false", "at 0.1 %")
+    return _table(
+        head,
+        (
+            (
+                kind,
+                f"{row['auc']:.3f}",
+                f"{row['auc_95'][0]:.3f} to {row['auc_95'][1]:.3f}",
+                f"{row['recall_at_0.01']:.1%}",
+                f"{row['recall_at_0.001']:.1%}",
+            )
+            for kind, row in rows.items()
+        ),
+    )
+
+
+def _alarms_table(rows: dict[str, dict[str, float]]) -> str:
+    return _table(
+        ("", "alerts", "minutes heard", "an hour"),
+        (
+            (kind, f"{r['alerts']:.0f}", f"{60 * r['hours']:.1f}", f"{r['per_hour']:.1f}")
+            for kind, r in rows.items()
+        ),
+    )

@@ -1,0 +1,81 @@
+"""Threshold and temperature of a model file, chosen from how it did on labelled recordings.
+
+Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) divides the
+log-odds by one number, so that a p of 0.8 is right about eight times in ten; it changes no order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from convert.errors import DatasetError
+from convert.evaluate import Report
+from edge.model import Manifest, ModelFile, write_model
+
+TEMPERATURES = (0.25, 8.0)
+THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
+P_FLOOR = 1 / 512  # half a step of an int8 answer
+
+
+def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
+    """``ln p / (1 - p)``, of answers that may be 0 or 1 exactly."""
+    clipped = np.clip(p.astype(np.float64), P_FLOOR, 1 - P_FLOOR)
+    return np.log(clipped / (1 - clipped))
+
+
+def best_temperature(knocks: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """What to divide the log-odds by for the least cross entropy, both classes weighing alike.
+
+    ``knocks`` and ``others`` are p_knocking of windows that knock and that do not.
+    """
+    z = np.concatenate([log_odds(knocks), -log_odds(others)])  # right answers are positive
+    weight = np.concatenate(
+        [np.full(knocks.size, 1 / knocks.size), np.full(others.size, 1 / others.size)]
+    )
+
+    def loss(log_t: float) -> float:
+        return float(np.sum(weight * np.logaddexp(0, -z / np.exp(log_t))))
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
+    """The least p_knocking that no more than ``false_rate`` of ``others`` reach."""
+    allowed = int(false_rate * others.size)
+    highest = float(np.sort(others)[::-1][min(allowed, others.size - 1)])
+    return float(np.clip(highest + P_FLOOR, *THRESHOLDS))
+
+
+def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
+    """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
+
+    At most ``false_rate`` of the windows of healthy engines will be called knocking on recordings
+    like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise.
+    """
+    knocks = report.p_of(knocks=True)
+    others = report.p_of(knocks=False, kind="engine")
+    if not knocks or not others:
+        missing = "healthy engine" if knocks else "knock"
+        raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
+    before = report.temperature
+    factor = best_temperature(np.concatenate(knocks), np.concatenate(others))
+    shifted = 1 / (1 + np.exp(-log_odds(np.concatenate(others)) / factor))
+    file = ModelFile.read(model)
+    golden = dict(file.manifest.golden)
+    if "p_knocking" in golden:
+        z = float(log_odds(np.array([golden["p_knocking"]], dtype=np.float32))[0]) / factor
+        golden["p_knocking"] = round(1 / (1 + float(np.exp(-z))), 5)
+    manifest = dataclasses.replace(
+        file.manifest,
+        temperature=round(before * factor, 3),
+        threshold=round(threshold_for(shifted.astype(np.float32), false_rate), 3),
+        golden=golden,
+    )
+    write_model(out, file.network, manifest)
+    return manifest

@@ -1,0 +1,181 @@
+"""Grading: what the figures mean, the report, the choice of threshold and temperature."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.cli import main
+from convert.dataset import Clip
+from convert.errors import DatasetError
+from convert.evaluate import Judged, Report, alerts_in
+from convert.report import worst, write_report
+from convert.tuning import best_temperature, log_odds, threshold_for, tune
+from edge.frontend import FrontEndConfig
+from edge.model import Manifest, ModelFile, write_model
+from edge.wav import write_wav
+from tests.audio import noise
+
+RNG = np.random.default_rng(0)
+
+
+def judged(path, label, p, kind="engine", source=None):
+    clip = Clip(Path(path), label, kind, source or Path(path).stem)
+    return Judged(clip, np.array(p, dtype=np.float32), 1.0 * np.arange(len(p)))
+
+
+def report(*recordings, threshold=0.5, hop_s=0.5):
+    return Report("net.tflite", threshold, list(recordings), 1, hop_s, 1.0)
+
+
+def test_alarms_are_counted_after_confirmation():
+    one = np.zeros(40, dtype=np.float32)
+    one[10:14] = 1  # four of eight: not enough
+    assert alerts_in(one, 0.5, 0.5) == 0
+    one[14] = 1
+    assert alerts_in(one, 0.5, 0.5) == 1
+    hour = np.zeros(7200, dtype=np.float32)
+    hour[::3600] = 1  # single windows never are
+    assert alerts_in(hour, 0.5, 0.5) == 0
+    one[:] = np.nan
+    assert alerts_in(one, 0.5, 0.5) == 0
+
+
+def test_false_alarms_join_recordings_of_one_source_and_no_others():
+    half = [1, 1, 1]
+    same = report(
+        judged("a_1", "normal", half, source="a"), judged("a_2", "normal", half, source="a")
+    )
+    apart = report(judged("a_1", "normal", half), judged("b_1", "normal", half))
+    assert same.false_alarms()["engine"]["alerts"] == 1
+    assert apart.false_alarms()["engine"]["alerts"] == 0
+    assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
+
+
+def test_unknown_windows_are_neither_right_nor_wrong():
+    figures = report(judged("a", "normal", [0.1, np.nan, 0.9])).to_dict()["by_kind"]
+    row = figures["normal/engine"]
+    assert (row["windows"], row["unknown"], row["called_knocking"]) == (2, 1, 0.5)
+
+
+def test_a_temperature_undoes_overconfidence():
+    # Labels are drawn from the true odds z; a network that says 2.5 z is 2.5 times too sure.
+    z = RNG.normal(0, 2, 20_000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
+    said = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
+    found = best_temperature(said[knocks], said[~knocks])
+    # Answers beyond the floor of 1/512 are cut off, which makes them look a little less sure.
+    assert found == pytest.approx(2.5, rel=0.15)
+    true = (1 / (1 + np.exp(-z))).astype(np.float32)
+    assert best_temperature(true[knocks], true[~knocks]) == pytest.approx(1.0, rel=0.1)
+
+
+def test_log_odds_of_certainty_are_finite():
+    assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32))).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])
+def test_the_threshold_keeps_the_false_rate(rate):
+    others = RNG.random(1000).astype(np.float32) * 0.9
+    threshold = threshold_for(others, rate)
+    assert (others >= threshold).mean() <= rate
+    assert (others >= threshold - 0.02).mean() >= rate  # and is no higher than it must be
+
+
+@pytest.fixture
+def model(tmp_path):
+    manifest = Manifest(
+        "net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig(), golden={"p_knocking": 0.9}
+    )
+    write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
+    return tmp_path / "net.tflite"
+
+
+def test_tuning_changes_the_manifest_and_nothing_else(model, tmp_path):
+    z = RNG.normal(0, 4, 4000)
+    p = 1 / (1 + np.exp(-z))
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
+    made = tune(
+        model,
+        report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks])),
+        0.05,
+        tmp_path / "tuned.tflite",
+    )
+    before, after = ModelFile.read(model), ModelFile.read(tmp_path / "tuned.tflite")
+    assert before.network == after.network
+    assert after.manifest == made
+    assert made.temperature == pytest.approx(2, rel=0.15)
+    tempered = 1 / (1 + np.exp(-z[~knocks] / made.temperature))
+    assert (tempered >= made.threshold).mean() <= 0.06
+    assert made.golden["p_knocking"] < 0.9  # the answer a device must give now
+    with pytest.raises(DatasetError, match="knock"):
+        tune(model, report(judged("b", "normal", p)), 0.05, tmp_path / "x.tflite")
+
+
+class Page(HTMLParser):
+    """Tags that are open, and every address the page asks for."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for k, v in attributes if k in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def graded(tmp_path):
+    for name in ("ford_1", "golf_1", "rain_1"):
+        write_wav(tmp_path / f"{name}.wav", noise(3), 22_050)
+    return report(
+        judged(tmp_path / "ford_1.wav", "knocking", [0.9, 0.2]),
+        judged(tmp_path / "golf_1.wav", "normal", [0.1, 0.7]),
+        judged(tmp_path / "rain_1.wav", "not_engine", [np.nan, 0.3], kind="not_engine"),
+    )
+
+
+def test_the_report_holds_everything_itself(graded, tmp_path):
+    write_report(graded, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert not re.search(r"https?://", re.sub(r'"data:[^"]*"', "", text))
+    assert text.count("<audio") == 3
+    for words in ("ford_1", "an hour", "ROC AUC", "Threshold", "called knocking"):
+        assert words in text
+
+
+def test_the_worst_come_first(graded):
+    names = [(j.clip.path.stem, index) for j, index in worst(graded, 2)]
+    assert names == [("ford_1", 1), ("golf_1", 1)]
+
+
+def test_a_report_without_a_knock_says_so(graded, tmp_path):
+    healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
+    write_report(healthy, tmp_path / "report.html")
+    assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--for-false-rate", "0.01"], "go together"),
+        (["--for-false-rate", "1", "--out", "m.tflite"], "between 0 and 1"),
+        (["--for-false-rate", "0.01", "--out", "m.tflite"], "needs a .tflite"),
+        (["--html", "nowhere/report.html"], "no folder nowhere"),
+    ],
+)
+def test_options_that_do_not_fit(arguments, words, tmp_path, capsys):
+    assert main(["evaluate", "net.pth", str(tmp_path), *arguments]) == 2
+    assert words in capsys.readouterr().err
