@@ -26,6 +26,7 @@ from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+SPLITS = ("train", "valid")
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".mov", ".aiff", ".aif"}
 
 
@@ -37,6 +38,7 @@ class Clip:
     label: str  # knocking, normal or not_engine
     kind: str  # engine, engine_other_fault, not_engine ...: what figures are grouped by
     source: str
+    split: str = ""  # train or valid where the recordings' owner has decided; "" where not
 
     @property
     def knocks(self) -> bool:
@@ -80,8 +82,11 @@ def _from_table(table: Path) -> list[Clip]:
                 raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
             if not path.is_file():
                 raise DatasetError(f"{where}: there is no file {row['file']!r}")
+            split = row.get("split") or ""
+            if split not in ("", *SPLITS):
+                raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
             kind = row.get("kind") or FOLDERS[label]
-            clips.append(Clip(path, label, kind, row.get("source") or _source_of(path)))
+            clips.append(Clip(path, label, kind, row.get("source") or _source_of(path), split))
     return clips
 
 
@@ -152,8 +157,11 @@ def split_sources(
     """``(training, held out)``: about ``share`` of the sources of every kind is held out.
 
     ``always_held_out`` names sources that are never trained on; at least one source of each kind
-    and label stays on the training side unless all are named there.
+    and label stays on the training side unless all are named there. Where labels.csv has a column
+    ``split``, that decides instead of ``share``; DatasetError if it tears a source apart.
     """
+    if any(clip.split for clip in clips):
+        return _forced_split(clips, always_held_out)
     rng = np.random.default_rng(seed)
     held = set(always_held_out)
     unknown = held - {clip.source for clip in clips}
@@ -167,6 +175,21 @@ def split_sources(
     for sources in groups.values():
         count = min(round(share * len(sources)), len(sources) - 1)
         held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
+    training = [clip for clip in clips if clip.source not in held]
+    return training, [clip for clip in clips if clip.source in held]
+
+
+def _forced_split(
+    clips: Sequence[Clip], always_held_out: frozenset[str]
+) -> tuple[list[Clip], list[Clip]]:
+    valid = {clip.source for clip in clips if clip.split == "valid"}
+    torn = sorted(valid & {clip.source for clip in clips if clip.split != "valid"})
+    if torn:
+        raise DatasetError(
+            f"on both sides of the split: {', '.join(torn[:5])}{' ...' if len(torn) > 5 else ''}; "
+            "recordings of one car, place and microphone belong together"
+        )
+    held = valid | always_held_out
     training = [clip for clip in clips if clip.source not in held]
     return training, [clip for clip in clips if clip.source in held]
 

@@ -31,7 +31,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.15rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}
 .row{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;max-width:32rem}
-figcaption{font-size:.85rem;color:#555}img{max-width:100%}audio{width:224px;display:block}
+figcaption{font-size:.85rem;color:#555}img{max-width:100%}
+figure.wide{max-width:none}audio{width:224px;display:block}
 """
 
 
@@ -59,7 +60,7 @@ def write_report(report: Report, path: Path) -> None:
         "<h2>Plots</h2><div class=row>",
         *(_figure(title, uri) for title, uri in plots),
         "</div><h2>By source</h2>",
-        _figure("Engines; by source, as splits and intervals are", sources_plot(report)),
+        _figure("Engines; splits and intervals go by source", sources_plot(report), "wide"),
         _kinds_table(figures["by_source"]),
         f"<h2>The {N_LOSSES} worst mistakes</h2><div class=row>",
         *(_loss(judged, index) for judged, index in worst(report, N_LOSSES)),
@@ -118,9 +119,12 @@ def _wav(y: NDArray[np.float32], sr: int) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(title: str, uri: str) -> str:
+def _figure(title: str, uri: str, style: str = "plot") -> str:
     name = escape(title)
-    return f'<figure><img src="{uri}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+    return (
+        f'<figure class="{style}"><img src="{uri}" alt="{name}">'
+        f"<figcaption>{name}</figcaption></figure>"
+    )
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

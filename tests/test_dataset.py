@@ -96,6 +96,23 @@ def test_named_sources_are_held_out():
         split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k9"}))
 
 
+def test_a_split_column_decides(tmp_path):
+    for name in ("a_1", "a_2", "b_1"):
+        sound(tmp_path / f"{name}.wav", seed=ord(name[0]) + int(name[-1]))
+    rows = ["a_1.wav,normal,a,train", "a_2.wav,normal,a,train", "b_1.wav,normal,b,valid"]
+    table(tmp_path, *rows, header="file,label,source,split")
+    training, held = split_sources(find_clips([tmp_path]), share=0.9, seed=1)
+    assert {c.source for c in training} == {"a"}
+    assert {c.source for c in held} == {"b"}
+    rows[1] = "a_2.wav,normal,a,valid"
+    table(tmp_path, *rows, header="file,label,source,split")
+    with pytest.raises(DatasetError, match="both sides of the split: a;"):
+        split_sources(find_clips([tmp_path]), share=0.9, seed=1)
+    table(tmp_path, "a_1.wav,normal,a,test", header="file,label,source,split")
+    with pytest.raises(DatasetError, match="split 'test'"):
+        find_clips([tmp_path])
+
+
 def test_windows_and_description():
     cut = windows(np.arange(5 * SR, dtype=np.float32), 1.0)
     assert [w[0] for w in cut] == [0, SR, 2 * SR, 3 * SR]
