@@ -74,6 +74,7 @@ class ExampleMaker:
         self._pools = pools
         self._recipe = recipe
         self._seed = seed
+        self.knock_level_db = KNOCK_LEVEL_DB
         self._front_end = FrontEnd()
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
@@ -99,7 +100,7 @@ class ExampleMaker:
         if rng.random() < 0.2:
             background = self._distract(rng, background)
         return synth.mix(
-            background, synth.random_knock(rng, self._seconds), rng.uniform(*KNOCK_LEVEL_DB)
+            background, synth.random_knock(rng, self._seconds), rng.uniform(*self.knock_level_db)
         )
 
     def _normal(self, rng: np.random.Generator) -> Sound:

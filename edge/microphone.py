@@ -63,6 +63,11 @@ class Microphone:
         """Samples received from the device since it was opened last."""
         return self._stream.received if self._stream else 0
 
+    def start(self) -> None:
+        """Start opening the device, which takes its time; the first :meth:`read` does it too."""
+        if self._process is None:
+            self._open()
+
     def read(self, timeout_s: float) -> list[Block]:
         """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
         now = time.monotonic()

@@ -14,7 +14,7 @@ from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.config import DEFAULT_PATH, Config
 from edge.errors import ConfigError, EdgeError
-from edge.frontend import FrontEnd
+from edge.frontend import FrontEnd, FrontEndConfig
 from edge.health import StatusFile
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.journal import set_up_logging
@@ -91,9 +91,15 @@ def _run(arguments: argparse.Namespace) -> int:
     set_up_logging(verbose=arguments.verbose)
     config = load_config(arguments.config)
     indicator = Indicator(config.indicator)
+    microphone = None
+    if not arguments.source:
+        microphone = Microphone(config.audio, FrontEndConfig().sr)
+        microphone.start()  # while the model is loaded: after a restart every second counts
     try:
-        service = _build(config, arguments, indicator)
+        service = _build(config, arguments, indicator, microphone)
     except EdgeError:
+        if microphone is not None:
+            microphone.close()
         # Dark would mean "not running"; let the lamp say that something is wrong with it.
         indicator.show(Signal.FAULT)
         if "NOTIFY_SOCKET" in os.environ:
@@ -106,18 +112,22 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _build(config: Config, arguments: argparse.Namespace, indicator: Indicator) -> Service:
+def _build(
+    config: Config,
+    arguments: argparse.Namespace,
+    indicator: Indicator,
+    microphone: Microphone | None,
+) -> Service:
     path = Path(config.listen.model) if config.listen.model else default_model()
     model = ModelFile.read(path)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr
-    source: LiveSource
-    if arguments.source:
-        source = Replay(Recording(arguments.source, sr=sr), arguments.speed)
-    else:
-        source = Microphone(config.audio, sr)
+    if microphone is not None and microphone.sr != sr:  # a model of another rate
+        microphone.close()
+        microphone = Microphone(config.audio, sr)
+    source: LiveSource = microphone or Replay(Recording(arguments.source, sr=sr), arguments.speed)
     log.info("model %s in %s", path, classifier.runtime)
     return Service(
         config,

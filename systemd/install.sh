@@ -69,6 +69,9 @@ programs() {
     if [ -n "$wheels" ]; then
         run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \
             --upgrade 'knockknock-edge[pi]'
+        # Wheels of one version may differ: what lies in the folder is what is wanted.
+        run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \
+            --force-reinstall --no-deps knockknock-edge
     else
         run "$prefix/venv/bin/pip" install --quiet --upgrade "$here[pi]"
     fi
