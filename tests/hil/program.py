@@ -77,11 +77,11 @@ class Program:
 
 
 def note(table, fault, shown, status, times):
-    """Add a row to the table of faults."""
+    """Add a row to the table of faults; ``shown`` is "" where the lamp is dark."""
     after, back = times
     problem = next((p for p in status["problems"] if not p.startswith("no lamp")), "")
     problem = re.sub(r"/\S*/(?=[\w.]+)", "", problem)  # folders are of no interest
     if not problem and status.get("last_reason"):
         problem = f"last_reason: {status['last_reason']}"
-    looks = PATTERNS[Signal(shown)].looks
-    table.append((fault, f"{looks} (`{shown}`)", problem or "-", f"{after:.1f} s", back))
+    lamp = f"{PATTERNS[Signal(shown)].looks} (`{shown}`)" if shown else "dark"
+    table.append((fault, lamp, problem or "-", f"{after:.1f} s", back))
