@@ -1,3 +1,5 @@
+import gc
+
 """The whole front end: golden arrays from librosa and matplotlib, refusals, every setting."""
 
 from pathlib import Path
@@ -149,3 +151,16 @@ def test_settings_survive_json():
 def test_impossible_settings_are_named(changes, words):
     with pytest.raises(ConfigError, match=words):
         FrontEndConfig.from_dict({**FrontEndConfig().to_dict(), **changes})
+
+
+def test_a_picture_leaves_no_circles_of_references_behind():
+    # A listener runs for years: what waits for the collector of circles piles up meanwhile.
+    front_end, y = FrontEnd(), noise(2)
+    front_end.picture(y)
+    gc.collect()
+    gc.disable()
+    try:
+        front_end.picture(y)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -12,8 +12,6 @@ walks from value to value.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,22 +66,28 @@ def _core_middle(padded: NDArray[np.float32], k: int, group: int, n_groups: int)
     first = group - 1
     n_starts = n_groups + n_blocks - 1
 
-    @functools.cache
-    def run(length: int) -> Run:
-        """Sorted runs of ``length`` blocks, one for each block they can start with."""
-        if length == 1:
-            block = [padded[first + j :: group][:n_starts] for j in range(group)]
-            return _sort(block)
+    blocks = [padded[first + j :: group][:n_starts] for j in range(group)]
+    known = {1: _sort(blocks)}
+    if n_blocks == 1:
+        return known[1]
+    left = 1 << ((n_blocks - 1).bit_length() - 1)
+    low = [v[:n_groups] for v in _run(known, left, n_starts)]
+    high = [v[left : left + n_groups] for v in _run(known, n_blocks - left, n_starts)]
+    return _middle(low, high, group)
+
+
+def _run(known: dict[int, Run], length: int, n_starts: int) -> Run:
+    """Sorted runs of ``length`` blocks from each of the starts; ``known`` remembers shorter ones.
+
+    Not a cached inner function: that would be a circle of references, and these arrays would stay
+    until Python looks for circles, which it seldom does.
+    """
+    if length not in known:
         left = 1 << ((length - 1).bit_length() - 1)  # largest power of two below length
         n = n_starts - length + 1
-        return _merge([v[:n] for v in run(left)], [v[left : left + n] for v in run(length - left)])
-
-    if n_blocks == 1:
-        return run(1)
-    left = 1 << ((n_blocks - 1).bit_length() - 1)
-    low = [v[:n_groups] for v in run(left)]
-    high = [v[left : left + n_groups] for v in run(n_blocks - left)]
-    return _middle(low, high, group)
+        low, high = _run(known, left, n_starts), _run(known, length - left, n_starts)
+        known[length] = _merge([v[:n] for v in low], [v[left : left + n] for v in high])
+    return known[length]
 
 
 def _sort(values: Run) -> Run:
