@@ -1,7 +1,6 @@
-import gc
-
 """The whole front end: golden arrays from librosa and matplotlib, refusals, every setting."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from edge.errors import ConfigError, SignalError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.frontend.cqt import ConstantQ
 from edge.frontend.picture import bilinear_weights, colour_indices
+from tests.audio import noise
 from tests.golden.generate import CORNER, FOLDER, PERCUSSIVE_STEP, signals
 
 GOLDEN = sorted(FOLDER.glob("*.npz"))
