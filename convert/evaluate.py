@@ -62,12 +62,9 @@ class Report:
     temperature: float
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
-        """Probabilities of one class (and kind), an array for each source."""
-        by_source: dict[str, list[NDArray[np.float32]]] = {}
-        for judged in self.judged:
-            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
-                by_source.setdefault(judged.clip.source, []).append(judged.p)
-        return [joined for p in by_source.values() if (joined := np.concatenate(p)).size]
+        """Probabilities of one class (and kind), an array for each source; judged windows only."""
+        judged = (p[np.isfinite(p)] for p in self._sources(knocks=knocks, kind=kind))
+        return [p for p in judged if p.size]
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
         """Figures of some recordings together."""
@@ -100,13 +97,13 @@ class Report:
         """
         found = {}
         for kind in sorted({j.clip.kind for j in self.judged if not j.clip.knocks}):
-            sources = self._sources(kind)
+            sources = self._sources(knocks=False, kind=kind)
             alerts = sum(alerts_in(p, self.threshold, self.hop_s) for p in sources)
             hours = sum(p.size for p in sources) * self.hop_s / 3600
             found[kind] = {
                 "alerts": alerts,
                 "hours": round(hours, 4),
-                "per_hour": round(alerts / hours, 2) if hours else float("nan"),
+                "per_hour": round(alerts / max(hours, 1e-9), 2),
             }
         return found
 
@@ -118,10 +115,11 @@ class Report:
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
 
-    def _sources(self, kind: str) -> list[NDArray[np.float32]]:
+    def _sources(self, *, knocks: bool, kind: str | None) -> list[NDArray[np.float32]]:
+        """All windows of each source in order, its recordings end to end."""
         by_source: dict[str, list[NDArray[np.float32]]] = {}
         for judged in self.judged:
-            if judged.clip.kind == kind and not judged.clip.knocks:
+            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
                 by_source.setdefault(judged.clip.source, []).append(judged.every)
         return [np.concatenate(parts) for parts in by_source.values()]
 
