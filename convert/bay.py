@@ -46,11 +46,22 @@ def equalise(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y) * 10 ** (gain_db / 20), n=y.size))
 
 
-def reverberate(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
-    """A bay's or a garage's echo: exponentially dying noise, 20-300 ms to -60 dB, up to 0 dB."""
+def reverberate(
+    rng: np.random.Generator,
+    y: Sound,
+    sr: int,
+    *,
+    t60: tuple[float, float] = (0.02, 0.3),
+    gain: tuple[float, float] = (0, 1),
+) -> Sound:
+    """``y`` with the echo of a bay or a garage: exponentially dying noise.
+
+    Uniform in ``t60``, seconds until it has fallen by 60 dB, and in ``gain``, the root of its
+    energy, the direct sound being 1; cut off after 0.3 s.
+    """
     n = int(sr * 0.3)
-    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / (sr * rng.uniform(0.02, 0.3)))
-    tail *= rng.uniform(0, 1) / np.sqrt(np.sum(tail**2))
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / (sr * rng.uniform(*t60)))
+    tail *= rng.uniform(*gain) / np.sqrt(np.sum(tail**2))
     tail[0] = 1
     size = scipy.fft.next_fast_len(y.size + n, real=True)
     wet = scipy.fft.irfft(scipy.fft.rfft(y, size) * scipy.fft.rfft(tail, size), size)

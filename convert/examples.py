@@ -35,6 +35,7 @@ class Recipe:
 
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
+    smeared: float = 0.5  # of made knocks: blurred by their way out of the engine
     made_engine: float = 0.15  # backgrounds that are wholly made
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
@@ -99,9 +100,8 @@ class ExampleMaker:
         background = self._bystander(rng, self._background(rng))
         if rng.random() < 0.2:
             background = self._distract(rng, background)
-        return synth.mix(
-            background, synth.random_knock(rng, self._seconds), rng.uniform(*self.knock_level_db)
-        )
+        knock = synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared)
+        return synth.mix(background, knock, rng.uniform(*self.knock_level_db))
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:
