@@ -12,14 +12,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
-from convert import synth
-from convert.bay import record
+from convert import lookalikes, synth
+from convert.bay import beat_seconds, record, shaped_like, sharpen
 from convert.dataset import Clip, load_all
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from edge.frontend.resample import resample
 
 Sound = NDArray[np.float64]
 KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
@@ -35,12 +35,18 @@ class Recipe:
 
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
+    level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of made knocks, as mix() counts
     smeared: float = 0.5  # of made knocks: blurred by their way out of the engine
-    made_engine: float = 0.15  # backgrounds that are wholly made
+    locked: float = 0.5  # of made knocks: on the beat of what they are laid over
+    shaped: float = 0.4  # of made knocks: with the colour of what they are laid over
+    made_engine: float = 0.25  # backgrounds that are wholly made
+    loping: float = 0.5  # of those: slow and thudding ones
+    sharpened: float = 0.3  # of real backgrounds: their own beat made to stand out more
+    speeds: tuple[float, float] = (0.6, 1.6)  # a recording is played at; log-uniform
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
     bystander: float = 0.3  # of examples with an engine: another recording, no louder, on top
-    distractors: float = 0.3  # of normal examples with an engine: clatter, squeal, rattle on top
+    distractors: float = 0.45  # of normal examples with an engine: clatter, squeal, ticks on top
 
 
 @dataclass
@@ -75,7 +81,6 @@ class ExampleMaker:
         self._pools = pools
         self._recipe = recipe
         self._seed = seed
-        self.knock_level_db = KNOCK_LEVEL_DB
         self._front_end = FrontEnd()
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
@@ -96,59 +101,82 @@ class ExampleMaker:
 
     def _knocking(self, rng: np.random.Generator) -> Sound:
         if self._pools.knocking and rng.random() < self._recipe.real_knocks:
-            return self._bystander(rng, self._cut(rng, self._pools.knocking))
+            return self._real_knock(rng)
         background = self._bystander(rng, self._background(rng))
-        if rng.random() < 0.2:
-            background = self._distract(rng, background)
-        knock = synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared)
-        return synth.mix(background, knock, rng.uniform(*self.knock_level_db))
+        if rng.random() < 0.25:
+            background = lookalikes.distract(rng, background)
+        beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
+        smeared = self._recipe.smeared
+        knock = synth.random_knock(rng, self._seconds, smeared=smeared, beat_s=beat)
+        if rng.random() < self._recipe.shaped:
+            knock = shaped_like(knock, background, synth.SR, rng.uniform(0.2, 0.8))
+        return synth.mix(background, knock, rng.uniform(*self._recipe.level_db))
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:
             return self._cut(rng, self._pools.not_engine)
         background = self._bystander(rng, self._background(rng))
         if rng.random() < self._recipe.distractors:
-            background = self._distract(rng, background)
+            background = lookalikes.distract(rng, background)
         return background
 
-    def _bystander(self, rng: np.random.Generator, y: Sound) -> Sound:
+    def _real_knock(self, rng: np.random.Generator) -> Sound:
+        """Oftener than others behind a second engine: the knock is the lesson, not the car."""
+        y = self._cut(rng, self._pools.knocking)
+        if rng.random() < self._recipe.sharpened:
+            y = sharpen(rng, y, synth.SR)
+        return self._bystander(rng, y, share=max(0.6, self._recipe.bystander))
+
+    def _bystander(self, rng: np.random.Generator, y: Sound, share: float | None = None) -> Sound:
         """At times another car or a street on top, as often where it knocks as where it does not.
 
         No bystander knocks, so the label stays true; two engines of like loudness are a third one
         nobody has recorded.
         """
         pools = [pool for pool in (self._pools.engine, self._pools.not_engine) if pool]
-        if not pools or rng.random() >= self._recipe.bystander:
+        if not pools or rng.random() >= (self._recipe.bystander if share is None else share):
             return y
         other = self._cut(rng, pools[int(rng.integers(len(pools)))])
         return synth.mix(y, other, rng.uniform(-20, 0))
 
     def _background(self, rng: np.random.Generator) -> Sound:
         if not self._pools.engine or rng.random() < self._recipe.made_engine:
+            if rng.random() < self._recipe.loping:
+                return lookalikes.loping_engine(rng, self._seconds)
             return synth.engine(rng, synth.random_crank(rng, self._seconds))
-        if self._pools.other_fault and rng.random() < self._recipe.other_fault:
-            return self._cut(rng, self._pools.other_fault)
-        return self._cut(rng, self._pools.engine)
-
-    def _distract(self, rng: np.random.Generator, background: Sound) -> Sound:
-        maker = synth.squeal if rng.random() < 0.25 else synth.clatter
-        sound = maker(rng, synth.random_crank(rng, self._seconds))
-        return synth.mix(background, sound, rng.uniform(-12, 8))
+        faulty = self._pools.other_fault and rng.random() < self._recipe.other_fault
+        y = self._cut(rng, self._pools.other_fault if faulty else self._pools.engine)
+        return sharpen(rng, y, synth.SR) if rng.random() < self._recipe.sharpened else y
 
     def _cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
-        """Two seconds of a random clip of a random source, at a speed of 0.8 to 1.25.
+        """Two seconds of a random clip of a random source, seven times in ten at another speed.
 
-        Shorter clips are repeated end to end, which at most adds one beat at the seam.
+        Slower and faster engines of other sizes come of few recordings so. Shorter clips are
+        repeated end to end, which at most adds one beat at the seam.
         """
         sounds = pool[int(rng.integers(len(pool)))]
         y = sounds[int(rng.integers(len(sounds)))]
-        rate = int(synth.SR * rng.choice([1.0, rng.uniform(0.8, 1.25)]) // 50 * 50)
-        needed = int(self._n * rate / synth.SR) + 2
+        low, high = self._recipe.speeds
+        speed = np.exp(rng.uniform(np.log(low), np.log(high))) if rng.random() < 0.7 else 1.0
+        needed = scipy.fft.next_fast_len(int(np.ceil(self._n * speed)), real=True)
         if y.size < needed:
             y = np.tile(y, -(-needed // y.size))
         start = int(rng.integers(y.size - needed + 1))
-        cut = resample(np.ascontiguousarray(y[start : start + needed]), rate, synth.SR)
-        return cut[: self._n].astype(np.float64)
+        return at_speed(y[start : start + needed], self._n, speed)
+
+
+def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
+    """The first ``n`` samples of ``y`` played ``speed`` times as fast, by its Fourier series.
+
+    ``y`` must hold ``n * speed`` samples. Exact for what lies below both Nyquist frequencies; what
+    the ends of ``y`` have not in common spreads over some milliseconds there.
+    """
+    spectrum = scipy.fft.rfft(y.astype(np.float64))
+    size = max(n, round(y.size / speed))
+    kept = np.zeros(size // 2 + 1, dtype=complex)
+    m = min(kept.size, spectrum.size)
+    kept[:m] = spectrum[:m]
+    return np.asarray(scipy.fft.irfft(kept, n=size)[:n] * (size / y.size))
 
 
 _maker: ExampleMaker | None = None

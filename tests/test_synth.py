@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from convert import synth
-from convert.bay import band_limit, coloured_noise, record
+from convert import lookalikes, synth
+from convert.bay import band_limit, beat_seconds, coloured_noise, record, shaped_like, sharpen
 from convert.dataset import find_clips
 from edge.capture import Recording
 from tests.audio import noise, wav_file
@@ -95,7 +95,9 @@ def test_a_seed_gives_the_same_sound_and_another_another():
     assert np.abs(made(3) - made(4)).max() > 0.01
 
 
-@pytest.mark.parametrize("maker", [synth.clatter, synth.squeal, synth.engine])
+@pytest.mark.parametrize(
+    "maker", [lookalikes.clatter, lookalikes.squeal, lookalikes.ticks, synth.engine]
+)
 def test_everything_made_is_finite_and_of_the_right_length(maker):
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -103,6 +105,79 @@ def test_everything_made_is_finite_and_of_the_right_length(maker):
         assert y.shape == (2 * SR,)
         assert np.isfinite(y).all()
         assert 0.04 < np.abs(y).max() <= 1
+
+
+def beats(hz, seconds=2.0):
+    """Noise bursts at a steady rate over faint noise."""
+    rng = np.random.default_rng(0)
+    burst = rng.normal(size=400) * np.exp(-np.arange(400) / 80)
+    times = np.arange(0, seconds, 1 / hz, dtype=np.float64) * SR
+    y = synth.place(round(seconds * SR), times, np.ones(times.size), burst)
+    return y + 0.01 * rng.normal(size=y.size)
+
+
+@pytest.mark.parametrize("hz", [5.0, 8.0, 12.5])
+def test_the_beat_is_found_and_none_in_noise(hz):
+    found = beat_seconds(beats(hz), SR)
+    assert found is not None
+    # The beat itself or a multiple of it, in steps of the frames of 10 ms.
+    assert (found * hz) % 1 == pytest.approx(0, abs=0.1) or (found * hz) % 1 > 0.9
+    assert beat_seconds(np.random.default_rng(1).normal(size=2 * SR), SR) is None
+
+
+def test_a_knock_over_a_known_beat_comes_on_it():
+    beat = 0.1  # 10 a second: locked knocks come at 10, 5 or, beyond 4 a second, never
+    for seed in range(6):
+        y = synth.random_knock(np.random.default_rng(seed), 4, smeared=0, beat_s=beat)
+        envelope = np.convolve(np.abs(y), np.ones(200) / 200, mode="same")
+        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        strongest = hz[spectrum[hz < 60].argmax()]
+        nearest = round(strongest / 5) * 5
+        assert strongest == pytest.approx(nearest, rel=0.06)  # the crank wanders by some per cent
+
+
+def test_sharpening_makes_a_beat_stand_out_and_gain_stays_bounded():
+    y = beats(8) + 0.3 * np.random.default_rng(2).normal(size=2 * SR)
+    for seed in range(5):
+        sharp = sharpen(np.random.default_rng(seed), y, SR)
+        assert np.abs(sharp).max() / sharp.std() > np.abs(y).max() / y.std()
+        assert np.abs(sharp / y).max() <= 30
+
+
+def test_shaping_takes_over_the_colour_of_another_sound():
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=2 * SR)
+    brown = coloured_noise(rng, 2 * SR, slope_db=-6)
+    shaped = shaped_like(white, brown, SR, 1.0)
+    power = np.abs(np.fft.rfft(shaped)) ** 2
+    octaves = [power[n : 2 * n].mean() for n in (2 * 400, 2 * 1600)]
+    assert 10 * np.log10(octaves[1] / octaves[0]) == pytest.approx(-12, abs=1)
+    np.testing.assert_allclose(shaped_like(white, brown, SR, 0.0), white, atol=1e-9)
+
+
+def test_ticks_stay_above_two_kilohertz():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        y = lookalikes.ticks(rng, synth.random_crank(rng, 2))
+        power = np.abs(np.fft.rfft(y)) ** 2
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        assert power[hz < 1200].sum() < 0.1 * power.sum()
+
+
+def test_a_loping_engine_thuds_low_and_slowly():
+    low, slow = 0, 0
+    for seed in range(20):
+        y = lookalikes.loping_engine(np.random.default_rng(seed), 4)
+        assert y.shape == (4 * SR,)
+        power = np.abs(np.fft.rfft(y)) ** 2
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        low += power[hz < 1000].sum() > power[hz > 1000].sum()
+        envelope = np.abs(band_limit(y, SR, 40, 700))
+        beat = np.abs(np.fft.rfft(envelope - envelope.mean()))
+        slow += 1 < hz[beat[hz < 100].argmax()] < 60
+    assert low >= 15  # some are nearly all hiss
+    assert slow >= 15
 
 
 def convert(*arguments, code=0):

@@ -1,0 +1,96 @@
+"""Made sounds of engines that do not knock but might be taken to: what must not fool the network.
+
+The same conventions as in :mod:`convert.synth`: the random generator first, float64 at ``SR`` Hz.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convert.bay import band_limit, coloured_noise
+from convert.synth import SR, Crank, Sound, crank, engine, mix, place, strike
+
+
+def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """Sharp sounds of an engine that does not knock: (n,), peak about 1.
+
+    Diesel-like clatter or loud tappets at the firing rate or faster, a heat shield's rattle at no
+    rate at all, or one-off blows: strikes as in a knock, but not once in one or two revolutions.
+    """
+    n_modes = int(rng.integers(3, 9))
+    freqs = np.exp(rng.uniform(np.log(300), np.log(6000), n_modes))
+    wave = strike(
+        rng, freqs, rng.uniform(0.001, 0.012, n_modes), np.ones(n_modes), rng.uniform(0, 3)
+    )
+    style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
+    if style == "firing":
+        rate = max(shaft.cylinders / 2, 1.5) * float(rng.choice([1, 2]))
+        # Slower than some 22 Hz nobody could tell it from a knock without knowing the speed.
+        rate *= max(1.0, 22 * 60 / (shaft.rpm * rate))
+        times = shaft.events(rate, rng.random())
+        gains = rng.lognormal(0, 0.15, times.size)
+    else:
+        count = int(rng.uniform(20, 120)) if style == "rattle" else int(rng.integers(1, 4))
+        times = np.sort(rng.uniform(0, shaft.n, count))
+        gains = rng.lognormal(0, 0.6, count)
+    out = place(shaft.n, times, gains, wave)
+    return out / (np.abs(out).max() + 1e-12)
+
+
+def squeal(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """A slipping belt: a harmonic-rich tone of 600-3500 Hz that comes and goes with the crank."""
+    t = np.arange(shaft.n) / SR
+    drift = rng.normal(0, 0.01) * np.sin(2 * np.pi * rng.uniform(0.5, 4) * t)
+    phase = 2 * np.pi * np.cumsum(rng.uniform(600, 3500) * (1 + drift)) / SR
+    tone = sum(np.sin(k * phase) / k for k in range(1, int(rng.integers(2, 6))))
+    chirp = np.clip(np.sin(2 * np.pi * shaft.turns * rng.choice([0.25, 0.5, 1.0])) + 0.5, 0, 1)
+    return np.asarray(tone * chirp ** rng.uniform(0.3, 2))
+
+
+def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """Tappets and injectors that tick at half the crank's rate, 4-20 Hz, all above 2 kHz: (n,).
+
+    As regular as a knock but without its body: no part heavy enough to knock rings so high alone.
+    """
+    rate = float(np.exp(rng.uniform(np.log(4), np.log(20))))
+    times = (np.arange(int(rate * shaft.n / SR) + 1) + rng.random()) * SR / rate
+    times = times + rng.normal(0, rng.uniform(0.002, 0.02) * SR / rate, times.size)
+    decays = rng.uniform(5e-4, 4e-3, 5)
+    wave = strike(rng, rng.uniform(2200, 9000, 5), decays, np.ones(5), rng.uniform(0, 1.5))
+    wave = band_limit(wave, SR, rng.uniform(1800, 2600), 11_000)
+    out = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), wave)
+    return out / (np.abs(out).max() + 1e-12)
+
+
+def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
+    """A healthy engine that chugs: one or two cylinders, or a slow uneven idle; (n,).
+
+    Its exhaust thuds 3 to 15 times a second, as slowly as a knock comes, but all below some
+    hundred hertz and for tens of milliseconds: combustion, not metal.
+    """
+    rpm = float(np.exp(rng.uniform(np.log(400), np.log(1500))))
+    shaft = crank(rng, seconds, rpm, int(rng.choice([1, 1, 2, 2, 3, 4])))
+    per_turn = shaft.cylinders / 2 if rng.random() < 0.7 else 0.5
+    times = shaft.events(per_turn, rng.random())
+    t = np.arange(int(SR * 0.25)) / SR
+    freqs = np.exp(rng.uniform(np.log(50), np.log(500), 4))[:, None]
+    tone = np.sin(2 * np.pi * freqs * t + rng.uniform(0, 2 * np.pi, 4)[:, None]).sum(axis=0)
+    if rng.random() < 0.5:
+        tone = tone + coloured_noise(rng, t.size, slope_db=0)
+    rise = 1 - np.exp(-t / rng.uniform(0.001, 0.015))
+    thud = band_limit(
+        tone * rise * np.exp(-t / rng.uniform(0.01, 0.05)), SR, 40, rng.uniform(150, 700)
+    )
+    thuds = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), thud / np.abs(thud).max())
+    y = engine(rng, shaft)
+    return y / y.std() + thuds * 10 ** (rng.uniform(-5, 20) / 20)
+
+
+def distract(rng: np.random.Generator, background: Sound) -> Sound:
+    """``background`` with a clatter, a squeal or ticks on top; none of them a knock."""
+    shaft = crank(rng, background.size / SR, float(np.exp(rng.uniform(6.3, 7.86))), 4)
+    kind = rng.choice(["clatter", "squeal", "ticks"], p=[0.4, 0.2, 0.4])
+    if kind == "ticks":
+        return mix(background, ticks(rng, shaft), rng.uniform(-15, 3))
+    sound = squeal(rng, shaft) if kind == "squeal" else clatter(rng, shaft)
+    return mix(background, sound, rng.uniform(-12, 8))
