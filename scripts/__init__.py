@@ -1,0 +1,1 @@
+"""Programs of make targets that are part of neither package."""
