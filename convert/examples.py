@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
@@ -185,6 +186,7 @@ _maker: ExampleMaker | None = None
 def _start_worker(maker: ExampleMaker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
+    threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
 
 
 def _make(numbers: range) -> list[tuple[NDArray[np.uint8], int]]:
