@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from convert.examples import KNOCKING, NORMAL, ExampleMaker, Pools, Recipe, at_speed, make_examples
+from convert.synth import SR
+from tests.audio import noise
+
+
+def pools(**sounds):
+    """One source with one clip of each kind named."""
+    return Pools(**{name: [[y.astype("f4")]] for name, y in sounds.items()})
+
+
+@pytest.mark.parametrize("speed", [0.6, 1.0, 1.37, 1.6])
+def test_played_faster_a_tone_is_higher_by_as_much(speed):
+    n = SR
+    t = np.arange(int(np.ceil(n * speed))) / SR
+    y = at_speed(np.sin(2 * np.pi * 1000 * t).astype("f4"), n, speed)
+    assert y.shape == (n,)
+    middle = y[n // 4 : 3 * n // 4] * np.hanning(n // 2)
+    hz = np.fft.rfftfreq(middle.size, 1 / SR)[np.abs(np.fft.rfft(middle)).argmax()]
+    assert hz == pytest.approx(1000 * speed, abs=2)  # bins of 2 Hz
+    assert np.abs(y[n // 4 : 3 * n // 4]).max() == pytest.approx(1, abs=0.05)
+
+
+def test_an_example_depends_on_its_seed_and_number_alone():
+    own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))
+    maker = ExampleMaker(own, Recipe(real_knocks=0.3), seed=5)
+    again = ExampleMaker(own, Recipe(real_knocks=0.3), seed=5)
+    for number in (3, 0, 7):
+        y, label = maker.sound(number)
+        np.testing.assert_array_equal(y, again.sound(number)[0])
+        assert label == again.sound(number)[1]
+        assert y.shape == (2 * SR,)
+        assert np.isfinite(y).all()
+    assert np.abs(maker.sound(1)[0] - maker.sound(2)[0]).max() > 0.01
+
+
+def test_workers_make_what_one_process_makes():
+    maker = ExampleMaker(pools(engine=noise(4)), Recipe(), seed=1)
+    alone = list(make_examples(maker, range(6), 0))
+    together = list(make_examples(maker, range(6), 2))
+    for (a, label_a), (b, label_b) in zip(alone, together, strict=True):
+        assert label_a == label_b
+        # Another number of threads adds up in another order: a step of the colour table at most.
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_shares_are_kept_and_every_kind_is_made():
+    recipe = Recipe(knocking=0.5, distractors=1.0, made_engine=0.5, sharpened=0.5)
+    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
+    labels = [maker.sound(number)[1] for number in range(60)]
+    # 60 draws of one half: 5 deviations wide.
+    assert 10 < labels.count(KNOCKING) < 50
+    assert set(labels) == {KNOCKING, NORMAL}
+
+
+def test_a_recipe_without_recordings_makes_its_own_engines():
+    maker = ExampleMaker(Pools(), dataclasses.replace(Recipe(), loping=1.0), seed=3)
+    for number in range(4):
+        assert np.abs(maker.sound(number)[0]).max() > 0.04
