@@ -80,24 +80,36 @@ class NoiseTape:
 
 
 def add_rounding_noise(network: KnockNet, steps: float) -> None:
-    """While training, blur what every residual block gives by ``steps`` of its later int8 scale.
+    """While training, blur every tensor that will be rounded by ``steps`` of its later int8 scale.
 
-    A network that has learnt with such noise hardly minds being rounded: the residual stream is
-    where most of the error of its int8 version comes from. Gaussian in place of rounding itself,
-    whose gradient is nothing (Fan et al., "Training with Quantization Noise", ICLR 2021).
+    A network that has learnt with such noise hardly minds being rounded. It lies on the output of
+    each residual block, on what passes between its convolutions and on both terms of its sum, where
+    negative outliers that no later layer ever sees make the scale coarse. Gaussian in place of
+    rounding itself, whose gradient is nothing (Fan et al., "Training with Quantization Noise", ICLR
+    2021).
     """
     if steps <= 0:
         return
     noise = NoiseTape()
 
-    def blur(block: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if not block.training:
-            return output
-        return output + noise.like(output) * (steps / 255 * output.detach().amax())
+    def blurred(output: Tensor, *, signed: bool) -> Tensor:
+        seen = output.detach()
+        extent = seen.amax() - seen.amin() if signed else seen.amax()
+        return output + noise.like(output) * (steps / 255 * extent)
 
-    for module in network.modules():
-        if isinstance(module, BasicBlock):
-            module.register_forward_hook(blur)
+    def after_relu(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return blurred(output, signed=False) if module.training else output
+
+    def before_sum(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return blurred(output, signed=True) if module.training else output
+
+    for block in network.modules():
+        if isinstance(block, BasicBlock):
+            block.register_forward_hook(after_relu)
+            block.bn1.register_forward_hook(after_relu)  # its negative half never gets that far
+            block.bn2.register_forward_hook(before_sum)
+            if isinstance(block.downsample, nn.Sequential):
+                block.downsample.register_forward_hook(before_sum)
 
 
 def mixed_up(
