@@ -99,6 +99,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     CheckpointError, DatasetError, ExportError or ParityError otherwise.
     """
     # These import torch and onnx, seconds that --help and a misspelt option need not pay.
+    from convert.bias import corrected  # noqa: PLC0415
     from convert.calibration import export_pictures  # noqa: PLC0415
     from convert.checkpoint import load_checkpoint  # noqa: PLC0415
     from convert.equalise import equalise  # noqa: PLC0415
@@ -127,9 +128,11 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
             to_onnx(folded, folder / "network.onnx")
             stage.result = f"{(folder / 'network.onnx').stat().st_size / 1e6:.1f} MB, checked"
         with Stage(f"[4/6] ONNX -> {config.precision}", "1 to 3 minutes") as stage:
-            network = to_tflite(
-                folder / "network.onnx", config.precision, pictures.calibration, folder
-            )
+            onnx = folder / "network.onnx"
+            if config.precision == "int8":  # only rounded weights need other biases
+                onnx = folder / "corrected.onnx"
+                to_onnx(corrected(folded, pictures.calibration), onnx)
+            network = to_tflite(onnx, config.precision, pictures.calibration, folder)
             stage.result = f"{len(network) / 1e6:.1f} MB"
         with Stage("[5/6] parity") as stage:
             # Temperature is arithmetic behind the network; what is compared is the network.

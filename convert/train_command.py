@@ -61,6 +61,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help=f"on full-size pictures ({default.full_epochs}; {tuned.full_epochs})",
     )
     parser.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help=f"at its peak ({default.learning_rate:g}; {tuned.learning_rate:g})",
+    )
+    parser.add_argument(
         "--hold-out",
         type=float,
         metavar="SHARE",
@@ -77,7 +83,14 @@ def _run(arguments: argparse.Namespace) -> int:
     config = TrainConfig.fine_tuning() if arguments.init else TrainConfig()
     chosen = {
         name: value
-        for name in ("examples", "small_epochs", "full_epochs", "hold_out", "seed")
+        for name in (
+            "examples",
+            "small_epochs",
+            "full_epochs",
+            "learning_rate",
+            "hold_out",
+            "seed",
+        )
         if (value := getattr(arguments, name)) is not None
     }
     config = dataclasses.replace(config, **chosen)

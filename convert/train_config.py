@@ -32,6 +32,7 @@ class TrainConfig:
             ("examples", 1, 10_000_000),
             ("small_epochs", 0, 1000),
             ("full_epochs", 0, 1000),
+            ("learning_rate", 1e-7, 0.1),
             ("hold_out", 0, 0.9),
         ):
             value = getattr(self, name)

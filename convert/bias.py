@@ -1,0 +1,96 @@
+"""Bias correction: what rounding weights to int8 shifts on average is given back by the biases.
+
+The errors of a layer's rounded weights do not average out: its inputs, behind rectifiers, are
+never negative, so a channel is off to the same side in every picture, and some forty layers add up.
+Method: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
+ICCV 2019, section 4.2, here with means measured on pictures instead of derived from the layer
+before. On trained networks it halves the largest error and more.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convert.network import FoldedNet
+
+N_PICTURES = 64  # at once, about 2 GB; with 160 the result was the same
+LEVELS = 127  # int8 weights are symmetric: -127..127, one scale for each output channel
+
+
+def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
+    """``network`` with biases under which its weights may be rounded; the weights stay as given.
+
+    ``pictures`` (N, 224, 224, 3) uint8, of which at most N_PICTURES are taken, evenly. The result
+    is meant for the quantiser alone: without rounding it is off by what rounding would shift.
+    """
+    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), N_PICTURES)).astype(int)
+    x = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+    means = _means(network, x)
+    rounded = copy.deepcopy(network)
+    for _, layer in _layers(rounded):
+        layer.weight.data = round_weights(layer.weight.data)
+
+    def correct(layer: nn.Module, output: Tensor, name: str) -> Tensor:
+        # Layers run in order: what comes in is corrected already, as it will be on the Pi.
+        shift = means[name] - _mean(output)
+        layer.get_parameter("bias").data += shift
+        return output + shift.view(-1, *[1] * (output.ndim - 2))
+
+    _run_hooked(rounded, x, correct)
+    result = copy.deepcopy(network)
+    for (_, layer), (_, other) in zip(_layers(result), _layers(rounded), strict=True):
+        layer.get_parameter("bias").data = other.get_parameter("bias").data
+    return result
+
+
+def round_weights(weight: Tensor) -> Tensor:
+    """``weight`` (out, ...) at the values int8 can hold, each output channel with its own scale."""
+    scale = weight.abs().flatten(1).amax(1).clamp(min=1e-12) / LEVELS
+    scale = scale.view(-1, *[1] * (weight.ndim - 1))
+    return (weight / scale).round() * scale
+
+
+def _layers(network: FoldedNet) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    return [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
+
+
+def _mean(output: Tensor) -> Tensor:
+    """Mean of every channel of (B, C, H, W) or (B, C)."""
+    return output.transpose(0, 1).flatten(1).mean(1)
+
+
+def _means(network: FoldedNet, x: Tensor) -> dict[str, Tensor]:
+    means: dict[str, Tensor] = {}
+
+    def keep(_: nn.Module, output: Tensor, name: str) -> Tensor:
+        means[name] = _mean(output)
+        return output
+
+    _run_hooked(network, x, keep)
+    return means
+
+
+def _run_hooked(
+    network: FoldedNet, x: Tensor, hook: Callable[[nn.Module, Tensor, str], Tensor]
+) -> None:
+    """One forward pass in which ``hook`` may replace the output of every layer."""
+    handles = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: hook(layer, output, name))
+        for name, layer in _layers(network)
+    ]
+    try:
+        with torch.inference_mode():
+            network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
