@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-export test-hil faults soak lint bench pictures clean
+.PHONY: help setup demo test test-export test-hil test-boot faults soak lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +29,7 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	@echo "Pictures: out/demo/pictures"
 
 test: setup  ## all tests but the ones that take minutes
-	$(BIN)/python -m pytest -m "not slow and not hil"
+	$(BIN)/python -m pytest -m "not slow and not hil and not boot"
 
 test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py
@@ -37,6 +37,10 @@ test-export: setup  ## exports of every layout and precision, on real recordings
 test-hil: setup  ## the listener on a virtual microphone; installs a sound server (half an hour)
 	sh scripts/system-packages.sh hil
 	KNOCK_COUNT_SECONDS=600 KNOCK_DRIVE_SECONDS=600 $(BIN)/python -m pytest -m hil -s tests/hil
+
+test-boot: setup  ## the service under real systemd, in a Debian of its own; as root
+	sh scripts/system-packages.sh boot
+	$(BIN)/python -m pytest -m boot -s tests/boot
 
 faults: setup  ## cause every fault and write docs/faults.md
 	sh scripts/system-packages.sh hil

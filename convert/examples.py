@@ -48,6 +48,7 @@ class Recipe:
     not_engine: float = 0.25  # of normal examples: no engine at all
     bystander: float = 0.3  # of examples with an engine: another recording, no louder, on top
     distractors: float = 0.45  # of normal examples with an engine: clatter, squeal, ticks on top
+    distracted: float = 0.25  # of made knocks: the same, below the knock
 
 
 @dataclass
@@ -104,7 +105,7 @@ class ExampleMaker:
         if self._pools.knocking and rng.random() < self._recipe.real_knocks:
             return self._real_knock(rng)
         background = self._bystander(rng, self._background(rng))
-        if rng.random() < 0.25:
+        if rng.random() < self._recipe.distracted:
             background = lookalikes.distract(rng, background)
         beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
         smeared = self._recipe.smeared

@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from tqdm import tqdm
 
+from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
 from convert.metrics import auc
-from convert.network import BasicBlock, KnockNet, normalise
+from convert.network import KnockNet, normalise
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import Renderer
 from edge.wav import write_atomically
 
 SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
+MASKED = 0.5  # share of pictures with a stripe masked out
 
 
 @dataclass(frozen=True)
@@ -58,78 +60,6 @@ class Pictures:
         return normalise(picture.round()).contiguous(memory_format=torch.channels_last)
 
 
-class NoiseTape:
-    """Gaussian noise cut from one long tape at a random place.
-
-    Fresh noise for every block took two fifths of the time of training on a CPU; that two cuts
-    may overlap is nothing a network could learn from.
-    """
-
-    def __init__(self) -> None:
-        self._tape = torch.empty(0)
-
-    def like(self, x: Tensor) -> Tensor:
-        """Standard normal, of the shape (B, C, H, W), type and device of ``x``."""
-        if self._tape.numel() < x.numel() + 1024 or self._tape.dtype != x.dtype:
-            size = max(1 << 22, 2 * x.numel())
-            self._tape = torch.randn(size, device=x.device).to(x.dtype)
-        start = int(torch.randint(self._tape.numel() - x.numel() + 1, ()))
-        b, c, h, w = x.shape
-        # In memory channels come last, there as here: adding walks through both alike.
-        return self._tape[start : start + x.numel()].view(b, h, w, c).permute(0, 3, 1, 2)
-
-
-def add_rounding_noise(network: KnockNet, steps: float) -> None:
-    """While training, blur every tensor that will be rounded by ``steps`` of its later int8 scale.
-
-    A network that has learnt with such noise hardly minds being rounded. It lies on the output of
-    each residual block, on what passes between its convolutions and on both terms of its sum, where
-    negative outliers that no later layer ever sees make the scale coarse. Gaussian in place of
-    rounding itself, whose gradient is nothing (Fan et al., "Training with Quantization Noise", ICLR
-    2021).
-    """
-    if steps <= 0:
-        return
-    noise = NoiseTape()
-
-    def blurred(output: Tensor, *, signed: bool) -> Tensor:
-        seen = output.detach()
-        extent = seen.amax() - seen.amin() if signed else seen.amax()
-        return output + noise.like(output) * (steps / 255 * extent)
-
-    def after_relu(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return blurred(output, signed=False) if module.training else output
-
-    def before_sum(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return blurred(output, signed=True) if module.training else output
-
-    for block in network.modules():
-        if isinstance(block, BasicBlock):
-            block.register_forward_hook(after_relu)
-            block.bn1.register_forward_hook(after_relu)  # its negative half never gets that far
-            block.bn2.register_forward_hook(before_sum)
-            if isinstance(block.downsample, nn.Sequential):
-                block.downsample.register_forward_hook(before_sum)
-
-
-def mixed_up(
-    pictures: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Half of the time pictures and labels blended pairwise (mixup, Zhang et al., ICLR 2018).
-
-    ``pictures`` (B, 3, side, side), ``labels`` (B,) -> the same pictures and (B, 2) shares.
-    """
-    shares = F.one_hot(labels, 2).float()
-    if alpha <= 0 or rng.random() < 0.5:
-        return pictures, shares
-    weight = float(rng.beta(alpha, alpha))
-    other = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
-    return (
-        weight * pictures + (1 - weight) * pictures[other],
-        weight * shares + (1 - weight) * shares[other],
-    )
-
-
 class Fit:
     """The epochs of one run and everything that must survive being killed between two of them."""
 
@@ -147,7 +77,7 @@ class Fit:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        add_rounding_noise(self.network, config.rounding_noise)
+        self._noise = add_rounding_noise(self.network, config.rounding_noise)
         self.examples, self.check, self.real = examples, check, real
         self.work, self.config, self.frozen_start = work, config, frozen
         self.n_batches = len(examples.labels) // config.batch_size
@@ -190,7 +120,9 @@ class Fit:
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, 0.0
         rng = np.random.default_rng([config.seed, epoch])
-        torch.manual_seed(1000 * config.seed + epoch)  # dropout, the same after a resumption
+        # Dropout and noise, the same after a resumption.
+        torch.manual_seed(1000 * config.seed + epoch)
+        self._noise.rewind()
         self.network.train()
         frozen = self.frozen_start and epoch < config.frozen_epochs
         self.network.body.requires_grad_(not frozen)
@@ -215,20 +147,12 @@ class Fit:
         return total / self.n_batches
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches, turned in time and with a stripe masked out (SpecAugment, Park 2019).
-
-        An engine has no beginning: turning the picture round in time is another picture of it.
-        """
+        """Shuffled batches (B, 84, 87) and (B,), turned in time and half of them masked."""
         order = rng.permutation(len(self.examples.labels))
         size = self.config.batch_size
         for i in range(self.n_batches):
             chosen = np.sort(order[i * size : (i + 1) * size])
-            batch = self.examples.indices[chosen].copy()
-            for picture in batch:
-                picture[:] = np.roll(picture, int(rng.integers(picture.shape[1])), axis=1)
-                if rng.random() < 0.5:
-                    low, height = rng.integers(picture.shape[0] - 12), rng.integers(3, 13)
-                    picture[low : low + height] = picture.mean()
+            batch = turn_and_mask(self.examples.indices[chosen], MASKED, rng)
             labels = torch.from_numpy(self.examples.labels[chosen])
             yield torch.from_numpy(batch).to(self.device), labels.to(self.device)
 

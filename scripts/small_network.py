@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
-from convert.fit import Examples, mixed_up
+from convert.augment import mixed_up, turn_and_mask
+from convert.fit import Examples
 
 BATCH = 64
 
@@ -84,12 +85,7 @@ def fit(
         order = rng.permutation(len(examples.labels))
         for number in range(batches):
             chosen = order[number * BATCH : (number + 1) * BATCH]
-            batch = examples.indices[chosen].copy()
-            for picture in batch:
-                picture[:] = np.roll(picture, int(rng.integers(picture.shape[1])), axis=1)
-                if rng.random() < how.specaugment:
-                    low, height = rng.integers(picture.shape[0] - 12), rng.integers(3, 13)
-                    picture[low : low + height] = picture.mean()
+            batch = turn_and_mask(examples.indices[chosen], how.specaugment, rng)
             labels = torch.from_numpy(examples.labels[chosen])
             shown, shares = mixed_up(pictures(batch), labels, how.mixup, rng)
             with torch.autocast("cpu", torch.bfloat16):

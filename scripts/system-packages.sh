@@ -10,7 +10,11 @@ python=${PYTHON:-python3.11}
 "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
     2>/dev/null || missing="$missing $python-dev"
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $python-venv"
-if [ "${1:-}" = hil ]; then  # the virtual microphone of tests/hil
+if [ "${1:-}" = boot ]; then  # the machine of tests/boot
+    command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
+    command -v systemd-nspawn >/dev/null 2>&1 || missing="$missing systemd-container"
+fi
+if [ -n "${1:-}" ]; then  # the virtual microphone of tests/hil, which tests/boot listens to
     command -v pulseaudio >/dev/null 2>&1 || missing="$missing pulseaudio"
     command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
     ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \

@@ -1,8 +1,10 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from convert import examples, lookalikes, synth
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, Pools, Recipe, at_speed, make_examples
 from convert.synth import SR
 from tests.audio import noise
@@ -48,13 +50,39 @@ def test_workers_make_what_one_process_makes():
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
 
-def test_shares_are_kept_and_every_kind_is_made():
-    recipe = Recipe(knocking=0.5, distractors=1.0, made_engine=0.5, sharpened=0.5)
-    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
-    labels = [maker.sound(number)[1] for number in range(60)]
-    # 60 draws of one half: 5 deviations wide.
-    assert 10 < labels.count(KNOCKING) < 50
-    assert set(labels) == {KNOCKING, NORMAL}
+def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
+    calls: Counter[str] = Counter()
+
+    def counted(module, name):
+        made = getattr(module, name)
+
+        def call(*arguments, **named):
+            calls[name] += 1
+            return made(*arguments, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    for name in ("random_knock", "engine"):
+        counted(synth, name)
+    for name in ("loping_engine", "distract"):
+        counted(lookalikes, name)
+    for name in ("sharpen", "shaped_like", "beat_seconds"):
+        counted(examples, name)
+    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), Recipe(), seed=2)
+    labels = [maker.sound(number)[1] for number in range(200)]
+    assert labels.count(KNOCKING) == calls["random_knock"]
+    assert labels.count(NORMAL) == 200 - calls["random_knock"]
+    # Expected of 200, by the shares; bounds four deviations of a binomial wide.
+    for name, expected in (
+        ("random_knock", 100),  # half
+        ("engine", 25),  # a quarter is made, half of it by each of the two
+        ("loping_engine", 25),
+        ("sharpen", 45),  # of the 150 real ones
+        ("shaped_like", 40),  # of the knocks
+        ("beat_seconds", 50),  # of the knocks
+        ("distract", 70),  # a quarter of the knocks, 0.45 of the others
+    ):
+        assert abs(calls[name] - expected) < 4 * expected**0.5, name
 
 
 def test_a_recipe_without_recordings_makes_its_own_engines():

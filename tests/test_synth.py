@@ -125,16 +125,32 @@ def test_the_beat_is_found_and_none_in_noise(hz):
     assert beat_seconds(np.random.default_rng(1).normal(size=2 * SR), SR) is None
 
 
+def beat_hz(y):
+    """Strongest rate of the envelope below 11 Hz: a knock's own rate, if it is 4 a second and more.
+
+    Harmonics lie at its multiples, so above some 8 Hz nothing but the rate itself is told apart.
+    """
+    envelope = np.convolve(np.abs(y), np.ones(200) / 200, mode="same")
+    spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
+    hz = np.fft.rfftfreq(y.size, 1 / SR)
+    return hz[spectrum[hz < 11].argmax()]
+
+
+def on_a_beat_of_ten(hz):
+    # Ten a second, or every other one. The crank wanders by some per cent: 0.4 Hz, and chance
+    # finds one in six, never all.
+    return min(abs(hz - 10), abs(hz - 5)) <= 0.4
+
+
 def test_a_knock_over_a_known_beat_comes_on_it():
-    beat = 0.1  # 10 a second: locked knocks come at 10, 5 or, beyond 4 a second, never
-    for seed in range(6):
-        y = synth.random_knock(np.random.default_rng(seed), 4, smeared=0, beat_s=beat)
-        envelope = np.convolve(np.abs(y), np.ones(200) / 200, mode="same")
-        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
-        hz = np.fft.rfftfreq(y.size, 1 / SR)
-        strongest = hz[spectrum[hz < 60].argmax()]
-        nearest = round(strongest / 5) * 5
-        assert strongest == pytest.approx(nearest, rel=0.06)  # the crank wanders by some per cent
+    locked: list[bool] = []
+    free: list[bool] = []
+    for seed in range(12):
+        for beat, found in ((0.1, locked), (None, free)):
+            y = synth.random_knock(np.random.default_rng(seed), 4, smeared=0, beat_s=beat)
+            found.append(on_a_beat_of_ten(beat_hz(y)))
+    assert all(locked)
+    assert sum(free) <= 8  # that the test can fail
 
 
 def test_sharpening_makes_a_beat_stand_out_and_gain_stays_bounded():
@@ -162,6 +178,7 @@ def test_ticks_stay_above_two_kilohertz():
         y = lookalikes.ticks(rng, synth.random_crank(rng, 2))
         power = np.abs(np.fft.rfft(y)) ** 2
         hz = np.fft.rfftfreq(y.size, 1 / SR)
+        # Damped within milliseconds they are some hundred hertz wide: below, little is left.
         assert power[hz < 1200].sum() < 0.1 * power.sum()
 
 

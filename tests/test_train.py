@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
+from convert.augment import add_rounding_noise, mixed_up
 from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
-from convert.fit import Fit, Pictures, add_rounding_noise, mixed_up
+from convert.fit import Fit, Pictures
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
