@@ -135,4 +135,4 @@ class Bay:
 def _run(command):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
+    return done.stdout + done.stderr

@@ -65,6 +65,10 @@ def test_it_starts_at_boot_and_is_ready_only_when_sound_flows(bay, sound, capsys
         print(f"\nfrom the first sample to READY: {taken:.2f} s")
 
 
+def test_systemd_finds_nothing_wrong_with_the_unit(bay):
+    assert bay.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}") == ""
+
+
 def test_killed_it_is_back_within_three_seconds(bay, capsys):
     taken = []
     for _ in range(5):
