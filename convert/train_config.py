@@ -10,7 +10,7 @@ from edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run; the defaults made the shipped model."""
+    """One run; what made the shipped model is in its card, models/README.md."""
 
     examples: int = 16_000  # made before training
     small_epochs: int = 5  # on pictures of a quarter of the size

@@ -59,7 +59,7 @@ class Bay:
         command += ["--disable-pip-version-check", "--wheel-dir", wheels, f"{target}[pi]"]
         subprocess.run([str(word) for word in command], check=True)
         (self.root / "srv/sound").mkdir()
-        # No hint in the service's own environment: the card is what ALSA says it is.
+        # For the whole machine, as a card would be: the unit's environment stays as shipped.
         (self.root / "etc/asound.conf").write_text(
             'pcm.knockmic { type pulse server "unix:/srv/sound/socket" device "pmic" '
             'hint { show on description "knockmic" } }\n'
