@@ -179,6 +179,21 @@ def split_sources(
     return training, [clip for clip in clips if clip.source in held]
 
 
+def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
+    """All sources dealt out into ``folds`` parts, those of every label and kind evenly.
+
+    Trained ``folds`` times, each time without one part, every source is judged once by a network
+    that never heard it (cross-validation by groups). The same recordings fall into the same parts.
+    """
+    rng = np.random.default_rng(123)
+    parts: list[set[str]] = [set() for _ in range(folds)]
+    for kind in sorted({(clip.label, clip.kind) for clip in clips}):
+        names = sorted({clip.source for clip in clips if (clip.label, clip.kind) == kind})
+        for place, which in enumerate(rng.permutation(len(names))):
+            parts[place % folds].add(names[which])
+    return [frozenset(part) for part in parts]
+
+
 def _forced_split(
     clips: Sequence[Clip], always_held_out: frozenset[str]
 ) -> tuple[list[Clip], list[Clip]]:

@@ -37,6 +37,7 @@ class Recipe:
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
     level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of made knocks, as mix() counts
+    plain: float = 0.3  # of made knocks: of no particular kind, synth.plain_knock
     smeared: float = 0.5  # of made knocks: blurred by their way out of the engine
     locked: float = 0.5  # of made knocks: on the beat of what they are laid over
     shaped: float = 0.4  # of made knocks: with the colour of what they are laid over
@@ -79,11 +80,13 @@ def fill_pools(clips: Sequence[Clip]) -> Pools:
 class ExampleMaker:
     """Makes example number ``i`` of a run: ``(colour indices (84, 87) uint8, label)``."""
 
-    def __init__(self, pools: Pools, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, pools: Pools, recipe: Recipe, seed: int, front_end: FrontEnd | None = None
+    ) -> None:
         self._pools = pools
         self._recipe = recipe
         self._seed = seed
-        self._front_end = FrontEnd()
+        self._front_end = front_end or FrontEnd()
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
 
@@ -107,12 +110,16 @@ class ExampleMaker:
         background = self._bystander(rng, self._background(rng))
         if rng.random() < self._recipe.distracted:
             background = lookalikes.distract(rng, background)
-        beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
-        smeared = self._recipe.smeared
-        knock = synth.random_knock(rng, self._seconds, smeared=smeared, beat_s=beat)
+        knock = self._made_knock(rng, background)
         if rng.random() < self._recipe.shaped:
             knock = shaped_like(knock, background, synth.SR, rng.uniform(0.2, 0.8))
         return synth.mix(background, knock, rng.uniform(*self._recipe.level_db))
+
+    def _made_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
+        if rng.random() < self._recipe.plain:
+            return synth.plain_knock(rng, self._seconds)
+        beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
+        return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat)
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert.checkpoint import load_body, load_checkpoint, save_checkpoint
-from convert.dataset import LABELS, Clip, describe, find_clips, load_all, split_sources, windows
+from convert.dataset import (
+    LABELS,
+    Clip,
+    describe,
+    find_clips,
+    fold_sources,
+    load_all,
+    split_sources,
+    windows,
+)
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples, Fit
@@ -55,8 +64,14 @@ def train(
     epoch. DatasetError or CheckpointError if the recordings or the start cannot be used.
     """
     clips = find_clips(folders)
+    share = config.hold_out
+    if config.fold != (0, 0):
+        part, parts = config.fold
+        if any(clip.split for clip in clips):
+            raise DatasetError("--fold and the column split of labels.csv exclude each other")
+        never_train_on, share = never_train_on | fold_sources(clips, parts)[part - 1], 0.0
     training, held_out = split_sources(
-        clips, share=config.hold_out, seed=config.seed, always_held_out=never_train_on
+        clips, share=share, seed=config.seed, always_held_out=never_train_on
     )
     if not any(not clip.knocks for clip in training):
         raise DatasetError("no recording of a healthy engine is left to train on")

@@ -13,12 +13,13 @@ EXAMPLES = """\
 examples:
   convert train recordings --out knock.pth
   convert train my_car --init models/knock.pth --out my_car.pth
+  convert train recordings --fold 1/3 --out fold1.pth
   convert train recordings --pretrained resnet34.pth --out knock.pth --examples 30000
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
 side of the split; without a column, the source is the file's name up to its last underscore. A
-column split (train, valid) decides what is held out; without it --hold-out does.
+column split (train, valid) decides what is held out; without it --hold-out or --fold does.
 
 Everything lies in the --work folder: a run that was interrupted goes on from its last finished
 epoch when started again. Then: convert export OUT --calibration recordings --out M.tflite"""
@@ -73,10 +74,24 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help=f"of the sources, for grading ({default.hold_out:g})",
     )
     parser.add_argument(
+        "--fold",
+        type=_fold,
+        metavar="K/N",
+        help="instead, part K of N of the sources: N runs, each source graded once",
+    )
+    parser.add_argument(
         "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
     )
     parser.add_argument("--seed", type=int, default=default.seed, help=f"({default.seed})")
     parser.set_defaults(run=_run)
+
+
+def _fold(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    try:
+        return int(part), int(parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2/3") from None
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -89,6 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
             "full_epochs",
             "learning_rate",
             "hold_out",
+            "fold",
             "seed",
         )
         if (value := getattr(arguments, name)) is not None

@@ -24,6 +24,7 @@ class TrainConfig:
     averaging: float = 0.99  # decay of the running average of weights, a step
     frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
     hold_out: float = 0.25  # share of sources not trained on
+    fold: tuple[int, int] = (0, 0)  # (k, n): instead, part k of n of the sources; (0, 0): no folds
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -39,6 +40,9 @@ class TrainConfig:
             if not low <= value <= high:
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{option} {value:g} must lie between {low} and {high}")
+        part, parts = self.fold
+        if self.fold != (0, 0) and not (2 <= parts <= 100 and 1 <= part <= parts):
+            raise ConfigError(f"--fold {part}/{parts}: give one of 1/N to N/N, N from 2 to 100")
         if self.small_epochs + self.full_epochs == 0:
             raise ConfigError("--small-epochs and --full-epochs are both 0: nothing to train")
 

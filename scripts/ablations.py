@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import Clip, find_clips, load_all, windows
+from convert.dataset import Clip, find_clips, fold_sources, load_all, windows
 from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples
 from convert.metrics import auc
-from convert.synth import SR, place
+from convert.synth import SR, plain_knock
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from edge.wav import write_atomically
@@ -47,10 +47,14 @@ class Variation:
     specaugment: float = 0.5
     mixup: float = 0.3
     smoothing: float = 0.05
+    whole: bool = False  # the network is shown all of the sound, not its percussive part
+    longer: int = 1  # so many times the epochs, on the same examples
 
 
 VARIATIONS = (
     Variation("as shipped"),
+    Variation("harmonic part not taken out", whole=True),
+    Variation("five times the epochs", longer=5),
     Variation("no SpecAugment", specaugment=0),
     Variation("no mixup", mixup=0),
     Variation("no label smoothing", smoothing=0),
@@ -67,24 +71,18 @@ VARIATIONS = (
         dataclasses.replace(BASE, loping=0, sharpened=0, distractors=0),
     ),
     Variation("no other faults, no street", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
+    Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
+    Variation("all made knocks plain", dataclasses.replace(BASE, plain=1)),
     Variation("fainter knocks, -6 to 14 dB", dataclasses.replace(BASE, level_db=(-6, 14))),
 )
 
 
-def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """A knock by another synthesiser: (n,) samples, rms 1.
+class WholeSound(FrontEnd):
+    """The front end without the separation of harmonic and percussive parts."""
 
-    Three to eight damped modes of 250-4500 Hz and a burst, once a turn or two at 500-2500 a minute.
-    """
-    t = np.arange(SR // 20) / SR
-    freqs = np.exp(rng.uniform(np.log(250), np.log(4500), int(rng.integers(3, 9))))[:, None]
-    wave = (np.sin(2 * np.pi * freqs * t) * np.exp(-t / rng.uniform(0.002, 0.02))).sum(axis=0)
-    wave += rng.uniform(0, 2) * rng.normal(size=t.size) * np.exp(-t / 0.003)
-    period = SR * 60 / np.exp(rng.uniform(np.log(500), np.log(2500))) * rng.choice([1, 2])
-    times = np.arange(rng.uniform(0, period), n, period)
-    times += rng.normal(0, rng.uniform(0, 0.03) * period, times.size)
-    y = place(n, times, rng.lognormal(0, 0.2, times.size), wave)
-    return y / (y.std() + 1e-12)
+    def percussive(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All of ``y``, as long as its percussive part would be."""
+        return y[: (self.config.n_frames - 1) * self.config.hop_length]
 
 
 @dataclass
@@ -125,14 +123,7 @@ class Scores:
         return float(np.mean(pairs))
 
 
-def folds_of(clips: Sequence[Clip]) -> dict[str, int]:
-    """The fold in which each source is left out; every kind is dealt out evenly."""
-    rng = np.random.default_rng(123)
-    fold: dict[str, int] = {}
-    for kind in sorted({(c.label, c.kind) for c in clips}):
-        names = sorted({c.source for c in clips if (c.label, c.kind) == kind})
-        fold |= {names[i]: place % FOLDS for place, i in enumerate(rng.permutation(len(names)))}
-    return fold
+Held = tuple[list[tuple[Clip, NDArray[np.uint8]]], list[NDArray[np.uint8]]]  # real, strange
 
 
 class Rotation:
@@ -140,22 +131,30 @@ class Rotation:
 
     def __init__(self, clips: Sequence[Clip], count: int) -> None:
         self._clips, self._count = clips, count
-        self._fold = folds_of(clips)
-        self._made: dict[tuple[Recipe, int], Examples] = {}
-        self._held = [self._windows(number) for number in range(FOLDS)]
-        self._strange = [self._strange_windows(number) for number in range(FOLDS)]
+        parts = fold_sources(clips, FOLDS)
+        self._fold = {source: fold for fold, part in enumerate(parts) for source in part}
+        self._made: dict[tuple[Recipe, bool, int], Examples] = {}
+        self._shown: dict[bool, list[Held]] = {}
 
-    def _windows(self, number: int) -> list[tuple[Clip, NDArray[np.uint8]]]:
-        front_end = FrontEnd()
+    def _held(self, whole: bool) -> list[Held]:
+        if whole not in self._shown:
+            front_end = WholeSound() if whole else FrontEnd()
+            self._shown[whole] = [
+                (self._windows(number, front_end), self._strange_windows(number, front_end))
+                for number in range(FOLDS)
+            ]
+        return self._shown[whole]
+
+    def _windows(self, number: int, front_end: FrontEnd) -> list[tuple[Clip, NDArray[np.uint8]]]:
         return [
             (clip, colour_indices(front_end.spectrogram(y)))
             for clip, sound in load_all([c for c in self._clips if self._fold[c.source] == number])
             for y in windows(sound, 1.0)
         ]
 
-    def _strange_windows(self, number: int) -> list[NDArray[np.uint8]]:
-        """Left-out healthy engines with a strange knock 0 to 14 dB above them, both by rms."""
-        rng, front_end = np.random.default_rng([7, number]), FrontEnd()
+    def _strange_windows(self, number: int, front_end: FrontEnd) -> list[NDArray[np.uint8]]:
+        """Left-out healthy engines with a plain knock 0 to 14 dB above them, both by rms."""
+        rng = np.random.default_rng([7, number])
         engines = [c for c in self._clips if c.kind == "engine" and not c.knocks]
         found: list[NDArray[np.uint8]] = []
         whole = [
@@ -165,15 +164,17 @@ class Rotation:
         ]
         for _ in range(STRANGE):
             y = whole[int(rng.integers(len(whole)))].astype(np.float64)
-            y += strange_knock(rng, y.size) * y.std() * 10 ** (rng.uniform(0, 14) / 20)
+            knock = plain_knock(rng, y.size / SR)
+            y += knock * (y.std() / knock.std() * 10 ** (rng.uniform(0, 14) / 20))
             found.append(colour_indices(front_end.spectrogram(y.astype(np.float32))))
         return found
 
     def _examples(self, variation: Variation, number: int) -> Examples:
-        key = (variation.recipe, number)
+        key = (variation.recipe, variation.whole, number)
         if key not in self._made:
             training = [c for c in self._clips if self._fold[c.source] != number]
-            maker = ExampleMaker(fill_pools(training), variation.recipe, number + 1)
+            front_end = WholeSound() if variation.whole else FrontEnd()
+            maker = ExampleMaker(fill_pools(training), variation.recipe, number + 1, front_end)
             made = list(make_examples(maker, range(self._count), os.cpu_count() or 1))
             self._made[key] = Examples(
                 np.array([i for i, _ in made]), np.array([label for _, label in made])
@@ -183,11 +184,11 @@ class Rotation:
     def judge(self, variation: Variation, epochs: int, seeds: Sequence[int]) -> list[Scores]:
         """Every window by the network that never heard its source; one ``Scores`` a seed."""
         scores = [Scores() for _ in seeds]
-        for number, held in enumerate(self._held):
+        for number, (held, strange) in enumerate(self._held(variation.whole)):
             examples = self._examples(variation, number)
             for score, seed in zip(scores, seeds, strict=True):
-                shown = np.array([i for _, i in held] + self._strange[number])
-                z = fit(examples, variation, epochs, seed, shown)
+                shown = np.array([i for _, i in held] + strange)
+                z = fit(examples, variation, epochs * variation.longer, seed, shown)
                 score.source += [clip.source for clip, _ in held]
                 score.kind += [clip.kind for clip, _ in held]
                 score.knocks += [clip.knocks for clip, _ in held]
@@ -220,7 +221,8 @@ def main() -> int:
         began = time.monotonic()
         scores = rotation.judge(variation, arguments.epochs, range(1, arguments.seeds + 1))
         found[variation.name] = [
-            [score.figures(epoch) for epoch in range(arguments.epochs)] for score in scores
+            [score.figures(epoch) for epoch in range(arguments.epochs * variation.longer)]
+            for score in scores
         ]
         print(_line(variation.name, found[variation.name]), flush=True)
         print(f"{variation.name}: {time.monotonic() - began:.0f} s", file=sys.stderr)

@@ -3,7 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.dataset import Clip, describe, find_clips, load_all, split_sources, windows
+from convert.dataset import (
+    Clip,
+    describe,
+    find_clips,
+    fold_sources,
+    load_all,
+    split_sources,
+    windows,
+)
 from convert.errors import DatasetError
 from tests.audio import noise, wav_file
 
@@ -94,6 +102,17 @@ def test_named_sources_are_held_out():
     assert {c.source for c in training} == {"n0", "n1"}
     with pytest.raises(DatasetError, match="k9"):
         split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k9"}))
+
+
+def test_folds_hold_every_source_once_and_every_label_evenly():
+    everything = clips(knocking=["k0", "k1", "k2"], normal=[f"n{i}" for i in range(7)])
+    parts = fold_sources(everything, 3)
+    assert parts == fold_sources(list(reversed(everything)), 3)
+    named = sorted(name for part in parts for name in part)
+    assert named == sorted({clip.source for clip in everything})
+    for part in parts:
+        assert sum(name.startswith("k") for name in part) == 1
+        assert 2 <= sum(name.startswith("n") for name in part) <= 3
 
 
 def test_a_split_column_decides(tmp_path):

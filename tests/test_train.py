@@ -114,7 +114,16 @@ def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"examples": 0}, {"hold_out": 0.95}, {"small_epochs": 0}, {"full_epochs": -1}]
+    "change",
+    [
+        {"examples": 0},
+        {"hold_out": 0.95},
+        {"small_epochs": 0},
+        {"full_epochs": -1},
+        {"fold": (4, 3)},
+        {"fold": (0, 3)},
+        {"fold": (1, 1)},
+    ],
 )
 def test_settings_that_make_no_sense(change):
     with pytest.raises(ConfigError, match="--"):
