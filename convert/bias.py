@@ -10,14 +10,13 @@ before. On trained networks it halves the largest error and more.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.network import FoldedNet
+from convert.network import FoldedNet, layers, watching
 
 N_PICTURES = 64  # at once, about 2 GB; with 160 the result was the same
 LEVELS = 127  # int8 weights are symmetric: -127..127, one scale for each output channel
@@ -33,18 +32,19 @@ def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
     x = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
     means = _means(network, x)
     rounded = copy.deepcopy(network)
-    for _, layer in _layers(rounded):
+    for _, layer in layers(rounded):
         layer.weight.data = round_weights(layer.weight.data)
 
-    def correct(layer: nn.Module, output: Tensor, name: str) -> Tensor:
+    def correct(name: str, layer: nn.Module, output: Tensor) -> Tensor:
         # Layers run in order: what comes in is corrected already, as it will be on the Pi.
         shift = means[name] - _mean(output)
         layer.get_parameter("bias").data += shift
         return output + shift.view(-1, *[1] * (output.ndim - 2))
 
-    _run_hooked(rounded, x, correct)
+    with torch.inference_mode(), watching(layers(rounded), correct):
+        rounded(x)
     result = copy.deepcopy(network)
-    for (_, layer), (_, other) in zip(_layers(result), _layers(rounded), strict=True):
+    for (_, layer), (_, other) in zip(layers(result), layers(rounded), strict=True):
         layer.get_parameter("bias").data = other.get_parameter("bias").data
     return result
 
@@ -56,14 +56,6 @@ def round_weights(weight: Tensor) -> Tensor:
     return (weight / scale).round() * scale
 
 
-def _layers(network: FoldedNet) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-    return [
-        (name, layer)
-        for name, layer in network.named_modules()
-        if isinstance(layer, (nn.Conv2d, nn.Linear))
-    ]
-
-
 def _mean(output: Tensor) -> Tensor:
     """Mean of every channel of (B, C, H, W) or (B, C)."""
     return output.transpose(0, 1).flatten(1).mean(1)
@@ -72,25 +64,9 @@ def _mean(output: Tensor) -> Tensor:
 def _means(network: FoldedNet, x: Tensor) -> dict[str, Tensor]:
     means: dict[str, Tensor] = {}
 
-    def keep(_: nn.Module, output: Tensor, name: str) -> Tensor:
+    def keep(name: str, _: nn.Module, output: Tensor) -> None:
         means[name] = _mean(output)
-        return output
 
-    _run_hooked(network, x, keep)
+    with torch.inference_mode(), watching(layers(network), keep):
+        network(x)
     return means
-
-
-def _run_hooked(
-    network: FoldedNet, x: Tensor, hook: Callable[[nn.Module, Tensor, str], Tensor]
-) -> None:
-    """One forward pass in which ``hook`` may replace the output of every layer."""
-    handles = [
-        layer.register_forward_hook(lambda layer, _, output, name=name: hook(layer, output, name))
-        for name, layer in _layers(network)
-    ]
-    try:
-        with torch.inference_mode():
-            network(x)
-    finally:
-        for handle in handles:
-            handle.remove()

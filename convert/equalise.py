@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.network import BasicBlock, FoldedNet
+from convert.network import BasicBlock, FoldedNet, watching
 
 MAX_FACTOR = 8.0  # beyond, the weights would lose what the activations gain
 # All groups of channels are rescaled at once from one measurement, though they meet in the same
@@ -105,24 +105,16 @@ def _ranges(
     """Largest absolute output of every channel of each group of makers over ``pictures``."""
     found = [torch.zeros(group[0].weight.shape[0]) for group in makers]
 
-    def keep(number: int, output: Tensor) -> None:
+    def keep(number: int, _: nn.Module, output: Tensor) -> None:
         found[number] = torch.maximum(
             found[number], output.abs().transpose(0, 1).flatten(1).amax(1)
         )
 
-    handles = [
-        maker.register_forward_hook(lambda _, __, output, number=number: keep(number, output))
-        for number, group in enumerate(makers)
-        for maker in group
-    ]
-    try:
-        with torch.inference_mode():
-            for i in range(0, len(pictures), 16):
-                x = torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2)
-                network(x.float() / 255)
-    finally:
-        for handle in handles:
-            handle.remove()
+    every = [(number, maker) for number, group in enumerate(makers) for maker in group]
+    with torch.inference_mode(), watching(every, keep):
+        for i in range(0, len(pictures), 16):
+            x = torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2)
+            network(x.float() / 255)
     return found
 
 

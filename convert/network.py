@@ -8,13 +8,16 @@ that is exported: picture values in 0..1 in, probabilities out, no batch normali
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 HeadStyle = Literal["v1", "v2"]
+Key = TypeVar("Key")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB values in 0..1
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -187,3 +190,32 @@ def _fold_before(norm: nn.Module, linear: nn.Module) -> nn.Linear:
     linear.weight.data *= gain
     linear.bias = nn.Parameter(bias)
     return linear
+
+
+def layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    """All convolutions and linear layers with their names, in the order in which they run."""
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+
+
+@contextmanager
+def watching(
+    modules: Iterable[tuple[Key, nn.Module]],
+    watch: Callable[[Key, nn.Module, Tensor], Tensor | None],
+) -> Iterator[None]:
+    """Within, every forward pass hands ``watch`` the outputs of ``modules``.
+
+    ``watch(key, module, output)`` returns what goes on in the place of ``output``, or None.
+    """
+    handles = [
+        module.register_forward_hook(lambda module, _, output, key=key: watch(key, module, output))
+        for key, module in modules
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convert.errors import ParityError
-from convert.network import FoldedNet, KnockNet, normalise
+from convert.network import FoldedNet, KnockNet, layers, normalise, watching
 from convert.onnx_export import onnx_probabilities
 from convert.probe import LAYER_PICTURES, Answers, probe
 from edge.classifier import installed_runtimes
@@ -217,18 +217,6 @@ def _torch_layers(
             value = value.permute(0, 2, 3, 1)
         found.append((name, int(kernel), value.numpy()))
 
-    def hook(name: str) -> Any:
-        return lambda module, _, output: keep(name, module, output)
-
-    handles = [
-        module.register_forward_hook(hook(name))
-        for name, module in folded.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear))
-    ]
-    try:
-        with torch.inference_mode():
-            folded(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.inference_mode(), watching(layers(folded), keep):
+        folded(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
     return found
