@@ -50,7 +50,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     """All recordings below ``folders``, each with a labels.csv or folders named after labels.
 
     Without a ``source`` column a recording's source is the part of its name before the last
-    underscore (``ford_003.wav`` -> ``ford``). DatasetError names what is wrong: a missing folder,
+    underscore (``ford_003.wav`` -> ``ford``), or all of it if that part is a mere label
+    (``normal_003.wav``). DatasetError names what is wrong: a missing folder,
     an unknown label, a file that is not there, the same audio under two labels.
     """
     clips: list[Clip] = []
@@ -100,7 +101,9 @@ def _from_folders(folder: Path) -> list[Clip]:
 
 
 def _source_of(path: Path) -> str:
-    return path.stem.rpartition("_")[0] or path.stem
+    source = path.stem.rpartition("_")[0]
+    # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
+    return path.stem if source.lower() in ("", *FOLDERS) else source
 
 
 def _refuse_contradictions(clips: Sequence[Clip]) -> None:

@@ -18,7 +18,8 @@ examples:
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
-side of the split; without a column, the source is the file's name up to its last underscore. A
+side of the split; without a column, the source is the file's name up to its last underscore
+(golf_003.wav: golf; but normal_003.wav, named after a label, is a source of its own). A
 column split (train, valid) decides what is held out; without it --hold-out or --fold does.
 
 Everything lies in the --work folder: a run that was interrupted goes on from its last finished

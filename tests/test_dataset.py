@@ -38,6 +38,13 @@ def test_folders_named_after_labels(tmp_path):
     assert clips["street_001.wav"].kind == "not_engine"
 
 
+def test_recordings_named_after_their_label_alone_are_sources_of_their_own(tmp_path):
+    for number in (1, 2):
+        sound(tmp_path / "normal" / f"normal_{number:04}.wav", number)
+        sound(tmp_path / "knocking" / f"Knocking_{number:04}.wav", number + 2)
+    assert len({clip.source for clip in find_clips([tmp_path])}) == 4
+
+
 def test_a_table_says_label_source_and_kind(tmp_path):
     sound(tmp_path / "a.wav")
     table(tmp_path, "a.wav,normal,my car,belt", header="file,label,source,kind")
