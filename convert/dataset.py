@@ -127,15 +127,20 @@ def load(clip: Clip) -> NDArray[np.float32]:
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
 
 
-def load_all(clips: Sequence[Clip]) -> list[tuple[Clip, NDArray[np.float32]]]:
-    """Every readable recording; the others are counted and named on standard error."""
+def load_all(
+    clips: Sequence[Clip], *, quiet: bool = False
+) -> list[tuple[Clip, NDArray[np.float32]]]:
+    """Every readable recording; the others are counted and named on standard error.
+
+    ``quiet``: they have been named before.
+    """
     loaded, unreadable = [], []
     for clip in tqdm(clips, desc="reading recordings", unit="", leave=False, disable=None):
         try:
             loaded.append((clip, load(clip)))
         except EdgeError as error:
             unreadable.append(str(error))
-    say_unreadable(unreadable)
+    say_unreadable([] if quiet else unreadable)
     return loaded
 
 

@@ -161,6 +161,8 @@ class Report:
         for name, part in self._grouped("source").items():
             if part[0].clip.kind != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
+        if not self.p_of(knocks=True):
+            lines.append("no recording of a knock: nothing to be told apart")
         for kind, figures in self.separation().items():
             low, high = figures["auc_95"]
             recalls = ", ".join(

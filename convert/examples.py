@@ -7,7 +7,7 @@ from which the picture follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
-from convert.dataset import Clip, load_all
+from convert.dataset import Clip
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
@@ -65,11 +65,11 @@ class Pools:
     knocking: list[list[NDArray[np.float32]]] = field(default_factory=list)
 
 
-def fill_pools(clips: Sequence[Clip]) -> Pools:
-    """Read all readable ``clips`` into pools."""
+def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
+    """``recordings``, as :func:`convert.dataset.load_all` gives them, by what they are."""
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
-    for clip, sound in load_all(clips):
+    for clip, sound in recordings:
         name = "knocking" if clip.knocks else clip.kind.removeprefix("engine_") or "engine"
         grouped.setdefault((name, clip.source), []).append(sound)
     for (name, _), sounds in grouped.items():

@@ -83,7 +83,8 @@ class Fit:
         self.n_batches = len(examples.labels) // config.batch_size
         if self.n_batches == 0:
             raise DatasetError(
-                f"{len(examples.labels)} examples do not fill one batch of {config.batch_size}"
+                f"{len(examples.labels)} examples do not fill one batch of {config.batch_size}: "
+                "ask for more with --examples"
             )
         self.epochs = config.small_epochs + config.full_epochs
         self.optimiser = torch.optim.AdamW(

@@ -89,6 +89,7 @@ def train(
         Recipe(),
         min(CHECK_EXAMPLES, config.examples),
         config.seed + CHECK_SEED,
+        quiet=not held_out,
     )
     real = _real_windows(work / "real", held_out)
     torch.manual_seed(config.seed)
@@ -145,11 +146,13 @@ def _same_run(
     write_atomically(path, description.encode())
 
 
-def _examples(path: Path, clips: list[Clip], recipe: Recipe, count: int, seed: int) -> Examples:
-    """Made once, kept as ``path``.npz."""
+def _examples(
+    path: Path, clips: list[Clip], recipe: Recipe, count: int, seed: int, *, quiet: bool = False
+) -> Examples:
+    """Made once, kept as ``path``.npz; ``quiet`` about unreadable recordings."""
     cache = path.with_suffix(".npz")
     if not cache.is_file():
-        maker = ExampleMaker(fill_pools(clips), recipe, seed)
+        maker = ExampleMaker(fill_pools(load_all(clips, quiet=quiet)), recipe, seed)
         made = make_examples(maker, range(count), os.cpu_count() or 1)
         bar = tqdm(
             made, total=count, desc=f"{path.name} examples", unit="", leave=False, disable=None
@@ -161,12 +164,12 @@ def _examples(path: Path, clips: list[Clip], recipe: Recipe, count: int, seed: i
 
 
 def _real_windows(path: Path, clips: list[Clip]) -> Examples:
-    """Every second of the held-out recordings as it is."""
+    """Every second of the held-out recordings as it is; unreadable ones were named before."""
     cache = path.with_suffix(".npz")
     if not cache.is_file():
         front_end = FrontEnd()
         indices, labels = [], []
-        for clip, sound in load_all(clips):
+        for clip, sound in load_all(clips, quiet=True):
             for y in windows(sound, 1.0):
                 indices.append(colour_indices(front_end.spectrogram(y)))
                 labels.append(0 if clip.knocks else 1)

@@ -174,7 +174,9 @@ class Rotation:
         if key not in self._made:
             training = [c for c in self._clips if self._fold[c.source] != number]
             front_end = WholeSound() if variation.whole else FrontEnd()
-            maker = ExampleMaker(fill_pools(training), variation.recipe, number + 1, front_end)
+            maker = ExampleMaker(
+                fill_pools(load_all(training)), variation.recipe, number + 1, front_end
+            )
             made = list(make_examples(maker, range(self._count), os.cpu_count() or 1))
             self._made[key] = Examples(
                 np.array([i for i, _ in made]), np.array([label for _, label in made])

@@ -165,6 +165,8 @@ def test_a_report_without_a_knock_says_so(graded, tmp_path):
     healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
     write_report(healthy, tmp_path / "report.html")
     assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
+    assert "nothing to be told apart" in healthy.table()
+    assert "nothing to be told apart" not in graded.table()
 
 
 @pytest.mark.parametrize(

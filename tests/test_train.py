@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import shutil
@@ -21,6 +22,11 @@ from tests.audio import noise
 from tests.networks import checkpoint, random_network, torchvision_state
 
 TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
+
+
+def table_columns(path):
+    with path.open(newline="") as lines:
+        return next(csv.reader(lines))
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,24 @@ def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
     few = dataclasses.replace(TINY, examples=20)
     with pytest.raises(DatasetError, match="batch of 32"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
+
+
+@pytest.mark.parametrize("hold_out", [0.0, 0.4])
+def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys, hold_out):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    with (tmp_path / "some" / "labels.csv").open("a", newline="") as table:
+        columns = table_columns(tmp_path / "some" / "labels.csv")
+        for number in range(4):
+            (tmp_path / "some" / f"broken{number}.wav").write_bytes(b"no sound")
+            row = {"file": f"broken{number}.wav", "label": "normal", "source": f"broken{number}"}
+            csv.DictWriter(table, columns, restval="").writerow(row)
+    few = dataclasses.replace(TINY, examples=20, hold_out=hold_out)
+    with pytest.raises(DatasetError, match="batch of 32"):
+        train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", few)
+    said = capsys.readouterr().err
+    # Those that are trained on and those that are held out are read apart.
+    assert sum(said.count(f"broken{number}.wav") for number in range(4)) in (3, 4)
+    assert said.count("skipped") == (2 if hold_out else 1)
 
 
 @pytest.mark.parametrize(
