@@ -61,8 +61,9 @@ def write_report(report: Report, path: Path) -> None:
         *(_figure(title, uri) for title, uri in plots),
         "</div><h2>By source</h2>",
         _figure("Engines; splits and intervals go by source", sources_plot(report), "wide"),
+        f"<details><summary>All {len(figures['by_source'])} sources as a table</summary>",
         _kinds_table(figures["by_source"]),
-        f"<h2>The {N_LOSSES} worst mistakes</h2><div class=row>",
+        f"</details><h2>The {N_LOSSES} worst mistakes</h2><div class=row>",
         *(_loss(judged, index) for judged, index in worst(report, N_LOSSES)),
         "</div>",
     ]
