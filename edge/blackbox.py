@@ -78,6 +78,7 @@ class BlackBox:
         self._config = config
         self._sr = sr
         self._last_s = -float("inf")
+        self._tried = False  # whether a file was written here since the start
         self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -132,13 +133,20 @@ class BlackBox:
             shutil.rmtree(leftover)
             log.warning("black box: removed half-written %s", leftover.name)
         # Tells now, not at the first alert, that nothing can be written here, or not enough.
-        write_atomically(self.directory / ".writable", b"")
-        self._make_room(self._bytes(round(self._config.seconds * self._sr)))
+        # Really written only where that is in doubt: a card wears out.
+        if self.problem or not self._tried or not os.access(self.directory, os.W_OK):
+            for leftover in self.directory.glob(".writable.*"):
+                leftover.unlink()
+            write_atomically(self.directory / ".writable", b"")
+            self._tried = True
+        self._to_drop(self._bytes(round(self._config.seconds * self._sr)))
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._make_room(self._bytes(alert.sound.size))
-        name = f"{self._next_number():06d}"
+        name = f"{self._next_number():06d}"  # before the only record there is may be dropped
+        for oldest in self._to_drop(self._bytes(alert.sound.size)):
+            # Renamed first: a power cut while it is removed must not leave half a record.
+            shutil.rmtree(oldest.rename(self.directory / f".{oldest.name}.part"))
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
@@ -168,23 +176,26 @@ class BlackBox:
         records = self._records()
         return int(records[-1].name) + 1 if records else 1
 
-    def _make_room(self, needed: int) -> None:
-        """Drop the oldest unpinned records until count, bytes and disk allow one more."""
+    def _to_drop(self, needed: int) -> list[Path]:
+        """The oldest unpinned records that must go before count, bytes and disk allow one more.
+
+        OSError if even then they would not.
+        """
         records = self._records()
         sizes = {r: sum(f.stat().st_size for f in r.iterdir()) for r in records}
         droppable = deque(r for r in records if not (r / PIN).exists())
+        free = shutil.disk_usage(self.directory).free
+        dropped = []
         while (
             len(sizes) >= self._config.max_records
             or sum(sizes.values()) + needed > self._config.max_mb * 1e6
-            or shutil.disk_usage(self.directory).free < needed + RESERVE_BYTES
+            or free < needed + RESERVE_BYTES
         ):
             if not droppable:
                 raise OSError(28, "no room for a record, and none that may be dropped")
-            oldest = droppable.popleft()
-            # Renamed first: a power cut while it is removed must not leave half a record.
-            gone = oldest.rename(self.directory / f".{oldest.name}.part")
-            shutil.rmtree(gone)
-            del sizes[oldest]
+            dropped.append(droppable.popleft())
+            free += sizes.pop(dropped[-1])
+        return dropped
 
 
 def _sync(folder: Path) -> None:

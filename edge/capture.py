@@ -108,7 +108,9 @@ class Recording:
         """Pieces (n, channels) of the part asked for, and their rate."""
         with self.path.open("rb") as file:
             magic = file.read(12)
-        if self.path.suffix.lower() in {".wav", ".wave"} or magic[:4] == b"RIFF":
+        if self.path.suffix.lower() in {".wav", ".wave"} or (
+            magic[:4] == b"RIFF" and magic[8:] == b"WAVE"
+        ):
             return self._from_wav()
         if not magic:
             raise RecordingError(f"{self.path} is empty: nothing was recorded")

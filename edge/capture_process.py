@@ -72,7 +72,13 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
                 return device
         matches = inputs[:1]
     else:
-        matches = [d for d in inputs if wanted.lower() in d.name.lower() or wanted == d.usb_id]
+        # The number of a card in "(hw:1,0)" may be another one after the next boot.
+        matches = [
+            d
+            for d in inputs
+            if wanted.lower() in d.name.rpartition("(hw:")[0 if "(hw:" in d.name else 2].lower()
+            or wanted in (d.name, d.usb_id)
+        ]
         # The same card under its bare name and with more words: the exact name is meant.
         exact = [d for d in matches if d.name == wanted]
         matches = exact or matches

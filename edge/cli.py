@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge import __version__
 from edge.capture import Recording
@@ -40,7 +44,7 @@ examples:
   edge predict engine.wav --picture pictures    what the network saw, as PNG
 
 A window is "unknown", never "normal", when it cannot be trusted: too_short, silence,
-flat_line, dc, clipping, not_finite.
+flat_line, dc, clipping, not_finite, bad_answer.
 
 """
 
@@ -53,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run the command that ``parser`` finds in ``argv``; errors become one line and a code."""
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text in any encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
@@ -65,6 +72,10 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
         # Whoever read our output has seen enough; keep the interpreter from complaining on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a closed folder, a full disk: no command's own business
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        complain(parser.prog, ConfigError(what))
+        return ConfigError.exit_code
 
 
 def complain(program: str, error: BaseException) -> None:
@@ -138,9 +149,10 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.picture:
         _make_folder(arguments.picture)
     worst = 0
-    for path in arguments.files:
+    names = _picture_names(arguments.files)
+    for path, name in zip(arguments.files, names, strict=True):
         try:
-            _predict_file(path, pipeline, arguments)
+            _predict_file(path, pipeline, arguments, name)
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -156,7 +168,18 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"--picture {folder}: {error.strerror}") from error
 
 
-def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace) -> None:
+def _picture_names(files: Sequence[Path]) -> list[str]:
+    """What the pictures of each file begin with: its stem, numbered where two have the same."""
+    stems = [re.sub(r"[^\w.-]+", "_", path.stem) for path in files]
+    taken: Counter[str] = Counter()
+    names = []
+    for stem in stems:
+        taken[stem] += 1
+        names.append(f"{stem}-{taken[stem]}" if stems.count(stem) > 1 else stem)
+    return names
+
+
+def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace, name: str) -> None:
     source = Recording(
         path,
         channel=arguments.channel,
@@ -171,14 +194,20 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace)
         counts[verdict.verdict] += 1
         print(_as_json(path, verdict) if arguments.json else _as_row(verdict), flush=True)
         if arguments.picture and verdict.picture is not None:
-            name = re.sub(r"[^\w.-]+", "_", path.stem)
-            write_png(
+            _keep_picture(
                 arguments.picture / f"{name}_{verdict.start_s:08.2f}s_{verdict.verdict}.png",
                 verdict.picture,
             )
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         print(f"{'':>10}{'':>10}  {found}\n")
+
+
+def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    try:
+        write_png(path, picture)
+    except OSError as error:  # no fault of the recording's
+        raise ConfigError(f"--picture: {path} cannot be written: {error.strerror}") from error
 
 
 def _as_json(path: Path, verdict: Verdict) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +122,7 @@ def _meant(wrong: str, known: dict[str, Any]) -> str:
 LIMITS: dict[str, tuple[float, float]] = {
     "audio.channel": (0, 63),
     "audio.stall_s": (0.5, 60),
-    "listen.hop_s": (0.1, 60),
+    "listen.hop_s": (0.1, 2),  # the lamp calls 5 s without a window a fault
     "listen.threads": (1, 16),
     "listen.threshold": (0, 0.999),
     "gate.silence_db": (-120, 0),
@@ -140,8 +139,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "indicator.knock_pin": (-1, 27),
     "indicator.buzzer_pin": (-1, 27),
     "blackbox.seconds": (2, 120),
-    "blackbox.max_records": (0, 100_000),
-    "blackbox.max_mb": (0, 100_000),
+    "blackbox.max_records": (1, 100_000),
+    "blackbox.max_mb": (10, 100_000),  # one record of two minutes
     "blackbox.min_interval_s": (0, 86_400),
     "health.hot_c": (0, 150),
 }
@@ -160,6 +159,9 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
             f"{name}: detector.keep {made.keep} <= needed {made.needed} <= windows "
             f"{made.windows} must hold"
         )
+    if isinstance(made, ListenConfig) and made.runtime not in RUNTIME_NAMES:
+        known = ", ".join(RUNTIME_NAMES)
+        raise ConfigError(f"{name}: listen.runtime = {made.runtime!r} is none of {known}")
     if isinstance(made, IndicatorConfig):
         pins = [p for p in (made.led_pin, made.knock_pin, made.buzzer_pin) if p >= 0]
         if len(set(pins)) < len(pins):
@@ -174,17 +176,18 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
         if not all(8000 <= v <= 192_000 for v in value):
             raise ConfigError(f"{name}: {key} = {value!r} must lie between 8000 and 192000 Hz")
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 1e15:  # no whole number is too long
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"{name}: {key} = {value!r} must be a {_KINDS[kind]}")
     if key in LIMITS:
         low, high = LIMITS[key]
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:  # NaN lies nowhere
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}")
     return value
 
 
+RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
 _KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text in quotes"}
 
 

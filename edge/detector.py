@@ -44,6 +44,7 @@ class Detector:
         self._alert_since: float | None = None
         self._last_knock = -math.inf
         self._last_end = -math.inf
+        self._last_judged = -math.inf
 
     @property
     def alert(self) -> bool:
@@ -54,9 +55,13 @@ class Detector:
         """Take the next window: its probability, None if it could not be judged, and its end.
 
         A window that could not be judged speaks neither for knocking nor against it, so it only
-        lets time pass.
+        lets time pass. After ``clear_s`` without one that could, what was heard before is
+        forgotten: yesterday's knocks must not add up with today's.
         """
         if p_knocking is not None:
+            if self._alert_since is None and time_s - self._last_judged >= self.config.clear_s:
+                self._recent.clear()
+            self._last_judged = time_s
             knocks = p_knocking >= self._threshold
             self._recent.append(knocks)
             if knocks:

@@ -25,7 +25,7 @@ from edge.gate import Gate
 from edge.lamp import flash
 from edge.microphone import Microphone
 from edge.model import ModelFile, default_model
-from edge.run_command import load_config
+from edge.run_command import load_config, records_folder
 
 Sound = NDArray[np.float32]
 
@@ -35,6 +35,8 @@ GOLDEN_TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/2
 LOUD_DB, QUIET_DB = -3.0, -50.0
 MIN_FREE_MB = 200
 TAP_SECONDS = 15.0
+INSTALLED_STATE = Path("/var/lib/knockknock")  # where the service's records go
+IN_USE = "if the service runs, stop it: systemctl stop knockknock-edge"
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,13 @@ def _model(config: Config) -> Iterator[Finding]:
         model = ModelFile.read(path)
         classifier = Classifier(model, runtime=config.listen.runtime)
     except EdgeError as error:
-        yield Finding("fail", "model", str(error), "copy the model again, or name another")
+        yield Finding("fail", "model", str(error), "see listen.model and listen.runtime")
         return
     golden = model.manifest.golden
+    if not {"seed", "p_knocking"} <= golden.keys():
+        remedy = "export it anew with convert export"
+        yield Finding("fail", "model", f"{path.name} holds no golden answer to check", remedy)
+        return
     front_end = FrontEnd(model.manifest.front_end)
     noise = np.random.default_rng(int(golden["seed"])).standard_normal(front_end.config.n_samples)
     y = (0.1 * noise).astype(np.float32)
@@ -110,7 +116,7 @@ def _model(config: Config) -> Iterator[Finding]:
     if off <= GOLDEN_TOLERANCE:
         yield Finding("ok", "model", detail)
     else:
-        yield Finding("fail", "model", detail, "this runtime computes wrongly: try --runtime")
+        yield Finding("fail", "model", detail, "this runtime computes wrongly: set listen.runtime")
     yield _speed(front_end, classifier, y, config)
 
 
@@ -158,10 +164,8 @@ def _microphone(config: Config) -> Finding:
         began = time.monotonic()
         while time.monotonic() - began < OPEN_S:
             blocks = microphone.read(0.25)
-            if not blocks and microphone.restarts >= 0 and microphone.problem and not heard:
-                if microphone.problem != "not opened yet":
-                    break
-                continue
+            if microphone.problem not in ("", "not opened yet"):
+                break
             heard += [block.y for block in blocks]
             if heard:
                 _meter(heard[-1])
@@ -171,8 +175,9 @@ def _microphone(config: Config) -> Finding:
         microphone.close()
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-    if not heard:
-        return Finding("fail", "microphone", microphone.problem, "see: edge devices")
+    if sum(y.size for y in heard) < LISTEN_S * microphone.sr:
+        why = microphone.problem or f"too few samples arrive within {OPEN_S:g} s"
+        return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
     return _level(np.concatenate(heard), microphone.sr)
 
 
@@ -199,9 +204,11 @@ def _meter(y: Sound) -> None:
 
 def _lamp(config: Config) -> Finding:
     pin = config.indicator.led_pin
+    if pin < 0:
+        return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
     problem = flash(pin, active_high=config.indicator.active_high, seconds=0.5)
     if problem:
-        return Finding("fail", "lamp", problem, "on a Pi: pip install gpiozero lgpio, group gpio")
+        return Finding("fail", "lamp", problem, f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio")
     return Finding("ok", "lamp", f"GPIO {pin} was lit for half a second: did you see it?")
 
 
@@ -216,12 +223,16 @@ def _board(config: Config) -> Finding:
 
 
 def _space(config: Config) -> Finding:
-    folder = Path(config.blackbox.directory or os.environ.get("STATE_DIRECTORY", "."))
+    folder = records_folder(config, None)
+    own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
+    if not own and INSTALLED_STATE.is_dir():
+        folder = INSTALLED_STATE
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
     detail = f"{free:.0f} MB free at {folder.resolve()}"
-    if not os.access(folder, os.W_OK):
+    # The service's own folder is closed to whoever asks here.
+    if folder != INSTALLED_STATE and not os.access(folder, os.W_OK):
         return Finding("warn", "space", f"{folder} cannot be written", "records go nowhere")
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "records will be dropped early")

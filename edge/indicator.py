@@ -55,11 +55,13 @@ PATTERNS: dict[Signal, Pattern] = {
     Signal.FAULT: Pattern(
         (0.1, 0.2, 0.1, 0.2, 0.1, 1.3), "three blinks every 2 s", "a part has failed: edge doctor"
     ),
-    Signal.STARTING: Pattern((1.0,), "solid for 1 s at start", "lamp test"),
+    # Dark after the test until the first window; the fault of there being none comes first.
+    Signal.STARTING: Pattern((1.0, 29.0), "solid for 1 s at start", "lamp test"),
 }
 STEP_S = 0.05
 STALE_S = 5.0  # without a window for so long the heartbeat stops: nobody is listening
-NEEDS_WINDOWS = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED, Signal.KNOCKING}
+FIRST_S = 15.0  # the first may take so long: a slow board, a microphone that opens slowly
+NEEDS_WINDOWS = set(Signal) - {Signal.FAULT, Signal.MICROPHONE_LOST}
 
 
 def lit(signal: Signal, seconds: float) -> bool:
@@ -91,7 +93,7 @@ class Indicator:
         self._clock = clock
         self._lock = threading.Lock()
         self._signal, self._since = Signal.STARTING, clock()
-        self._window_at = clock()
+        self._window_at = clock() + FIRST_S - STALE_S
         self._led, *self._extra = (
             Lamp(pin, active_high=config.active_high, clock=clock)
             for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
@@ -121,14 +123,22 @@ class Indicator:
         """A window was really gone through; the heartbeat lives on this."""
         self._window_at = self._clock()
 
-    def level(self) -> bool:
-        """Whether the lamp should be lit now."""
-        now = self._clock()
+    @property
+    def stale(self) -> bool:
+        """Whether no window was gone through for so long that nothing may look well."""
+        return self._clock() - self._window_at > STALE_S
+
+    def levels(self) -> tuple[bool, bool]:
+        """Whether the lamp should be lit now, and whether those that tell of knocks should.
+
+        Staleness is looked at here too, in the lamp's own thread: the other one may hang.
+        """
         with self._lock:
             signal, since = self._signal, self._since
-        if signal in NEEDS_WINDOWS and now - self._window_at > STALE_S:
+        if signal in NEEDS_WINDOWS and self.stale:
             signal = Signal.FAULT
-        return lit(signal, now - since)
+        now = lit(signal, self._clock() - since)
+        return now, now and signal in (Signal.KNOCKING, Signal.STARTING)
 
     def close(self) -> None:
         """All lamps off, and let go."""
@@ -139,7 +149,8 @@ class Indicator:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._led.set(lit=self.level())
+            level, knocks = self.levels()
+            self._led.set(lit=level)
             for lamp in self._extra:
-                lamp.set(lit=self._signal in (Signal.KNOCKING, Signal.STARTING))
+                lamp.set(lit=knocks)
             self._ended.wait(STEP_S)

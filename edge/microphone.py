@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
 MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
+KILLED_S = 1.0  # time a killed process has to go
 PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
 BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped and counted
 
@@ -76,6 +77,8 @@ class Microphone:
                 time.sleep(min(timeout_s, self._next_try - now))
                 return []
             self._open()
+            if self._process is None:
+                return []
         assert self._stream is not None and self._process is not None  # noqa: S101 - just opened
         blocks = self._stream.take(timeout_s)
         now = time.monotonic()
@@ -91,16 +94,28 @@ class Microphone:
         """Kill the capture process, if there is one."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            try:
+                self._process.wait(KILLED_S)
+                for pipe in (self._process.stdout, self._process.stderr):
+                    if pipe is not None:
+                        pipe.close()
+            except subprocess.TimeoutExpired:
+                # A driver that hangs in the kernel holds it. Closing a pipe that a thread of ours
+                # reads would wait for that thread: leave it all, and try anew.
+                log.error("capture process %d does not die", self._process.pid)
         self._process = self._stream = None
 
     def _open(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:  # no memory, no processes left
+            self._lose(f"the capture process cannot be started: {error.strerror}")
+            return
         self._stream = _Stream(self._process, self.sr)
         self._heard_at = time.monotonic()
         self.restarts += 1

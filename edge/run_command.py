@@ -84,7 +84,10 @@ def load_config(path: Path | None) -> Config:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.check_config:
         load_config(arguments.config)
-        print(f"{arguments.config or DEFAULT_PATH}: settings are right")
+        if arguments.config is None and not DEFAULT_PATH.is_file():
+            print(f"there is no {DEFAULT_PATH}: the defaults hold")
+        else:
+            print(f"{arguments.config or DEFAULT_PATH}: settings are right")
         return 0
     if arguments.source and not arguments.source.is_file():
         raise ConfigError(f"--source {arguments.source} does not exist")
@@ -97,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
         microphone.start()  # while the model is loaded: after a restart every second counts
     try:
         service = _build(config, arguments, indicator, microphone)
-    except EdgeError:
+    except (EdgeError, OSError):
         if microphone is not None:
             microphone.close()
         # Dark would mean "not running"; let the lamp say that something is wrong with it.
@@ -134,14 +137,15 @@ def _build(
         source,
         pipeline,
         indicator=indicator,
-        blackbox=BlackBox(_records(config, arguments.state), config.blackbox, sr),
+        blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
         status=StatusFile(_status(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
         reload=lambda: load_config(arguments.config),
     )
 
 
-def _records(config: Config, state: Path | None) -> Path:
+def records_folder(config: Config, state: Path | None) -> Path:
+    """Where records go: below ``state``, or where the settings or systemd say."""
     if state:
         return state / "records"
     if config.blackbox.directory:
@@ -152,7 +156,10 @@ def _records(config: Config, state: Path | None) -> Path:
 
 def _status(config: Config, state: Path | None) -> Path | None:
     if state:
-        state.mkdir(parents=True, exist_ok=True)
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--state {state}: {error.strerror}") from error
         return state / "status.json"
     if config.health.status_file:
         return Path(config.health.status_file)

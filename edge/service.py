@@ -20,7 +20,7 @@ from edge.config import Config
 from edge.detector import Detector
 from edge.errors import EdgeError
 from edge.gate import Gate
-from edge.indicator import Indicator, Signal
+from edge.indicator import STALE_S, Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
 from edge.window import Block, Window, Windower
 
@@ -80,6 +80,7 @@ class Service:
         self.counters = Counters()
         self._config = config
         self._source, self._pipeline = source, pipeline
+        self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
         self._skip = skip_when_behind
         self._reload = reload
@@ -87,6 +88,7 @@ class Service:
         self._stop = self._hup = self._ready = False
         self._behind_until = self._next_status = self._next_check = 0.0
         self._last: Verdict | None = None
+        self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
         self._board: dict[str, Any] = {}
         self._config_problem = ""
         self._apply(config)
@@ -96,8 +98,8 @@ class Service:
         front_end = self._pipeline.front_end.config
         self._config = config
         self._pipeline.gate = Gate(config.gate, sr=front_end.sr)
-        threshold = config.listen.threshold or self._pipeline.threshold
-        self._detector = Detector(config.detector, threshold)
+        self._pipeline.threshold = config.listen.threshold or self._model_threshold
+        self._detector = Detector(config.detector, self._pipeline.threshold)
         hop = max(1, round(config.listen.hop_s * front_end.sr))
         self._windower = Windower(front_end.n_samples, hop, front_end.sr)
         self._memory = SoundMemory(config.blackbox.seconds, front_end.sr)
@@ -146,7 +148,7 @@ class Service:
 
     def _judge(self, window: Window) -> None:
         verdict = self._pipeline.judge_window(window)
-        self._last = verdict
+        self._last, self._last_end = verdict, (window.end_s, time.monotonic())
         if verdict.p_knocking is None:
             self.counters.windows_unknown += 1
             reasons = self.counters.unknown_reasons
@@ -201,13 +203,14 @@ class Service:
                 "temperature_c": health.temperature_c(),
                 "under_voltage": health.under_voltage(),
             }
+        if self._source.problem:
+            # Nothing comes: an alert must still end. Time goes on from the sound's own.
+            end_s, at = self._last_end
+            self._detector.pass_time(end_s + now - at)
+        self._show()
         if now < self._next_status:
             return
         self._next_status = now + 1.0
-        if self._source.problem:
-            # Nothing comes: an alert must still end, and the lamp must say it.
-            self._detector.pass_time(now)
-        self._show()
         status = self.describe()
         self._status.write(status)
         self._notify(STATUS=f"{status['state']}, {self.counters.windows_judged} windows judged")
@@ -218,9 +221,11 @@ class Service:
     def signal(self) -> Signal:
         """What the lamp should say: the worst of what is the case."""
         last = self._last
-        waiting = not self._ready and self._source.problem == "not opened yet"
+        stale = self._indicator.stale
+        waiting = not self._ready and not stale and self._source.problem == "not opened yet"
         cases = [
             (Signal.MICROPHONE_LOST, bool(self._source.problem) and not waiting),
+            (Signal.FAULT, stale),
             (Signal.STARTING, last is None),
             (Signal.KNOCKING, self._detector.alert),
             (Signal.FAULT, last is not None and last.reason == "bad_answer"),
@@ -255,6 +260,7 @@ class Service:
                     self._blackbox.problem,
                     self._indicator.problem,
                     self._config_problem,
+                    f"no window went through for {STALE_S:g} s" if self._indicator.stale else "",
                     *self.degraded(),
                 )
                 if problem

@@ -8,8 +8,8 @@ Microsoft, "Multiple Channel Audio Data and WAVE Files" (2001).
 from __future__ import annotations
 
 import os
+import secrets
 import struct
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from edge.errors import RecordingError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MAX_CHANNELS = 64
+MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
 
 
@@ -67,7 +68,8 @@ class WavReader:
                 raise self._damaged("ends before any audio: the recording was cut off")
             name, size = struct.unpack("<4sI", header)
             if name == b"fmt ":
-                self._read_format(self._file.read(size + size % 2))
+                self._read_format(self._file.read(min(size, MAX_FORMAT)))
+                self._file.seek(max(0, size - MAX_FORMAT) + size % 2, os.SEEK_CUR)
                 described = True
             elif name == b"data":
                 if not described:
@@ -107,7 +109,6 @@ class WavReader:
         # Recorders that stream or lose power leave 0 or the largest number as size; trust the file.
         if claimed in (0, 0xFFFFFFFF):
             self.n_frames = present // frame
-        self.truncated = claimed > present and claimed != 0xFFFFFFFF
         if self.n_frames == 0:
             raise self._damaged("holds no samples: nothing was recorded")
 
@@ -155,16 +156,15 @@ def write_wav(path: Path, y: NDArray[np.float32] | NDArray[np.float64], sr: int)
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Not by tempfile, whose files are their owner's alone whatever the umask says.
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp is stricter than any other way to make a file
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import LIMITS, Config, defaults
+from edge.classifier import RUNTIMES
+from edge.config import LIMITS, RUNTIME_NAMES, Config, defaults
 from edge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ def test_what_is_said_counts():
         ("audio = 3", "must be a section"),
         ("[audio", "no TOML"),
         ("[listen]\nhop_s = 'often'", "listen.hop_s = 'often' must be a number"),
-        ("[listen]\nhop_s = 0.0", "between 0.1 and 60"),
+        ("[listen]\nhop_s = 0.0", "between 0.1 and 2"),
         ("[listen]\nhop_s = nan", "between"),
         ("[listen]\nthreads = true", "whole number"),
         ("[indicator]\nactive_high = 1", "true or false"),
@@ -38,6 +39,8 @@ def test_what_is_said_counts():
         ("[audio]\nrates = [100]", "8000 and 192000"),
         ("[detector]\nneeded = 9", "windows"),
         ("[indicator]\nknock_pin = 17", "pin twice"),
+        ("[listen]\nruntime = 'tensorflow'", "none of auto, ai-edge-litert"),
+        ("[listen]\nhop_s = 1" + "0" * 400, "must be a number"),
     ],
 )
 def test_what_makes_no_sense_is_named(text, words):
@@ -64,6 +67,10 @@ def test_the_shipped_file_says_every_setting_with_its_default():
     written = tomllib.loads(text)
     shown = {section: set(values) for section, values in defaults().items()}
     assert {section: set(values) for section, values in written.items()} == shown
+
+
+def test_the_runtimes_are_those_there_are():
+    assert set(RUNTIME_NAMES) == {"auto", *RUNTIMES}
 
 
 def test_every_number_has_limits_and_its_default_keeps_them():

@@ -66,6 +66,16 @@ def test_a_new_alert_needs_a_rest_and_new_windows():
     assert starts(found)[1] == ends(found)[0] + 6  # 3 s
 
 
+def test_knocks_of_long_ago_do_not_add_up_with_new_ones():
+    detector = Detector(DetectorConfig(), 0.5)
+    for number in range(4):
+        detector.update(0.9, number)
+    for number in range(4, 100):
+        detector.update(None, number)
+    assert not any(detector.update(0.9, 100 + n).started for n in range(4))
+    assert detector.update(0.9, 104).started
+
+
 def test_old_knocks_alone_start_nothing():
     detector = Detector(DetectorConfig(windows=8, needed=2, refractory_s=5), 0.5)
     detector.update(0.9, 0.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
+from edge.indicator import FIRST_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
 from edge.lamp import RETRY_S, Lamp
 
 
@@ -27,6 +27,11 @@ class Clock:
         return self.now
 
 
+def after(hundredths):
+    """Seconds since 100.0 as the clock of a test has them, to the last bit."""
+    return 100.0 + hundredths / 100 - 100.0
+
+
 def shape(signal):
     """Times of a pattern's changes within 8 s, in steps of 10 ms."""
     levels = [lit(signal, i / 100) for i in range(800)]
@@ -35,16 +40,13 @@ def shape(signal):
 
 def test_every_signal_has_a_pattern_of_its_own():
     assert set(PATTERNS) == set(Signal)
-    told_apart = [s for s in Signal if s is not Signal.STARTING]
-    assert len({tuple(shape(s)) for s in told_apart}) == len(told_apart)
+    assert len({tuple(shape(s)) for s in Signal}) == len(Signal)
     assert all(any(lit(s, i / 100) for i in range(800)) for s in Signal)  # none is dark
 
 
 def test_solid_means_knocking_and_nothing_else():
-    assert [s for s in Signal if all(lit(s, i / 100) for i in range(800))] == [
-        Signal.KNOCKING,
-        Signal.STARTING,
-    ]
+    solid = [s for s in Signal if all(lit(s, i / 100) for i in range(200))]
+    assert solid == [Signal.KNOCKING]
 
 
 def test_the_table_tells_all():
@@ -58,10 +60,34 @@ def test_no_windows_no_heartbeat():
     indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
     indicator.show(Signal.LISTENING)
     indicator.window_done()
-    assert indicator.level()
-    clock.now += STALE_S + 2.0  # a whole period later it would blink again
-    fault = [lit(Signal.FAULT, clock.now - 100.0)]
-    assert [indicator.level()] == fault
+    assert not indicator.stale
+    shown = []
+    for step in range(1200):
+        clock.now = 100.0 + step / 100
+        shown.append(indicator.levels()[0])
+    edge = round(100 * STALE_S)
+    assert shown[:edge] == [lit(Signal.LISTENING, after(i)) for i in range(edge)]
+    assert shown[edge + 1 :] == [lit(Signal.FAULT, after(i)) for i in range(edge + 1, 1200)]
+    assert shown[edge + 1 :] != [lit(Signal.LISTENING, after(i)) for i in range(edge + 1, 1200)]
+    assert indicator.stale
+    indicator.window_done()
+    assert not indicator.stale
+    indicator.close()
+
+
+def test_a_start_that_gets_nowhere_looks_like_a_fault_and_never_like_a_knock():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    traces = []
+    for step in range(3000):
+        clock.now = 100.0 + step / 100
+        traces.append(indicator.levels())
+    assert all(traces[i] == (True, True) for i in range(99))  # the lamp test, of all lamps
+    assert not any(any(levels) for levels in traces[101 : round(100 * FIRST_S)])
+    late = traces[round(100 * FIRST_S) + 1 :]
+    first = round(100 * FIRST_S) + 1
+    assert [lamp for lamp, _ in late] == [lit(Signal.FAULT, after(i)) for i in range(first, 3000)]
+    assert not any(knocks for _, knocks in late)
     indicator.close()
 
 
@@ -140,6 +166,10 @@ def test_a_pin_that_fails_while_lit_is_given_up_and_taken_again(mock_pins, monke
     assert "fails" in lamp.problem
     lamp.set(lit=True)  # not before its time
     assert lamp.problem
+    clock.now += RETRY_S
+    lamp.set(lit=True)
+    assert lamp.problem == ""
+    assert mock_pins.pin(17).state
 
 
 def test_the_readme_shows_the_same_table():

@@ -137,13 +137,16 @@ def test_choosing_by_name_and_usb_id():
     assert choose(INPUTS, "0d8c:0014", None).index == 3
     assert choose(INPUTS, "camera", 3).index == 5
     assert choose(INPUTS, "", 5).index == 5
+    assert choose(INPUTS, "USB PnP: Audio (hw:1,0)", None).index == 3
 
 
 @pytest.mark.parametrize(
     ("inputs", "wanted", "words"),
     [
         (INPUTS, "USB", "ambiguous.*USB PnP.*USB Camera"),
-        (INPUTS, "3", "no microphone matches '3'"),  # an index is not a name
+        (INPUTS, "3", "no microphone matches '3'"),  # an index is not a name,
+        (INPUTS, "1", "no microphone matches '1'"),  # nor is the number of a card
+        (INPUTS, "hw:1,0", "no microphone matches"),
         ([], "", "there is no microphone"),
         ([], "USB", "there is no microphone"),
     ],

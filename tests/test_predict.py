@@ -1,6 +1,7 @@
 """``edge predict`` as a user meets it: a process, its output and its exit code."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge.cli import main
 from edge.model import default_model
 from tests.audio import noise, tone, wav_file
 
@@ -125,6 +127,29 @@ def test_a_cut_off_model(engine, tmp_path):
 def test_a_picture_folder_that_cannot_be(engine, tmp_path):
     (tmp_path / "file").write_text("")
     assert "--picture" in edge("predict", engine, "--picture", tmp_path / "file", code=2).stderr
+
+
+def test_files_of_one_name_keep_their_pictures_apart(engine, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(engine, tmp_path / folder / "engine.wav")
+    files = [str(tmp_path / folder / "engine.wav") for folder in ("a", "b")]
+    done = edge("predict", *files, "--end", "2", "--picture", str(tmp_path / "out"))
+    assert done.returncode == 0
+    names = sorted(path.name[:9] for path in (tmp_path / "out").iterdir())
+    assert names == ["engine-1_", "engine-2_"]
+
+
+def test_a_picture_that_cannot_be_written_is_not_the_recordings_fault(engine, tmp_path, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr("edge.cli.write_png", full)
+        code = main(["predict", str(engine), "--picture", str(tmp_path / "out")])
+    assert code == 2
+    assert "--picture" in (said := capsys.readouterr().err)
+    assert "No space left" in said
 
 
 def test_help_shows_examples_and_exit_codes():

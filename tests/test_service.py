@@ -173,6 +173,25 @@ def test_a_lost_microphone_is_shown_even_during_an_alert(make):
     assert watch.shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
 
 
+def test_sound_that_never_makes_a_window_is_a_fault_and_not_listening(make, tmp_path):
+    watch, told = Watch(), Watch(Service.describe)
+    clock = [0.0]
+    steps = [*seconds(4), watch]
+
+    def later():
+        clock[0] += 20.0  # the sound between two gaps never was enough for a window
+
+    steps += [later, watch, told, *seconds(4), watch]
+    service = make(steps)
+    service._indicator._clock = lambda: clock[0]
+    service._indicator.window_done()
+    watch.service = told.service = service
+    service.run()
+    assert watch.shown == [Signal.LISTENING, Signal.FAULT, Signal.LISTENING]
+    assert told.shown[0]["state"] == "fault"
+    assert "no window went through for 5 s" in told.shown[0]["problems"]
+
+
 def test_a_broken_network_is_a_fault(make):
     judge = Loudness()
     judge.script = [float("nan")] * 50
@@ -227,6 +246,16 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
     assert service._config.detector.hold_s == 60
     assert "no good" in watch.shown[0]["problems"]
     assert watch.shown[0]["state"] == "fault"
+
+
+def test_another_threshold_holds_for_verdicts_too(make):
+    judge = Loudness()
+    judge.script = [0.4] * 9
+    service = make(seconds(12), judge, Config.from_toml("[listen]\nthreshold = 0.3\n", "my.toml"))
+    service.run()
+    assert service.describe()["last_verdict"] == "knocking"
+    service._apply(Config())
+    assert service._pipeline.threshold == 0.5  # the model's own again
 
 
 def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):
