@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
@@ -109,6 +109,24 @@ class Config:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         return cls.from_toml(text, str(path))
+
+
+# What a running listener takes over; all else it has opened or built with at its start.
+TAKEN_OVER = {"gate", "detector"}
+TAKEN_OVER_KEYS = {"listen.hop_s", "listen.threshold", "blackbox.seconds", "health.hot_c"}
+
+
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """Keys that differ and count only after a restart, as ``section.key``."""
+    return [
+        f"{section.name}.{key.name}"
+        for section in fields(Config)
+        if section.name not in TAKEN_OVER
+        for key in fields(getattr(old, section.name))
+        if f"{section.name}.{key.name}" not in TAKEN_OVER_KEYS
+        and getattr(getattr(old, section.name), key.name)
+        != getattr(getattr(new, section.name), key.name)
+    ]
 
 
 def _meant(wrong: str, known: dict[str, Any]) -> str:

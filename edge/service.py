@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from edge import health
 from edge.blackbox import Alert, BlackBox, SoundMemory
-from edge.config import Config
+from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
 from edge.gate import Gate
@@ -78,7 +78,7 @@ class Service:
         ``reload`` reads the settings again at SIGHUP.
         """
         self.counters = Counters()
-        self._config = config
+        self._config = self._started_with = config
         self._source, self._pipeline = source, pipeline
         self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
@@ -94,7 +94,7 @@ class Service:
         self._apply(config)
 
     def _apply(self, config: Config) -> None:
-        """Settings that can change while it runs; the microphone and the lamp keep theirs."""
+        """Settings that can change while it runs: config.TAKEN_OVER."""
         front_end = self._pipeline.front_end.config
         self._config = config
         self._pipeline.gate = Gate(config.gate, sr=front_end.sr)
@@ -188,9 +188,11 @@ class Service:
         if self._reload is None:
             return
         try:
-            self._apply(self._reload())
+            new = self._reload()
+            self._apply(new)
             self._config_problem = ""
-            log.info("settings read again; microphone and lamp keep theirs until a restart")
+            later = ", ".join(needs_restart(self._started_with, new))
+            log.info("settings read again%s", f"; only after a restart: {later}" if later else "")
         except EdgeError as error:
             self._config_problem = str(error)
             log.error("settings kept as they were: %s", error)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.classifier import RUNTIMES
-from edge.config import LIMITS, RUNTIME_NAMES, Config, defaults
+from edge.config import LIMITS, RUNTIME_NAMES, Config, defaults, needs_restart
 from edge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +67,16 @@ def test_the_shipped_file_says_every_setting_with_its_default():
     written = tomllib.loads(text)
     shown = {section: set(values) for section, values in defaults().items()}
     assert {section: set(values) for section, values in written.items()} == shown
+
+
+def test_what_counts_only_after_a_restart_is_named():
+    new = Config.from_toml(
+        '[audio]\ndevice = "x"\n[listen]\nhop_s = 1\nthreads = 2\n[gate]\ndc_ratio = 3\n'
+        "[blackbox]\nseconds = 5\nmax_mb = 50\n[health]\nhot_c = 70\n",
+        "my.toml",
+    )
+    assert needs_restart(Config(), new) == ["audio.device", "listen.threads", "blackbox.max_mb"]
+    assert needs_restart(new, new) == []
 
 
 def test_the_runtimes_are_those_there_are():
