@@ -147,5 +147,5 @@ def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     if rng.random() < 0.2:
         drive = rng.uniform(1, 6)
         y = np.tanh(drive * y) if rng.random() < 0.5 else np.clip(drive * y, -1, 1)
-        y = y / np.abs(y).max()
+        y = y / (np.abs(y).max() + 1e-12)
     return y * rng.uniform(0.05, 1)

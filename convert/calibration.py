@@ -51,8 +51,6 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     unreadable: list[str] = []
     first = _take(order[::2], N_CALIBRATION, front_end, unreadable)
     second = _take(order[1::2], N_REAL, front_end, unreadable)
-    if not second and len(first) > 1:  # a single recording: its windows are shared out
-        first, second = first[::2], first[1::2]
     if len(first) < LEAST_CALIBRATION:
         why = f"; {len(unreadable)} could not be read, first: {unreadable[0]}" if unreadable else ""
         raise DatasetError(

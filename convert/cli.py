@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from convert.evaluate_command import add_evaluate_parser
-from convert.export import add_export_parser
-from convert.synth_command import add_synth_parser
-from convert.train_command import add_train_parser
 from edge import __version__
-from edge.cli import run_command
+from edge.cli import complain, run_command
+from edge.errors import MissingPackageError
 
 EXIT_CODES = """\
 exit codes:
   0   done
   2   the command line or a setting makes no sense
   3   a recording cannot be read           4   a model file cannot be used
+  6   a package is missing
   11  a checkpoint cannot be used          12  recordings or labels do not fit
   13  a converter failed                   14  the exported network says something else
   130 interrupted"""
@@ -24,6 +22,20 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``convert`` with ``argv``; the exit code is the answer."""
+    try:
+        return run_command(_parser(), argv)
+    except ModuleNotFoundError as error:  # the base install is for the device alone
+        what = f"package {error.name} is missing: pip install 'knockknock-edge[convert]'"
+        complain("convert", MissingPackageError(what))
+        return MissingPackageError.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    from convert.evaluate_command import add_evaluate_parser  # noqa: PLC0415 - see main
+    from convert.export import add_export_parser  # noqa: PLC0415
+    from convert.synth_command import add_synth_parser  # noqa: PLC0415
+    from convert.train_command import add_train_parser  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(
         prog="convert",
         description="Makes networks for edge: training, grading, export, synthetic engines.",
@@ -36,4 +48,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_train_parser(commands)
     add_evaluate_parser(commands)
     add_synth_parser(commands)
-    return run_command(parser, argv)
+    return parser

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SPLITS = ("train", "valid")
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".mov", ".aiff", ".aif"}
 
@@ -70,15 +72,21 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
 
 
 def _from_table(table: Path) -> list[Clip]:
-    with table.open(newline="", encoding="utf-8") as lines:
+    try:
+        text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{table} is not in UTF-8: save it so") from error
+    with io.StringIO(text, newline="") as lines:
         rows = csv.DictReader(lines)
         missing = {"file", "label"} - set(rows.fieldnames or ())
         if missing:
             raise DatasetError(f"{table} lacks the column {' and '.join(sorted(missing))}")
         clips = []
         for row in rows:
-            path, label = table.parent / row["file"], row["label"]
             where = f"{table}, line {rows.line_num}"
+            if not row["file"] or not row["label"]:
+                raise DatasetError(f"{where}: file and label are needed in every line")
+            path, label = table.parent / row["file"], row["label"]
             if label not in FOLDERS:
                 raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
             if not path.is_file():
@@ -137,9 +145,14 @@ def load_all(
     loaded, unreadable = [], []
     for clip in tqdm(clips, desc="reading recordings", unit="", leave=False, disable=None):
         try:
-            loaded.append((clip, load(clip)))
+            sound = load(clip)
         except EdgeError as error:
             unreadable.append(str(error))
+            continue
+        if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
+            unreadable.append(f"{clip.path} holds no sound, or values that are none")
+            continue
+        loaded.append((clip, sound))
     say_unreadable([] if quiet else unreadable)
     return loaded
 
@@ -168,13 +181,13 @@ def split_sources(
     and label stays on the training side unless all are named there. Where labels.csv has a column
     ``split``, that decides instead of ``share``; DatasetError if it tears a source apart.
     """
-    if any(clip.split for clip in clips):
-        return _forced_split(clips, always_held_out)
-    rng = np.random.default_rng(seed)
     held = set(always_held_out)
     unknown = held - {clip.source for clip in clips}
     if unknown:
         raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
+    if any(clip.split for clip in clips):
+        return _forced_split(clips, always_held_out)
+    rng = np.random.default_rng(seed)
     groups: dict[tuple[str, str], list[str]] = {}
     for clip in clips:
         sources = groups.setdefault((clip.label, clip.kind), [])
@@ -183,6 +196,9 @@ def split_sources(
     for sources in groups.values():
         count = min(round(share * len(sources)), len(sources) - 1)
         held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
+    for sources in groups.values():
+        if sources and held.issuperset(sources):  # by way of another label of theirs
+            held.discard(sources[0])
     training = [clip for clip in clips if clip.source not in held]
     return training, [clip for clip in clips if clip.source in held]
 
@@ -196,9 +212,14 @@ def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
     rng = np.random.default_rng(123)
     parts: list[set[str]] = [set() for _ in range(folds)]
     for kind in sorted({(clip.label, clip.kind) for clip in clips}):
-        names = sorted({clip.source for clip in clips if (clip.label, clip.kind) == kind})
-        for place, which in enumerate(rng.permutation(len(names))):
-            parts[place % folds].add(names[which])
+        names = {clip.source for clip in clips if (clip.label, clip.kind) == kind}
+        # A car heard before and after its repair has two labels and is still one source.
+        new = sorted(names.difference(*parts))
+        for place, which in enumerate(rng.permutation(len(new))):
+            parts[place % folds].add(new[which])
+    if not all(parts):
+        count = sum(map(len, parts))
+        raise DatasetError(f"{count} sources cannot be dealt out into {folds} parts: ask for fewer")
     return [frozenset(part) for part in parts]
 
 

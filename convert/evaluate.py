@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
-from convert.errors import DatasetError
+from convert.errors import CheckpointError, DatasetError
 from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
 from convert.parity import torch_probabilities
 from edge.capture import Recording
@@ -133,16 +133,23 @@ class Report:
             if not others:
                 continue
             positive, negative = np.concatenate(knocks), np.concatenate(others)
-            low, high = interval_over_sources(auc, knocks, others, seed=self.seed)
             found[kind] = {
                 "auc": round(auc(positive, negative), 4),
-                "auc_95": [round(low, 4), round(high, 4)],
+                "auc_95": self._interval(knocks, others),
                 **{
                     f"recall_at_{rate:g}": round(recall_at(rate, positive, negative), 4)
                     for rate in FALSE_RATES
                 },
             }
         return found
+
+    def _interval(
+        self, knocks: list[NDArray[np.float32]], others: list[NDArray[np.float32]]
+    ) -> list[float] | None:
+        """95 % over sources; None with a single source on a side, which says nothing of others."""
+        if min(len(knocks), len(others)) < 2:
+            return None
+        return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
 
     def _grouped(self, by: str) -> dict[str, list[Judged]]:
         groups: dict[str, list[Judged]] = {}
@@ -164,25 +171,32 @@ class Report:
         if not self.p_of(knocks=True):
             lines.append("no recording of a knock: nothing to be told apart")
         for kind, figures in self.separation().items():
-            low, high = figures["auc_95"]
             recalls = ", ".join(
                 f"recall {figures[f'recall_at_{rate:g}']:.1%} at {rate:.1%} false"
                 for rate in FALSE_RATES
             )
             lines.append(
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
-                f"(95 % over sources {low:.3f} to {high:.3f}), {recalls}"
+                f"(95 % over sources {interval(figures['auc_95'])}), {recalls}"
             )
         for kind, figures in self.false_alarms().items():
             lines.append(
-                f"false alarms of {kind}: {figures['alerts']} in {60 * figures['hours']:.1f} min, "
-                f"{figures['per_hour']:.1f} an hour"
+                f"false alarms of {kind}, a window every {self.hop_s:g} s: {figures['alerts']} in "
+                f"{60 * figures['hours']:.1f} min, {figures['per_hour']:.1f} an hour"
             )
         return "\n".join(lines)
 
 
+def interval(limits: Sequence[float] | None) -> str:
+    """For people."""
+    return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
+
+
 def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
-    """How often the device would light its lamp over windows ``p`` (NaN: not judged)."""
+    """How often the device's detector starts an alert over windows ``p`` (NaN: not judged).
+
+    The device looks every half second; with ``hop_s`` of 1 its 5 of 8 windows span twice the time.
+    """
     detector = Detector(DetectorConfig(), threshold)
     return sum(
         detector.update(None if np.isnan(value) else float(value), number * hop_s).started
@@ -241,7 +255,11 @@ def evaluate(
         judge = TorchJudge(model)
         own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
         if hold_out_only:
-            trained = set(judge.checkpoint.meta.get("trained_on", ()))
+            if "trained_on" not in judge.checkpoint.meta:
+                raise CheckpointError(
+                    f"{model} does not say what it was trained on: --hold-out-only needs that"
+                )
+            trained = set(judge.checkpoint.meta["trained_on"])
             clips = [clip for clip in clips if clip.source not in trained]
     if not clips:
         raise DatasetError("no recording is left to grade on: all sources were trained on")

@@ -49,10 +49,12 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.hop < 0.01:
-        raise ConfigError(f"--hop {arguments.hop:g} s is too small: 0.01 s at least")
+    if not 0.01 <= arguments.hop <= 3600:
+        raise ConfigError(f"--hop {arguments.hop:g} s must lie between 0.01 and 3600 s")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
     rate = arguments.for_false_rate
     if (rate is None) != (arguments.out is None):
         raise ConfigError("--for-false-rate and --out go together")
@@ -78,22 +80,18 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     print(report.table())
-    try:
-        if arguments.json:
-            write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
-        if arguments.html:
-            from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
+    if arguments.html:
+        from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
 
-            write_report(report, arguments.html)
-            print(f"wrote {arguments.html}")
-        if arguments.out:
-            from convert.tuning import tune  # noqa: PLC0415 - only when asked for
+        write_report(report, arguments.html)
+        print(f"wrote {arguments.html}")
+    if arguments.out:
+        from convert.tuning import tune  # noqa: PLC0415 - only when asked for
 
-            made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
-            print(
-                f"wrote {arguments.out}: threshold {made.threshold:g}, "
-                f"temperature {made.temperature:g}"
-            )
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}") from error
+        made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
+        print(
+            f"wrote {arguments.out}: threshold {made.threshold:g}, temperature {made.temperature:g}"
+        )
     return 0

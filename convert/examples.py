@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
-from convert.dataset import Clip
+from convert.dataset import SILENT, Clip
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
 Sound = NDArray[np.float64]
+SILENT_DRAWS = 20  # until a recording's silent stretches are missed
 KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 
 # Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
@@ -70,11 +71,17 @@ def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:
-        name = "knocking" if clip.knocks else clip.kind.removeprefix("engine_") or "engine"
-        grouped.setdefault((name, clip.source), []).append(sound)
+        grouped.setdefault((_pool_of(clip), clip.source), []).append(sound)
     for (name, _), sounds in grouped.items():
         getattr(pools, name).append(sounds)
     return pools
+
+
+def _pool_of(clip: Clip) -> str:
+    """By label first; what its owner calls a fault, "belt" or whatever, is another fault."""
+    if clip.label == "normal":
+        return "engine" if clip.kind == "engine" else "other_fault"
+    return clip.label
 
 
 class ExampleMaker:
@@ -163,6 +170,13 @@ class ExampleMaker:
         Slower and faster engines of other sizes come of few recordings so. Shorter clips are
         repeated end to end, which at most adds one beat at the seam.
         """
+        for _ in range(SILENT_DRAWS):
+            y = self._any_cut(rng, pool)
+            if np.abs(y).max() > SILENT:
+                break  # nothing can be laid over silence, and no knock is heard in it
+        return y
+
+    def _any_cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
         sounds = pool[int(rng.integers(len(pool)))]
         y = sounds[int(rng.integers(len(sounds)))]
         low, high = self._recipe.speeds

@@ -115,8 +115,9 @@ class Fit:
             if full and figures["check_auc"] >= self.best:
                 self.best = figures["check_auc"]
                 self._write("best.pt", {"model": self.average.state_dict(), "epoch": epoch})
-            self._write("state.pt", self._state(epoch))
+            # The state last: what it says is done has left everything else behind.
             write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+            self._write("state.pt", self._state(epoch))
 
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, 0.0

@@ -48,14 +48,17 @@ def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Pa
     """
     out = folder / f"answers-{runtime}.npz"
     command = [sys.executable, "-m", "convert.probe", str(model), str(pictures), runtime, str(out)]
-    done = subprocess.run(
-        [*command, *(["--layers"] if layers else [])],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=MAX_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command, *(["--layers"] if layers else [])],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=MAX_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExportError(f"{runtime} gave no answer within {MAX_SECONDS} s") from error
     if done.returncode != 0:
         words = " / ".join(done.stderr.strip().splitlines()[-2:]) or f"exit {done.returncode}"
         raise ExportError(f"the network cannot be used in {runtime}: {words}")

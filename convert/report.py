@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.dataset import load
-from convert.evaluate import Judged, Report
+from convert.evaluate import Judged, Report, interval
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.frontend import FrontEnd
 from edge.png import encode_png
@@ -160,7 +160,7 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
             (
                 kind,
                 f"{row['auc']:.3f}",
-                f"{row['auc_95'][0]:.3f} to {row['auc_95'][1]:.3f}",
+                interval(row["auc_95"]),
                 f"{row['recall_at_0.01']:.1%}",
                 f"{row['recall_at_0.001']:.1%}",
             )

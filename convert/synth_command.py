@@ -63,14 +63,18 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds {arguments.seconds:g} must lie between 2 and 600")
     if arguments.level is not None and not -40 <= arguments.level <= 60:
         raise ConfigError(f"--level {arguments.level:g} dB must lie between -40 and 60")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
+    if arguments.demo and (arguments.over or arguments.level is not None):
+        raise ConfigError("--demo makes always the same two: no --over, no --level")
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        if arguments.demo:
-            write_demo(arguments.out)
-        else:
-            _write_data_set(arguments)
     except OSError as error:
         raise DatasetError(f"{arguments.out} cannot be written: {error.strerror}") from error
+    if arguments.demo:
+        write_demo(arguments.out)
+    else:
+        _write_data_set(arguments)
     return 0
 
 

@@ -9,6 +9,7 @@ so a run that was killed goes on where it was.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert.checkpoint import load_body, load_checkpoint, save_checkpoint
+from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import (
     LABELS,
     Clip,
@@ -73,7 +74,7 @@ def train(
     training, held_out = split_sources(
         clips, share=share, seed=config.seed, always_held_out=never_train_on
     )
-    if not any(not clip.knocks for clip in training):
+    if not any(clip.label == "normal" for clip in training):
         raise DatasetError("no recording of a healthy engine is left to train on")
     work.mkdir(parents=True, exist_ok=True)
     _same_run(work, config, training, held_out, init or pretrained)
@@ -93,27 +94,43 @@ def train(
     )
     real = _real_windows(work / "real", held_out)
     torch.manual_seed(config.seed)
-    network = _network(init, pretrained)
+    start = load_checkpoint(init) if init else None
+    heard = _heard_before(start, held_out)
+    network = start.network if start else _fresh(pretrained)
     frozen_start = init is not None or pretrained is not None
     run = Fit(
         network, examples, check=check, real=real, work=work, config=config, frozen=frozen_start
     )
     run.go()
-    best = torch.load(work / "best.pt", weights_only=True)
+    best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(best["model"])
     meta = {
         "config": dataclasses.asdict(config),
-        "trained_on": sorted({clip.source for clip in training}),
-        "held_out": sorted({clip.source for clip in held_out}),
-        "history": json.loads((work / "history.json").read_text()),
+        "trained_on": sorted({clip.source for clip in training} | heard),
+        "held_out": sorted({clip.source for clip in held_out} - heard),
+        "history": run.history,
     }
     save_checkpoint(out, network, labels=LABELS, meta=meta)
-    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on sources not trained on)")
+    judged_on = "sources not trained on" if held_out else "new examples of the same sources"
+    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
 
 
-def _network(init: Path | None, pretrained: Path | None) -> KnockNet:
-    if init is not None:
-        return load_checkpoint(init).network
+def _heard_before(start: Checkpoint | None, held_out: list[Clip]) -> frozenset[str]:
+    """Sources that the network to start from was trained on: it cannot be graded on them."""
+    if start is None:
+        return frozenset()
+    heard = frozenset(start.meta.get("trained_on", ()))
+    known = sorted(heard & {clip.source for clip in held_out})
+    if known:
+        print(
+            f"the network started from was trained on {len(known)} of the sources held out "
+            f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
+            "figures on them are too good"
+        )
+    return heard
+
+
+def _fresh(pretrained: Path | None) -> KnockNet:
     network = KnockNet()
     if pretrained is not None:
         load_body(pretrained, network)
@@ -131,9 +148,11 @@ def _same_run(
     description = json.dumps(
         {
             "config": dataclasses.asdict(config),
-            "training": [clip.path.name for clip in training],
-            "held_out": [clip.path.name for clip in held_out],
-            "start": str(start),
+            "training": [_identity(clip) for clip in training],
+            "held_out": [_identity(clip) for clip in held_out],
+            "start": [str(start), hashlib.sha256(start.read_bytes()).hexdigest()]
+            if start and start.is_file()
+            else str(start),
         },
         indent=1,
     )
@@ -144,6 +163,11 @@ def _same_run(
             "give another --work folder or remove it"
         )
     write_atomically(path, description.encode())
+
+
+def _identity(clip: Clip) -> list[str | int]:
+    """What must be as it was for examples made of ``clip`` to hold still."""
+    return [clip.path.name, clip.path.stat().st_size, clip.label, clip.kind, clip.source]
 
 
 def _examples(

@@ -68,13 +68,14 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         metavar="RATE",
         help=f"at its peak ({default.learning_rate:g}; {tuned.learning_rate:g})",
     )
-    parser.add_argument(
+    held = parser.add_mutually_exclusive_group()
+    held.add_argument(
         "--hold-out",
         type=float,
         metavar="SHARE",
         help=f"of the sources, for grading ({default.hold_out:g})",
     )
-    parser.add_argument(
+    held.add_argument(
         "--fold",
         type=_fold,
         metavar="K/N",

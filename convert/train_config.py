@@ -35,6 +35,7 @@ class TrainConfig:
             ("full_epochs", 0, 1000),
             ("learning_rate", 1e-7, 0.1),
             ("hold_out", 0, 0.9),
+            ("seed", 0, 2**32 - 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -122,6 +122,45 @@ def test_folds_hold_every_source_once_and_every_label_evenly():
         assert 2 <= sum(name.startswith("n") for name in part) <= 3
 
 
+def test_a_car_with_two_labels_is_one_source():
+    everything = clips(knocking=list("abcdef"), normal=list("abcdefgh"))
+    for folds in (2, 3, 5):
+        parts = fold_sources(everything, folds)
+        assert sorted(name for part in parts for name in part) == list("abcdefgh")
+    with pytest.raises(DatasetError, match="8 sources cannot be dealt out into 9"):
+        fold_sources(everything, 9)
+    shared = clips(knocking=["a", "b"], normal=["a", "b"])
+    for seed in range(8):
+        training, _ = split_sources(shared, share=0.4, seed=seed)
+        assert {clip.label for clip in training} == {"knocking", "normal"}
+
+
+def test_tables_of_spreadsheets(tmp_path):
+    sound(tmp_path / "a.wav")
+    text = "file,label,source\na.wav,normal,Händler\n"
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8-sig")
+    (clip,) = find_clips([tmp_path])
+    assert clip.source == "Händler"
+    (tmp_path / "labels.csv").write_text(text, encoding="cp1252")
+    with pytest.raises(DatasetError, match="not in UTF-8"):
+        find_clips([tmp_path])
+    table(tmp_path, "normal", header="label,file")
+    with pytest.raises(DatasetError, match="line 2: file and label are needed"):
+        find_clips([tmp_path])
+
+
+def test_recordings_without_sound_are_named_and_left_out(tmp_path, capsys):
+    sound(tmp_path / "normal" / "a.wav")
+    wav_file(tmp_path / "normal" / "mute.wav", np.zeros(SR), SR)
+    broken = np.full(SR, 0.1)
+    broken[100] = np.nan
+    wav_file(tmp_path / "normal" / "nan.wav", broken, SR, form="f32")
+    assert [clip.path.stem for clip, _ in load_all(find_clips([tmp_path]))] == ["a"]
+    assert "skipped 2" in (said := capsys.readouterr().err)
+    assert "mute.wav" in said
+    assert "nan.wav" in said
+
+
 def test_a_split_column_decides(tmp_path):
     for name in ("a_1", "a_2", "b_1"):
         sound(tmp_path / f"{name}.wav", seed=ord(name[0]) + int(name[-1]))

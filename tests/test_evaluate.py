@@ -9,14 +9,15 @@ import pytest
 
 from convert.cli import main
 from convert.dataset import Clip
-from convert.errors import DatasetError
-from convert.evaluate import Judged, Report, alerts_in
+from convert.errors import CheckpointError, DatasetError
+from convert.evaluate import Judged, Report, alerts_in, evaluate
 from convert.report import worst, write_report
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, write_model
 from edge.wav import write_wav
-from tests.audio import noise
+from tests.audio import noise, wav_file
+from tests.networks import checkpoint, random_network
 
 RNG = np.random.default_rng(0)
 
@@ -74,6 +75,28 @@ def test_a_temperature_undoes_overconfidence():
 
 def test_log_odds_of_certainty_are_finite():
     assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32))).all()
+
+
+def test_one_source_has_no_interval():
+    one = report(judged("a", "knocking", [0.9]), judged("b", "normal", [0.1]))
+    assert one.separation()["engine"]["auc_95"] is None
+    assert "unknown: one source" in one.table()
+    two = report(
+        judged("a", "knocking", [0.9]),
+        judged("c", "knocking", [0.3]),
+        judged("b", "normal", [0.1]),
+        judged("d", "normal", [0.5]),
+    )
+    low, high = two.separation()["engine"]["auc_95"]
+    assert low < 0.75 < high
+
+
+def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    with pytest.raises(CheckpointError, match="does not say what it was trained on"):
+        evaluate(start, [tmp_path], hold_out_only=True)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])

@@ -1,11 +1,22 @@
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convert import examples, lookalikes, synth
-from convert.examples import KNOCKING, NORMAL, ExampleMaker, Pools, Recipe, at_speed, make_examples
+from convert.dataset import Clip
+from convert.examples import (
+    KNOCKING,
+    NORMAL,
+    ExampleMaker,
+    Pools,
+    Recipe,
+    at_speed,
+    fill_pools,
+    make_examples,
+)
 from convert.synth import SR
 from tests.audio import noise
 
@@ -85,6 +96,34 @@ def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
         ("distract", 70),  # a quarter of the knocks, 0.45 of the others
     ):
         assert abs(calls[name] - expected) < 4 * expected**0.5, name
+
+
+def test_a_recording_goes_where_its_label_says_whatever_its_kind():
+    def recording(label, kind, value):
+        return Clip(Path(f"{value}.wav"), label, kind, f"s{value}"), np.full(3, value, "f4")
+
+    pools = fill_pools(
+        [
+            recording("normal", "engine", 1),
+            recording("normal", "belt", 2),
+            recording("normal", "knocking", 3),
+            recording("knocking", "rod", 4),
+            recording("not_engine", "street", 5),
+        ]
+    )
+    found = {
+        name: sorted(int(sounds[0][0]) for sounds in getattr(pools, name)) for name in vars(pools)
+    }
+    assert found == {"engine": [1], "other_fault": [2, 3], "knocking": [4], "not_engine": [5]}
+
+
+def test_nothing_is_made_of_silence():
+    half = np.concatenate([np.zeros(6 * SR), noise(6)])
+    maker = ExampleMaker(pools(engine=half), Recipe(made_engine=0, bystander=0), seed=4)
+    for number in range(20):
+        y, _ = maker.sound(number)
+        assert np.isfinite(y).all()
+        assert np.abs(y).max() > 0.04
 
 
 def test_a_recipe_without_recordings_makes_its_own_engines():

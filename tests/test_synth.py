@@ -258,6 +258,8 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
         (["--seconds", "1"], 2),
         (["--level", "200"], 2),
         (["--over", "nowhere"], 12),
+        (["--seed", "-1"], 2),
+        (["--demo", "--level", "6"], 2),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, code):

@@ -83,6 +83,36 @@ def test_a_folder_belongs_to_one_run(whole_run, recordings_made):
         train([recordings_made], whole_run / "b.pth", whole_run / "work", other)
 
 
+def test_a_network_to_start_from_has_heard_what_it_was_trained_on(
+    whole_run, recordings_made, tmp_path, capsys
+):
+    start = whole_run / "a.pth"
+    tiny = dataclasses.replace(TINY, small_epochs=1, fold=(1, 2))
+    train([recordings_made], tmp_path / "b.pth", tmp_path / "w", tiny, init=start)
+    first, second = load_checkpoint(start).meta, load_checkpoint(tmp_path / "b.pth").meta
+    assert set(first["trained_on"]) <= set(second["trained_on"])
+    assert not set(second["trained_on"]) & set(second["held_out"])
+    assert "of the sources held out" in capsys.readouterr().out
+
+
+def test_a_changed_label_is_another_run(whole_run, recordings_made, tmp_path):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", TINY)  # it goes on, at its end
+    text = (tmp_path / "some" / "labels.csv").read_text()
+    (tmp_path / "some" / "labels.csv").write_text(text.replace("knocking,", "normal,", 1))
+    with pytest.raises(DatasetError, match="another run"):
+        train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+def test_a_column_split_and_folds_exclude_each_other(tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "labels.csv").write_text("file,label,split\na.wav,normal,train\n")
+    folded = dataclasses.replace(TINY, fold=(1, 2))
+    with pytest.raises(DatasetError, match="exclude each other"):
+        train([tmp_path], tmp_path / "a.pth", tmp_path / "w", folded)
+
+
 def test_starting_from_a_network_and_from_a_body(recordings_made, tmp_path, capsys):
     tiny = dataclasses.replace(TINY, small_epochs=1)
     start = checkpoint(tmp_path / "start.pth", random_network())
