@@ -28,6 +28,13 @@ def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(clipped / (1 - clipped))
 
 
+def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """What the network itself said, where ``temperature`` made ``p`` of it."""
+    kept = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)  # as near to certain as float32 can tell
+    z = np.log(kept / (1 - kept)) * temperature
+    return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
+
+
 def best_temperature(knocks: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     """What to divide the log-odds by for the least cross entropy, both classes weighing alike.
 
@@ -56,26 +63,36 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
 
     At most ``false_rate`` of the windows of healthy engines will be called knocking on recordings
-    like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise.
+    like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise,
+    and if no threshold there is keeps that rate.
     """
     knocks = report.p_of(knocks=True)
     others = report.p_of(knocks=False, kind="engine")
     if not knocks or not others:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
-    before = report.temperature
-    factor = best_temperature(np.concatenate(knocks), np.concatenate(others))
-    shifted = 1 / (1 + np.exp(-log_odds(np.concatenate(others)) / factor))
+    said = [untempered(np.concatenate(p), report.temperature) for p in (knocks, others)]
+    temperature = best_temperature(*said)
+    healthy = _tempered(said[1], temperature)
+    threshold = round(threshold_for(healthy, false_rate), 3)
+    reached = float((healthy >= threshold).mean())
+    if reached > false_rate:
+        raise DatasetError(
+            f"even at a threshold of {threshold:g}, {reached:.1%} of the healthy windows are called "
+            f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
+        )
     file = ModelFile.read(model)
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
-        z = float(log_odds(np.array([golden["p_knocking"]], dtype=np.float32))[0]) / factor
-        golden["p_knocking"] = round(1 / (1 + float(np.exp(-z))), 5)
+        p = np.array([golden["p_knocking"]], dtype=np.float32)
+        p = _tempered(untempered(p, report.temperature), temperature)
+        golden["p_knocking"] = round(float(p[0]), 5)
     manifest = dataclasses.replace(
-        file.manifest,
-        temperature=round(before * factor, 3),
-        threshold=round(threshold_for(shifted.astype(np.float32), false_rate), 3),
-        golden=golden,
+        file.manifest, temperature=round(temperature, 3), threshold=threshold, golden=golden
     )
     write_model(out, file.network, manifest)
     return manifest
+
+
+def _tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-log_odds(p) / temperature)), dtype=np.float32)

@@ -1,5 +1,6 @@
 """Grading: what the figures mean, the report, the choice of threshold and temperature."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -153,6 +154,28 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
+    z = RNG.normal(0, 2, 4000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
+    found = []
+    for temperature in (1.0, 0.4):
+        p = 1 / (1 + np.exp(-z / temperature))
+        graded = report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks]))
+        graded = dataclasses.replace(graded, temperature=temperature)
+        found.append(tune(model, graded, 0.05, tmp_path / "tuned.tflite"))
+    assert found[1].temperature == pytest.approx(found[0].temperature, rel=0.01)
+    assert found[1].threshold == pytest.approx(found[0].threshold, abs=0.01)
+
+
+def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
+    # Fitted to these, the temperature would have no answer beyond 0.98.
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
+    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 50))
+    with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
+        tune(model, sure, 0.01, tmp_path / "tuned.tflite")
+    assert not (tmp_path / "tuned.tflite").exists()
 
 
 @pytest.fixture
