@@ -78,7 +78,7 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     reached = float((healthy >= threshold).mean())
     if reached > false_rate:
         raise DatasetError(
-            f"even at a threshold of {threshold:g}, {reached:.1%} of the healthy windows are called "
+            f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
             f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
         )
     file = ModelFile.read(model)
