@@ -85,7 +85,9 @@ class Microphone:
         if blocks:
             self._heard(now, blocks)
         elif self._process.poll() is not None:
-            self._lose(self._stream.last_words() or "the capture process has died")
+            # Killed, it had no last words: what it said last was the name of the device.
+            words = self._stream.last_words() if self._process.returncode > 0 else ""
+            self._lose(words or "the capture process has died")
         elif now - self._heard_at > (self._config.stall_s if self.samples else OPEN_S):
             self._lose("no samples arrive")
         return blocks

@@ -101,6 +101,29 @@ def test_the_reason_is_what_the_process_said_last(listening):
     assert microphone.problem == "no_such_card"
 
 
+def test_a_process_that_was_killed_had_no_last_words(listening):
+    microphone = listening("say:knockmic 3 hang")
+    gather(microphone, lambda b: size(b) >= 2 * PACKET)
+    microphone._process.kill()
+    gather(microphone, lambda _: microphone.problem, seconds=5)
+    assert microphone.problem == "the capture process has died"
+
+
+def test_a_capture_process_that_cannot_start_is_tried_again(listening, monkeypatch):
+    microphone = listening("3 hang")
+
+    def refuse(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as full:
+        full.setattr("edge.microphone.subprocess.Popen", refuse)
+        assert microphone.read(0.1) == []
+        assert "cannot be started: Resource temporarily unavailable" in microphone.problem
+    heard = gather(microphone, lambda b: size(b) >= 2 * PACKET, seconds=10)
+    assert size(heard) >= 2 * PACKET
+    assert microphone.problem == ""
+
+
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
     microphone = listening("2 wait:3 2 hang", stall_s=0.5)
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
