@@ -23,7 +23,6 @@ class Fault(StrEnum):
     DC = "dc"
     SILENCE = "silence"
     CLIPPING = "clipping"
-    GAP = "gap"
 
 
 @dataclass(frozen=True)

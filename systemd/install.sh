@@ -64,7 +64,7 @@ packages() {
 }
 
 programs() {
-    run mkdir -p "$prefix/models"
+    run mkdir -p "$prefix"
     [ -x "$prefix/venv/bin/python" ] || run python3 -m venv --system-site-packages "$prefix/venv"
     if [ -n "$wheels" ]; then
         run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \

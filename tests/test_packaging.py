@@ -62,13 +62,16 @@ def test_the_unit_is_right_and_shut_in():
 
 def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
     script = ROOT / "systemd" / "install.sh"
+    places = [Path("/opt/knockknock"), Path("/etc/knockknock"), Path("/var/lib/knockknock")]
+    before = [place.stat().st_mtime_ns if place.exists() else None for place in places]
     done = subprocess.run(
         ["sh", str(script), "--dry-run"], capture_output=True, text=True, check=True
     )
     planned = done.stdout.splitlines()
     assert any("systemctl enable" in line for line in planned)
     assert all(line.startswith("would:") or line.startswith("Installed") for line in planned)
-    assert not Path("/opt/knockknock").exists() or Path("/opt/knockknock/venv").exists()
+    after = [place.stat().st_mtime_ns if place.exists() else None for place in places]
+    assert after == before
     removed = subprocess.run(
         ["sh", str(script), "--dry-run", "--uninstall"], capture_output=True, text=True, check=True
     )
