@@ -38,7 +38,7 @@ class Recipe:
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
     level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of made knocks, as mix() counts
-    plain: float = 0.3  # of made knocks: of no particular kind, synth.plain_knock
+    plain: float = 0.0  # of made knocks: of no particular kind; brought nothing, docs/training.md
     smeared: float = 0.5  # of made knocks: blurred by their way out of the engine
     locked: float = 0.5  # of made knocks: on the beat of what they are laid over
     shaped: float = 0.4  # of made knocks: with the colour of what they are laid over

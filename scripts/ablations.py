@@ -37,7 +37,7 @@ from scripts.small_network import fit
 
 FOLDS = 3
 STRANGE = 200  # windows with strange knocks for each fold
-BASE = Recipe(real_knocks=0.15)
+BASE = Recipe(real_knocks=0.15, plain=0.3)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Variation:
 
 
 VARIATIONS = (
-    Variation("the recipe"),
+    Variation("base: three in ten made knocks plain"),
     Variation("harmonic part not taken out", whole=True),
     Variation("five times the epochs", longer=5),
     Variation("no SpecAugment", specaugment=0),
@@ -73,7 +73,7 @@ VARIATIONS = (
         dataclasses.replace(BASE, loping=0, sharpened=0, distractors=0, distracted=0),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
-    Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
+    Variation("no plain knocks: as shipped", dataclasses.replace(BASE, plain=0)),
     Variation("all made knocks plain", dataclasses.replace(BASE, plain=1)),
     Variation("fainter knocks: -6 to 14 dB", dataclasses.replace(BASE, level_db=(-6, 14))),
 )

@@ -79,7 +79,7 @@ def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
         counted(lookalikes, name)
     for name in ("sharpen", "shaped_like", "beat_seconds"):
         counted(examples, name)
-    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), Recipe(), seed=2)
+    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), Recipe(plain=0.3), seed=2)
     labels = [maker.sound(number)[1] for number in range(200)]
     knocks = calls["random_knock"] + calls["plain_knock"]
     assert labels.count(KNOCKING) == knocks
