@@ -76,8 +76,7 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
         matches = [
             d
             for d in inputs
-            if wanted.lower() in d.name.rpartition("(hw:")[0 if "(hw:" in d.name else 2].lower()
-            or wanted in (d.name, d.usb_id)
+            if wanted.lower() in d.name.partition("(hw:")[0].lower() or wanted in (d.name, d.usb_id)
         ]
         # The same card under its bare name and with more words: the exact name is meant.
         exact = [d for d in matches if d.name == wanted]

@@ -50,6 +50,7 @@ class Microphone:
         self.sr = sr
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: _Stream | None = None
+        self._stuck: subprocess.Popen[bytes] | None = None  # killed, but it does not die
         self._failures = 0
         self._next_try = 0.0
         self._heard_at = 0.0
@@ -102,12 +103,18 @@ class Microphone:
                     if pipe is not None:
                         pipe.close()
             except subprocess.TimeoutExpired:
-                # A driver that hangs in the kernel holds it. Closing a pipe that a thread of ours
-                # reads would wait for that thread: leave it all, and try anew.
+                # A driver that hangs in the kernel holds it, and with it the pipes; closing one
+                # that a thread of ours reads would wait for that thread.
                 log.error("capture process %d does not die", self._process.pid)
+                self._stuck = self._process
         self._process = self._stream = None
 
     def _open(self) -> None:
+        if self._stuck is not None and self._stuck.poll() is None:
+            # One that hangs is enough: each more would cost memory and find the device taken.
+            self._lose("the sound driver hangs: pull the microphone out and put it in again")
+            return
+        self._stuck = None
         try:
             self._process = subprocess.Popen(
                 self._command,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.capture import Recording
-from edge.errors import MissingPackageError, RecordingError
+from edge.errors import EdgeError, MissingPackageError, RecordingError
 from edge.frontend.resample import resample
 from tests.audio import tone, wav_file
 
@@ -154,3 +154,11 @@ def test_wav_needs_no_decoder(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == SR
+
+
+def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
+    path = tmp_path / "dashcam.avi"
+    path.write_bytes(b"RIFF" + bytes(4) + b"AVI LIST" + bytes(100))
+    with pytest.raises(EdgeError) as caught:
+        Recording(path).read()
+    assert "WAVE" not in str(caught.value)

@@ -124,6 +124,27 @@ def test_a_capture_process_that_cannot_start_is_tried_again(listening, monkeypat
     assert microphone.problem == ""
 
 
+def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening, monkeypatch):
+    microphone = listening("3 hang")
+    gather(microphone, lambda b: size(b) >= 2 * PACKET)
+    stuck = microphone._process
+    with monkeypatch.context() as kernel:
+        kernel.setattr("edge.microphone.KILLED_S", 0.05)
+        kernel.setattr(stuck, "kill", lambda: None)  # state D: no signal arrives
+        began = time.monotonic()
+        microphone._lose("no samples arrive")
+        assert time.monotonic() - began < 1
+        gather(microphone, lambda _: "driver hangs" in microphone.problem, seconds=5)
+    assert "driver hangs" in microphone.problem
+    assert microphone.restarts == 0
+    stuck.kill()
+    stuck.wait(5)
+    heard = gather(microphone, lambda b: size(b) >= 2 * PACKET, seconds=10)
+    assert size(heard) >= 2 * PACKET
+    for pipe in (stuck.stdout, stuck.stderr):
+        pipe.close()
+
+
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
     microphone = listening("2 wait:3 2 hang", stall_s=0.5)
     gather(microphone, lambda b: size(b) >= 2 * PACKET)

@@ -3,11 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,75 +276,6 @@ def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypa
     assert min(beats) > ready
     assert len(beats) == 7  # one a window, none for the time
     assert "STOPPING=1" in said[-1]
-
-
-def edge(*arguments, **kwargs):
-    command = [sys.executable, "-m", "edge", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
-    )
-
-
-def test_a_replay_through_the_whole_program(tmp_path):
-    wav = wav_file(tmp_path / "a.wav", noise(20, 44_100).astype("f8"), 44_100)
-    process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "37 windows due, 37 judged" in errors
-    assert status(tmp_path / "state")["windows_judged"] == 37
-
-
-def test_sigterm_ends_it_within_two_seconds(tmp_path):
-    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
-    process = edge("run", "--source", wav, "--state", tmp_path / "state")
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "state" / "status.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    process.communicate(timeout=10)
-    assert time.monotonic() - began < 2
-    assert process.returncode == 0
-    assert status(tmp_path / "state")["state"] == "stopped"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["--config", "none.toml", "--check-config"], 2, "none.toml cannot be read"),
-        (["--source", "none.wav"], 2, "none.wav does not exist"),
-        (["--source", __file__, "--speed", "0"], 2, "--speed"),
-    ],
-)
-def test_bad_arguments(arguments, code, words, tmp_path):
-    process = edge("run", *arguments, cwd=Path(__file__).resolve().parents[1])
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert words in errors
-    assert "Traceback" not in errors
-
-
-def test_a_garbage_model_ends_with_its_own_code(tmp_path):
-    (tmp_path / "m.tflite").write_bytes(b"garbage")
-    (tmp_path / "a.toml").write_text(f'[listen]\nmodel = "{tmp_path}/m.tflite"\n')
-    process = edge("run", "--config", tmp_path / "a.toml")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 4
-    assert "m.tflite" in errors
-
-
-def test_doctor_names_what_is_missing_and_fails(tmp_path):
-    (tmp_path / "a.toml").write_text('[audio]\ndevice = "no such microphone"\n')
-    environment = {**os.environ, "GPIOZERO_PIN_FACTORY": "native"}
-    process = edge("doctor", "--config", tmp_path / "a.toml", env=environment)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in errors
-    lines = {line.split()[1]: line for line in out.splitlines() if not line.startswith(" ")}
-    assert lines["model"].startswith("ok")
-    assert lines["microphone"].startswith("fail")
-    assert lines["lamp"].startswith("fail")
 
 
 def test_threads_end_with_the_service(make):

@@ -267,6 +267,17 @@ def test_bad_arguments(tmp_path, arguments, code):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_on_the_device_alone_convert_says_what_it_needs():
+    code = (
+        "import sys; sys.modules['tqdm'] = None\n"
+        "from convert.cli import main; sys.exit(main(['synth', 'out']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert "knockknock-edge[convert]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_no_torch_for_synthesis(tmp_path):
     code = (
         "import sys; from convert.cli import main; main(['synth', sys.argv[1], '--demo'])\n"

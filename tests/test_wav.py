@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,19 @@ def test_a_recorder_that_lost_power_leaves_a_size_of_nothing(tmp_path, claimed):
     y = tone(0.1, SR)
     with WavReader(wav_file(tmp_path / "a.wav", y, SR, claimed=claimed)) as wav:
         assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
+
+
+def test_a_format_that_claims_gigabytes_is_not_read_whole(tmp_path):
+    path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"fmt ") + 4
+    content[at : at + 4] = (2**32 - 2).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(RecordingError, match="cut off"):
+        WavReader(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
