@@ -150,7 +150,7 @@ def load_all(
             unreadable.append(str(error))
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
-            unreadable.append(f"{clip.path} holds no sound, or values that are none")
+            unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
             continue
         loaded.append((clip, sound))
     say_unreadable([] if quiet else unreadable)

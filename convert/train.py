@@ -119,6 +119,11 @@ def _heard_before(start: Checkpoint | None, held_out: list[Clip]) -> frozenset[s
     """Sources that the network to start from was trained on: it cannot be graded on them."""
     if start is None:
         return frozenset()
+    if "trained_on" not in start.meta:
+        print(
+            "the network started from does not say what it was trained on: "
+            "figures on sources held out may be too good"
+        )
     heard = frozenset(start.meta.get("trained_on", ()))
     known = sorted(heard & {clip.source for clip in held_out})
     if known:

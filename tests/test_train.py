@@ -117,6 +117,7 @@ def test_starting_from_a_network_and_from_a_body(recordings_made, tmp_path, caps
     tiny = dataclasses.replace(TINY, small_epochs=1)
     start = checkpoint(tmp_path / "start.pth", random_network())
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w1", tiny, init=start)
+    assert "does not say what it was trained on" in capsys.readouterr().out
     # One epoch with a frozen body: its convolutions are what they were, to float16.
     before = load_checkpoint(start).network.body.state_dict()["4.0.conv1.weight"]
     after = load_checkpoint(tmp_path / "a.pth").network.body.state_dict()["4.0.conv1.weight"]
