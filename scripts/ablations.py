@@ -37,7 +37,7 @@ from scripts.small_network import fit
 
 FOLDS = 3
 STRANGE = 200  # windows with strange knocks for each fold
-BASE = Recipe(real_knocks=0.15, plain=0.3)
+BASE = Recipe(real_knocks=0.15, simple=0, plain=0.3)
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,13 @@ VARIATIONS = (
         dataclasses.replace(BASE, loping=0, sharpened=0, distractors=0, distracted=0),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
-    Variation("no plain knocks: as shipped", dataclasses.replace(BASE, plain=0)),
+    Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
     Variation("all made knocks plain", dataclasses.replace(BASE, plain=1)),
     Variation("fainter knocks: -6 to 14 dB", dataclasses.replace(BASE, level_db=(-6, 14))),
+    Variation(
+        "seven in ten examples simple: as shipped", dataclasses.replace(BASE, plain=0, simple=0.7)
+    ),
+    Variation("all examples simple", dataclasses.replace(BASE, simple=1)),
 )
 
 

@@ -10,6 +10,7 @@ from convert.dataset import Clip
 from convert.examples import (
     KNOCKING,
     NORMAL,
+    SIMPLE,
     ExampleMaker,
     Pools,
     Recipe,
@@ -79,7 +80,8 @@ def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
         counted(lookalikes, name)
     for name in ("sharpen", "shaped_like", "beat_seconds"):
         counted(examples, name)
-    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), Recipe(plain=0.3), seed=2)
+    recipe = Recipe(simple=0, plain=0.3)
+    maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
     labels = [maker.sound(number)[1] for number in range(200)]
     knocks = calls["random_knock"] + calls["plain_knock"]
     assert labels.count(KNOCKING) == knocks
@@ -96,6 +98,33 @@ def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
         ("distract", 70),  # a quarter of the knocks, 0.45 of the others
     ):
         assert abs(calls[name] - expected) < 4 * expected**0.5, name
+
+
+def test_simple_examples_hold_plain_knocks_over_engines_as_they_are(monkeypatch):
+    def refused(*_args, **_named):
+        raise AssertionError("no part of a simple example")
+
+    for name in ("sharpen", "shaped_like", "beat_seconds"):
+        monkeypatch.setattr(examples, name, refused)
+    monkeypatch.setattr(synth, "random_knock", refused)
+    maker = ExampleMaker(pools(engine=noise(4)), Recipe(simple=1), seed=6)
+    labels = [maker.sound(number)[1] for number in range(100)]
+    # Half of them, as without; four deviations of a binomial.
+    assert abs(labels.count(KNOCKING) - 50) < 20
+
+
+def test_a_simple_knock_is_as_loud_as_asked_over_all_of_the_sound(monkeypatch):
+    monkeypatch.setattr(examples, "record", lambda _rng, y, _sr: y)
+    engine = noise(4)
+    loud = dataclasses.replace(
+        SIMPLE, knocking=1, made_engine=0, speeds=(1, 1), level_db=(12.0, 12.0)
+    )
+    maker = ExampleMaker(pools(engine=engine), loud, seed=7)
+    for number in range(5):
+        y, _ = maker.sound(number)
+        # Noise and knock have nothing in common, so their powers add up: 1 + 10^1.2; within a
+        # tenth, for two seconds of both are no ensemble.
+        assert abs(y.var() / engine.var() / (1 + 10**1.2) - 1) < 0.1
 
 
 def test_a_recording_goes_where_its_label_says_whatever_its_kind():
