@@ -57,8 +57,8 @@ class Recipe:
     distracted: float = 0.25  # of made knocks: the same, below the knock
 
 
-# Knocks of no particular kind over engines left as they are. Networks taught so tell real knocks
-# of cars they never heard better than those taught all of the above alone: docs/training.md.
+# Knocks of no particular kind over engines left as they are. What is learnt from them alone tells
+# real knocks of cars never heard no worse, and takes fewer other sounds for one: docs/training.md.
 SIMPLE = Recipe(
     simple=0.0,
     level_db=OVERALL_LEVEL_DB,
