@@ -39,7 +39,7 @@ class Recipe:
 
     knocking: float = 0.5  # examples that knock
     real_knocks: float = 0.0  # of those: real recordings, where the training side has any
-    simple: float = 0.7  # of all examples: made by SIMPLE, in the place of what follows here
+    simple: float = 0.0  # of all examples: made by SIMPLE, in the place of what follows here
     level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of made knocks
     overall: bool = False  # that level is of the root mean square of all, not as mix() counts
     plain: float = 0.0  # of made knocks: of no particular kind
@@ -60,7 +60,6 @@ class Recipe:
 # Knocks of no particular kind over engines left as they are. What is learnt from them alone tells
 # real knocks of cars never heard no worse, and takes fewer other sounds for one: docs/training.md.
 SIMPLE = Recipe(
-    simple=0.0,
     level_db=OVERALL_LEVEL_DB,
     overall=True,
     plain=1.0,

@@ -81,13 +81,14 @@ def train(
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
     if not any(clip.knocks for clip in training):
         print("no recording of a knock to train on: the network will learn made knocks alone")
-    recipe = Recipe(real_knocks=0.15 if any(clip.knocks for clip in training) else 0.0)
+    real_knocks = 0.15 if any(clip.knocks for clip in training) else 0.0
+    recipe = Recipe(real_knocks=real_knocks, simple=config.simple)
     examples = _examples(work / "train", training, recipe, config.examples, config.seed)
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
     check = _examples(
         work / "check",
         held_out or training,
-        Recipe(),
+        Recipe(simple=config.simple),
         min(CHECK_EXAMPLES, config.examples),
         config.seed + CHECK_SEED,
         quiet=not held_out,

@@ -51,6 +51,13 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help=f"made before training ({default.examples}; with --init {tuned.examples})",
     )
     parser.add_argument(
+        "--simple",
+        type=float,
+        metavar="SHARE",
+        help=f"among them, plain knocks over engines as they are ({default.simple:g}); the others "
+        "are elaborate: kinds of knocks, lookalikes, bystanders",
+    )
+    parser.add_argument(
         "--small-epochs",
         type=int,
         metavar="N",
@@ -102,6 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
         name: value
         for name in (
             "examples",
+            "simple",
             "small_epochs",
             "full_epochs",
             "learning_rate",

@@ -13,6 +13,7 @@ class TrainConfig:
     """One run; what made the shipped model is in its card, models/README.md."""
 
     examples: int = 16_000  # made before training
+    simple: float = 0.7  # share of simple ones among them, convert.examples.SIMPLE
     small_epochs: int = 5  # on pictures of a quarter of the size
     full_epochs: int = 1  # on pictures of full size
     batch_size: int = 32
@@ -31,6 +32,7 @@ class TrainConfig:
         """Refuse what cannot be trained with."""
         for name, low, high in (
             ("examples", 1, 10_000_000),
+            ("simple", 0, 1),
             ("small_epochs", 0, 1000),
             ("full_epochs", 0, 1000),
             ("learning_rate", 1e-7, 0.1),

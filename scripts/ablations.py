@@ -37,7 +37,7 @@ from scripts.small_network import fit
 
 FOLDS = 3
 STRANGE = 200  # windows with strange knocks for each fold
-BASE = Recipe(real_knocks=0.15, simple=0, plain=0.3)
+BASE = Recipe(real_knocks=0.15, plain=0.3)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
         counted(lookalikes, name)
     for name in ("sharpen", "shaped_like", "beat_seconds"):
         counted(examples, name)
-    recipe = Recipe(simple=0, plain=0.3)
+    recipe = Recipe(plain=0.3)
     maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
     labels = [maker.sound(number)[1] for number in range(200)]
     knocks = calls["random_knock"] + calls["plain_knock"]

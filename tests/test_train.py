@@ -12,6 +12,7 @@ from convert.augment import add_rounding_noise, mixed_up
 from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
+from convert.examples import ExampleMaker
 from convert.fit import Fit, Pictures
 from convert.train import train
 from convert.train_config import TrainConfig
@@ -105,6 +106,20 @@ def test_a_changed_label_is_another_run(whole_run, recordings_made, tmp_path):
         train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", TINY)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
+    made = []
+
+    def recorded(pools, recipe, seed):
+        made.append(recipe.simple)
+        return ExampleMaker(pools, recipe, seed)
+
+    monkeypatch.setattr("convert.train.ExampleMaker", recorded)
+    few = dataclasses.replace(TINY, examples=32, small_epochs=1, simple=share)
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
+    assert made == [share, share]  # of those to learn from and of those to choose the epoch by
+
+
 def test_a_column_split_and_folds_exclude_each_other(tmp_path):
     (tmp_path / "a.wav").touch()
     (tmp_path / "labels.csv").write_text("file,label,split\na.wav,normal,train\n")
@@ -173,6 +188,7 @@ def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys,
     [
         {"examples": 0},
         {"hold_out": 0.95},
+        {"simple": 1.5},
         {"small_epochs": 0},
         {"full_epochs": -1},
         {"fold": (4, 3)},
