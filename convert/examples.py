@@ -29,7 +29,8 @@ KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 # Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
 # louder than the loudest tenth of the engine's own sound: nobody hears it, the label would lie.
 KNOCK_LEVEL_DB = (2.0, 20.0)
-# The same, counted over everything: the engine's rumble too, and the knock's pauses too.
+# The same counted over everything, the engine's rumble and the knock's pauses too. Blows last some
+# 10 ms, ten times a second: 6 dB below all of the engine they still stand some dB above it.
 OVERALL_LEVEL_DB = (-6.0, 14.0)
 
 

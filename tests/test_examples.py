@@ -62,24 +62,30 @@ def test_workers_make_what_one_process_makes():
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
 
-def test_shares_are_kept_and_every_kind_is_made(monkeypatch):
-    calls: Counter[str] = Counter()
+@pytest.fixture
+def calls(monkeypatch):
+    """How often functions were called: those that ``calls.count(owner, name)`` was told of."""
 
-    def counted(module, name):
-        made = getattr(module, name)
+    class Calls(Counter[str]):
+        def count(self, owner, name):
+            made = getattr(owner, name)
 
-        def call(*arguments, **named):
-            calls[name] += 1
-            return made(*arguments, **named)
+            def call(*arguments, **named):
+                self[name] += 1
+                return made(*arguments, **named)
 
-        monkeypatch.setattr(module, name, call)
+            monkeypatch.setattr(owner, name, call)
 
+    return Calls()
+
+
+def test_shares_are_kept_and_every_kind_is_made(calls):
     for name in ("random_knock", "plain_knock", "engine"):
-        counted(synth, name)
+        calls.count(synth, name)
     for name in ("loping_engine", "distract"):
-        counted(lookalikes, name)
+        calls.count(lookalikes, name)
     for name in ("sharpen", "shaped_like", "beat_seconds"):
-        counted(examples, name)
+        calls.count(examples, name)
     recipe = Recipe(plain=0.3)
     maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
     labels = [maker.sound(number)[1] for number in range(200)]
@@ -111,6 +117,20 @@ def test_simple_examples_hold_plain_knocks_over_engines_as_they_are(monkeypatch)
     labels = [maker.sound(number)[1] for number in range(100)]
     # Half of them, as without; four deviations of a binomial.
     assert abs(labels.count(KNOCKING) - 50) < 20
+
+
+def test_simple_examples_are_as_many_as_asked_and_hold_the_real_knocks_asked(calls):
+    calls.count(synth, "plain_knock")
+    calls.count(synth, "random_knock")
+    calls.count(ExampleMaker, "_real_knock")
+    everything = pools(engine=noise(4), knocking=noise(4))
+    maker = ExampleMaker(everything, Recipe(simple=0.7, real_knocks=0.3), seed=8)
+    labels = [maker.sound(number)[1] for number in range(300)]
+    assert labels.count(KNOCKING) == sum(calls.values())
+    # Half of 300 knock, three in ten of those are real; of the others seven in ten are plain.
+    # Bounds are four deviations of a binomial wide.
+    for name, expected in (("_real_knock", 45), ("plain_knock", 73.5), ("random_knock", 31.5)):
+        assert abs(calls[name] - expected) < 4 * expected**0.5, name
 
 
 def test_a_simple_knock_is_as_loud_as_asked_over_all_of_the_sound(monkeypatch):
