@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -74,17 +75,32 @@ SIMPLE = Recipe(
 )
 
 
+class Source(NamedTuple):
+    """All recordings of one car, place and microphone that are of one kind."""
+
+    name: str
+    sounds: list[NDArray[np.float32]]
+
+
 @dataclass
 class Pools:
-    """The training recordings in memory, by what they are; each a list of sources of clips.
+    """The training recordings in memory, by what they are.
 
     Drawing first a source, then a clip of it, gives every car the same weight.
     """
 
-    engine: list[list[NDArray[np.float32]]] = field(default_factory=list)
-    other_fault: list[list[NDArray[np.float32]]] = field(default_factory=list)
-    not_engine: list[list[NDArray[np.float32]]] = field(default_factory=list)
-    knocking: list[list[NDArray[np.float32]]] = field(default_factory=list)
+    engine: list[Source] = field(default_factory=list)
+    other_fault: list[Source] = field(default_factory=list)
+    not_engine: list[Source] = field(default_factory=list)
+    knocking: list[Source] = field(default_factory=list)
+
+
+class Example(NamedTuple):
+    """What the network is shown, and what it should say."""
+
+    indices: NDArray[np.uint8]  # colours of the spectrogram, (84, 87)
+    label: int  # place in dataset.LABELS
+    heard: frozenset[str]  # sources of the recordings in it
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
@@ -93,8 +109,8 @@ def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:
         grouped.setdefault((_pool_of(clip), clip.source), []).append(sound)
-    for (name, _), sounds in grouped.items():
-        getattr(pools, name).append(sounds)
+    for (name, source), sounds in grouped.items():
+        getattr(pools, name).append(Source(source, sounds))
     return pools
 
 
@@ -106,7 +122,7 @@ def _pool_of(clip: Clip) -> str:
 
 
 class ExampleMaker:
-    """Makes example number ``i`` of a run: ``(colour indices (84, 87) uint8, label)``."""
+    """Makes example number ``i`` of a run."""
 
     def __init__(
         self, pools: Pools, recipe: Recipe, seed: int, front_end: FrontEnd | None = None
@@ -115,17 +131,21 @@ class ExampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._front_end = front_end or FrontEnd()
+        self._heard: set[str] = set()  # sources in the example that is being made
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
             like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)
             self._simple = ExampleMaker(pools, like_it, seed, self._front_end)
+            self._simple._heard = self._heard
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
 
-    def __call__(self, number: int) -> tuple[NDArray[np.uint8], int]:
+    def __call__(self, number: int) -> Example:
         """Example ``number``."""
+        self._heard.clear()
         y, label = self.sound(number)
-        return colour_indices(self._front_end.spectrogram(y)), label
+        indices = colour_indices(self._front_end.spectrogram(y))
+        return Example(indices, label, frozenset(self._heard))
 
     def sound(self, number: int) -> tuple[NDArray[np.float32], int]:
         """The audio of example ``number``: ((44100,) float32, label)."""
@@ -198,7 +218,7 @@ class ExampleMaker:
         y = self._cut(rng, self._pools.other_fault if faulty else self._pools.engine)
         return sharpen(rng, y, synth.SR) if rng.random() < self._recipe.sharpened else y
 
-    def _cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
+    def _cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         """Two seconds of a random clip of a random source, seven times in ten at another speed.
 
         Slower and faster engines of other sizes come of few recordings so. Shorter clips are
@@ -210,8 +230,9 @@ class ExampleMaker:
                 break  # nothing can be laid over silence, and no knock is heard in it
         return y
 
-    def _any_cut(self, rng: np.random.Generator, pool: list[list[NDArray[np.float32]]]) -> Sound:
-        sounds = pool[int(rng.integers(len(pool)))]
+    def _any_cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
+        name, sounds = pool[int(rng.integers(len(pool)))]
+        self._heard.add(name)
         y = sounds[int(rng.integers(len(sounds)))]
         low, high = self._recipe.speeds
         speed = np.exp(rng.uniform(np.log(low), np.log(high))) if rng.random() < 0.7 else 1.0
@@ -245,14 +266,12 @@ def _start_worker(maker: ExampleMaker) -> None:
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
 
 
-def _make(numbers: range) -> list[tuple[NDArray[np.uint8], int]]:
+def _make(numbers: range) -> list[Example]:
     assert _maker is not None  # noqa: S101 - set by _start_worker
     return [_maker(number) for number in numbers]
 
 
-def make_examples(
-    maker: ExampleMaker, numbers: range, workers: int
-) -> Iterator[tuple[NDArray[np.uint8], int]]:
+def make_examples(maker: ExampleMaker, numbers: range, workers: int) -> Iterator[Example]:
     """Examples ``numbers`` in order, made by ``workers`` processes (0: in this one)."""
     batches = [numbers[i : i + 50] for i in range(0, len(numbers), 50)]
     if workers == 0:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
@@ -29,6 +30,23 @@ from edge.wav import write_atomically
 
 SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
+
+
+BFLOAT16 = (
+    "amx_bf16",
+    "avx512_bf16",
+    "bf16",
+    "arm_bf16",
+)  # what processors call their units for it
+
+
+def half_precision(device: torch.device) -> torch.autocast:
+    """Within, what can be is computed in bfloat16, if ``device`` has units for it.
+
+    A processor without them must emulate it, at a twentieth of its speed in float32.
+    """
+    can = device.type == "cuda" or any(map(torch.cpu.get_capabilities().get, BFLOAT16))
+    return torch.autocast(device.type, torch.bfloat16, enabled=can)
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,7 @@ class Fit:
             self._write("state.pt", self._state(epoch))
 
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
-        config, total = self.config, 0.0
+        config, total = self.config, torch.zeros((), device=self.device)
         rng = np.random.default_rng([config.seed, epoch])
         # Dropout and noise, the same after a resumption.
         torch.manual_seed(1000 * config.seed + epoch)
@@ -137,7 +155,7 @@ class Fit:
         )
         for indices, labels in bar:
             shown, shares = mixed_up(pictures(indices), labels, config.mixup, rng)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with half_precision(self.device):
                 logits = self.network(shown)
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=config.label_smoothing)
             self.optimiser.zero_grad(set_to_none=True)
@@ -145,8 +163,8 @@ class Fit:
             self.optimiser.step()
             self.schedule.step()
             self._follow()
-            total += float(loss.detach())
-        return total / self.n_batches
+            total += loss.detach()  # read once, at the end: a GPU would be waited for each time
+        return float(total) / self.n_batches
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches (B, 84, 87) and (B,), turned in time and half of them masked."""
@@ -155,8 +173,14 @@ class Fit:
         for i in range(self.n_batches):
             chosen = np.sort(order[i * size : (i + 1) * size])
             batch = turn_and_mask(self.examples.indices[chosen], MASKED, rng)
-            labels = torch.from_numpy(self.examples.labels[chosen])
-            yield torch.from_numpy(batch).to(self.device), labels.to(self.device)
+            yield self._moved(batch), self._moved(self.examples.labels[chosen])
+
+    def _moved(self, batch: NDArray[np.generic]) -> Tensor:
+        """On the device; a GPU is not waited for."""
+        tensor = torch.from_numpy(batch)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -164,17 +188,19 @@ class Fit:
         step = self.schedule.last_epoch
         keep = min(self.config.averaging, (1 + step) / (10 + step))
         averaged, current = self.average.state_dict(), self.network.state_dict()
-        for name, value in averaged.items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1 - keep)
-            else:
-                value.copy_(current[name])
+        moving = [name for name, value in averaged.items() if value.is_floating_point()]
+        for name in averaged.keys() - moving:  # counts of batches
+            averaged[name].copy_(current[name])
+        # All in one call: one by one, a GPU would wait for the next rather than work.
+        get_ema_multi_avg_fn(keep)(  # type: ignore[no-untyped-call]
+            [averaged[name] for name in moving], [current[name] for name in moving], 0
+        )
 
     def _figures(self, side: int) -> dict[str, float]:
         pictures = Pictures(side, self.device)
-        made = self._p_knocking(self.check, pictures)
+        made = self.p_knocking(self.check, pictures)
         figures = {"check_auc": auc(made[self.check.labels == 0], made[self.check.labels == 1])}
-        real = self._p_knocking(self.real, pictures)
+        real = self.p_knocking(self.real, pictures)
         knocks = self.real.labels == 0
         if knocks.any() and not knocks.all():
             figures["real_auc"] = auc(real[knocks], real[~knocks])
@@ -183,11 +209,12 @@ class Fit:
         return figures
 
     @torch.no_grad()
-    def _p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
+    def p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
+        """What the averaged network says of ``examples``: (N,) float32."""
         answers = [np.empty(0, dtype=np.float32)]
         for i in range(0, len(examples.indices), 64):
             part = torch.from_numpy(examples.indices[i : i + 64])
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with half_precision(self.device):
                 logits = self.average(pictures(part.to(self.device)))
             answers.append(logits.float().softmax(1)[:, 0].cpu().numpy())
         return np.concatenate(answers)

@@ -187,8 +187,8 @@ def _examples(
         bar = tqdm(
             made, total=count, desc=f"{path.name} examples", unit="", leave=False, disable=None
         )
-        pairs = list(bar)
-        _save(cache, [index for index, _ in pairs], [label for _, label in pairs])
+        drawn = list(bar)
+        _save(cache, [example.indices for example in drawn], [example.label for example in drawn])
     with np.load(cache) as stored:
         return Examples(stored["indices"], stored["labels"])
 

@@ -70,6 +70,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help=f"on full-size pictures ({default.full_epochs}; {tuned.full_epochs})",
     )
     parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"examples a step ({default.batch_size}); a GPU is busy from 128 on",
+    )
+    parser.add_argument(
         "--learning-rate",
         type=float,
         metavar="RATE",
@@ -112,6 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
             "simple",
             "small_epochs",
             "full_epochs",
+            "batch_size",
             "learning_rate",
             "hold_out",
             "fold",

@@ -35,6 +35,7 @@ class TrainConfig:
             ("simple", 0, 1),
             ("small_epochs", 0, 1000),
             ("full_epochs", 0, 1000),
+            ("batch_size", 2, 4096),
             ("learning_rate", 1e-7, 0.1),
             ("hold_out", 0, 0.9),
             ("seed", 0, 2**32 - 1),

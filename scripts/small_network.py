@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import mixed_up, turn_and_mask
-from convert.fit import Examples
+from convert.fit import Examples, half_precision
 
 BATCH = 64
 
@@ -88,7 +88,7 @@ def fit(
             batch = turn_and_mask(examples.indices[chosen], how.specaugment, rng)
             labels = torch.from_numpy(examples.labels[chosen])
             shown, shares = mixed_up(pictures(batch), labels, how.mixup, rng)
-            with torch.autocast("cpu", torch.bfloat16):
+            with half_precision(torch.device("cpu")):
                 logits = network(shown.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=how.smoothing)
             optimiser.zero_grad(set_to_none=True)
@@ -96,7 +96,7 @@ def fit(
             optimiser.step()
             schedule.step()
         network.eval()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), half_precision(torch.device("cpu")):
             logits = torch.cat(
                 [network(pictures(held[i : i + 64])) for i in range(0, len(held), 64)]
             ).float()

@@ -14,6 +14,7 @@ from convert.examples import (
     ExampleMaker,
     Pools,
     Recipe,
+    Source,
     at_speed,
     fill_pools,
     make_examples,
@@ -24,7 +25,7 @@ from tests.audio import noise
 
 def pools(**sounds):
     """One source with one clip of each kind named."""
-    return Pools(**{name: [[y.astype("f4")]] for name, y in sounds.items()})
+    return Pools(**{name: [Source(name, [y.astype("f4")])] for name, y in sounds.items()})
 
 
 @pytest.mark.parametrize("speed", [0.6, 1.0, 1.37, 1.6])
@@ -56,8 +57,8 @@ def test_workers_make_what_one_process_makes():
     maker = ExampleMaker(pools(engine=noise(4)), Recipe(), seed=1)
     alone = list(make_examples(maker, range(6), 0))
     together = list(make_examples(maker, range(6), 2))
-    for (a, label_a), (b, label_b) in zip(alone, together, strict=True):
-        assert label_a == label_b
+    for (a, *rest), (b, *rest_b) in zip(alone, together, strict=True):
+        assert rest == rest_b
         # Another number of threads adds up in another order: a step of the colour table at most.
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
@@ -161,9 +162,22 @@ def test_a_recording_goes_where_its_label_says_whatever_its_kind():
         ]
     )
     found = {
-        name: sorted(int(sounds[0][0]) for sounds in getattr(pools, name)) for name in vars(pools)
+        name: sorted(int(source.sounds[0][0]) for source in getattr(pools, name))
+        for name in vars(pools)
     }
     assert found == {"engine": [1], "other_fault": [2, 3], "knocking": [4], "not_engine": [5]}
+
+
+@pytest.mark.parametrize("simple", [0.0, 1.0])
+def test_an_example_says_which_sources_are_in_it(simple):
+    own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))
+    recipe = Recipe(real_knocks=0.5, made_engine=0.5, bystander=0.3, simple=simple)
+    heard = Counter(ExampleMaker(own, recipe, seed=2)(number).heard for number in range(40))
+    assert frozenset() in heard  # a made engine alone
+    assert frozenset({"engine"}) in heard
+    assert any("knocking" in names for names in heard)
+    # None but the first is the only one that may be beside another.
+    assert all(len(names) <= 2 for names in heard)
 
 
 def test_nothing_is_made_of_silence():

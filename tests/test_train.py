@@ -13,7 +13,7 @@ from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
-from convert.fit import Fit, Pictures
+from convert.fit import Fit, Pictures, half_precision
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
@@ -52,6 +52,16 @@ def test_a_run_gives_a_checkpoint_that_says_how_it_was_made(whole_run):
     assert loaded.meta["config"] == dataclasses.asdict(TINY)
     assert not set(loaded.meta["trained_on"]) & set(loaded.meta["held_out"])
     assert [epoch["side"] for epoch in loaded.meta["history"]] == [112, 112]
+
+
+@pytest.mark.parametrize(
+    ("units", "dtype"),
+    [({"avx2": True, "amx_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)],
+)
+def test_bfloat16_is_for_processors_that_compute_in_it(units, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    with half_precision(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(
