@@ -139,6 +139,19 @@ class Scores:
         found["strange_recall"] = float((strange > np.quantile(healthy, 0.99)).mean())
         return found
 
+    def called(self, limit: float) -> list[str]:
+        """For people: windows with log-odds of at least ``limit`` after the first epoch.
+
+        Real knocks, strange ones, healthy engines, other faults, what is no engine.
+        """
+        z, strange = (np.array([v[0] for v in values]) for values in (self.z, self.strange))
+        knocks, kind = np.array(self.knocks), np.array(self.kind)
+        found = [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"]
+        found.append(f"{100 * (strange >= limit).mean():.1f} %")
+        for name in ("engine", "engine_other_fault", "not_engine"):
+            found.append(f"{100 * (z[~knocks & (kind == name)] >= limit).mean():.1f} %")
+        return found
+
     def _auc(
         self, z: NDArray[np.float32], knocks: NDArray[np.bool_], engine: NDArray[np.bool_]
     ) -> float:
@@ -164,7 +177,8 @@ class Rotation:
         self._made: dict[tuple[Recipe, bool, int], Examples] = {}
         self._shown: dict[bool, list[Held]] = {}
 
-    def _held(self, whole: bool) -> list[Held]:
+    def held(self, whole: bool) -> list[Held]:
+        """Windows of the sources left out of each fold: real ones with their clip, strange ones."""
         if whole not in self._shown:
             front_end = WholeSound() if whole else FrontEnd()
             self._shown[whole] = [
@@ -206,14 +220,15 @@ class Rotation:
             )
             made = list(make_examples(maker, range(self._count), os.cpu_count() or 1))
             self._made[key] = Examples(
-                np.array([i for i, _ in made]), np.array([label for _, label in made])
+                np.array([example.indices for example in made]),
+                np.array([example.label for example in made]),
             )
         return self._made[key]
 
     def judge(self, variation: Variation, epochs: int, seeds: Sequence[int]) -> list[Scores]:
         """Every window by the network that never heard its source; one ``Scores`` a seed."""
         scores = [Scores() for _ in seeds]
-        for number, (held, strange) in enumerate(self._held(variation.whole)):
+        for number, (held, strange) in enumerate(self.held(variation.whole)):
             examples = self._examples(variation, number)
             for score, seed in zip(scores, seeds, strict=True):
                 shown = np.array([i for _, i in held] + strange)

@@ -1,0 +1,197 @@
+"""``python -m scripts.rotation RECORDINGS``: how well ``convert train`` does on cars never heard.
+
+Sources of every kind are dealt out into three parts; for each part ResNet34 is trained from nothing
+without it and judged on it, so that every source is judged once by a network that never heard it.
+What ``convert train --fold K/3`` and ``convert evaluate --hold-out-only`` do one by one; here the
+examples are drawn once for all parts, and each part's network learns from those that hold nothing
+of it. Minutes with a GPU, hours without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from convert.dataset import Clip, find_clips, fold_sources, load_all
+from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
+from convert.fit import SMALL_PX, Examples, Fit, Pictures
+from convert.network import KnockNet
+from convert.train_config import TrainConfig
+from edge.errors import EdgeError
+from edge.wav import write_atomically
+from scripts.ablations import FOLDS, Rotation, Scores
+
+CHUNK = 5000  # examples in a file
+CHECKED = 600  # examples that hold the part left out, for choosing the best epoch
+# Runs of any seed learn from the same examples: they differ by weights, order and noise alone.
+EXAMPLE_SEED = 21
+OPTIONS = ("examples", "small_epochs", "full_epochs", "batch_size", "seed")
+SHARES = ("simple", "learning_rate")
+AUCS = ("auc", "strange_auc")
+
+
+class Drawn:
+    """Examples over all recordings, kept in files of CHUNK, with the parts heard in each."""
+
+    def __init__(self, clips: Sequence[Clip], simple: float, folder: Path) -> None:
+        self._maker = ExampleMaker(
+            fill_pools(load_all(clips)), Recipe(real_knocks=0.15, simple=simple), EXAMPLE_SEED
+        )
+        self._parts = fold_sources(clips, FOLDS)
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
+        """``(examples, heard)``: so many that ``count`` of them hold nothing of any one part.
+
+        ``heard``, (N, parts), says what parts the recordings in each are of.
+        """
+        chunks: list[dict[str, NDArray[np.generic]]] = []
+        bar = tqdm(total=count, desc="examples", leave=False, disable=None)
+        while True:
+            chunks.append(self._chunk(len(chunks), workers))
+            heard = np.concatenate([chunk["heard"] for chunk in chunks]).astype(bool)
+            least = int((~heard).sum(0).min())
+            bar.update(min(least, count) - bar.n)
+            if least >= count:
+                break
+        bar.close()
+        indices, labels = (
+            np.concatenate([chunk[name] for chunk in chunks]) for name in ("indices", "labels")
+        )
+        return Examples(indices.astype(np.uint8), labels.astype(np.int64)), heard
+
+    def _chunk(self, number: int, workers: int) -> dict[str, NDArray[np.generic]]:
+        path = self._folder / f"{number:05}.npz"
+        if not path.is_file():
+            numbers = range(number * CHUNK, (number + 1) * CHUNK)
+            made = list(make_examples(self._maker, numbers, workers))
+            buffer = io.BytesIO()
+            np.savez(
+                buffer,
+                indices=np.array([example.indices for example in made]),
+                labels=np.array([example.label for example in made]),
+                heard=np.array([[bool(e.heard & part) for part in self._parts] for e in made]),
+            )
+            write_atomically(path, buffer.getvalue())
+        with np.load(path) as stored:
+            return dict(stored)
+
+
+def judge(
+    drawn: tuple[Examples, NDArray[np.bool_]],
+    rotation: Rotation,
+    part: int,
+    config: TrainConfig,
+    work: Path,
+) -> Scores:
+    """Train without ``part``, in the folder ``work``, and judge all windows of it."""
+    examples, heard = drawn
+    learnt = np.flatnonzero(~heard[:, part])[: config.examples]
+    check = np.flatnonzero(heard[:, part])[:CHECKED]
+    held, strange = rotation.held(whole=False)[part]
+    real = Examples(
+        np.array([indices for _, indices in held]),
+        np.array([0 if clip.knocks else 1 for clip, _ in held]),
+    )
+    torch.manual_seed(config.seed)
+    work.mkdir(parents=True, exist_ok=True)
+    fit = Fit(
+        KnockNet(),
+        Examples(examples.indices[learnt], examples.labels[learnt]),
+        check=Examples(examples.indices[check], examples.labels[check]),
+        real=real,
+        work=work,
+        config=config,
+        frozen=False,
+    )
+    fit.go()
+    best = torch.load(work / "best.pt", map_location=fit.device, weights_only=True)
+    fit.average.load_state_dict(best["model"])
+    shown = Examples(np.concatenate([real.indices, np.array(strange)]), np.empty(0, np.int64))
+    p = fit.p_knocking(shown, Pictures(2 * SMALL_PX, fit.device)).astype(np.float64)
+    z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
+    return Scores(
+        [clip.source for clip, _ in held],
+        [clip.kind for clip, _ in held],
+        [clip.knocks for clip, _ in held],
+        list(z[: len(held)]),
+        list(z[len(held) :]),
+    )
+
+
+def table(scores: Sequence[Scores], threshold: float) -> str:
+    """A line for each part and one for all; AUCs are within parts: networks differ in scale."""
+    limit = math.log(threshold / (1 - threshold))
+    lines = [
+        "| left out | AUC, real | AUC, strange | knocks found | strange found "
+        "| engine | other fault | not engine |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    aucs = np.array([[score.figures(0)[name] for name in AUCS] for score in scores])
+    together = Scores()
+    for score in scores:
+        for part in dataclasses.fields(Scores):
+            getattr(together, part.name).extend(getattr(score, part.name))
+    for number, score in enumerate(scores):
+        lines.append(_line(f"part {number + 1}", aucs[number], score.called(limit)))
+    return "\n".join([*lines, _line("all", aucs.mean(0), together.called(limit))])
+
+
+def _line(name: str, aucs: NDArray[np.float64], shares: list[str]) -> str:
+    return f"| {' | '.join([name, *(f'{value:.3f}' for value in aucs), *shares])} |"
+
+
+def main() -> int:
+    """Draw, train for each part, print the table and write what was said of every window."""
+    default = TrainConfig()
+    parser = argparse.ArgumentParser(
+        prog="rotation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    for name in (*OPTIONS, *SHARES):
+        value = getattr(default, name)
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=type(value), default=value, help=f"({value})")
+    parser.add_argument("--threshold", type=float, default=0.5, help="of p_knocking (0.5)")
+    parser.add_argument("--work", type=Path, default=Path("out/rotation"), metavar="DIR")
+    arguments = parser.parse_args()
+    try:
+        config = dataclasses.replace(
+            default, **{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)}
+        )
+        clips = find_clips(arguments.folders)
+        drawn = Drawn(clips, config.simple, arguments.work / f"examples-{config.simple:g}")
+    except EdgeError as error:
+        parser.error(str(error))
+    examples = drawn.until(config.examples, os.cpu_count() or 1)
+    rotation = Rotation(clips, 0)
+    scores = []
+    for part in range(FOLDS):
+        print(f"without part {part + 1} of {FOLDS}", flush=True)
+        scores.append(
+            judge(examples, rotation, part, config, arguments.work / f"{part + 1}-{config.seed}")
+        )
+    said = [dataclasses.asdict(score) for score in scores]
+    write_atomically(
+        arguments.work / f"rotation-{config.seed}.json",
+        json.dumps(said, default=lambda z: z.tolist()).encode(),
+    )
+    print(table(scores, arguments.threshold))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
