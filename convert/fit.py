@@ -45,7 +45,10 @@ def half_precision(device: torch.device) -> torch.autocast:
 
     A processor without them must emulate it, at a twentieth of its speed in float32.
     """
-    can = device.type == "cuda" or any(map(torch.cpu.get_capabilities().get, BFLOAT16))
+    if device.type == "cuda":
+        can = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        can = any(map(torch.cpu.get_capabilities().get, BFLOAT16))
     return torch.autocast(device.type, torch.bfloat16, enabled=can)
 
 

@@ -53,4 +53,4 @@ class TrainConfig:
     @classmethod
     def fine_tuning(cls) -> Self:
         """For a network that has learnt already: little, and with small steps."""
-        return cls(examples=2000, small_epochs=2, full_epochs=2, learning_rate=2e-4)
+        return cls(examples=2000, small_epochs=2, full_epochs=1, learning_rate=2e-4)
