@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert.dataset import Clip, find_clips, fold_sources, load_all
+from convert.errors import DatasetError
 from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
@@ -132,6 +133,16 @@ def judge(
     )
 
 
+def need_sources(clips: Sequence[Clip]) -> None:
+    """DatasetError unless every part gets a knocking source and a healthy one to be told from."""
+    for label in ("knocking", "normal"):
+        count = len({c.source for c in clips if c.label == label and c.kind == "engine"})
+        if count < FOLDS:
+            raise DatasetError(
+                f"{count} sources of {label} engines: {FOLDS} at least are needed, one a part"
+            )
+
+
 def table(scores: Sequence[Scores], threshold: float) -> str:
     """A line for each part and one for all; AUCs are within parts: networks differ in scale."""
     limit = math.log(threshold / (1 - threshold))
@@ -173,6 +184,7 @@ def main() -> int:
             default, **{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)}
         )
         clips = find_clips(arguments.folders)
+        need_sources(clips)
         drawn = Drawn(clips, config.simple, arguments.work / f"examples-{config.simple:g}")
     except EdgeError as error:
         parser.error(str(error))

@@ -83,8 +83,13 @@ def test_the_table_counts_parts_and_all():
     assert "| part 1 | 1.000 | 0.500 | 0 of 1 |" in table([scores(2, -1, 0.5, 3)], 0.9)
 
 
-def test_a_missing_folder_is_one_line(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["rotation", str(tmp_path / "none")])
-    with pytest.raises(SystemExit):
-        rotation.main()
-    assert "none is no folder" in capsys.readouterr().err
+def test_recordings_that_cannot_be_dealt_out_are_one_line(capsys, monkeypatch, tmp_path):
+    def said(folder):
+        monkeypatch.setattr(sys, "argv", ["rotation", str(folder)])
+        with pytest.raises(SystemExit):
+            rotation.main()
+        return capsys.readouterr().err
+
+    assert "none is no folder" in said(tmp_path / "none")
+    assert convert(["synth", str(tmp_path), "--count", "2", "--seconds", "2"]) == 0
+    assert "sources of knocking engines: 3 at least are needed" in said(tmp_path)
