@@ -127,7 +127,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
             equalise(folded, pictures.calibration)
             to_onnx(folded, folder / "network.onnx")
             stage.result = f"{(folder / 'network.onnx').stat().st_size / 1e6:.1f} MB, checked"
-        with Stage(f"[4/6] ONNX -> {config.precision}", "1 to 3 minutes") as stage:
+        with Stage(f"[4/6] ONNX -> {config.precision}", "some minutes") as stage:
             onnx = folder / "network.onnx"
             if config.precision == "int8":  # only rounded weights need other biases
                 onnx = folder / "corrected.onnx"

@@ -15,6 +15,8 @@ examples:
   convert train my_car --init models/knock.pth --out my_car.pth
   convert train recordings --fold 1/3 --out fold1.pth
   convert train recordings --pretrained resnet34.pth --out knock.pth --examples 30000
+  convert train recordings --out knock.pth --examples 200000 --batch-size 64 --small-epochs 0 \\
+    --full-epochs 2                          # from nothing, with a GPU
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
