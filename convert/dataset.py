@@ -219,7 +219,10 @@ def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
             parts[place % folds].add(new[which])
     if not all(parts):
         count = sum(map(len, parts))
-        raise DatasetError(f"{count} sources cannot be dealt out into {folds} parts: ask for fewer")
+        raise DatasetError(
+            f"{count} sources cannot be dealt out into {folds} parts: "
+            "ask for fewer or give recordings of more"
+        )
     return [frozenset(part) for part in parts]
 
 

@@ -154,8 +154,8 @@ def _same_run(
     description = json.dumps(
         {
             "config": dataclasses.asdict(config),
-            "training": [_identity(clip) for clip in training],
-            "held_out": [_identity(clip) for clip in held_out],
+            "training": [identity(clip) for clip in training],
+            "held_out": [identity(clip) for clip in held_out],
             "start": [str(start), hashlib.sha256(start.read_bytes()).hexdigest()]
             if start and start.is_file()
             else str(start),
@@ -171,8 +171,8 @@ def _same_run(
     write_atomically(path, description.encode())
 
 
-def _identity(clip: Clip) -> list[str | int]:
-    """What must be as it was for examples made of ``clip`` to hold still."""
+def identity(clip: Clip) -> list[str | int]:
+    """What must be as it was for examples made of ``clip`` to hold still; for JSON."""
     return [clip.path.name, clip.path.stat().st_size, clip.label, clip.kind, clip.source]
 
 

@@ -75,7 +75,7 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--batch-size",
         type=int,
         metavar="N",
-        help=f"examples a step ({default.batch_size}); a GPU is busy from 128 on",
+        help=f"examples a step ({default.batch_size}); a GPU wants 64 or more",
     )
     parser.add_argument(
         "--learning-rate",

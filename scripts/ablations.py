@@ -1,9 +1,9 @@
 """``python -m scripts.ablations RECORDINGS``: what in the training recipe helps, and by how much.
 
-The shipped network takes half an hour a run; here a small one (0.4 M parameters, on the
+ResNet34 takes hours a run on two cores; here a small one (0.4 M parameters, on the
 spectrogram's 84 x 87 cells themselves) stands in for it. Sources rotate: every source of every kind
 is left out once, in one of three folds, and only judged by the network that never saw it. Each
-line changes one thing. The few real knocks tell little (one window is worth 0.1 of recall), so
+line changes one thing. The few real knocks tell little (one window is an eighth of recall), so
 knocks of another synthesiser, which no recipe holds, are laid over the left-out engines as well:
 those show whether a network has learnt knocks or its own synthesiser's habits.
 """
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from convert.bay import band_limit
 from convert.dataset import Clip, find_clips, fold_sources, load_all, windows
+from convert.errors import DatasetError
 from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples
 from convert.metrics import auc
@@ -36,6 +37,7 @@ from edge.wav import write_atomically
 from scripts.small_network import fit
 
 FOLDS = 3
+KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 STRANGE = 200  # windows with strange knocks for each fold
 BASE = Recipe(real_knocks=0.15, plain=0.3)
 
@@ -131,8 +133,9 @@ class Scores:
             "auc": self._auc(z, knocks, kind == "engine"),
             "recall": float((z[knocks] > 0).mean()),
         }
-        for name in ("engine", "engine_other_fault", "not_engine"):
-            found[f"false_{name}"] = float((z[~knocks & (kind == name)] > 0).mean())
+        for name in KINDS:
+            others = z[~knocks & (kind == name)]
+            found[f"false_{name}"] = float((others > 0).mean()) if others.size else float("nan")
         strange = np.array([value[epoch] for value in self.strange], dtype=np.float32)
         healthy = z[~knocks & (kind == "engine")]
         found["strange_auc"] = auc(strange, healthy)
@@ -140,17 +143,14 @@ class Scores:
         return found
 
     def called(self, limit: float) -> list[str]:
-        """For people: windows with log-odds of at least ``limit`` after the first epoch.
-
-        Real knocks, strange ones, healthy engines, other faults, what is no engine.
-        """
+        """For people: real knocks, strange ones and KINDS with log-odds of ``limit`` or more."""
         z, strange = (np.array([v[0] for v in values]) for values in (self.z, self.strange))
         knocks, kind = np.array(self.knocks), np.array(self.kind)
-        found = [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"]
-        found.append(f"{100 * (strange >= limit).mean():.1f} %")
-        for name in ("engine", "engine_other_fault", "not_engine"):
-            found.append(f"{100 * (z[~knocks & (kind == name)] >= limit).mean():.1f} %")
-        return found
+        others = [z[~knocks & (kind == name)] for name in KINDS]
+        return [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"] + [
+            f"{100 * (group >= limit).mean():.1f} %" if group.size else "-"
+            for group in (strange, *others)
+        ]
 
     def _auc(
         self, z: NDArray[np.float32], knocks: NDArray[np.bool_], engine: NDArray[np.bool_]
@@ -204,6 +204,8 @@ class Rotation:
             for _, sound in load_all([c for c in engines if self._fold[c.source] == number])
             for y in windows(sound, 1.0)
         ]
+        if not whole:
+            raise DatasetError(f"part {number + 1} of the sources has no healthy engine of 2 s")
         for _ in range(STRANGE):
             y = whole[int(rng.integers(len(whole)))].astype(np.float64)
             y += strange_knock(rng, y.size) * y.std() * 10 ** (rng.uniform(0, 14) / 20)

@@ -2,15 +2,17 @@
 
 Sources of every kind are dealt out into three parts; for each part ResNet34 is trained from nothing
 without it and judged on it, so that every source is judged once by a network that never heard it.
-What ``convert train --fold K/3`` and ``convert evaluate --hold-out-only`` do one by one; here the
-examples are drawn once for all parts, and each part's network learns from those that hold nothing
-of it. Minutes with a GPU, hours without.
+Like ``convert train --fold K/3`` and ``convert evaluate --hold-out-only``, but the examples are
+drawn once for all parts, and each part's network learns from those that hold nothing of it. That
+leaves it fewer real knocks and more made engines than the recipe has. Minutes with a GPU, a day
+without.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -29,6 +31,7 @@ from convert.errors import DatasetError
 from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
+from convert.train import identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.wav import write_atomically
@@ -46,13 +49,14 @@ AUCS = ("auc", "strange_auc")
 class Drawn:
     """Examples over all recordings, kept in files of CHUNK, with the parts heard in each."""
 
-    def __init__(self, clips: Sequence[Clip], simple: float, folder: Path) -> None:
-        self._maker = ExampleMaker(
-            fill_pools(load_all(clips)), Recipe(real_knocks=0.15, simple=simple), EXAMPLE_SEED
-        )
+    def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
+        recipe = Recipe(real_knocks=0.15, simple=simple)
+        self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
         self._parts = fold_sources(clips, FOLDS)
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        known = [list(map(identity, clips)), dataclasses.asdict(recipe), EXAMPLE_SEED, CHUNK]
+        self.name = f"examples-{digest(known)}"
+        self._folder = work / self.name
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
         """``(examples, heard)``: so many that ``count`` of them hold nothing of any one part.
@@ -89,6 +93,11 @@ class Drawn:
             write_atomically(path, buffer.getvalue())
         with np.load(path) as stored:
             return dict(stored)
+
+
+def digest(settings: object) -> str:
+    """A name for ``settings``: other ones never go on with what these have left in a folder."""
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
 def judge(
@@ -133,13 +142,14 @@ def judge(
     )
 
 
-def need_sources(clips: Sequence[Clip]) -> None:
-    """DatasetError unless every part gets a knocking source and a healthy one to be told from."""
-    for label in ("knocking", "normal"):
-        count = len({c.source for c in clips if c.label == label and c.kind == "engine"})
-        if count < FOLDS:
+def need_knocks(rotation: Rotation) -> None:
+    """DatasetError unless every part has a knock to be found."""
+    for number in range(FOLDS):
+        held, _ = rotation.held(whole=False)[number]
+        if not any(clip.knocks for clip, _ in held):
             raise DatasetError(
-                f"{count} sources of {label} engines: {FOLDS} at least are needed, one a part"
+                f"part {number + 1} of the sources has no knocking engine of 2 s: "
+                f"recordings of {FOLDS} such sources at least are needed"
             )
 
 
@@ -176,33 +186,40 @@ def main() -> int:
         value = getattr(default, name)
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(value), default=value, help=f"({value})")
-    parser.add_argument("--threshold", type=float, default=0.5, help="of p_knocking (0.5)")
+    parser.add_argument("--threshold", type=_probability, default=0.5, help="of p_knocking (0.5)")
     parser.add_argument("--work", type=Path, default=Path("out/rotation"), metavar="DIR")
     arguments = parser.parse_args()
     try:
-        config = dataclasses.replace(
-            default, **{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)}
-        )
-        clips = find_clips(arguments.folders)
-        need_sources(clips)
-        drawn = Drawn(clips, config.simple, arguments.work / f"examples-{config.simple:g}")
+        scores = rotate(arguments)
     except EdgeError as error:
         parser.error(str(error))
-    examples = drawn.until(config.examples, os.cpu_count() or 1)
+    print(table(scores, arguments.threshold))
+    return 0
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie between 0 and 1")
+    return value
+
+
+def rotate(arguments: argparse.Namespace) -> list[Scores]:
+    """All parts, their answers kept as JSON; what an interrupted run has done is not done again."""
+    config = TrainConfig(**{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)})
+    clips = find_clips(arguments.folders)
     rotation = Rotation(clips, 0)
+    need_knocks(rotation)
+    drawn = Drawn(clips, config.simple, arguments.work)
+    examples = drawn.until(config.examples, os.cpu_count() or 1)
+    run = arguments.work / f"run-{digest([drawn.name, dataclasses.asdict(config)])}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)
-        scores.append(
-            judge(examples, rotation, part, config, arguments.work / f"{part + 1}-{config.seed}")
-        )
+        scores.append(judge(examples, rotation, part, config, run / f"part{part + 1}"))
     said = [dataclasses.asdict(score) for score in scores]
-    write_atomically(
-        arguments.work / f"rotation-{config.seed}.json",
-        json.dumps(said, default=lambda z: z.tolist()).encode(),
-    )
-    print(table(scores, arguments.threshold))
-    return 0
+    write_atomically(run / "answers.json", json.dumps(said, default=lambda z: z.tolist()).encode())
+    return scores
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def test_an_example_says_which_sources_are_in_it(simple):
     assert frozenset() in heard  # a made engine alone
     assert frozenset({"engine"}) in heard
     assert any("knocking" in names for names in heard)
-    # None but the first is the only one that may be beside another.
+    # At most a background and a bystander.
     assert all(len(names) <= 2 for names in heard)
 
 

@@ -1,11 +1,13 @@
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
 from convert.cli import main as convert
-from convert.dataset import find_clips, fold_sources, load_all
+from convert.dataset import Clip, find_clips, fold_sources, load_all
 from convert.examples import ExampleMaker, Recipe, fill_pools
+from convert.fit import Examples
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation
 from scripts.ablations import Rotation, Scores
@@ -25,9 +27,7 @@ def small(monkeypatch):
     monkeypatch.setattr(ablations, "STRANGE", 4)
 
 
-def test_examples_for_a_part_hold_nothing_of_it_and_are_those_of_one_stream(
-    recordings, small, tmp_path
-):
+def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):
     clips = find_clips([recordings])
     examples, heard = Drawn(clips, 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
@@ -42,12 +42,47 @@ def test_examples_for_a_part_hold_nothing_of_it_and_are_those_of_one_stream(
         assert heard[number].tolist() == [bool(example.heard & part) for part in parts]
 
 
-def test_what_was_drawn_is_not_drawn_again(recordings, small, tmp_path, monkeypatch):
+def test_a_part_is_learnt_from_nothing_of_it_and_checked_on_nothing_else(tmp_path, monkeypatch):
+    """Marked by their first cell: 0 where part 1 is heard, 1 where it is not."""
+    shown: dict[str, Examples] = {}
+
+    class Recorder:
+        def __init__(self, _, examples, *, check, **rest):
+            shown.update(learnt=examples, check=check)
+            raise KeyboardInterrupt  # enough is known
+
+    monkeypatch.setattr(rotation, "Fit", Recorder)
+    heard = np.random.default_rng(1).random((50, 3)) < 0.4
+    indices = np.repeat((~heard[:, 1]).astype("u1"), 84 * 87).reshape(50, 84, 87)
+    indices[:, 0, 1] = np.arange(50)
+
+    one = [(Clip(tmp_path, "normal", "engine", "a"), indices[0])], [indices[0]]
+    monkeypatch.setattr(Rotation, "held", lambda *_, whole: [one] * 3)
+    examples = Examples(indices, np.zeros(50, int))
+    with pytest.raises(KeyboardInterrupt):
+        judge(
+            (examples, heard),
+            Rotation([Clip(tmp_path, "normal", "engine", name) for name in "abc"], 0),
+            1,
+            TrainConfig(examples=20),
+            tmp_path,
+        )
+    assert shown["learnt"].indices[:, 0, 0].all()
+    assert not shown["check"].indices[:, 0, 0].any()
+    assert shown["learnt"].indices[:, 0, 1].tolist() == np.flatnonzero(~heard[:, 1])[:20].tolist()
+
+
+def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
+    recordings, small, tmp_path, monkeypatch
+):
     clips = find_clips([recordings])
     first, _ = Drawn(clips, 0.7, tmp_path).until(10, 0)
     monkeypatch.setattr(rotation, "make_examples", lambda *_: pytest.fail("drawn again"))
     again, _ = Drawn(clips, 0.7, tmp_path).until(10, 0)
     np.testing.assert_array_equal(first.indices, again.indices)
+    for other in (Drawn(clips[1:], 0.7, tmp_path), Drawn(clips, 0.6, tmp_path)):
+        with pytest.raises(pytest.fail.Exception):
+            other.until(10, 0)
 
 
 def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
@@ -83,13 +118,43 @@ def test_the_table_counts_parts_and_all():
     assert "| part 1 | 1.000 | 0.500 | 0 of 1 |" in table([scores(2, -1, 0.5, 3)], 0.9)
 
 
-def test_recordings_that_cannot_be_dealt_out_are_one_line(capsys, monkeypatch, tmp_path):
-    def said(folder):
-        monkeypatch.setattr(sys, "argv", ["rotation", str(folder)])
+def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small, tmp_path):
+    def said(*arguments):
+        command = ["rotation", *map(str, arguments), "--work", str(tmp_path / "work")]
+        monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit):
             rotation.main()
         return capsys.readouterr().err
 
     assert "none is no folder" in said(tmp_path / "none")
-    assert convert(["synth", str(tmp_path), "--count", "2", "--seconds", "2"]) == 0
-    assert "sources of knocking engines: 3 at least are needed" in said(tmp_path)
+    assert "--threshold: 1 must lie between" in said(recordings, "--threshold", 1)
+    few = tmp_path / "few"
+    shutil.copytree(recordings, few)
+    table = few / "labels.csv"
+    lines = table.read_text().splitlines()
+    knocking = [line for line in lines if "knocking" in line]
+    table.write_text("\n".join(line for line in lines if line not in knocking[1:]))
+    assert "part 2 of the sources has no knocking engine" in said(few)
+    assert "do not fill one batch" in said(recordings, "--examples", 4)
+
+
+def test_another_run_does_not_go_on_with_what_this_one_left(
+    recordings, small, tmp_path, monkeypatch, capsys
+):
+    folders = []
+
+    def recorded(drawn, rotated, part, config, work):
+        folders.append(work)
+        work.mkdir(parents=True)  # fails where it is there already
+        return Scores(
+            ["k", "a"], ["engine"] * 2, [True, False], [np.zeros(1, "f4")] * 2, [np.zeros(1, "f4")]
+        )
+
+    monkeypatch.setattr(rotation, "judge", recorded)
+    for more in ([], ["--full-epochs", "2"], ["--seed", "2"]):
+        command = ["rotation", str(recordings), "--examples", "8", "--work", str(tmp_path), *more]
+        monkeypatch.setattr(sys, "argv", command)
+        assert rotation.main() == 0
+    assert len(set(folders)) == 9
+    assert "| all | 0.500 |" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("run-*/answers.json"))) == 3

@@ -13,7 +13,7 @@ from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
-from convert.fit import Fit, Pictures, half_precision
+from convert.fit import Examples, Fit, Pictures, half_precision
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
@@ -62,6 +62,40 @@ def test_bfloat16_is_for_processors_that_compute_in_it(units, dtype, monkeypatch
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
     with half_precision(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_the_average_follows_the_network(tmp_path):
+    tiny = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
+    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0, averaging=0.5)
+    fit = Fit(
+        random_network(seed=1),
+        tiny,
+        check=tiny,
+        real=tiny,
+        work=tmp_path,
+        config=config,
+        frozen=False,
+    )
+    weight, mean, count = "0.0.weight", "0.1.running_mean", "0.1.num_batches_tracked"
+    expected = {name: fit.average.state_dict()[name].clone() for name in (weight, mean)}
+    for step, keep in (
+        (0, 1 / 10),
+        (2, 3 / 12),
+        (100, 0.5),
+    ):  # (1 + step) / (10 + step), at most 0.5
+        with torch.no_grad():
+            for name in (weight, mean):
+                fit.network.state_dict()[name].add_(1.0)
+            fit.network.state_dict()[count].fill_(step)
+        fit.schedule.last_epoch = step
+        fit._follow()
+        for name in (weight, mean):
+            expected[name] = keep * expected[name] + (1 - keep) * fit.network.state_dict()[name]
+            # float32, three steps
+            torch.testing.assert_close(
+                fit.average.state_dict()[name], expected[name], atol=1e-5, rtol=1e-5
+            )
+        assert fit.average.state_dict()[count] == step
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(
