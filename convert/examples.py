@@ -26,6 +26,7 @@ from edge.frontend.picture import colour_indices
 Sound = NDArray[np.float64]
 SILENT_DRAWS = 20  # until a recording's silent stretches are missed
 KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
+REAL_KNOCKS = 0.15  # of the knocking examples to learn from, where real knocks are at hand
 
 # Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
 # louder than the loudest tenth of the engine's own sound: nobody hears it, the label would lie.

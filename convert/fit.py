@@ -30,14 +30,7 @@ from edge.wav import write_atomically
 
 SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
-
-
-BFLOAT16 = (
-    "amx_bf16",
-    "avx512_bf16",
-    "bf16",
-    "arm_bf16",
-)  # what processors call their units for it
+BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
 
 
 def half_precision(device: torch.device) -> torch.autocast:

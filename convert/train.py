@@ -33,7 +33,7 @@ from convert.dataset import (
     windows,
 )
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.train_config import TrainConfig
@@ -81,7 +81,7 @@ def train(
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
     if not any(clip.knocks for clip in training):
         print("no recording of a knock to train on: the network will learn made knocks alone")
-    real_knocks = 0.15 if any(clip.knocks for clip in training) else 0.0
+    real_knocks = REAL_KNOCKS if any(clip.knocks for clip in training) else 0.0
     recipe = Recipe(real_knocks=real_knocks, simple=config.simple)
     examples = _examples(work / "train", training, recipe, config.examples, config.seed)
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.

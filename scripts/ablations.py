@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from convert.bay import band_limit
 from convert.dataset import Clip, find_clips, fold_sources, load_all, windows
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples
 from convert.metrics import auc
 from convert.synth import SR, place
@@ -39,7 +39,7 @@ from scripts.small_network import fit
 FOLDS = 3
 KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 STRANGE = 200  # windows with strange knocks for each fold
-BASE = Recipe(real_knocks=0.15, plain=0.3)
+BASE = Recipe(real_knocks=REAL_KNOCKS, plain=0.3)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,9 @@ class Rotation:
         found: list[NDArray[np.uint8]] = []
         whole = [
             y
-            for _, sound in load_all([c for c in engines if self._fold[c.source] == number])
+            for _, sound in load_all(
+                [c for c in engines if self._fold[c.source] == number], quiet=True
+            )
             for y in windows(sound, 1.0)
         ]
         if not whole:

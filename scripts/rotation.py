@@ -4,8 +4,9 @@ Sources of every kind are dealt out into three parts; for each part ResNet34 is 
 without it and judged on it, so that every source is judged once by a network that never heard it.
 Like ``convert train --fold K/3`` and ``convert evaluate --hold-out-only``, but the examples are
 drawn once for all parts, and each part's network learns from those that hold nothing of it. That
-leaves it fewer real knocks and more made engines than the recipe has. Minutes with a GPU, a day
-without.
+leaves it fewer real knocks and more made engines than the recipe has. Of several epochs the best
+on examples with the part left out in them is kept; unlike those of ``convert train`` they hold its
+real knocks, too: that choice, not the learning, has seen them. Minutes with a GPU, a day without.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from convert.dataset import Clip, find_clips, fold_sources, load_all
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
 from convert.train import identity
@@ -50,7 +51,7 @@ class Drawn:
     """Examples over all recordings, kept in files of CHUNK, with the parts heard in each."""
 
     def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
-        recipe = Recipe(real_knocks=0.15, simple=simple)
+        recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
         self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
         self._parts = fold_sources(clips, FOLDS)
         known = [list(map(identity, clips)), dataclasses.asdict(recipe), EXAMPLE_SEED, CHUNK]
@@ -198,9 +199,12 @@ def main() -> int:
 
 
 def _probability(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must lie between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
     return value
 
 

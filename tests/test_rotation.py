@@ -6,7 +6,7 @@ import pytest
 
 from convert.cli import main as convert
 from convert.dataset import Clip, find_clips, fold_sources, load_all
-from convert.examples import ExampleMaker, Recipe, fill_pools
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import Examples
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation
@@ -32,7 +32,9 @@ def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, 
     examples, heard = Drawn(clips, 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
-        fill_pools(load_all(clips)), Recipe(real_knocks=0.15, simple=0.7), rotation.EXAMPLE_SEED
+        fill_pools(load_all(clips)),
+        Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
+        rotation.EXAMPLE_SEED,
     )
     assert ((~heard).sum(0) >= 30).all()
     assert heard.any(0).all()
@@ -127,7 +129,10 @@ def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small,
         return capsys.readouterr().err
 
     assert "none is no folder" in said(tmp_path / "none")
-    assert "--threshold: 1 must lie between" in said(recordings, "--threshold", 1)
+    for threshold in ("1", "much"):
+        assert f"--threshold: '{threshold}' is no number" in said(
+            tmp_path, "--threshold", threshold
+        )
     few = tmp_path / "few"
     shutil.copytree(recordings, few)
     table = few / "labels.csv"

@@ -78,11 +78,8 @@ def test_the_average_follows_the_network(tmp_path):
     )
     weight, mean, count = "0.0.weight", "0.1.running_mean", "0.1.num_batches_tracked"
     expected = {name: fit.average.state_dict()[name].clone() for name in (weight, mean)}
-    for step, keep in (
-        (0, 1 / 10),
-        (2, 3 / 12),
-        (100, 0.5),
-    ):  # (1 + step) / (10 + step), at most 0.5
+    # (1 + step) / (10 + step), at most 0.5
+    for step, keep in ((0, 1 / 10), (2, 3 / 12), (100, 0.5)):
         with torch.no_grad():
             for name in (weight, mean):
                 fit.network.state_dict()[name].add_(1.0)
