@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,7 +133,8 @@ class Recording:
     def _from_soundfile(self) -> Iterator[tuple[NDArray[np.float32], int]]:
         soundfile = _import("soundfile", self.path)
         try:
-            with soundfile.SoundFile(self.path) as file:
+            # As bytes: a name that is no UTF-8 is no text to it.
+            with soundfile.SoundFile(os.fsencode(self.path)) as file:
                 start, left = self._range(file.samplerate)
                 file.seek(min(start, file.frames))
                 while left is None or left > 0:
@@ -149,7 +151,8 @@ class Recording:
         """Through FFmpeg's libraries: the first audio track of anything they know."""
         av = _import("av", self.path)
         try:
-            with av.open(str(self.path)) as container:
+            # The whole path: FFmpeg would take 12:30.mp3 for an address on the network.
+            with av.open(str(self.path.absolute())) as container:
                 if not container.streams.audio:
                     raise RecordingError(f"{self.path} has no audio track")
                 stream = container.streams.audio[0]

@@ -21,6 +21,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
@@ -35,6 +36,17 @@ SAMPLE_BYTES = 2
 TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 PR_SET_PDEATHSIG = 1
 AUDIO_FAILED = 5  # exit code; the reason is on standard error
+
+
+def child_environment() -> dict[str, str]:
+    """The environment to start this module in: with this very package, nothing of the folder.
+
+    ``python -m`` would first look for modules where it stands, which may be anybody's folder.
+    """
+    ours = str(Path(__file__).resolve().parents[1])
+    theirs = os.environ.get("PYTHONPATH")
+    path = f"{ours}{os.pathsep}{theirs}" if theirs else ours
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 
 
 @dataclass(frozen=True)

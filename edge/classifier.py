@@ -35,6 +35,9 @@ def installed_runtimes() -> list[str]:
     ]
 
 
+SUM_TOLERANCE = 0.02  # of probabilities, about 1; the answers of an int8 network have 1/256
+
+
 class Classifier:
     """One network, loaded and checked, ready to judge pictures."""
 
@@ -81,13 +84,16 @@ class Classifier:
     def probabilities(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of each label for ``picture`` (224, 224, 3) uint8 RGB: (2,), adding up to 1.
 
-        An int8 network takes the picture as it is, the others as value / 255.
+        An int8 network takes the picture as it is, the others as value / 255. All NaN if the
+        answer was no probabilities: an output that was never filled, say, is 0 and 0.
         """
         whole = self.manifest.precision == "int8"
         x = picture if whole else picture.astype(np.float32) / np.float32(255)
         self._interpreter.set_tensor(self._input["index"], x[np.newaxis])
         self._interpreter.invoke()
         p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
+        if not (p.min() >= 0 and abs(float(p.sum()) - 1) <= SUM_TOLERANCE):
+            return np.full_like(p, np.nan)
         return tempered(p, self.manifest.temperature)
 
     def predict(self, picture: NDArray[np.uint8]) -> float:

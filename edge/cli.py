@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -26,6 +27,15 @@ from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 from edge.run_command import add_run_parser
+
+EXAMPLES = """\
+examples:
+  edge predict engine.wav     judge a recording
+  edge doctor                 is all there and well?
+  edge run                    listen, and light the lamp
+  edge COMMAND --help         more of each
+
+"""
 
 EXIT_CODES = """\
 exit codes:
@@ -88,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge",
         description="Hears an engine knock: judges recordings with the shipped network.",
-        epilog=EXIT_CODES,
+        epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edge {__version__}")
@@ -117,7 +127,9 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--channel", type=int, default=0, metavar="N", help="which channel, from 0 (0)"
     )
-    parser.add_argument("--model", type=Path, metavar="M", help="model file (the shipped one)")
+    parser.add_argument(
+        "--model", type=Path, metavar="M", help="model file ($KNOCKKNOCK_MODEL, or the shipped one)"
+    )
     parser.add_argument(
         "--runtime", choices=["auto", *RUNTIMES], default="auto", help="TFLite runtime (auto)"
     )
@@ -129,9 +141,12 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < 1e7:
-        raise argparse.ArgumentTypeError(f"{text} s is not a time from 0 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, from 0 up")
     return value
 
 

@@ -102,13 +102,29 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Settings from the file ``path``; ConfigError if it cannot be read or makes no sense."""
-        try:
-            if path.stat().st_size > MAX_FILE:
-                raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from error
-        return cls.from_toml(text, str(path))
+        return cls.from_toml(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def lamp_of(path: Path) -> IndicatorConfig | None:
+    """The lamp's own settings in ``path``, whatever is wrong with the others; None without.
+
+    Not the defaults then: their pin may have other things on it.
+    """
+    try:
+        values = tomllib.loads(_text(path)).get("indicator", {})
+        made: IndicatorConfig = _section(IndicatorConfig, "indicator", dict(values), str(path))
+    except (ValueError, TypeError):  # TOMLDecodeError and ConfigError are ValueErrors
+        return None
+    return made
 
 
 # What a running listener takes over; all else it has opened or built with at its start.

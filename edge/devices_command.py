@@ -7,7 +7,19 @@ import json
 import subprocess
 import sys
 
+from edge.capture_process import child_environment
 from edge.errors import AudioDeviceError
+
+EXAMPLES = """\
+examples:
+  edge devices             a table
+  edge devices --json      for programs
+
+A part of the name, or the USB id, goes into the settings:
+
+  [audio]
+  device = "USB PnP"
+"""
 
 LIST_SECONDS = 30.0  # a driver that hangs must not hang us
 
@@ -18,8 +30,7 @@ def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "devices",
         help="list microphones",
         description="List inputs with their name, USB id, channels and the rates that really open.",
-        epilog="A part of the name, or the USB id, goes into the settings:\n\n"
-        '  [audio]\n  device = "USB PnP"\n',
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -34,7 +45,12 @@ def list_devices() -> list[dict[str, object]]:
     command = [sys.executable, "-m", "edge.capture_process", "--list"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIST_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LIST_SECONDS,
+            check=False,
+            env=child_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise AudioDeviceError(

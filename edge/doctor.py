@@ -98,7 +98,8 @@ def _model(config: Config) -> Iterator[Finding]:
     try:
         path = Path(config.listen.model) if config.listen.model else default_model()
         model = ModelFile.read(path)
-        classifier = Classifier(model, runtime=config.listen.runtime)
+        listen = config.listen
+        classifier = Classifier(model, runtime=listen.runtime, threads=listen.threads)
     except EdgeError as error:
         yield Finding("fail", "model", str(error), "see listen.model and listen.runtime")
         return
@@ -178,14 +179,14 @@ def _microphone(config: Config) -> Finding:
     if sum(y.size for y in heard) < LISTEN_S * microphone.sr:
         why = microphone.problem or f"too few samples arrive within {OPEN_S:g} s"
         return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
-    return _level(np.concatenate(heard), microphone.sr)
+    return _level(np.concatenate(heard), Gate(config.gate, sr=microphone.sr), microphone.sr)
 
 
-def _level(y: Sound, sr: int) -> Finding:
+def _level(y: Sound, gate: Gate, sr: int) -> Finding:
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
-    fault = Gate(sr=sr).check(y)
+    fault = gate.check(y)
     if fault is not None:
         return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
     if peak > LOUD_DB:

@@ -25,8 +25,8 @@ class Signal(StrEnum):
     FAULT = "fault"
     MICROPHONE_LOST = "microphone_lost"
     KNOCKING = "knocking"
-    DEGRADED = "degraded"
     UNJUDGED = "unjudged"
+    DEGRADED = "degraded"
     LISTENING = "listening"
     STARTING = "starting"
 

@@ -20,7 +20,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES
+from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES, child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.window import Block
@@ -121,6 +121,7 @@ class Microphone:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=child_environment(),
             )
         except OSError as error:  # no memory, no processes left
             self._lose(f"the capture process cannot be started: {error.strerror}")

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -26,6 +27,11 @@ MANIFEST = "manifest.json"
 PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
+# What zipfile and Manifest raise at a damaged archive.
+DAMAGED = (
+    *(ModelError, zipfile.BadZipFile, zlib.error, KeyError),
+    *(ValueError, EOFError, RuntimeError, OSError),  # NotImplementedError is a RuntimeError
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class ModelFile:
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)
-        except (ModelError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+        except DAMAGED as error:
             raise ModelError(
                 f"{path} is cut off, or no model of KnockKnock ({error}): copy it again, "
                 "or make one with: convert export"
@@ -140,14 +146,18 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
 
 
 def default_model() -> Path:
-    """The model to use when none is named; ModelError lists where it was looked for."""
+    """The model to use when none is named on the command line or in the settings.
+
+    That of the environment's KNOCKKNOCK_MODEL, or the shipped one; ModelError lists where that was
+    looked for.
+    """
+    if named := os.environ.get("KNOCKKNOCK_MODEL"):
+        return Path(named)
     package = Path(__file__).resolve().parent
     places = [
         package.parent / "models" / "knock-int8.tflite",  # a source checkout
         Path("/usr/local/share/knockknock/knock-int8.tflite"),
     ]
-    if named := os.environ.get("KNOCKKNOCK_MODEL"):
-        places.insert(0, Path(named))
     for place in places:
         if place.is_file():
             return place

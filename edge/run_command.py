@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from edge.blackbox import BlackBox
 from edge.capture import Recording
 from edge.classifier import Classifier
-from edge.config import DEFAULT_PATH, Config
+from edge.config import DEFAULT_PATH, Config, lamp_of
 from edge.errors import ConfigError, EdgeError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.health import StatusFile
@@ -68,7 +69,10 @@ def _speed(text: str) -> float:
     """0 stands for as fast as possible."""
     if text == "max":
         return 0.0
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0.01 <= value <= 1000:
         raise argparse.ArgumentTypeError(f"{text} must lie between 0.01 and 1000, or be max")
     return value
@@ -92,7 +96,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.source and not arguments.source.is_file():
         raise ConfigError(f"--source {arguments.source} does not exist")
     set_up_logging(verbose=arguments.verbose)
-    config = load_config(arguments.config)
+    try:
+        config = load_config(arguments.config)
+    except ConfigError:
+        lamp = lamp_of(arguments.config or DEFAULT_PATH)
+        _tell_of_fault(Indicator(lamp) if lamp else None)
+        raise
     indicator = Indicator(config.indicator)
     microphone = None
     if not arguments.source:
@@ -103,16 +112,25 @@ def _run(arguments: argparse.Namespace) -> int:
     except (EdgeError, OSError):
         if microphone is not None:
             microphone.close()
-        # Dark would mean "not running"; let the lamp say that something is wrong with it.
-        indicator.show(Signal.FAULT)
-        if "NOTIFY_SOCKET" in os.environ:
-            time.sleep(FAULT_SECONDS)
-        indicator.close()
+        _tell_of_fault(indicator)
         raise
     service.run()
     if arguments.source:
         _summary(service)
     return 0
+
+
+def _tell_of_fault(indicator: Indicator | None) -> None:
+    """Dark would mean "not running"; let the lamp say that something is wrong with it.
+
+    Without a lamp, too, systemd's next try waits: a loop would wear out the card.
+    """
+    if indicator is not None:
+        indicator.show(Signal.FAULT)
+    if "NOTIFY_SOCKET" in os.environ:
+        time.sleep(FAULT_SECONDS)
+    if indicator is not None:
+        indicator.close()
 
 
 def _build(

@@ -93,16 +93,22 @@ class Service:
         self._config_problem = ""
         self._apply(config)
 
-    def _apply(self, config: Config) -> None:
-        """Settings that can change while it runs: config.TAKEN_OVER."""
+    def _apply(self, new: Config, old: Config | None = None) -> None:
+        """Settings that can change while it runs: config.TAKEN_OVER.
+
+        What they leave as it was in ``old`` goes on: an alert, the last seconds of sound.
+        """
         front_end = self._pipeline.front_end.config
-        self._config = config
-        self._pipeline.gate = Gate(config.gate, sr=front_end.sr)
-        self._pipeline.threshold = config.listen.threshold or self._model_threshold
-        self._detector = Detector(config.detector, self._pipeline.threshold)
-        hop = max(1, round(config.listen.hop_s * front_end.sr))
-        self._windower = Windower(front_end.n_samples, hop, front_end.sr)
-        self._memory = SoundMemory(config.blackbox.seconds, front_end.sr)
+        self._config = new
+        self._pipeline.gate = Gate(new.gate, sr=front_end.sr)
+        self._pipeline.threshold = new.listen.threshold or self._model_threshold
+        if not old or (old.detector, old.listen.threshold) != (new.detector, new.listen.threshold):
+            self._detector = Detector(new.detector, self._pipeline.threshold)
+        if not old or old.listen.hop_s != new.listen.hop_s:
+            hop = max(1, round(new.listen.hop_s * front_end.sr))
+            self._windower = Windower(front_end.n_samples, hop, front_end.sr)
+        if not old or old.blackbox.seconds != new.blackbox.seconds:
+            self._memory = SoundMemory(new.blackbox.seconds, front_end.sr)
 
     def stop(self, *_: Any) -> None:
         """Ask :meth:`run` to return; safe in a signal handler."""
@@ -189,7 +195,7 @@ class Service:
             return
         try:
             new = self._reload()
-            self._apply(new)
+            self._apply(new, self._config)
             self._config_problem = ""
             later = ", ".join(needs_restart(self._started_with, new))
             log.info("settings read again%s", f"; only after a restart: {later}" if later else "")
@@ -232,8 +238,8 @@ class Service:
             (Signal.KNOCKING, self._detector.alert),
             (Signal.FAULT, last is not None and last.reason == "bad_answer"),
             (Signal.FAULT, bool(self._blackbox.problem or self._config_problem)),
-            (Signal.DEGRADED, bool(self.degraded())),
             (Signal.UNJUDGED, last is not None and last.verdict == "unknown"),
+            (Signal.DEGRADED, bool(self.degraded())),
         ]
         return next((shown for shown, holds in cases if holds), Signal.LISTENING)
 

@@ -83,7 +83,7 @@ class WavReader:
     def _read_format(self, fmt: bytes) -> None:
         if len(fmt) < 16:
             raise self._damaged("has a format of too few bytes: the header is damaged")
-        code, self.channels, self.sr, _, _, bits = struct.unpack("<HHIIHH", fmt[:16])
+        code, self.channels, self.sr, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
         if code == EXTENSIBLE and len(fmt) >= 26:
             code = struct.unpack("<H", fmt[24:26])[0]
         if not 1 <= self.channels <= MAX_CHANNELS or self.sr == 0:
@@ -100,6 +100,12 @@ class WavReader:
                 f"holds samples of format {code} with {bits} bits: save it as 16-bit PCM"
             )
         self._code, self._bytes = code, bits // 8
+        # 24 bits may come in 4 bytes each. Some writers leave 0.
+        if frame not in (0, self.channels * self._bytes):
+            raise self._damaged(
+                f"has frames of {frame} bytes for {self.channels} samples of {bits} bits: "
+                "save it as 16-bit PCM"
+            )
 
     def _locate_data(self, claimed: int) -> None:
         start = self._file.tell()

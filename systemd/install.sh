@@ -6,10 +6,11 @@ usage() {
     cat <<'TEXT'
 usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]]
 
-  --wheels DIR   install Python packages from this folder, without network
+  --wheels DIR   install Python packages from this folder, without network; Debian's python3-venv
+                 and libportaudio2 must be there then (from 3.12 on python3-lgpio, too)
   --dry-run      say what would be done, do nothing
   --uninstall    remove service and programs; settings and records stay
-  --purge        with --uninstall: settings, records and user too
+  --purge        with --uninstall alone: settings, records and user too
 
 To fill a folder of wheels on a machine with network and the same Python and processor:
   pip wheel --wheel-dir wheels '.[pi]'
@@ -35,6 +36,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+if [ -n "$purge" ] && [ "$action" != uninstall ]; then
+    echo "install.sh: --purge goes with --uninstall" >&2
+    exit 2
+fi
 if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
     echo "install.sh: must be run as root: sudo systemd/install.sh" >&2
     exit 1
@@ -59,21 +64,31 @@ packages() {
         dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
     done
     if [ -n "$missing" ]; then
+        # An image some months old lists packages that the mirrors no longer have.
+        [ -n "$wheels" ] || run apt-get update
         run apt-get install -y --no-install-recommends $missing
     fi
 }
 
 programs() {
     run mkdir -p "$prefix"
-    [ -x "$prefix/venv/bin/python" ] || run python3 -m venv --system-site-packages "$prefix/venv"
+    python="$prefix/venv/bin/python"
+    # Again where power was cut while it was made, or Debian has another Python now.
+    "$python" -m pip --version >/dev/null 2>&1 ||
+        run python3 -m venv --system-site-packages "$prefix/venv"
     if [ -n "$wheels" ]; then
-        run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \
+        run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --upgrade 'knockknock-edge[pi]'
         # Wheels of one version may differ: what lies in the folder is what is wanted.
-        run "$prefix/venv/bin/pip" install --quiet --no-index --find-links "$wheels" \
+        run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --force-reinstall --no-deps knockknock-edge
     else
-        run "$prefix/venv/bin/pip" install --quiet --upgrade "$here[pi]"
+        # In a copy: root's build files have no business among yours, nor old ones in ours.
+        copy=$(mktemp -d)
+        trap 'rm -rf "$copy"' EXIT
+        cp -R "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$here/edge" \
+            "$here/convert" "$copy"
+        run "$python" -m pip install --quiet --upgrade "$copy[pi]"
     fi
     run install -d -m 0755 /usr/local/share/knockknock
     run install -m 0644 "$here/models/knock-int8.tflite" /usr/local/share/knockknock/

@@ -1,4 +1,6 @@
+import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +131,17 @@ def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
     path = wav_file(tmp_path / "b.wav", tone(1, 4000), 4000)
     with pytest.raises(RecordingError, match="4000 Hz"):
         Recording(path).read()
+
+
+def test_odd_names(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    flac = tmp_path / os.fsdecode(b"n\xff.flac")
+    soundfile.write(os.fsencode(flac), tone(1, SR), SR)
+    assert Recording(flac).read().size == SR
+    film(tmp_path / "12.mp4")
+    address = (tmp_path / "12.mp4").rename(tmp_path / "12:30:05.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert Recording(Path(address.name)).read().size > 0
 
 
 def test_a_missing_decoder_is_named(tmp_path, monkeypatch):

@@ -35,6 +35,26 @@ def test_probabilities(model, pictures, runtime):
         assert classifier.predict(picture) == p[model.manifest.labels.index("knocking")]
 
 
+@pytest.mark.parametrize("answer", [(0, 0), (1, 1), (-0.5, 1.5), (np.nan, 1), (7.3, -2.1)])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_an_answer_that_is_no_probabilities_is_nan(model, pictures, answer, temperature):
+    classifier = Classifier(model)
+    classifier.manifest = dataclasses.replace(model.manifest, temperature=temperature)
+
+    class Broken:
+        def set_tensor(self, *_):
+            pass
+
+        def invoke(self):
+            pass
+
+        def get_tensor(self, _):
+            return np.array([answer], dtype=np.float32)
+
+    classifier._interpreter = Broken()
+    assert np.isnan(classifier.predict(pictures[0]))
+
+
 def test_the_runtimes_agree(model, pictures):
     first, second = (Classifier(model, runtime=runtime) for runtime in RUNTIMES)
     for picture in pictures:

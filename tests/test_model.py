@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import zipfile
@@ -53,6 +54,16 @@ def test_cut_off_files(path, keep):
     assert str(path) in str(caught.value)
 
 
+def test_a_bit_wrong_anywhere_behind_the_network_is_one_clear_error_or_harmless(path):
+    good = path.read_bytes()
+    for number in range(8 * len(NETWORK), 8 * len(good)):
+        content = bytearray(good)
+        content[number // 8] ^= 1 << number % 8
+        path.write_bytes(content)
+        with contextlib.suppress(ModelError):
+            assert ModelFile.read(path).network == NETWORK
+
+
 def test_a_damaged_network(path):
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
@@ -92,6 +103,10 @@ def test_a_manifest_that_makes_no_sense(change, word):
 def test_the_default_model_can_be_named(path, monkeypatch):
     monkeypatch.setenv("KNOCKKNOCK_MODEL", str(path))
     assert default_model() == path
+    # A name that is wrong must not mean the shipped model.
+    monkeypatch.setenv("KNOCKKNOCK_MODEL", f"{path}.not")
+    with pytest.raises(ModelError, match=r"\.not cannot be read"):
+        ModelFile.read(default_model())
 
 
 def test_no_model_anywhere_says_where_it_was_looked_for(monkeypatch):

@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge.config import Config
+from edge.config import Config, lamp_of
 from edge.doctor import _lamp, _model, _space
+from edge.errors import ConfigError
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
 
@@ -68,6 +70,52 @@ def test_bad_arguments(arguments, code, words, tmp_path):
     assert process.returncode == code
     assert words in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "pin"),
+    [
+        ("[indicator]\nled_pin = 5\n[audoi]\n", 5),
+        ("[audoi]\n", 17),
+        ("[indicator]\nled_pin = 99\n", None),
+        ("indicator = 3\n", None),
+        ("[indicator\n", None),
+    ],
+)
+def test_the_lamp_of_broken_settings(tmp_path, text, pin):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError):
+        Config.read(tmp_path / "a.toml")
+    lamp = lamp_of(tmp_path / "a.toml")
+    assert (lamp.led_pin if lamp else None) == pin
+
+
+def test_nobody_elses_modules_are_run_where_it_is_started(tmp_path):
+    (tmp_path / "queue.py").write_text("raise SystemExit('hijacked')")
+    for command in (["devices"], ["doctor"]):
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("edge"), *command],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        said, _ = process.communicate(timeout=60)
+        assert said
+        assert "hijacked" not in said
+
+
+def test_sound_that_is_none_is_unknown_and_no_warning(tmp_path):
+    y = noise(4).astype("f8")
+    y[[100, 60_000]] = np.nan, 1e30
+    wav = wav_file(tmp_path / "a.wav", y, SR, form="f32")
+    process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Warning" not in errors
+    assert status(tmp_path / "state")["unknown_reasons"] == {
+        "not_finite": 4
+    }  # of 5: one lies between
 
 
 def test_a_garbage_model_ends_with_its_own_code(tmp_path):

@@ -245,6 +245,41 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
     assert watch.shown[0]["state"] == "fault"
 
 
+def test_an_alert_goes_on_over_settings_that_leave_it_as_it_was(make, tmp_path):
+    judge = Loudness()
+    judge.script = [0.95] * 40
+    watch = Watch()
+    new = Config.from_toml("[health]\nhot_c = 70", "x")
+
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    steps = [*seconds(20), watch, hang_up]
+    for block in seconds(8, seed=1):
+        steps += [block, watch]
+    service = make(steps, judge, reload=lambda: new)
+    watch.service = service
+    memory, windower = service._memory, service._windower
+    service.run()
+    assert service._config is new
+    assert watch.shown == [Signal.KNOCKING] * 9
+    assert service.counters.alerts == 1
+    assert (service._memory, service._windower) == (memory, windower)
+    service._apply(Config.from_toml("[blackbox]\nseconds = 5\n[listen]\nhop_s = 1", "x"), new)
+    assert service._memory is not memory
+    assert service._windower is not windower
+
+
+def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
+    monkeypatch.setattr("edge.health.temperature_c", lambda: 85.0)
+    watch = Watch()
+    service = make([*seconds(8), watch, *[np.zeros(SR // 2, dtype=np.float32)] * 8, watch])
+    watch.service = service
+    service.run()
+    assert watch.shown == [Signal.DEGRADED, Signal.UNJUDGED]
+    assert "hot: 85 degrees Celsius" in service.describe()["problems"]
+
+
 def test_another_threshold_holds_for_verdicts_too(make):
     judge = Loudness()
     judge.script = [0.4] * 9

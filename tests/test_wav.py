@@ -1,3 +1,4 @@
+import struct
 import tracemalloc
 
 import numpy as np
@@ -72,6 +73,11 @@ def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
         (b"RIFF\x04\0\0\0WAVE" + b"junk\0\0\0\0" * 200, "first chunks"),
         (b"RIFF\x04\0\0\0WAVE" + b"fmt \x04\0\0\0" + bytes(4), "too few"),
         (b"RIFF\x04\0\0\0WAVE" + b"fmt \x10\0\0\0" + bytes(16), "0 channels"),
+        # 24 bits in 4 bytes
+        (
+            b"RIFF\x04\0\0\0WAVE" + struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, SR, 0, 4, 24),
+            "frames of 4 bytes",
+        ),
     ],
 )
 def test_what_is_no_wave_file_is_named(tmp_path, content, word):

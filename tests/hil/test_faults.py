@@ -19,6 +19,12 @@ pytestmark = [
 ]
 
 
+def whine():
+    """A tone of 9 kHz, loud."""
+    y = 0.3 * np.sin(2 * np.pi * 9000 * np.arange(RATE) / RATE)
+    return (32767 * y).astype(np.int16)
+
+
 FAULTS = {
     "no samples arrive (cable out)": (
         lambda p: p.rig.pause(),
@@ -47,6 +53,11 @@ FAULTS = {
     ),
     "digital silence": (
         lambda p: p.rig.play(np.zeros(RATE, dtype=np.int16)),
+        lambda p: p.rig.play(engine()),
+        "unjudged",
+    ),
+    "a whine above all that the network hears": (
+        lambda p: p.rig.play(whine()),
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),

@@ -64,9 +64,16 @@ def test_the_state_folder_is_deleted(listening, table):
     note(table, "records deleted", "listening", status, (0.0, f"{back:.1f} s, made again"))
 
 
-def test_the_model_is_garbage(program, table):
+@pytest.mark.parametrize(
+    ("fault", "settings", "code"),
+    [
+        ("model file is garbage", '[listen]\nmodel = "{}/m.tflite"\n', 4),
+        ("settings broken at start", "[audoi]\n", 2),
+    ],
+)
+def test_a_start_that_cannot_work(program, table, fault, settings, code):
     (program.folder / "m.tflite").write_bytes(b"garbage")
-    program.settings.write_text(f'[listen]\nmodel = "{program.folder}/m.tflite"\n')
+    program.settings.write_text(settings.format(program.folder))
     record, systemd = program.folder / "lamp", program.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(str(systemd))
@@ -77,11 +84,11 @@ def test_the_model_is_garbage(program, table):
             assert time.monotonic() - began < 20
             time.sleep(0.1)
         after = time.monotonic() - began  # of three blinks in two seconds, the second row
-        assert program.process.wait(30) == 4
+        assert program.process.wait(30) == code
     # After the lamp test and for ten seconds, six changes every two.
     assert len(record.read_text().splitlines()) >= 24
-    status = {"problems": ["exit code 4, the reason in the journal"]}
-    note(table, "model file is garbage", "fault", status, (after, "systemd tries again for ever"))
+    status = {"problems": [f"exit code {code}, the reason in the journal"]}
+    note(table, fault, "fault", status, (after, "systemd tries again for ever"))
 
 
 @pytest.fixture
