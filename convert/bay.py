@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 Sound = NDArray[np.float64]
 
 
-def coloured_noise(rng: np.random.Generator, n: int, *, slope_db: float) -> Sound:
+def coloured_noise(rng: np.random.Generator, n: int, sr: int, *, slope_db: float) -> Sound:
     """Gaussian noise whose spectrum falls by ``-slope_db`` an octave above 30 Hz; (n,), rms 1.
 
     -3 dB is pink, -6 dB brown; 0 white.
     """
     spectrum = scipy.fft.rfft(rng.normal(size=n))
-    octave = np.log2(np.maximum(np.arange(spectrum.size), 60.0))
+    octave = np.log2(np.maximum(scipy.fft.rfftfreq(n, 1 / sr), 30.0) / 30)
     noise = scipy.fft.irfft(spectrum * 10 ** (slope_db * octave / 20), n=n)
     return np.asarray(noise / noise.std())
 
@@ -34,8 +34,8 @@ def band_limit(y: Sound, sr: int, low: float, high: float) -> Sound:
 def equalise(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     """A microphone's and a bonnet's frequency response at random.
 
-    A tilt of up to 4 dB an octave around 1 kHz, and up to four resonances or notches of up to
-    12 dB, a third to two octaves wide.
+    A tilt around 1 kHz, normal with 1.5 dB an octave, and up to four resonances or notches, normal
+    with 6 dB, a third of an octave to two octaves wide.
     """
     f = scipy.fft.rfftfreq(y.size, 1 / sr)
     octave = np.log2(np.maximum(f, 20) / 1000)
@@ -135,7 +135,7 @@ def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     if rng.random() < 0.4:
         y = reverberate(rng, y, sr)
     if rng.random() < 0.5:
-        noise = coloured_noise(rng, y.size, slope_db=rng.uniform(-8, 0))
+        noise = coloured_noise(rng, y.size, sr, slope_db=rng.uniform(-8, 0))
         y = y + noise * y.std() * 10 ** (rng.uniform(-45, -8) / 20)
     if rng.random() < 0.2:
         y = gain_control(rng, y, sr)

@@ -14,7 +14,7 @@ from convert.errors import DatasetError
 from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.capture import Recording
-from edge.errors import EdgeError
+from edge.errors import RecordingError
 from edge.frontend import FrontEnd
 from edge.gate import Gate
 
@@ -86,13 +86,13 @@ def _take(
             break
         try:
             cut = windows(Recording(path, sr=front_end.config.sr).read(), HOP_SECONDS)
-        except EdgeError as error:
+        except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
         fit = [y for y in cut if gate.check(y) is None]
         chosen = np.unique(np.linspace(0, len(fit) - 1, PER_RECORDING).astype(int)) if fit else []
         for queue, i in zip(rounds, chosen, strict=False):
-            queue.append(fit[i])
+            queue.append(fit[i].copy())  # not a view, which would keep the whole recording
     cuts = [y for queue in rounds for y in queue][:count]
     return [front_end.picture(y) for y in cuts]
 

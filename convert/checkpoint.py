@@ -126,6 +126,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {reason}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, no parameters by name")
+    state = content.get("model", content)
+    if isinstance(state, Mapping) and not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{path} holds things without names, no parameters")
     return dict(content)
 
 

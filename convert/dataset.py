@@ -2,7 +2,7 @@
 
 Recordings of one *source* share car, place and microphone. Whatever is learnt from one of them
 helps on the others, so a split that puts slices of one source on both sides flatters itself; all
-splits here are by source.
+splits here are by source, and by *car* where the recordings' owner names it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert.errors import DatasetError
-from edge.capture import Recording
-from edge.errors import EdgeError
+from edge.capture import SOUNDFILE_SUFFIXES, Recording
+from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SPLITS = ("train", "valid")
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".mov", ".aiff", ".aif"}
+SUFFIXES = SOUNDFILE_SUFFIXES | {
+    *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
+    *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,27 @@ class Clip:
     kind: str  # engine, engine_other_fault, not_engine ...: what figures are grouped by
     source: str
     split: str = ""  # train or valid where the recordings' owner has decided; "" where not
+    car: str = ""  # what several sources have in common, where their owner says so
 
     @property
     def knocks(self) -> bool:
         """Whether this recording is of the class knocking."""
         return self.label == "knocking"
 
+    @property
+    def group(self) -> str:
+        """What lies on one side of every split: the car if it is named, else the source."""
+        return self.car or self.source
+
 
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
     """All recordings below ``folders``, each with a labels.csv or folders named after labels.
 
-    Without a ``source`` column a recording's source is the part of its name before the last
-    underscore (``ford_003.wav`` -> ``ford``), or all of it if that part is a mere label
-    (``normal_003.wav``). DatasetError names what is wrong: a missing folder,
-    an unknown label, a file that is not there, the same audio under two labels.
+    Without a ``source`` column a recording's source is the folder it lies in below that of its
+    label (``normal/ford/003.wav`` -> ``ford``), or else the part of its name before the last
+    underscore (``ford_003.wav``), or all of it if that part is a mere label (``normal_003.wav``).
+    Copies of a recording are left out and named. DatasetError names what is wrong: a missing
+    folder, an unknown label, a file that is not there, the same audio under two labels.
     """
     clips: list[Clip] = []
     for folder in folders:
@@ -67,8 +77,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         raise DatasetError(
             f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
         )
-    _refuse_contradictions(clips)
-    return clips
+    _refuse_two_cars(clips)
+    return _without_copies(clips)
 
 
 def _from_table(table: Path) -> list[Clip]:
@@ -76,58 +86,78 @@ def _from_table(table: Path) -> list[Clip]:
         text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table} is not in UTF-8: save it so") from error
-    with io.StringIO(text, newline="") as lines:
-        rows = csv.DictReader(lines)
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
         missing = {"file", "label"} - set(rows.fieldnames or ())
         if missing:
             raise DatasetError(f"{table} lacks the column {' and '.join(sorted(missing))}")
-        clips = []
-        for row in rows:
-            where = f"{table}, line {rows.line_num}"
-            if not row["file"] or not row["label"]:
-                raise DatasetError(f"{where}: file and label are needed in every line")
-            path, label = table.parent / row["file"], row["label"]
-            if label not in FOLDERS:
-                raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
-            if not path.is_file():
-                raise DatasetError(f"{where}: there is no file {row['file']!r}")
-            split = row.get("split") or ""
-            if split not in ("", *SPLITS):
-                raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-            kind = row.get("kind") or FOLDERS[label]
-            clips.append(Clip(path, label, kind, row.get("source") or _source_of(path), split))
-    return clips
+        return [_from_row(row, table.parent, f"{table}, line {rows.line_num}") for row in rows]
+    except csv.Error as error:
+        raise DatasetError(f"{table}, line {rows.line_num}: {error}; is a quote open?") from error
+
+
+def _from_row(row: dict[str, str], folder: Path, where: str) -> Clip:
+    if not row["file"] or not row["label"]:
+        raise DatasetError(f"{where}: file and label are needed in every line")
+    path, label = folder / row["file"], row["label"]
+    if label not in FOLDERS:
+        raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
+    if not path.is_file():
+        raise DatasetError(f"{where}: there is no file {row['file']!r}")
+    split = row.get("split") or ""
+    if split not in ("", *SPLITS):
+        raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+    kind, source = row.get("kind") or FOLDERS[label], row.get("source") or _source_of(path.stem)
+    return Clip(path, label, kind, source, split, row.get("car") or "")
 
 
 def _from_folders(folder: Path) -> list[Clip]:
-    return [
-        Clip(path, label, kind, _source_of(path))
-        for label, kind in FOLDERS.items()
-        for path in sorted((folder / label).rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
+    clips = []
+    for label, kind in FOLDERS.items():
+        for path in sorted((folder / label).rglob("*")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                first, *deeper = path.relative_to(folder / label).parts
+                clips.append(Clip(path, label, kind, first if deeper else _source_of(path.stem)))
+    return clips
 
 
-def _source_of(path: Path) -> str:
-    source = path.stem.rpartition("_")[0]
+def _source_of(name: str) -> str:
+    source = name.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
-    return path.stem if source.lower() in ("", *FOLDERS) else source
+    return name if source.lower() in ("", *FOLDERS) else source
 
 
-def _refuse_contradictions(clips: Sequence[Clip]) -> None:
+def _refuse_two_cars(clips: Iterable[Clip]) -> None:
+    cars: dict[str, str] = {}
+    for clip in clips:
+        if cars.setdefault(clip.source, clip.car) != clip.car:
+            raise DatasetError(
+                f"source {clip.source} is of car {cars[clip.source]!r} in one line "
+                f"and of car {clip.car!r} in another: a source is of one car"
+            )
+
+
+def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
+    """``clips`` but for those with the bytes of an earlier one: they might be split from it."""
     by_size: dict[int, list[Clip]] = {}
     for clip in clips:
         by_size.setdefault(clip.path.stat().st_size, []).append(clip)
+    by_size.pop(0, None)  # empty files are no copies but unreadable
+    copies: dict[int, str] = {}  # by identity: one file may be listed twice
     for group in by_size.values():
         seen: dict[bytes, Clip] = {}
         for clip in group if len(group) > 1 else ():
-            digest = hashlib.sha256(clip.path.read_bytes()).digest()
-            twin = seen.setdefault(digest, clip)
-            if twin.knocks != clip.knocks:
+            with clip.path.open("rb") as file:
+                twin = seen.setdefault(hashlib.file_digest(file, "sha256").digest(), clip)
+            if twin.label != clip.label:
                 raise DatasetError(
                     f"{twin.path} and {clip.path} are the same audio, "
                     f"labelled {twin.label} and {clip.label}: one of them is wrong"
                 )
+            if twin is not clip:
+                copies[id(clip)] = f"{clip.path} of {twin.path}"
+    _say("left out", "copies", list(copies.values()))
+    return [clip for clip in clips if id(clip) not in copies]
 
 
 def load(clip: Clip) -> NDArray[np.float32]:
@@ -146,7 +176,7 @@ def load_all(
     for clip in tqdm(clips, desc="reading recordings", unit="", leave=False, disable=None):
         try:
             sound = load(clip)
-        except EdgeError as error:
+        except (RecordingError, OSError) as error:  # not: a decoder that is not installed
             unreadable.append(str(error))
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
@@ -159,9 +189,13 @@ def load_all(
 
 def say_unreadable(unreadable: Sequence[str]) -> None:
     """One line about recordings that were skipped, if any were."""
-    if unreadable:
-        shown = "; ".join(unreadable[:3]) + (" ..." if len(unreadable) > 3 else "")
-        print(f"skipped {len(unreadable)} unreadable recordings: {shown}", file=sys.stderr)
+    _say("skipped", "unreadable recordings", unreadable)
+
+
+def _say(done: str, what: str, names: Sequence[str]) -> None:
+    if names:
+        shown = "; ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        print(f"{done} {len(names)} {what}: {shown}", file=sys.stderr)
 
 
 def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:
@@ -177,42 +211,49 @@ def split_sources(
 ) -> tuple[list[Clip], list[Clip]]:
     """``(training, held out)``: about ``share`` of the sources of every kind is held out.
 
-    ``always_held_out`` names sources that are never trained on; at least one source of each kind
-    and label stays on the training side unless all are named there. Where labels.csv has a column
-    ``split``, that decides instead of ``share``; DatasetError if it tears a source apart.
+    Sources of one car count as one. ``always_held_out`` names sources that are never trained on;
+    at least one source of each kind and label stays on the training side unless all are named
+    there. Where labels.csv has a column ``split``, that decides instead of ``share``;
+    DatasetError if it tears a source or a car apart.
     """
-    held = set(always_held_out)
-    unknown = held - {clip.source for clip in clips}
+    unknown = always_held_out - {clip.source for clip in clips}
     if unknown:
         raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
+    named = {clip.group for clip in clips if clip.source in always_held_out}
     if any(clip.split for clip in clips):
-        return _forced_split(clips, always_held_out)
+        return _parted(clips, _forced_split(clips) | named)
+    held = set(named)
     rng = np.random.default_rng(seed)
     groups: dict[tuple[str, str], list[str]] = {}
     for clip in clips:
         sources = groups.setdefault((clip.label, clip.kind), [])
-        if clip.source not in sources and clip.source not in always_held_out:
-            sources.append(clip.source)
+        if clip.group not in sources and clip.group not in named:
+            sources.append(clip.group)
     for sources in groups.values():
         count = min(round(share * len(sources)), len(sources) - 1)
         held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
     for sources in groups.values():
         if sources and held.issuperset(sources):  # by way of another label of theirs
             held.discard(sources[0])
-    training = [clip for clip in clips if clip.source not in held]
-    return training, [clip for clip in clips if clip.source in held]
+    return _parted(clips, held)
+
+
+def _parted(clips: Sequence[Clip], held: set[str]) -> tuple[list[Clip], list[Clip]]:
+    training = [clip for clip in clips if clip.group not in held]
+    return training, [clip for clip in clips if clip.group in held]
 
 
 def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
     """All sources dealt out into ``folds`` parts, those of every label and kind evenly.
 
     Trained ``folds`` times, each time without one part, every source is judged once by a network
-    that never heard it (cross-validation by groups). The same recordings fall into the same parts.
+    that never heard it (cross-validation by groups). The sources of one car fall into one part,
+    the same recordings into the same parts.
     """
     rng = np.random.default_rng(123)
     parts: list[set[str]] = [set() for _ in range(folds)]
     for kind in sorted({(clip.label, clip.kind) for clip in clips}):
-        names = {clip.source for clip in clips if (clip.label, clip.kind) == kind}
+        names = {clip.group for clip in clips if (clip.label, clip.kind) == kind}
         # A car heard before and after its repair has two labels and is still one source.
         new = sorted(names.difference(*parts))
         for place, which in enumerate(rng.permutation(len(new))):
@@ -223,22 +264,18 @@ def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
             f"{count} sources cannot be dealt out into {folds} parts: "
             "ask for fewer or give recordings of more"
         )
-    return [frozenset(part) for part in parts]
+    return [frozenset(clip.source for clip in clips if clip.group in part) for part in parts]
 
 
-def _forced_split(
-    clips: Sequence[Clip], always_held_out: frozenset[str]
-) -> tuple[list[Clip], list[Clip]]:
-    valid = {clip.source for clip in clips if clip.split == "valid"}
-    torn = sorted(valid & {clip.source for clip in clips if clip.split != "valid"})
+def _forced_split(clips: Sequence[Clip]) -> set[str]:
+    valid = {clip.group for clip in clips if clip.split == "valid"}
+    torn = sorted(valid & {clip.group for clip in clips if clip.split != "valid"})
     if torn:
         raise DatasetError(
             f"on both sides of the split: {', '.join(torn[:5])}{' ...' if len(torn) > 5 else ''}; "
             "recordings of one car, place and microphone belong together"
         )
-    held = valid | always_held_out
-    training = [clip for clip in clips if clip.source not in held]
-    return training, [clip for clip in clips if clip.source in held]
+    return valid
 
 
 def describe(clips: Sequence[Clip]) -> str:

@@ -23,7 +23,7 @@ from convert.parity import torch_probabilities
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
 from edge.detector import Detector, DetectorConfig
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, RecordingError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
@@ -109,18 +109,18 @@ class Report:
 
     def calibration(self) -> list[dict[str, float]]:
         """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
-        engines = [j for j in self.judged if j.clip.kind.startswith("engine")]
+        engines = [j for j in self.judged if j.clip.label != "not_engine"]
         p = np.concatenate([j.p for j in engines]) if engines else np.empty(0, np.float32)
         truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
 
     def _sources(self, *, knocks: bool, kind: str | None) -> list[NDArray[np.float32]]:
-        """All windows of each source in order, its recordings end to end."""
+        """All windows of each source (or car, if it is named) in order, end to end."""
         by_source: dict[str, list[NDArray[np.float32]]] = {}
         for judged in self.judged:
             if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
-                by_source.setdefault(judged.clip.source, []).append(judged.every)
+                by_source.setdefault(judged.clip.group, []).append(judged.every)
         return [np.concatenate(parts) for parts in by_source.values()]
 
     def separation(self) -> dict[str, dict[str, Any]]:
@@ -166,7 +166,7 @@ class Report:
             lines.append(_line(name, self.row(part)))
         lines.append("engines by source")
         for name, part in self._grouped("source").items():
-            if part[0].clip.kind != "not_engine":
+            if part[0].clip.label != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
         if not self.p_of(knocks=True):
             lines.append("no recording of a knock: nothing to be told apart")
@@ -273,13 +273,13 @@ def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judg
     for clip in tqdm(clips, desc="judging", unit="", leave=False, disable=None):
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
-            verdicts = list(pipeline.verdicts(source, hop_s=hop_s))
-        except EdgeError as error:
+            # Not whole verdicts: each holds a picture, and a drive has thousands.
+            said = [(v.start_s, v.p_knocking) for v in pipeline.verdicts(source, hop_s=hop_s)]
+        except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        every = [np.nan if v.p_knocking is None else v.p_knocking for v in verdicts]
-        starts = np.array([v.start_s for v in verdicts])
-        judged.append(Judged(clip, np.array(every, dtype=np.float32), starts))
+        every = np.array([np.nan if p is None else p for _, p in said], dtype=np.float32)
+        judged.append(Judged(clip, every, np.array([start for start, _ in said])))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")

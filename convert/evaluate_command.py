@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from convert.output import check_output
 from edge.errors import ConfigError
 from edge.wav import write_atomically
 
@@ -19,7 +20,12 @@ The recordings are judged as edge predict judges them, a window every second. Wi
 --hold-out-only, recordings of sources the checkpoint was trained on are left out. With
 --for-false-rate the model is written to --out with the threshold at which that share of the
 windows of healthy engines is called knocking, and the temperature that makes its probabilities
-true; use recordings it was not trained on, or both will be too good."""
+true where half of the windows knock; use recordings it was not trained on, or both will be too
+good.
+
+Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
+your own words), by source, and, where a column car names what several sources have in common, by
+car: intervals then come from drawing cars."""
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,8 +55,8 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not 0.01 <= arguments.hop <= 3600:
-        raise ConfigError(f"--hop {arguments.hop:g} s must lie between 0.01 and 3600 s")
+    if not 0.01 <= arguments.hop <= 2:  # what lies between windows would go unheard
+        raise ConfigError(f"--hop {arguments.hop:g} s must lie between 0.01 and 2 s")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
     if arguments.seed < 0:
@@ -62,9 +68,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
     if rate is not None and arguments.model.suffix != ".tflite":
         raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
-    for path in (arguments.json, arguments.html, arguments.out):
-        if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"{path}: there is no folder {path.parent}")
+    for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):
+        if path := getattr(arguments, option):
+            check_output(f"--{option}", path, suffix)
 
 
 def _run(arguments: argparse.Namespace) -> int:

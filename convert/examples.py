@@ -7,8 +7,9 @@ from which the picture follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
 from convert.dataset import SILENT, Clip
+from convert.errors import DatasetError
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
@@ -258,27 +260,38 @@ def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
     return np.asarray(scipy.fft.irfft(kept, n=size)[:n] * (size / y.size))
 
 
-_maker: ExampleMaker | None = None
+Maker = Callable[[int], Example]  # from its number
+
+_maker: Maker | None = None
 
 
-def _start_worker(maker: ExampleMaker) -> None:
+def _start_worker(maker: Maker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
 
 
-def _make(numbers: range) -> list[Example]:
+def _make(numbers: Sequence[int]) -> list[Example]:
     assert _maker is not None  # noqa: S101 - set by _start_worker
     return [_maker(number) for number in numbers]
 
 
-def make_examples(maker: ExampleMaker, numbers: range, workers: int) -> Iterator[Example]:
-    """Examples ``numbers`` in order, made by ``workers`` processes (0: in this one)."""
+def make_examples(maker: Maker, numbers: Sequence[int], workers: int) -> Iterator[Example]:
+    """Examples ``numbers`` in order, made by ``workers`` processes (0: in this one).
+
+    DatasetError if one of them is killed.
+    """
     batches = [numbers[i : i + 50] for i in range(0, len(numbers), 50)]
     if workers == 0:
         for number in numbers:
             yield maker(number)
         return
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(maker,)) as pool:
-        for batch in pool.map(_make, batches):
-            yield from batch
+        try:
+            for batch in pool.map(_make, batches):
+                yield from batch
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                "a process that made examples was killed, most likely for want of memory: close "
+                "other programs and start again, what is made is kept"
+            ) from error

@@ -16,6 +16,7 @@ import numpy as np
 
 from convert.dataset import LABELS, say_unreadable
 from convert.errors import ExportError
+from convert.output import check_output
 from convert.progress import Stage
 from edge.classifier import tempered
 from edge.errors import ConfigError
@@ -108,8 +109,9 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     from convert.parity import check_parity  # noqa: PLC0415
     from convert.tflite_export import to_tflite  # noqa: PLC0415
 
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    check_output("--out", out, ".tflite")
+    if config.seed < 0:
+        raise ConfigError(f"--seed {config.seed} must be 0 or more")
     with Stage("[1/6] checkpoint") as stage:
         loaded = load_checkpoint(checkpoint)
         manifest = _manifest(loaded, out, config)
@@ -200,8 +202,8 @@ def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
 
 def _bare_threshold(manifest: Manifest) -> float:
     """The probability before temperature at which the verdict turns."""
-    odds = manifest.threshold / (1 - manifest.threshold)
-    return 1 / (1 + odds**-manifest.temperature)
+    log_odds = manifest.temperature * math.log(manifest.threshold / (1 - manifest.threshold))
+    return 1 / (1 + math.exp(min(-log_odds, 700)))  # e^709 is the last that can be written
 
 
 def _complete(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,6 +101,11 @@ class Fit:
                 f"{len(examples.labels)} examples do not fill one batch of {config.batch_size}: "
                 "ask for more with --examples"
             )
+        if len(set(check.labels.tolist())) < 2:
+            raise DatasetError(
+                f"{len(check.labels)} examples to check on are all of one class: "
+                "ask for more with --examples"
+            )
         self.epochs = config.small_epochs + config.full_epochs
         self.optimiser = torch.optim.AdamW(
             network.parameters(),
@@ -119,6 +125,11 @@ class Fit:
             began = time.monotonic()
             side = SMALL_PX if epoch < self.config.small_epochs else 2 * SMALL_PX
             loss = self._epoch(epoch, Pictures(side, self.device))
+            if not math.isfinite(loss):
+                raise DatasetError(
+                    f"the loss of epoch {epoch + 1} is {loss}: the training has run away, start "
+                    "again with a smaller --learning-rate"
+                )
             figures = {"loss": loss, "side": side, **self._figures(side)}
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
@@ -140,7 +151,8 @@ class Fit:
         torch.manual_seed(1000 * config.seed + epoch)
         self._noise.rewind()
         self.network.train()
-        frozen = self.frozen_start and epoch < config.frozen_epochs
+        # Not in the last epoch: only the head would ever have learnt.
+        frozen = self.frozen_start and epoch < min(config.frozen_epochs, self.epochs - 1)
         self.network.body.requires_grad_(not frozen)
         bar = tqdm(
             self._batches(rng),

@@ -76,7 +76,7 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     freqs = np.exp(rng.uniform(np.log(50), np.log(500), 4))[:, None]
     tone = np.sin(2 * np.pi * freqs * t + rng.uniform(0, 2 * np.pi, 4)[:, None]).sum(axis=0)
     if rng.random() < 0.5:
-        tone = tone + coloured_noise(rng, t.size, slope_db=0)
+        tone = tone + coloured_noise(rng, t.size, SR, slope_db=0)
     rise = 1 - np.exp(-t / rng.uniform(0.001, 0.015))
     thud = band_limit(
         tone * rise * np.exp(-t / rng.uniform(0.01, 0.05)), SR, 40, rng.uniform(150, 700)

@@ -134,7 +134,7 @@ def knock(
     noise = rng.uniform(soft, sharp) * float(np.abs(weights).mean())
     per_turn = per_turn or strikes_per_turn(rng, kind)
     times = shaft.events(per_turn, rng.random())
-    period = SR * shaft.n / SR / max(1, times.size)
+    period = shaft.n / max(1, times.size)
     times = times + rng.normal(0, rng.uniform(0.002, 0.02) * period, times.size)
     t = times / SR
     load = 1 + rng.uniform(0, 0.9) * np.sin(2 * np.pi * rng.uniform(0.2, 2) * t + rng.uniform(0, 6))
@@ -147,8 +147,8 @@ def knock(
     for i, wave in enumerate(variants):
         out += place(shaft.n, times[which == i], gains[which == i], wave)
     if kind == "wrist_pin":
-        echo = np.roll(out, int(rng.uniform(0.004, 0.015) * SR)) * rng.uniform(0.3, 0.8)
-        out += echo
+        later = int(rng.uniform(0.004, 0.015) * SR)
+        out[later:] += out[:-later] * rng.uniform(0.3, 0.8)
     elif per_turn == 1.0 and rng.random() < 0.4:  # the other end of the stroke hits, more softly
         other = shaft.events(per_turn, rng.random())
         out += place(shaft.n, other, np.full(other.size, rng.uniform(0.2, 0.7)), variants[0])
@@ -170,7 +170,7 @@ def engine(rng: np.random.Generator, shaft: Crank) -> Sound:
     out = rng.uniform(0.3, 1.5) * place(shaft.n, firing, gains, pipe) / np.abs(pipe).max()
     swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
     depth = rng.uniform(0, 0.9)
-    hiss = coloured_noise(rng, shaft.n, slope_db=rng.uniform(-9, 0))
+    hiss = coloured_noise(rng, shaft.n, SR, slope_db=rng.uniform(-9, 0))
     out += rng.uniform(0.1, 0.8) * hiss * (1 - depth + depth * swell ** rng.uniform(1, 6))
     for rate, low, high in (
         (per_turn * 2, 1500, 6000),
@@ -189,7 +189,8 @@ def ancillaries(rng: np.random.Generator, shaft: Crank) -> Sound:
     for _ in range(int(rng.integers(0, 4))):
         order = rng.uniform(2, 40)
         out += rng.uniform(0, 0.15) * np.sin(2 * np.pi * shaft.turns * order + rng.uniform(0, 6))
-    return out + rng.uniform(0, 0.3) * coloured_noise(rng, shaft.n, slope_db=rng.uniform(-6, 3))
+    level, slope = rng.uniform(0, 0.3), rng.uniform(-6, 3)
+    return out + level * coloured_noise(rng, shaft.n, SR, slope_db=slope)
 
 
 def mix(background: Sound, sound: Sound, level_db: float) -> Sound:

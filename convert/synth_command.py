@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source,
 knock, level_db). The same seed gives the same files. A knock's level counts against the loudest
 tenth of the engine's own sound, 250 to 4500 Hz."""
 
+DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1}
 COLUMNS = ("file", "label", "kind", "source", "rpm", "cylinders", "knock", "level_db")
 
 
@@ -41,9 +43,9 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder, made if need be")
-    parser.add_argument("--count", type=int, default=20, help="of each label (20)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="length of each (6)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, other engines (1)")
+    parser.add_argument("--count", type=int, help="of each label (20)")
+    parser.add_argument("--seconds", type=float, help="length of each (6)")
+    parser.add_argument("--seed", type=int, help="another seed, other engines (1)")
     parser.add_argument(
         "--over", type=Path, metavar="DIR", help="use the healthy engines of these recordings"
     )
@@ -57,6 +59,12 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    chosen = [name for name in (*DEFAULTS, "over", "level") if getattr(arguments, name) is not None]
+    if arguments.demo and chosen:
+        raise ConfigError(f"--demo makes always the same two: no --{chosen[0]}")
+    for name, value in DEFAULTS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
     if not 1 <= arguments.count <= 100_000:
         raise ConfigError(f"--count {arguments.count} must lie between 1 and 100000")
     if not 2 <= arguments.seconds <= 600:
@@ -65,8 +73,6 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--level {arguments.level:g} dB must lie between -40 and 60")
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
-    if arguments.demo and (arguments.over or arguments.level is not None):
-        raise ConfigError("--demo makes always the same two: no --over, no --level")
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,7 +100,8 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
             over=pool[int(rng.integers(len(pool)))] if pool else None,
             name=f"made{arguments.seed}-{label[0]}{number:05d}",  # every engine is a source
         )
-        path = arguments.out / label / f"{made.row['source']}_{number:05d}.wav"
+        source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # of --over, anybody's words
+        path = arguments.out / label / f"{source}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)
         write_wav(path, made.y, synth.SR)
         rows.append({"file": str(path.relative_to(arguments.out)), **made.row})

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import (
@@ -32,8 +31,9 @@ from convert.dataset import (
     split_sources,
     windows,
 )
+from convert.drawn import draw
 from convert.errors import DatasetError
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.train_config import TrainConfig
@@ -41,6 +41,7 @@ from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from edge.wav import write_atomically
 
+NO_ENGINE = "no recording of a healthy engine is left to train on"
 CHECK_EXAMPLES, CHECK_SEED = (
     600,
     1_000_000,
@@ -75,7 +76,12 @@ def train(
         clips, share=share, seed=config.seed, always_held_out=never_train_on
     )
     if not any(clip.label == "normal" for clip in training):
-        raise DatasetError("no recording of a healthy engine is left to train on")
+        raise DatasetError(NO_ENGINE)
+    # Read first: a name misspelt must not cost the time of making examples.
+    start = load_checkpoint(init) if init else None
+    heard = _heard_before(start, held_out)
+    torch.manual_seed(config.seed)
+    network = start.network if start else _fresh(pretrained)
     work.mkdir(parents=True, exist_ok=True)
     _same_run(work, config, training, held_out, init or pretrained)
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
@@ -83,7 +89,9 @@ def train(
         print("no recording of a knock to train on: the network will learn made knocks alone")
     real_knocks = REAL_KNOCKS if any(clip.knocks for clip in training) else 0.0
     recipe = Recipe(real_knocks=real_knocks, simple=config.simple)
-    examples = _examples(work / "train", training, recipe, config.examples, config.seed)
+    examples = _examples(
+        work / "train", training, recipe, config.examples, config.seed, needs_engine=True
+    )
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
     check = _examples(
         work / "check",
@@ -93,11 +101,7 @@ def train(
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = _real_windows(work / "real", held_out)
-    torch.manual_seed(config.seed)
-    start = load_checkpoint(init) if init else None
-    heard = _heard_before(start, held_out)
-    network = start.network if start else _fresh(pretrained)
+    real = _real_windows(work / "real.npz", held_out)
     frozen_start = init is not None or pretrained is not None
     run = Fit(
         network, examples, check=check, real=real, work=work, config=config, frozen=frozen_start
@@ -173,29 +177,34 @@ def _same_run(
 
 def identity(clip: Clip) -> list[str | int]:
     """What must be as it was for examples made of ``clip`` to hold still; for JSON."""
-    return [clip.path.name, clip.path.stat().st_size, clip.label, clip.kind, clip.source]
+    said = [clip.label, clip.kind, clip.source, clip.car]
+    return [clip.path.name, clip.path.stat().st_size, *said]
 
 
 def _examples(
-    path: Path, clips: list[Clip], recipe: Recipe, count: int, seed: int, *, quiet: bool = False
+    folder: Path,
+    clips: list[Clip],
+    recipe: Recipe,
+    count: int,
+    seed: int,
+    *,
+    quiet: bool = False,
+    needs_engine: bool = False,
 ) -> Examples:
-    """Made once, kept as ``path``.npz; ``quiet`` about unreadable recordings."""
-    cache = path.with_suffix(".npz")
-    if not cache.is_file():
-        maker = ExampleMaker(fill_pools(load_all(clips, quiet=quiet)), recipe, seed)
-        made = make_examples(maker, range(count), os.cpu_count() or 1)
-        bar = tqdm(
-            made, total=count, desc=f"{path.name} examples", unit="", leave=False, disable=None
-        )
-        drawn = list(bar)
-        _save(cache, [example.indices for example in drawn], [example.label for example in drawn])
-    with np.load(cache) as stored:
-        return Examples(stored["indices"], stored["labels"])
+    """Made once, kept in ``folder``; ``quiet`` about unreadable recordings."""
+
+    def maker() -> ExampleMaker:
+        pools = fill_pools(load_all(clips, quiet=quiet))
+        if needs_engine and not (pools.engine or pools.other_fault):
+            raise DatasetError(f"{NO_ENGINE}: none of them could be read")
+        return ExampleMaker(pools, recipe, seed)
+
+    drawn = draw(maker, (), count, folder, workers=os.cpu_count() or 1, name=folder.name)
+    return Examples(drawn.indices, drawn.labels)
 
 
-def _real_windows(path: Path, clips: list[Clip]) -> Examples:
+def _real_windows(cache: Path, clips: list[Clip]) -> Examples:
     """Every second of the held-out recordings as it is; unreadable ones were named before."""
-    cache = path.with_suffix(".npz")
     if not cache.is_file():
         front_end = FrontEnd()
         indices, labels = [], []

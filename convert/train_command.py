@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from convert.output import check_output
 from convert.train_config import TrainConfig
-from edge.errors import ConfigError
 
 EXAMPLES = """\
 examples:
@@ -20,9 +20,11 @@ examples:
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
-side of the split; without a column, the source is the file's name up to its last underscore
-(golf_003.wav: golf; but normal_003.wav, named after a label, is a source of its own). A
-column split (train, valid) decides what is held out; without it --hold-out or --fold does.
+side of the split; where a column car names what several sources have in common, so do all of a
+car. Without a column, the source is the folder below that of the label (normal/golf/003.wav), or
+the file's name up to its last underscore (golf_003.wav: golf; but normal_003.wav, named after a
+label, is a source of its own). A column split (train, valid) decides what is held out, whatever
+--hold-out says; without it --hold-out or --fold does.
 
 Everything lies in the --work folder: a run that was interrupted goes on from its last finished
 epoch when started again. Then: convert export OUT --calibration recordings --out M.tflite"""
@@ -106,9 +108,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
 def _fold(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
     try:
-        return int(part), int(parts)
+        fold = int(part), int(parts)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not like 2/3") from None
+    if fold == (0, 0):  # TrainConfig's way to say that there are none
+        raise argparse.ArgumentTypeError("0/0 is no part of the sources")
+    return fold
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -129,8 +134,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if (value := getattr(arguments, name)) is not None
     }
     config = dataclasses.replace(config, **chosen)
-    if not arguments.out.parent.is_dir():
-        raise ConfigError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    check_output("--out", arguments.out, ".pth")
     from convert.train import train  # noqa: PLC0415 - torch takes seconds to import
 
     train(

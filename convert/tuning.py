@@ -1,7 +1,8 @@
 """Threshold and temperature of a model file, chosen from how it did on labelled recordings.
 
 Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) divides the
-log-odds by one number, so that a p of 0.8 is right about eight times in ten; it changes no order.
+log-odds by one number, so that a p of 0.8 is right about eight times in ten where half of the
+windows knock; it changes no order.
 """
 
 from __future__ import annotations

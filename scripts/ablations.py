@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +28,20 @@ from convert.dataset import Clip, find_clips, fold_sources, load_all, windows
 from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples
-from convert.metrics import auc
 from convert.synth import SR, place
 from edge.errors import EdgeError
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from edge.wav import write_atomically
-from scripts.small_network import fit
+from scripts.scores import Scores
+from scripts.small_network import BATCH, fit
+
+EXAMPLES = """\
+examples:
+  python -m scripts.ablations recordings --examples 1200 --seeds 2
+  python -m scripts.ablations recordings --only "no mixup" --seeds 5"""
 
 FOLDS = 3
-KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 STRANGE = 200  # windows with strange knocks for each fold
 BASE = Recipe(real_knocks=REAL_KNOCKS, plain=0.3)
 
@@ -113,55 +117,6 @@ class WholeSound(FrontEnd):
     def percussive(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """All of ``y``, as long as its percussive part would be."""
         return y[: (self.config.n_frames - 1) * self.config.hop_length]
-
-
-@dataclass
-class Scores:
-    """Log-odds of left-out windows after each epoch, with what they are."""
-
-    source: list[str] = field(default_factory=list)
-    kind: list[str] = field(default_factory=list)
-    knocks: list[bool] = field(default_factory=list)
-    z: list[NDArray[np.float32]] = field(default_factory=list)  # an array of all epochs a window
-    strange: list[NDArray[np.float32]] = field(default_factory=list)  # the same, of strange knocks
-
-    def figures(self, epoch: int) -> dict[str, float]:
-        """AUC with all sources weighing alike, and windows called knocking by kind."""
-        z = np.array([value[epoch] for value in self.z], dtype=np.float32)
-        knocks, kind = np.array(self.knocks), np.array(self.kind)
-        found = {
-            "auc": self._auc(z, knocks, kind == "engine"),
-            "recall": float((z[knocks] > 0).mean()),
-        }
-        for name in KINDS:
-            others = z[~knocks & (kind == name)]
-            found[f"false_{name}"] = float((others > 0).mean()) if others.size else float("nan")
-        strange = np.array([value[epoch] for value in self.strange], dtype=np.float32)
-        healthy = z[~knocks & (kind == "engine")]
-        found["strange_auc"] = auc(strange, healthy)
-        found["strange_recall"] = float((strange > np.quantile(healthy, 0.99)).mean())
-        return found
-
-    def called(self, limit: float) -> list[str]:
-        """For people: real knocks, strange ones and KINDS with log-odds of ``limit`` or more."""
-        z, strange = (np.array([v[0] for v in values]) for values in (self.z, self.strange))
-        knocks, kind = np.array(self.knocks), np.array(self.kind)
-        others = [z[~knocks & (kind == name)] for name in KINDS]
-        return [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"] + [
-            f"{100 * (group >= limit).mean():.1f} %" if group.size else "-"
-            for group in (strange, *others)
-        ]
-
-    def _auc(
-        self, z: NDArray[np.float32], knocks: NDArray[np.bool_], engine: NDArray[np.bool_]
-    ) -> float:
-        source = np.array(self.source)
-        pairs = [
-            auc(z[knocks & (source == a)], z[~knocks & engine & (source == b)])
-            for a in np.unique(source[knocks])
-            for b in np.unique(source[~knocks & engine])
-        ]
-        return float(np.mean(pairs))
 
 
 Held = tuple[list[tuple[Clip, NDArray[np.uint8]]], list[NDArray[np.uint8]]]  # real, strange
@@ -247,16 +202,26 @@ class Rotation:
 
 def main() -> int:
     """Run all variations and print one line of a table for each."""
-    parser = argparse.ArgumentParser(prog="ablations", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ablations",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--examples", type=int, default=2000, help="for each fold (2000)")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3, help="over them (3)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each variation (3)")
     parser.add_argument(
         "--only", action="append", choices=[v.name for v in VARIATIONS], help="this one; repeatable"
     )
-    parser.add_argument("--out", type=Path, default=Path("out/ablations.json"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/ablations.json"), help="every figure of every epoch"
+    )
     arguments = parser.parse_args()
+    for name, least in (("examples", BATCH), ("epochs", 1), ("seeds", 1)):
+        if getattr(arguments, name) < least:
+            parser.error(f"--{name} {getattr(arguments, name)} must be {least} or more")
     try:
         clips = find_clips(arguments.folders)
     except EdgeError as error:

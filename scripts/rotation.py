@@ -14,31 +14,38 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from convert.dataset import Clip, find_clips, fold_sources, load_all
+from convert.drawn import draw
 from convert.errors import DatasetError
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
 from convert.train import identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.wav import write_atomically
-from scripts.ablations import FOLDS, Rotation, Scores
+from scripts.ablations import FOLDS, Rotation
+from scripts.scores import Scores
 
-CHUNK = 5000  # examples in a file
+EXAMPLES = """\
+examples:
+  python -m scripts.rotation recordings
+  python -m scripts.rotation recordings --examples 33095 --batch-size 64 --small-epochs 0 \\
+    --full-epochs 2 --threshold 0.7          # with a GPU"""
+
+MORE = 5000  # examples drawn at a time, until there are enough without any one part
 CHECKED = 600  # examples that hold the part left out, for choosing the best epoch
 # Runs of any seed learn from the same examples: they differ by weights, order and noise alone.
 EXAMPLE_SEED = 21
@@ -47,53 +54,44 @@ SHARES = ("simple", "learning_rate")
 AUCS = ("auc", "strange_auc")
 
 
-class Drawn:
-    """Examples over all recordings, kept in files of CHUNK, with the parts heard in each."""
+class Stream:
+    """Examples over all recordings, kept on disk, with the parts heard in each."""
 
     def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
-        recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
-        self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
+        self._recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
+        self._clips = clips
+        self._sources = sorted({clip.source for clip in clips})
         self._parts = fold_sources(clips, FOLDS)
-        known = [list(map(identity, clips)), dataclasses.asdict(recipe), EXAMPLE_SEED, CHUNK]
+        known = [list(map(identity, clips)), dataclasses.asdict(self._recipe), EXAMPLE_SEED]
         self.name = f"examples-{digest(known)}"
         self._folder = work / self.name
-        self._folder.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def _maker(self) -> ExampleMaker:
+        pools = fill_pools(load_all(self._clips, quiet=True))
+        return ExampleMaker(pools, self._recipe, EXAMPLE_SEED)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
         """``(examples, heard)``: so many that ``count`` of them hold nothing of any one part.
 
         ``heard``, (N, parts), says what parts the recordings in each are of.
         """
-        chunks: list[dict[str, NDArray[np.generic]]] = []
-        bar = tqdm(total=count, desc="examples", leave=False, disable=None)
+        drawn_of = np.array([[name in part for part in self._parts] for name in self._sources])
+        total = MORE
         while True:
-            chunks.append(self._chunk(len(chunks), workers))
-            heard = np.concatenate([chunk["heard"] for chunk in chunks]).astype(bool)
-            least = int((~heard).sum(0).min())
-            bar.update(min(least, count) - bar.n)
-            if least >= count:
-                break
-        bar.close()
-        indices, labels = (
-            np.concatenate([chunk[name] for chunk in chunks]) for name in ("indices", "labels")
-        )
-        return Examples(indices.astype(np.uint8), labels.astype(np.int64)), heard
-
-    def _chunk(self, number: int, workers: int) -> dict[str, NDArray[np.generic]]:
-        path = self._folder / f"{number:05}.npz"
-        if not path.is_file():
-            numbers = range(number * CHUNK, (number + 1) * CHUNK)
-            made = list(make_examples(self._maker, numbers, workers))
-            buffer = io.BytesIO()
-            np.savez(
-                buffer,
-                indices=np.array([example.indices for example in made]),
-                labels=np.array([example.label for example in made]),
-                heard=np.array([[bool(e.heard & part) for part in self._parts] for e in made]),
+            drawn = draw(
+                lambda: self._maker,
+                self._sources,
+                total,
+                self._folder,
+                workers=workers,
+                name="all",
             )
-            write_atomically(path, buffer.getvalue())
-        with np.load(path) as stored:
-            return dict(stored)
+            heard = drawn.heard @ drawn_of
+            least = int((~heard).sum(0).min())
+            if least >= count:
+                return Examples(drawn.indices, drawn.labels), heard
+            total = MORE * max(total // MORE + 1, math.ceil(count * total / max(least, 1) / MORE))
 
 
 def digest(settings: object) -> str:
@@ -180,7 +178,10 @@ def main() -> int:
     """Draw, train for each part, print the table and write what was said of every window."""
     default = TrainConfig()
     parser = argparse.ArgumentParser(
-        prog="rotation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="rotation",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     for name in (*OPTIONS, *SHARES):
@@ -214,7 +215,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     clips = find_clips(arguments.folders)
     rotation = Rotation(clips, 0)
     need_knocks(rotation)
-    drawn = Drawn(clips, config.simple, arguments.work)
+    drawn = Stream(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, os.cpu_count() or 1)
     run = arguments.work / f"run-{digest([drawn.name, dataclasses.asdict(config)])}"
     scores = []

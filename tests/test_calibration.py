@@ -41,6 +41,20 @@ def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
     assert described["calibration_pictures"] + described["real_pictures_held_back"] == 48
 
 
+def test_windows_that_wait_for_their_picture_hold_no_recording(folder, front_end, monkeypatch):
+    seen = []
+    picture = FrontEnd.picture
+
+    def watched(self, y):
+        seen.append(y.base)
+        return picture(self, y)
+
+    monkeypatch.setattr(FrontEnd, "picture", watched)
+    export_pictures(folder, front_end, seed=1)
+    assert len(seen) > 48
+    assert all(base is None for base in seen)
+
+
 def test_the_same_seed_gives_the_same_pictures(folder, front_end):
     first, again = (export_pictures(folder, front_end, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.calibration, again.calibration)

@@ -123,7 +123,7 @@ def test_garbage(tmp_path, content, name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"model": 3}, torch.zeros(3)])
+@pytest.mark.parametrize("content", [[1, 2], {"model": 3}, torch.zeros(3), {1: torch.zeros(2)}])
 def test_other_things_than_parameters(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"parameters|missing"):

@@ -1,3 +1,5 @@
+import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from convert.dataset import (
     windows,
 )
 from convert.errors import DatasetError
+from edge.errors import MissingPackageError
 from tests.audio import noise, wav_file
 
 SR = 22_050
@@ -45,11 +48,87 @@ def test_recordings_named_after_their_label_alone_are_sources_of_their_own(tmp_p
     assert len({clip.source for clip in find_clips([tmp_path])}) == 4
 
 
-def test_a_table_says_label_source_and_kind(tmp_path):
+def test_folders_below_those_of_the_labels_are_sources(tmp_path):
+    for number in (1, 2):
+        sound(tmp_path / "normal" / "golf" / "cold" / f"{number}golf.wav", number)
+        sound(tmp_path / "knocking" / "golf" / f"k_{number}.wav", number + 2)
+        sound(tmp_path / "normal" / f"polo_{number}.wave", number + 4)
+    assert {clip.source for clip in find_clips([tmp_path])} == {"golf", "polo"}
+
+
+def test_copies_are_left_out_and_named(tmp_path, capsys):
+    for name in ("golf_1", "golf copy_1", "polo_1"):
+        sound(tmp_path / "normal" / f"{name}.wav", 1)
+    sound(tmp_path / "normal" / "golf_2.wav", 2)
+    assert {clip.source for clip in find_clips([tmp_path])} in ({"golf copy", "golf"}, {"golf"})
+    assert len(find_clips([tmp_path])) == 2
+    said = capsys.readouterr().err
+    assert "left out 2 copies" in said
+    assert "polo_1.wav of" in said
+
+
+def test_a_line_given_twice_counts_once(tmp_path, capsys):
+    sound(tmp_path / "a.wav")
+    table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
+    assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
+    assert "left out 1 copies" in capsys.readouterr().err
+
+
+def test_a_table_says_label_source_kind_and_car(tmp_path):
     sound(tmp_path / "a.wav")
     table(tmp_path, "a.wav,normal,my car,belt", header="file,label,source,kind")
     (clip,) = find_clips([tmp_path])
     assert (clip.label, clip.source, clip.kind) == ("normal", "my car", "belt")
+    assert clip.group == "my car"
+    table(tmp_path, "a.wav,normal,my car,golf", header="file,label,source,car")
+    (clip,) = find_clips([tmp_path])
+    assert clip.group == "golf"
+
+
+def test_a_source_of_two_cars_and_an_open_quote(tmp_path):
+    for name in "ab":
+        sound(tmp_path / f"{name}.wav", ord(name))
+    table(tmp_path, "a.wav,normal,x,golf", "b.wav,normal,x,", header="file,label,source,car")
+    with pytest.raises(DatasetError, match="source x is of car 'golf' in one line"):
+        find_clips([tmp_path])
+    table(tmp_path, 'a.wav,normal,"x', "y" * 200_000)
+    with pytest.raises(DatasetError, match="is a quote open"):
+        find_clips([tmp_path])
+
+
+def test_a_car_lies_on_one_side_of_everything():
+    cars = [
+        dataclasses.replace(clip, car="avanza" if clip.source in ("n0", "f0", "f1") else "")
+        for clip in clips(normal=["n0", "n1", "n2", "n3"], not_engine=["f0", "f1", "f2"])
+    ]
+    together = {"n0", "f0", "f1"}
+
+    def whole(part):
+        held = {clip.source for clip in part}
+        return together <= held or not together & held
+
+    for seed in range(10):
+        training, held = split_sources(cars, share=0.4, seed=seed)
+        assert whole(held)
+        assert whole(training)
+        assert held
+    for named in together:
+        _, held = split_sources(cars, share=0, seed=1, always_held_out=frozenset({named}))
+        assert {clip.source for clip in held} == together
+    parts = fold_sources(cars, 3)
+    assert sorted(name for part in parts for name in part) == sorted({c.source for c in cars})
+    assert sum(together <= part for part in parts) == 1
+    torn = [dataclasses.replace(c, split="valid" if c.source == "f0" else "train") for c in cars]
+    with pytest.raises(DatasetError, match="both sides of the split: avanza"):
+        split_sources(torn, share=0, seed=1)
+
+
+def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, monkeypatch):
+    (tmp_path / "normal").mkdir()
+    (tmp_path / "normal" / "a_1.flac").write_bytes(b"fLaC and more")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(MissingPackageError, match="soundfile"):
+        load_all(find_clips([tmp_path]))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +242,7 @@ def test_recordings_without_sound_are_named_and_left_out(tmp_path, capsys):
 
 def test_a_split_column_decides(tmp_path):
     for name in ("a_1", "a_2", "b_1"):
-        sound(tmp_path / f"{name}.wav", seed=ord(name[0]) + int(name[-1]))
+        sound(tmp_path / f"{name}.wav", seed=10 * ord(name[0]) + int(name[-1]))
     rows = ["a_1.wav,normal,a,train", "a_2.wav,normal,a,train", "b_1.wav,normal,b,valid"]
     table(tmp_path, *rows, header="file,label,source,split")
     training, held = split_sources(find_clips([tmp_path]), share=0.9, seed=1)

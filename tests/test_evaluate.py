@@ -56,6 +56,26 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
 
 
+def test_sources_of_one_car_count_as_one():
+    p = [0.1, 0.2]
+    apart = [judged(name, "normal", p) for name in ("a_1", "b_1")]
+    one = [dataclasses.replace(j, clip=dataclasses.replace(j.clip, car="golf")) for j in apart]
+    knocks = [judged("k_1", "knocking", p), judged("l_1", "knocking", p)]
+    assert len(report(*apart).p_of(knocks=False)) == 2
+    assert len(report(*one).p_of(knocks=False)) == 1
+    assert report(*apart, *knocks).separation()["engine"]["auc_95"] is not None
+    assert report(*one, *knocks).separation()["engine"]["auc_95"] is None
+
+
+def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
+    bins = report(
+        judged("k_1", "knocking", [0.95], kind="rod"),
+        judged("n_1", "normal", [0.92], kind="belt"),
+        judged("x_1", "not_engine", [0.97], kind="rain"),
+    ).calibration()
+    assert [(b["windows"], b["true_share"]) for b in bins] == [(2, 0.5)]
+
+
 def test_unknown_windows_are_neither_right_nor_wrong():
     figures = report(judged("a", "normal", [0.1, np.nan, 0.9])).to_dict()["by_kind"]
     row = figures["normal/engine"]

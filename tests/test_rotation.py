@@ -10,8 +10,9 @@ from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import Examples
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation
-from scripts.ablations import Rotation, Scores
-from scripts.rotation import Drawn, judge, table
+from scripts.ablations import Rotation
+from scripts.rotation import Stream, judge, table
+from scripts.scores import Scores
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,13 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(rotation, "CHUNK", 40)
+    monkeypatch.setattr(rotation, "MORE", 40)
     monkeypatch.setattr(ablations, "STRANGE", 4)
 
 
 def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    examples, heard = Drawn(clips, 0.7, tmp_path).until(30, 0)
+    examples, heard = Stream(clips, 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
         fill_pools(load_all(clips)),
@@ -78,18 +79,18 @@ def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
     recordings, small, tmp_path, monkeypatch
 ):
     clips = find_clips([recordings])
-    first, _ = Drawn(clips, 0.7, tmp_path).until(10, 0)
-    monkeypatch.setattr(rotation, "make_examples", lambda *_: pytest.fail("drawn again"))
-    again, _ = Drawn(clips, 0.7, tmp_path).until(10, 0)
+    first, _ = Stream(clips, 0.7, tmp_path).until(10, 0)
+    monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("drawn again"))
+    again, _ = Stream(clips, 0.7, tmp_path).until(10, 0)
     np.testing.assert_array_equal(first.indices, again.indices)
-    for other in (Drawn(clips[1:], 0.7, tmp_path), Drawn(clips, 0.6, tmp_path)):
+    for other in (Stream(clips[1:], 0.7, tmp_path), Stream(clips, 0.6, tmp_path)):
         with pytest.raises(pytest.fail.Exception):
             other.until(10, 0)
 
 
 def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    drawn = Drawn(clips, 0.7, tmp_path / "examples").until(8, 0)
+    drawn = Stream(clips, 0.7, tmp_path / "examples").until(8, 0)
     config = TrainConfig(examples=8, batch_size=4, small_epochs=1, full_epochs=0)
     scores = judge(drawn, Rotation(clips, 0), 1, config, tmp_path / "1")
     part = fold_sources(clips, 3)[1]

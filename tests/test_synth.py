@@ -94,12 +94,17 @@ def test_mix_puts_a_sound_at_its_level():
 
 
 @pytest.mark.parametrize("slope", [-6.0, -3.0, 0.0])
-def test_coloured_noise_falls_as_it_says(slope):
-    y = coloured_noise(np.random.default_rng(0), 8 * SR, slope_db=slope)
+@pytest.mark.parametrize("seconds", [2, 8])
+def test_coloured_noise_falls_as_it_says_from_30_hz_on(slope, seconds):
+    y = coloured_noise(np.random.default_rng(0), seconds * SR, SR, slope_db=slope)
     assert y.std() == pytest.approx(1)
     power = np.abs(np.fft.rfft(y)) ** 2
-    octaves = [power[n : 2 * n].mean() for n in (8 * 200, 8 * 800)]  # two octaves apart
+    octaves = [power[seconds * hz : 2 * seconds * hz].mean() for hz in (200, 800)]  # two apart
+    # 400 values of an exponential distribution: 5 % or 0.2 dB of scatter in the lower octave.
     assert 10 * np.log10(octaves[1] / octaves[0]) == pytest.approx(2 * slope, abs=0.5)
+    # Flat below: 20 to 30 Hz, as 5 to 15; a few dozen values, 1 dB or so of scatter.
+    flat = [power[seconds * hz : seconds * (hz + 10)].mean() for hz in (5, 20)]
+    assert 10 * np.log10(flat[1] / flat[0]) == pytest.approx(0, abs=3)
 
 
 def test_a_seed_gives_the_same_sound_and_another_another():
@@ -181,7 +186,7 @@ def test_sharpening_makes_a_beat_stand_out_and_gain_stays_bounded():
 def test_shaping_takes_over_the_colour_of_another_sound():
     rng = np.random.default_rng(0)
     white = rng.normal(size=2 * SR)
-    brown = coloured_noise(rng, 2 * SR, slope_db=-6)
+    brown = coloured_noise(rng, 2 * SR, SR, slope_db=-6)
     shaped = shaped_like(white, brown, SR, 1.0)
     power = np.abs(np.fft.rfft(shaped)) ** 2
     octaves = [power[n : 2 * n].mean() for n in (2 * 400, 2 * 1600)]
@@ -251,6 +256,15 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
     assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
 
 
+def test_a_source_named_like_a_path_goes_nowhere_else(tmp_path):
+    wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
+    (tmp_path / "labels.csv").write_text(f"file,label,source\na.wav,normal,{tmp_path}/../x/y\n")
+    convert("synth", tmp_path / "out", "--over", tmp_path, "--count", 1)
+    clips = find_clips([tmp_path / "out"])
+    assert {c.source for c in clips} == {f"{tmp_path}/../x/y"}
+    assert {c.path.parent.parent for c in clips} == {tmp_path / "out"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -260,6 +274,7 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
         (["--over", "nowhere"], 12),
         (["--seed", "-1"], 2),
         (["--demo", "--level", "6"], 2),
+        (["--demo", "--count", "6"], 2),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, code):

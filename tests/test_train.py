@@ -169,15 +169,82 @@ def test_a_column_split_and_folds_exclude_each_other(tmp_path):
         train([tmp_path], tmp_path / "a.pth", tmp_path / "w", folded)
 
 
-def test_starting_from_a_network_and_from_a_body(recordings_made, tmp_path, capsys):
-    tiny = dataclasses.replace(TINY, small_epochs=1)
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_body_is_frozen_first_but_never_to_the_end(
+    recordings_made, tmp_path, capsys, monkeypatch, epochs
+):
     start = checkpoint(tmp_path / "start.pth", random_network())
-    train([recordings_made], tmp_path / "a.pth", tmp_path / "w1", tiny, init=start)
-    assert "does not say what it was trained on" in capsys.readouterr().out
-    # One epoch with a frozen body: its convolutions are what they were, to float16.
     before = load_checkpoint(start).network.body.state_dict()["4.0.conv1.weight"]
-    after = load_checkpoint(tmp_path / "a.pth").network.body.state_dict()["4.0.conv1.weight"]
-    assert (before - after).abs().max() <= 2**-10 * before.abs().max()
+    changed = []
+    write_state = Fit._state
+
+    def watched(fit, epoch):
+        changed.append(not torch.equal(fit.network.body[4][0].conv1.weight.cpu(), before))
+        return write_state(fit, epoch)
+
+    monkeypatch.setattr(Fit, "_state", watched)
+    few = dataclasses.replace(TINY, small_epochs=epochs)
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
+    assert "does not say what it was trained on" in capsys.readouterr().out
+    assert changed == [True] if epochs == 1 else [False, True]
+
+
+def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path, monkeypatch):
+    monkeypatch.setattr("convert.train.draw", lambda *_, **__: pytest.fail("made"))
+    with pytest.raises(CheckpointError, match="does not exist"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=tmp_path / "no.pth")
+    assert not (tmp_path / "w").exists()  # and the right one may have the folder
+
+
+def test_engines_of_which_none_can_be_read(tmp_path):
+    for number in range(3):
+        path = tmp_path / "r" / "normal" / f"car{number}_1.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no sound" + b"!" * number)
+    with pytest.raises(DatasetError, match="none of them could be read"):
+        train([tmp_path / "r"], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
+    two = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
+    one = Examples(two.indices, np.array([1, 1]))
+    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0)
+    rest = {"real": two, "work": tmp_path, "config": config, "frozen": False}
+    with pytest.raises(DatasetError, match="all of one class"):
+        Fit(random_network(), two, check=one, **rest)
+    monkeypatch.setattr(Fit, "_epoch", lambda *_: float("nan"))
+    with pytest.raises(DatasetError, match="smaller --learning-rate"):
+        Fit(random_network(), two, check=two, **rest).go()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "r", "--out", "."], "--out . is a folder"),
+        (["train", "r", "--out", "a.safetensors"], "ends in .pth"),
+        (["train", "r", "--out", "no/a.pth"], "there is no folder no"),
+        (["evaluate", "m.tflite", "r", "--json", "."], "--json . is a folder"),
+        (["evaluate", "m.tflite", "r", "--html", ".."], "--html .. is a folder"),
+        (["evaluate", "m.tflite", "r", "--hop", "10"], "between 0.01 and 2 s"),
+        (
+            ["evaluate", "m.tflite", "r", "--for-false-rate", "0.1", "--out", "a.pth"],
+            "ends in .tflite",
+        ),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "ends in .tflite"),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.tflite", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_where_results_cannot_go_is_said_first(arguments, words, tmp_path, monkeypatch, capsys):
+    from convert.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_starting_from_a_body(recordings_made, tmp_path, capsys):
+    tiny = dataclasses.replace(TINY, small_epochs=1)
     torch.save(torchvision_state(random_network(seed=4)), tmp_path / "body.pth")
     train(
         [recordings_made],
@@ -212,7 +279,7 @@ def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys,
     with (tmp_path / "some" / "labels.csv").open("a", newline="") as table:
         columns = table_columns(tmp_path / "some" / "labels.csv")
         for number in range(4):
-            (tmp_path / "some" / f"broken{number}.wav").write_bytes(b"no sound")
+            (tmp_path / "some" / f"broken{number}.wav").write_bytes(b"no sound" + b"!" * number)
             row = {"file": f"broken{number}.wav", "label": "normal", "source": f"broken{number}"}
             csv.DictWriter(table, columns, restval="").writerow(row)
     few = dataclasses.replace(TINY, examples=20, hold_out=hold_out)

@@ -1,0 +1,20 @@
+"""Where results go, looked at before the hours that make them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge.errors import ConfigError
+
+
+def check_output(option: str, path: Path, suffix: str = "") -> None:
+    """ConfigError unless ``path``, given as ``option``, can be written; "" takes any suffix."""
+    if path.is_dir() or not path.name:
+        raise ConfigError(f"{option} {path} is a folder: name a file")
+    if suffix and path.suffix != suffix:
+        raise ConfigError(f"{option} {path}: a name that ends in {suffix} is needed")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{option} {path}: nothing can be written to {path.parent}")

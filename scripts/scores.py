@@ -1,0 +1,61 @@
+"""What networks said of windows they never heard, and the figures of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.metrics import auc
+
+KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
+
+
+@dataclass
+class Scores:
+    """Log-odds of left-out windows after each epoch, with what they are."""
+
+    source: list[str] = field(default_factory=list)
+    kind: list[str] = field(default_factory=list)
+    knocks: list[bool] = field(default_factory=list)
+    z: list[NDArray[np.float32]] = field(default_factory=list)  # an array of all epochs a window
+    strange: list[NDArray[np.float32]] = field(default_factory=list)  # the same, of strange knocks
+
+    def figures(self, epoch: int) -> dict[str, float]:
+        """AUC with all sources weighing alike, and windows called knocking by kind."""
+        z = np.array([value[epoch] for value in self.z], dtype=np.float32)
+        knocks, kind = np.array(self.knocks), np.array(self.kind)
+        found = {
+            "auc": self._auc(z, knocks, kind == "engine"),
+            "recall": float((z[knocks] > 0).mean()),
+        }
+        for name in KINDS:
+            others = z[~knocks & (kind == name)]
+            found[f"false_{name}"] = float((others > 0).mean()) if others.size else float("nan")
+        strange = np.array([value[epoch] for value in self.strange], dtype=np.float32)
+        healthy = z[~knocks & (kind == "engine")]
+        found["strange_auc"] = auc(strange, healthy)
+        found["strange_recall"] = float((strange > np.quantile(healthy, 0.99)).mean())
+        return found
+
+    def called(self, limit: float) -> list[str]:
+        """For people: real knocks, strange ones and KINDS with log-odds of ``limit`` or more."""
+        z, strange = (np.array([v[0] for v in values]) for values in (self.z, self.strange))
+        knocks, kind = np.array(self.knocks), np.array(self.kind)
+        others = [z[~knocks & (kind == name)] for name in KINDS]
+        return [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"] + [
+            f"{100 * (group >= limit).mean():.1f} %" if group.size else "-"
+            for group in (strange, *others)
+        ]
+
+    def _auc(
+        self, z: NDArray[np.float32], knocks: NDArray[np.bool_], engine: NDArray[np.bool_]
+    ) -> float:
+        source = np.array(self.source)
+        pairs = [
+            auc(z[knocks & (source == a)], z[~knocks & engine & (source == b)])
+            for a in np.unique(source[knocks])
+            for b in np.unique(source[~knocks & engine])
+        ]
+        return float(np.mean(pairs))

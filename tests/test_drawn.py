@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from convert import drawn
+from convert.drawn import draw
+from convert.errors import DatasetError
+from convert.examples import Example, make_examples
+
+
+def maker(asked):
+    """Examples that tell their number; ``asked`` notes which were made."""
+
+    def make(number):
+        asked.append(number)
+        indices = np.full((84, 87), number, dtype=np.uint8)
+        return Example(indices, number % 2, frozenset({"a"} if number % 3 == 0 else ()))
+
+    return make
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(drawn, "CHUNK", 4)
+
+
+def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
+    found = draw(lambda: maker([]), ("a", "b"), 10, tmp_path / "x", workers=0, name="x")
+    assert found.indices[:, 7, 7].tolist() == list(range(10))
+    assert found.labels.tolist() == [n % 2 for n in range(10)]
+    assert found.heard.tolist() == [[n % 3 == 0, False] for n in range(10)]
+
+
+def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
+    asked: list[int] = []
+    make = maker(asked)
+
+    def killed(number):
+        if number == 9:
+            raise KeyboardInterrupt
+        return make(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(lambda: killed, (), 11, tmp_path, workers=0, name="x")
+    asked.clear()
+    found = draw(lambda: make, (), 11, tmp_path, workers=0, name="x")
+    assert asked == [8, 9, 10]
+    assert found.indices[:, 0, 0].tolist() == list(range(11))
+
+
+def test_more_are_drawn_beside_those_that_are_there(small, tmp_path):
+    draw(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
+    asked: list[int] = []
+    found = draw(lambda: maker(asked), (), 9, tmp_path, workers=0, name="x")
+    assert asked == [4, 5, 6, 7, 8]  # the file that was not full was another one
+    assert found.indices[:, 0, 0].tolist() == list(range(9))
+
+
+def test_what_is_all_there_needs_no_maker(small, tmp_path):
+    draw(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
+    draw(lambda: pytest.fail("asked for"), (), 6, tmp_path, workers=0, name="x")
+
+
+class Deadly:
+    """Kills the process it is asked in, as the kernel does when memory runs out."""
+
+    def __call__(self, number):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_was_killed_is_one_line():
+    with pytest.raises(DatasetError, match="memory"):
+        list(make_examples(Deadly(), range(4), 2))
