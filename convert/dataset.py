@@ -1,13 +1,14 @@
-"""Folders of labelled recordings: found, read, cut into windows, split by source.
+"""Folders of labelled recordings: found, read, cut into windows.
 
 Recordings of one *source* share car, place and microphone. Whatever is learnt from one of them
 helps on the others, so a split that puts slices of one source on both sides flatters itself; all
-splits here are by source, and by *car* where the recordings' owner names it.
+splits are by source, and by *car* where the recordings' owner names it (:mod:`convert.split`).
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import sys
@@ -29,6 +30,7 @@ LABELS = ("knocking", "normal")  # the network's classes, in the original's orde
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SPLITS = ("train", "valid")
+PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
@@ -60,11 +62,12 @@ class Clip:
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
     """All recordings below ``folders``, each with a labels.csv or folders named after labels.
 
-    Without a ``source`` column a recording's source is the folder it lies in below that of its
-    label (``normal/ford/003.wav`` -> ``ford``), or else the part of its name before the last
-    underscore (``ford_003.wav``), or all of it if that part is a mere label (``normal_003.wav``).
-    Copies of a recording are left out and named. DatasetError names what is wrong: a missing
-    folder, an unknown label, a file that is not there, the same audio under two labels.
+    Without a ``source`` column a recording's source is its car, if that is named, or the folder it
+    lies in below that of its label (``normal/ford/003.wav`` -> ``ford``; not ``train`` or
+    ``valid``), or else the part of its name before the last underscore (``ford_003.wav``), or all
+    of it if that part is a mere label (``normal_003.wav``). Copies of a recording are left out and
+    named. DatasetError names what is wrong: a missing folder, an unknown label, a file that is not
+    there, the same audio under two labels.
     """
     clips: list[Clip] = []
     for folder in folders:
@@ -77,8 +80,7 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         raise DatasetError(
             f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
         )
-    _refuse_two_cars(clips)
-    return _without_copies(clips)
+    return _without_copies(_with_cars(clips))
 
 
 def _from_table(table: Path) -> list[Clip]:
@@ -107,8 +109,9 @@ def _from_row(row: dict[str, str], folder: Path, where: str) -> Clip:
     split = row.get("split") or ""
     if split not in ("", *SPLITS):
         raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-    kind, source = row.get("kind") or FOLDERS[label], row.get("source") or _source_of(path.stem)
-    return Clip(path, label, kind, source, split, row.get("car") or "")
+    kind, car = row.get("kind") or FOLDERS[label], row.get("car") or ""
+    source = row.get("source") or car or _source_of(Path(row["file"]), label)
+    return Clip(path, label, kind, source, split, car)
 
 
 def _from_folders(folder: Path) -> list[Clip]:
@@ -116,25 +119,30 @@ def _from_folders(folder: Path) -> list[Clip]:
     for label, kind in FOLDERS.items():
         for path in sorted((folder / label).rglob("*")):
             if path.suffix.lower() in SUFFIXES and path.is_file():
-                first, *deeper = path.relative_to(folder / label).parts
-                clips.append(Clip(path, label, kind, first if deeper else _source_of(path.stem)))
+                source = _source_of(path.relative_to(folder), label)
+                clips.append(Clip(path, label, kind, source))
     return clips
 
 
-def _source_of(name: str) -> str:
-    source = name.rpartition("_")[0]
+def _source_of(path: Path, label: str) -> str:
+    folders = [name for name in path.parts[:-1] if name.lower() not in PARTS]
+    if path.parts[0] == label and folders[1:]:
+        return folders[1]
+    source = path.stem.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
-    return name if source.lower() in ("", *FOLDERS) else source
+    return path.stem if source.lower() in ("", *FOLDERS) else source
 
 
-def _refuse_two_cars(clips: Iterable[Clip]) -> None:
+def _with_cars(clips: Iterable[Clip]) -> list[Clip]:
+    """Each source's car in all of its lines; DatasetError if two are named."""
     cars: dict[str, str] = {}
     for clip in clips:
-        if cars.setdefault(clip.source, clip.car) != clip.car:
+        if clip.car and cars.setdefault(clip.source, clip.car) != clip.car:
             raise DatasetError(
                 f"source {clip.source} is of car {cars[clip.source]!r} in one line "
                 f"and of car {clip.car!r} in another: a source is of one car"
             )
+    return [dataclasses.replace(clip, car=cars.get(clip.source, "")) for clip in clips]
 
 
 def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
@@ -156,7 +164,7 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
                 )
             if twin is not clip:
                 copies[id(clip)] = f"{clip.path} of {twin.path}"
-    _say("left out", "copies", list(copies.values()))
+    _say("left out", "recordings that are copies", list(copies.values()))
     return [clip for clip in clips if id(clip) not in copies]
 
 
@@ -204,78 +212,6 @@ def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:
     hop = max(1, round(hop_s * config.sr))
     starts = range(0, y.size - config.n_samples + 1, hop)
     return [y[start : start + config.n_samples] for start in starts]
-
-
-def split_sources(
-    clips: Sequence[Clip], *, share: float, seed: int, always_held_out: frozenset[str] = frozenset()
-) -> tuple[list[Clip], list[Clip]]:
-    """``(training, held out)``: about ``share`` of the sources of every kind is held out.
-
-    Sources of one car count as one. ``always_held_out`` names sources that are never trained on;
-    at least one source of each kind and label stays on the training side unless all are named
-    there. Where labels.csv has a column ``split``, that decides instead of ``share``;
-    DatasetError if it tears a source or a car apart.
-    """
-    unknown = always_held_out - {clip.source for clip in clips}
-    if unknown:
-        raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
-    named = {clip.group for clip in clips if clip.source in always_held_out}
-    if any(clip.split for clip in clips):
-        return _parted(clips, _forced_split(clips) | named)
-    held = set(named)
-    rng = np.random.default_rng(seed)
-    groups: dict[tuple[str, str], list[str]] = {}
-    for clip in clips:
-        sources = groups.setdefault((clip.label, clip.kind), [])
-        if clip.group not in sources and clip.group not in named:
-            sources.append(clip.group)
-    for sources in groups.values():
-        count = min(round(share * len(sources)), len(sources) - 1)
-        held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
-    for sources in groups.values():
-        if sources and held.issuperset(sources):  # by way of another label of theirs
-            held.discard(sources[0])
-    return _parted(clips, held)
-
-
-def _parted(clips: Sequence[Clip], held: set[str]) -> tuple[list[Clip], list[Clip]]:
-    training = [clip for clip in clips if clip.group not in held]
-    return training, [clip for clip in clips if clip.group in held]
-
-
-def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
-    """All sources dealt out into ``folds`` parts, those of every label and kind evenly.
-
-    Trained ``folds`` times, each time without one part, every source is judged once by a network
-    that never heard it (cross-validation by groups). The sources of one car fall into one part,
-    the same recordings into the same parts.
-    """
-    rng = np.random.default_rng(123)
-    parts: list[set[str]] = [set() for _ in range(folds)]
-    for kind in sorted({(clip.label, clip.kind) for clip in clips}):
-        names = {clip.group for clip in clips if (clip.label, clip.kind) == kind}
-        # A car heard before and after its repair has two labels and is still one source.
-        new = sorted(names.difference(*parts))
-        for place, which in enumerate(rng.permutation(len(new))):
-            parts[place % folds].add(new[which])
-    if not all(parts):
-        count = sum(map(len, parts))
-        raise DatasetError(
-            f"{count} sources cannot be dealt out into {folds} parts: "
-            "ask for fewer or give recordings of more"
-        )
-    return [frozenset(clip.source for clip in clips if clip.group in part) for part in parts]
-
-
-def _forced_split(clips: Sequence[Clip]) -> set[str]:
-    valid = {clip.group for clip in clips if clip.split == "valid"}
-    torn = sorted(valid & {clip.group for clip in clips if clip.split != "valid"})
-    if torn:
-        raise DatasetError(
-            f"on both sides of the split: {', '.join(torn[:5])}{' ...' if len(torn) > 5 else ''}; "
-            "recordings of one car, place and microphone belong together"
-        )
-    return valid
 
 
 def describe(clips: Sequence[Clip]) -> str:

@@ -20,6 +20,7 @@ from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import CheckpointError, DatasetError
 from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
 from convert.parity import torch_probabilities
+from convert.split import heard
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
 from edge.detector import Detector, DetectorConfig
@@ -62,8 +63,11 @@ class Report:
     temperature: float
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
-        """Probabilities of one class (and kind), an array for each source; judged windows only."""
-        judged = (p[np.isfinite(p)] for p in self._sources(knocks=knocks, kind=kind))
+        """Probabilities of one class (and kind), an array for each source; judged windows only.
+
+        Sources of one car count as one.
+        """
+        judged = (p[np.isfinite(p)] for p in self._joined("group", knocks=knocks, kind=kind))
         return [p for p in judged if p.size]
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
@@ -97,7 +101,7 @@ class Report:
         """
         found = {}
         for kind in sorted({j.clip.kind for j in self.judged if not j.clip.knocks}):
-            sources = self._sources(knocks=False, kind=kind)
+            sources = self._joined("source", knocks=False, kind=kind)
             alerts = sum(alerts_in(p, self.threshold, self.hop_s) for p in sources)
             hours = sum(p.size for p in sources) * self.hop_s / 3600
             found[kind] = {
@@ -115,13 +119,13 @@ class Report:
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
 
-    def _sources(self, *, knocks: bool, kind: str | None) -> list[NDArray[np.float32]]:
-        """All windows of each source (or car, if it is named) in order, end to end."""
-        by_source: dict[str, list[NDArray[np.float32]]] = {}
+    def _joined(self, by: str, *, knocks: bool, kind: str | None) -> list[NDArray[np.float32]]:
+        """All windows of each ``source``, or each ``group`` of them, in order, end to end."""
+        joined: dict[str, list[NDArray[np.float32]]] = {}
         for judged in self.judged:
             if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
-                by_source.setdefault(judged.clip.group, []).append(judged.every)
-        return [np.concatenate(parts) for parts in by_source.values()]
+                joined.setdefault(getattr(judged.clip, by), []).append(judged.every)
+        return [np.concatenate(parts) for parts in joined.values()]
 
     def separation(self) -> dict[str, dict[str, Any]]:
         """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
@@ -259,8 +263,8 @@ def evaluate(
                 raise CheckpointError(
                     f"{model} does not say what it was trained on: --hold-out-only needs that"
                 )
-            trained = set(judge.checkpoint.meta["trained_on"])
-            clips = [clip for clip in clips if clip.source not in trained]
+            known = heard(clips, judge.checkpoint.meta["trained_on"])
+            clips = [clip for clip in clips if clip.group not in known]
     if not clips:
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold

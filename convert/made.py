@@ -39,7 +39,8 @@ def make(
     known, so its knock has a crank of its own. ``name`` is the source of what is wholly made.
     """
     shaft = synth.random_crank(rng, seconds)
-    row = {"label": "normal", "kind": "engine", "source": name, "rpm": "", "cylinders": ""}
+    row = {"label": "normal", "kind": "engine", "source": name, "car": ""}
+    row |= {"rpm": "", "cylinders": ""}
     if over is None:
         y = synth.engine(rng, shaft)
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
@@ -47,7 +48,7 @@ def make(
         real = load(over).astype(np.float64)
         start = int(rng.integers(max(1, real.size - shaft.n + 1)))
         y = np.resize(real[start:], shaft.n)
-        row["source"] = over.source
+        row |= {"source": over.source, "car": over.car}
     row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)

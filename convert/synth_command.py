@@ -25,12 +25,15 @@ examples:
   convert synth mixed --over recordings --level 6
                                                  knocks 6 dB above real healthy engines
 
-OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, rpm, cylinders,
-knock, level_db). The same seed gives the same files. A knock's level counts against the loudest
-tenth of the engine's own sound, 250 to 4500 Hz."""
+OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, rpm,
+cylinders, knock, level_db). The same seed gives the same files. A knock's level counts against the
+loudest tenth of the engine's own sound, 250 to 4500 Hz."""
 
 DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1}
-COLUMNS = ("file", "label", "kind", "source", "rpm", "cylinders", "knock", "level_db")
+COLUMNS = (
+    *("file", "label", "kind", "source", "car"),
+    *("rpm", "cylinders", "knock", "level_db"),
+)
 
 
 def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -26,9 +26,7 @@ from convert.dataset import (
     Clip,
     describe,
     find_clips,
-    fold_sources,
     load_all,
-    split_sources,
     windows,
 )
 from convert.drawn import draw
@@ -36,6 +34,7 @@ from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
+from convert.split import fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
@@ -79,7 +78,7 @@ def train(
         raise DatasetError(NO_ENGINE)
     # Read first: a name misspelt must not cost the time of making examples.
     start = load_checkpoint(init) if init else None
-    heard = _heard_before(start, held_out)
+    learnt, known = _heard_before(start, clips, held_out)
     torch.manual_seed(config.seed)
     network = start.network if start else _fresh(pretrained)
     work.mkdir(parents=True, exist_ok=True)
@@ -111,8 +110,8 @@ def train(
     network.load_state_dict(best["model"])
     meta = {
         "config": dataclasses.asdict(config),
-        "trained_on": sorted({clip.source for clip in training} | heard),
-        "held_out": sorted({clip.source for clip in held_out} - heard),
+        "trained_on": sorted({clip.source for clip in training} | learnt),
+        "held_out": sorted({clip.source for clip in held_out} - known),
         "history": run.history,
     }
     save_checkpoint(out, network, labels=LABELS, meta=meta)
@@ -120,24 +119,30 @@ def train(
     print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
 
 
-def _heard_before(start: Checkpoint | None, held_out: list[Clip]) -> frozenset[str]:
-    """Sources that the network to start from was trained on: it cannot be graded on them."""
+def _heard_before(
+    start: Checkpoint | None, clips: list[Clip], held_out: list[Clip]
+) -> tuple[set[str], set[str]]:
+    """Sources that the network to start from learnt, and those held out that it has heard so.
+
+    It cannot be graded on those: they, or others of their car, were among what it learnt.
+    """
     if start is None:
-        return frozenset()
+        return set(), set()
     if "trained_on" not in start.meta:
         print(
             "the network started from does not say what it was trained on: "
             "figures on sources held out may be too good"
         )
-    heard = frozenset(start.meta.get("trained_on", ()))
-    known = sorted(heard & {clip.source for clip in held_out})
+    learnt = set(start.meta.get("trained_on", ()))
+    groups = heard(clips, learnt)
+    known = sorted({clip.source for clip in held_out if clip.group in groups})
     if known:
         print(
             f"the network started from was trained on {len(known)} of the sources held out "
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
             "figures on them are too good"
         )
-    return heard
+    return learnt, set(known)
 
 
 def _fresh(pretrained: Path | None) -> KnockNet:

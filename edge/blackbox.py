@@ -54,8 +54,8 @@ class SoundMemory:
 
     def add(self, block: Block) -> None:
         """Take the next block; sound from before a gap is kept, the gap is not filled."""
-        y = np.nan_to_num(block.y, posinf=1.0, neginf=-1.0)  # of a recording that is replayed
-        piece = np.clip(np.round(y * 32767), -32768, 32767).astype(np.int16)
+        y = np.clip(np.nan_to_num(block.y), -1, 1)  # a recording that is replayed may hold anything
+        piece = np.round(y * 32767).astype(np.int16)
         self._pieces.append(piece)
         self._size += piece.size
         while self._size - self._pieces[0].size >= self._limit:

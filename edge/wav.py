@@ -100,12 +100,10 @@ class WavReader:
                 f"holds samples of format {code} with {bits} bits: save it as 16-bit PCM"
             )
         self._code, self._bytes = code, bits // 8
-        # 24 bits may come in 4 bytes each. Some writers leave 0.
-        if frame not in (0, self.channels * self._bytes):
-            raise self._damaged(
-                f"has frames of {frame} bytes for {self.channels} samples of {bits} bits: "
-                "save it as 16-bit PCM"
-            )
+        # The size of a frame adds nothing, and some writers get it wrong, but for this: 24 bits may
+        # come in 4 bytes, the upper three of them.
+        if bits == 24 and frame == 4 * self.channels:
+            self._bytes = 4
 
     def _locate_data(self, claimed: int) -> None:
         start = self._file.tell()

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit
-from convert.dataset import Clip, find_clips, fold_sources, load_all, windows
+from convert.dataset import Clip, find_clips, load_all, windows
 from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
 from convert.fit import Examples
+from convert.split import fold_sources
 from convert.synth import SR, place
 from edge.errors import EdgeError
 from edge.frontend import FrontEnd

@@ -26,12 +26,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convert.dataset import Clip, find_clips, fold_sources, load_all
+from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw
 from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
+from convert.split import fold_sources
 from convert.train import identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError

@@ -65,7 +65,8 @@ packages() {
     done
     if [ -n "$missing" ]; then
         # An image some months old lists packages that the mirrors no longer have.
-        [ -n "$wheels" ] || run apt-get update
+        [ -n "$wheels" ] || run apt-get update ||
+            echo "install.sh: Debian's lists are as old as they were" >&2
         run apt-get install -y --no-install-recommends $missing
     fi
 }
@@ -75,7 +76,7 @@ programs() {
     python="$prefix/venv/bin/python"
     # Again where power was cut while it was made, or Debian has another Python now.
     "$python" -m pip --version >/dev/null 2>&1 ||
-        run python3 -m venv --system-site-packages "$prefix/venv"
+        run python3 -m venv --clear --system-site-packages "$prefix/venv"
     if [ -n "$wheels" ]; then
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --upgrade 'knockknock-edge[pi]'
@@ -84,9 +85,13 @@ programs() {
             --force-reinstall --no-deps knockknock-edge
     else
         # In a copy: root's build files have no business among yours, nor old ones in ours.
-        copy=$(mktemp -d)
-        trap 'rm -rf "$copy"' EXIT
-        cp -R "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$here/edge" \
+        copy=/tmp/knockknock
+        if [ -z "$dry" ]; then
+            copy=$(mktemp -d)
+            trap 'rm -rf "$copy"' EXIT
+            trap 'exit 130' INT TERM
+        fi
+        run cp -R "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$here/edge" \
             "$here/convert" "$copy"
         run "$python" -m pip install --quiet --upgrade "$copy[pi]"
     fi

@@ -9,12 +9,11 @@ from convert.dataset import (
     Clip,
     describe,
     find_clips,
-    fold_sources,
     load_all,
-    split_sources,
     windows,
 )
 from convert.errors import DatasetError
+from convert.split import fold_sources, heard, split_sources
 from edge.errors import MissingPackageError
 from tests.audio import noise, wav_file
 
@@ -54,16 +53,28 @@ def test_folders_below_those_of_the_labels_are_sources(tmp_path):
         sound(tmp_path / "knocking" / "golf" / f"k_{number}.wav", number + 2)
         sound(tmp_path / "normal" / f"polo_{number}.wave", number + 4)
     assert {clip.source for clip in find_clips([tmp_path])} == {"golf", "polo"}
+    files = [p.relative_to(tmp_path) for p in sorted(tmp_path.rglob("*.wav"))]
+    table(tmp_path, *(f"{p},{p.parts[0]}" for p in files), header="file,label")
+    assert {clip.source for clip in find_clips([tmp_path])} == {"golf"}
+    table(tmp_path, *(f"{p},{p.parts[0]},mine" for p in files), header="file,label,car")
+    assert {clip.source for clip in find_clips([tmp_path])} == {"mine"}
+
+
+def test_folders_named_after_parts_of_a_split_are_none(tmp_path):
+    for number, part in enumerate(("train", "valid")):
+        sound(tmp_path / "normal" / part / f"golf_{number}.wav", number)
+        sound(tmp_path / "normal" / part / "polo" / f"{number}.wav", number + 2)
+    assert {clip.source for clip in find_clips([tmp_path])} == {"golf", "polo"}
 
 
 def test_copies_are_left_out_and_named(tmp_path, capsys):
     for name in ("golf_1", "golf copy_1", "polo_1"):
         sound(tmp_path / "normal" / f"{name}.wav", 1)
     sound(tmp_path / "normal" / "golf_2.wav", 2)
-    assert {clip.source for clip in find_clips([tmp_path])} in ({"golf copy", "golf"}, {"golf"})
-    assert len(find_clips([tmp_path])) == 2
+    found = [clip.path.name for clip in find_clips([tmp_path])]
+    assert found == ["golf copy_1.wav", "golf_2.wav"]  # the first by name stands for its copies
     said = capsys.readouterr().err
-    assert "left out 2 copies" in said
+    assert "left out 2 recordings that are copies" in said
     assert "polo_1.wav of" in said
 
 
@@ -71,7 +82,7 @@ def test_a_line_given_twice_counts_once(tmp_path, capsys):
     sound(tmp_path / "a.wav")
     table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
     assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
-    assert "left out 1 copies" in capsys.readouterr().err
+    assert "left out 1 recordings" in capsys.readouterr().err
 
 
 def test_a_table_says_label_source_kind_and_car(tmp_path):
@@ -88,9 +99,11 @@ def test_a_table_says_label_source_kind_and_car(tmp_path):
 def test_a_source_of_two_cars_and_an_open_quote(tmp_path):
     for name in "ab":
         sound(tmp_path / f"{name}.wav", ord(name))
-    table(tmp_path, "a.wav,normal,x,golf", "b.wav,normal,x,", header="file,label,source,car")
+    table(tmp_path, "a.wav,normal,x,golf", "b.wav,normal,x,up", header="file,label,source,car")
     with pytest.raises(DatasetError, match="source x is of car 'golf' in one line"):
         find_clips([tmp_path])
+    table(tmp_path, "a.wav,normal,x,golf", "b.wav,normal,x,", header="file,label,source,car")
+    assert [clip.car for clip in find_clips([tmp_path])] == ["golf", "golf"]
     table(tmp_path, 'a.wav,normal,"x', "y" * 200_000)
     with pytest.raises(DatasetError, match="is a quote open"):
         find_clips([tmp_path])
@@ -121,6 +134,13 @@ def test_a_car_lies_on_one_side_of_everything():
     torn = [dataclasses.replace(c, split="valid" if c.source == "f0" else "train") for c in cars]
     with pytest.raises(DatasetError, match="both sides of the split: avanza"):
         split_sources(torn, share=0, seed=1)
+
+
+def test_who_heard_one_source_of_a_car_has_heard_the_car():
+    cold, warm, other = (Clip(Path(n), "normal", "engine", n) for n in ("cold", "warm", "other"))
+    golf = [dataclasses.replace(clip, car="golf") for clip in (cold, warm)]
+    assert heard([*golf, other], ["cold", "gone"]) == {"golf"}
+    assert heard([cold, warm, other], ["cold"]) == {"cold"}
 
 
 def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, monkeypatch):
@@ -206,7 +226,7 @@ def test_a_car_with_two_labels_is_one_source():
     for folds in (2, 3, 5):
         parts = fold_sources(everything, folds)
         assert sorted(name for part in parts for name in part) == list("abcdefgh")
-    with pytest.raises(DatasetError, match="8 sources cannot be dealt out into 9"):
+    with pytest.raises(DatasetError, match=r"8 sources, .* cannot be dealt out into 9"):
         fold_sources(everything, 9)
     shared = clips(knocking=["a", "b"], normal=["a", "b"])
     for seed in range(8):

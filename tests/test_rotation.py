@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
-from convert.dataset import Clip, find_clips, fold_sources, load_all
+from convert.dataset import Clip, find_clips, load_all
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import Examples
+from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation
 from scripts.ablations import Rotation

@@ -107,7 +107,7 @@ def test_nobody_elses_modules_are_run_where_it_is_started(tmp_path):
 
 def test_sound_that_is_none_is_unknown_and_no_warning(tmp_path):
     y = noise(4).astype("f8")
-    y[[100, 60_000]] = np.nan, 1e30
+    y[[100, 60_000]] = np.nan, 3e38
     wav = wav_file(tmp_path / "a.wav", y, SR, form="f32")
     process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
     _, errors = process.communicate(timeout=60)

@@ -258,10 +258,11 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
 
 def test_a_source_named_like_a_path_goes_nowhere_else(tmp_path):
     wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
-    (tmp_path / "labels.csv").write_text(f"file,label,source\na.wav,normal,{tmp_path}/../x/y\n")
+    row = f"a.wav,normal,{tmp_path}/../x/y,golf"
+    (tmp_path / "labels.csv").write_text(f"file,label,source,car\n{row}\n")
     convert("synth", tmp_path / "out", "--over", tmp_path, "--count", 1)
     clips = find_clips([tmp_path / "out"])
-    assert {c.source for c in clips} == {f"{tmp_path}/../x/y"}
+    assert {(c.source, c.car) for c in clips} == {(f"{tmp_path}/../x/y", "golf")}
     assert {c.path.parent.parent for c in clips} == {tmp_path / "out"}
 
 

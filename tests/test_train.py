@@ -186,7 +186,7 @@ def test_the_body_is_frozen_first_but_never_to_the_end(
     few = dataclasses.replace(TINY, small_epochs=epochs)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
     assert "does not say what it was trained on" in capsys.readouterr().out
-    assert changed == [True] if epochs == 1 else [False, True]
+    assert changed == ([True] if epochs == 1 else [False, True])
 
 
 def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path, monkeypatch):

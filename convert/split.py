@@ -1,0 +1,88 @@
+"""Which recordings are trained on and which are left out, by source or car."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from convert.dataset import Clip
+from convert.errors import DatasetError
+
+
+def split_sources(
+    clips: Sequence[Clip], *, share: float, seed: int, always_held_out: frozenset[str] = frozenset()
+) -> tuple[list[Clip], list[Clip]]:
+    """``(training, held out)``: about ``share`` of the sources of every kind is held out.
+
+    Sources of one car count as one. ``always_held_out`` names sources that are never trained on;
+    at least one source of each kind and label stays on the training side unless all are named
+    there. Where labels.csv has a column ``split``, that decides instead of ``share``;
+    DatasetError if it tears a source or a car apart.
+    """
+    unknown = always_held_out - {clip.source for clip in clips}
+    if unknown:
+        raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
+    named = {clip.group for clip in clips if clip.source in always_held_out}
+    if any(clip.split for clip in clips):
+        return _parted(clips, _forced_split(clips) | named)
+    held = set(named)
+    rng = np.random.default_rng(seed)
+    groups: dict[tuple[str, str], list[str]] = {}
+    for clip in clips:
+        sources = groups.setdefault((clip.label, clip.kind), [])
+        if clip.group not in sources and clip.group not in named:
+            sources.append(clip.group)
+    for sources in groups.values():
+        count = min(round(share * len(sources)), len(sources) - 1)
+        held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
+    for sources in groups.values():
+        if sources and held.issuperset(sources):  # by way of another label of theirs
+            held.discard(sources[0])
+    return _parted(clips, held)
+
+
+def _parted(clips: Sequence[Clip], held: set[str]) -> tuple[list[Clip], list[Clip]]:
+    training = [clip for clip in clips if clip.group not in held]
+    return training, [clip for clip in clips if clip.group in held]
+
+
+def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
+    """All sources dealt out into ``folds`` parts, those of every label and kind evenly.
+
+    Trained ``folds`` times, each time without one part, every source is judged once by a network
+    that never heard it (cross-validation by groups). The sources of one car fall into one part,
+    the same recordings into the same parts.
+    """
+    rng = np.random.default_rng(123)
+    parts: list[set[str]] = [set() for _ in range(folds)]
+    for kind in sorted({(clip.label, clip.kind) for clip in clips}):
+        names = {clip.group for clip in clips if (clip.label, clip.kind) == kind}
+        # A car heard before and after its repair has two labels and is still one source.
+        new = sorted(names.difference(*parts))
+        for place, which in enumerate(rng.permutation(len(new))):
+            parts[place % folds].add(new[which])
+    if not all(parts):
+        count = sum(map(len, parts))
+        raise DatasetError(
+            f"{count} sources, those of a car counting as one, cannot be dealt out into {folds} "
+            "parts: ask for fewer or give recordings of more"
+        )
+    return [frozenset(clip.source for clip in clips if clip.group in part) for part in parts]
+
+
+def _forced_split(clips: Sequence[Clip]) -> set[str]:
+    valid = {clip.group for clip in clips if clip.split == "valid"}
+    torn = sorted(valid & {clip.group for clip in clips if clip.split != "valid"})
+    if torn:
+        raise DatasetError(
+            f"on both sides of the split: {', '.join(torn[:5])}{' ...' if len(torn) > 5 else ''}; "
+            "recordings of one car, place and microphone belong together"
+        )
+    return valid
+
+
+def heard(clips: Sequence[Clip], learnt: Iterable[str]) -> set[str]:
+    """Groups of ``clips`` of which a network trained on the sources ``learnt`` has heard some."""
+    names = set(learnt)
+    return {clip.group for clip in clips if clip.source in names}
