@@ -115,13 +115,17 @@ def _text(path: Path) -> str:
 
 
 def lamp_of(path: Path) -> IndicatorConfig | None:
-    """The lamp's own settings in ``path``, whatever is wrong with the others; None without.
+    """The lamp's own settings in ``path``, whatever is wrong with the others.
 
-    Not the defaults then: their pin may have other things on it.
+    None where they are not to be had, or may be what is misspelt. Not the defaults then: their
+    pin may have other things on it.
     """
     try:
-        values = tomllib.loads(_text(path)).get("indicator", {})
-        made: IndicatorConfig = _section(IndicatorConfig, "indicator", dict(values), str(path))
+        content = tomllib.loads(_text(path))
+        if "indicator" not in content and content.keys() - get_type_hints(Config).keys():
+            return None
+        values = dict(content.get("indicator", {}))
+        made: IndicatorConfig = _section(IndicatorConfig, "indicator", values, str(path))
     except (ValueError, TypeError):  # TOMLDecodeError and ConfigError are ValueErrors
         return None
     return made

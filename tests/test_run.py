@@ -76,7 +76,8 @@ def test_bad_arguments(arguments, code, words, tmp_path):
     ("text", "pin"),
     [
         ("[indicator]\nled_pin = 5\n[audoi]\n", 5),
-        ("[audoi]\n", 17),
+        ("[listen]\nhop_s = 99\n", 17),
+        ("[indcator]\nled_pin = 5\n", None),
         ("[indicator]\nled_pin = 99\n", None),
         ("indicator = 3\n", None),
         ("[indicator\n", None),

@@ -68,7 +68,7 @@ def test_the_state_folder_is_deleted(listening, table):
     ("fault", "settings", "code"),
     [
         ("model file is garbage", '[listen]\nmodel = "{}/m.tflite"\n', 4),
-        ("settings broken at start", "[audoi]\n", 2),
+        ("settings broken at start", "[indicator]\nled_pin = 17\n[audoi]\n", 2),
     ],
 )
 def test_a_start_that_cannot_work(program, table, fault, settings, code):
