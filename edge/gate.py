@@ -46,7 +46,8 @@ class GateConfig:
 STILL = 1e-6
 # What the picture shows, 33 to 4050 Hz, and little more: louder things elsewhere are not heard.
 BAND_HZ = (30.0, 4100.0)
-# Full scale is 1. Files of floating point may go over it; so far only damaged ones do.
+# Full scale is 1. Files of floating point may go over it, but so far only damaged ones do, or those
+# that count in whole numbers.
 ABSURD = 10.0
 
 
@@ -60,8 +61,10 @@ class Gate:
 
     def check(self, y: NDArray[np.float32]) -> Fault | None:
         """The first reason not to judge ``y`` (n,) float32, full scale 1; None if it is fit."""
-        if not np.abs(y).max(initial=0) < ABSURD:  # NaN is not, either
+        if not np.isfinite(y).all():
             return Fault.NOT_FINITE
+        if np.abs(y).max(initial=0) > ABSURD:
+            return Fault.CLIPPING
         if longest_run(np.abs(np.diff(y)) <= STILL) >= self._flat_samples:
             return Fault.FLAT_LINE
         mean, deviation = float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64))
