@@ -3,23 +3,17 @@ import dataclasses
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
-from convert.augment import add_rounding_noise, mixed_up
 from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
-from convert.fit import Examples, Fit, Pictures, half_precision
+from convert.fit import Fit
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
-from edge.frontend import FrontEnd
-from edge.frontend.picture import colour_indices
-from tests.audio import noise
 from tests.networks import checkpoint, random_network, torchvision_state
 
 TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
@@ -52,47 +46,6 @@ def test_a_run_gives_a_checkpoint_that_says_how_it_was_made(whole_run):
     assert loaded.meta["config"] == dataclasses.asdict(TINY)
     assert not set(loaded.meta["trained_on"]) & set(loaded.meta["held_out"])
     assert [epoch["side"] for epoch in loaded.meta["history"]] == [112, 112]
-
-
-@pytest.mark.parametrize(
-    ("units", "dtype"),
-    [({"avx2": True, "amx_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)],
-)
-def test_bfloat16_is_for_processors_that_compute_in_it(units, dtype, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
-    with half_precision(torch.device("cpu")):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
-
-
-def test_the_average_follows_the_network(tmp_path):
-    tiny = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
-    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0, averaging=0.5)
-    fit = Fit(
-        random_network(seed=1),
-        tiny,
-        check=tiny,
-        real=tiny,
-        work=tmp_path,
-        config=config,
-        frozen=False,
-    )
-    weight, mean, count = "0.0.weight", "0.1.running_mean", "0.1.num_batches_tracked"
-    expected = {name: fit.average.state_dict()[name].clone() for name in (weight, mean)}
-    # (1 + step) / (10 + step), at most 0.5
-    for step, keep in ((0, 1 / 10), (2, 3 / 12), (100, 0.5)):
-        with torch.no_grad():
-            for name in (weight, mean):
-                fit.network.state_dict()[name].add_(1.0)
-            fit.network.state_dict()[count].fill_(step)
-        fit.schedule.last_epoch = step
-        fit._follow()
-        for name in (weight, mean):
-            expected[name] = keep * expected[name] + (1 - keep) * fit.network.state_dict()[name]
-            # float32, three steps
-            torch.testing.assert_close(
-                fit.average.state_dict()[name], expected[name], atol=1e-5, rtol=1e-5
-            )
-        assert fit.average.state_dict()[count] == step
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(
@@ -205,19 +158,6 @@ def test_engines_of_which_none_can_be_read(tmp_path):
         train([tmp_path / "r"], tmp_path / "a.pth", tmp_path / "w", TINY)
 
 
-def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
-    two = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
-    one = Examples(two.indices, np.array([1, 1]))
-    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0)
-    rest = {"real": two, "work": tmp_path, "config": config, "frozen": False}
-    with pytest.raises(DatasetError, match="all of one class"):
-        Fit(random_network(), two, check=one, **rest)
-    monkeypatch.setattr(Fit, "_epoch", lambda *_: float("nan"))
-    with pytest.raises(DatasetError, match="smaller --learning-rate"):
-        Fit(random_network(), two, check=two, **rest).go()
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -307,58 +247,6 @@ def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys,
 def test_settings_that_make_no_sense(change):
     with pytest.raises(ConfigError, match="--"):
         dataclasses.replace(TINY, **change)
-
-
-def test_rounding_noise_is_there_in_training_and_only_there():
-    network = random_network()
-    x = torch.rand(2, 3, 64, 64)
-    network.eval()
-    still = network(x)
-    add_rounding_noise(network, 1.0)
-    assert torch.equal(network(x), still)
-    block = network.body[4][0].train()
-    inner = torch.rand(1, 64, 16, 16)
-    torch.manual_seed(1)
-    for norm, signed in ((block.bn1, False), (block.bn2, True)):
-        with torch.no_grad():
-            first, second = norm(inner), norm(inner)
-        extent = first.amax() - first.amin() if signed else first.amax()
-        # Two draws of one step each: their difference has sqrt(2) steps; 16384 values, and the
-        # extent is that of a noisy tensor: a tenth is plenty.
-        assert abs(float((first - second).std() / (extent / 255)) - 2**0.5) < 0.1
-
-
-def test_mixup_blends_pictures_and_labels_alike():
-    pictures = torch.eye(4).view(4, 1, 2, 2)
-    labels = torch.tensor([0, 1, 1, 0])
-    rng = np.random.default_rng(0)
-    plain = blended = 0
-    for _ in range(40):
-        shown, shares = mixed_up(pictures, labels, 0.3, rng)
-        assert torch.allclose(shares.sum(1), torch.ones(4))
-        # Every picture has one lit cell, so a picture's share of each original is written in it.
-        weights = shown.flatten(1)
-        assert torch.allclose(weights @ F.one_hot(labels, 2).float(), shares)
-        plain += int(torch.equal(shown, pictures))
-        blended += int(not torch.equal(shown, pictures))
-    assert plain >= 10 <= blended
-    shown, _ = mixed_up(pictures, labels, 0.0, rng)
-    assert torch.equal(shown, pictures)
-
-
-def test_full_size_pictures_are_the_devices():
-    front_end = FrontEnd()
-    y = noise(2)
-    S_db = front_end.spectrogram(y)
-    device = torch.from_numpy(front_end.picture(y)).permute(2, 0, 1)[None]
-    from convert.network import normalise
-
-    made = Pictures(224, torch.device("cpu"))(torch.from_numpy(colour_indices(S_db))[None])
-    # Both round to whole values; sums in another order may fall to the other side: one step.
-    step = 1 / 255 / 0.224
-    difference = (made - normalise(device)).abs()
-    assert difference.max() < 1.1 * step
-    assert (difference > 0.5 * step).float().mean() < 0.01
 
 
 def test_evaluation_knows_what_was_held_out(whole_run, recordings_made):
