@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shutil
 import threading
 from collections import deque
@@ -28,6 +29,7 @@ from edge.window import Block
 
 log = logging.getLogger(__name__)
 
+NAME = re.compile(r"[0-9]{6,12}")  # of a record's folder
 PIN = "pinned"  # a file of this name in a record keeps it from being dropped
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
 RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
@@ -41,7 +43,7 @@ class Alert:
     sound: NDArray[np.float32]  # (n,) in [-1, 1), the seconds before
     picture: NDArray[np.uint8] | None  # (224, 224, 3), of the window that started it
     facts: dict[str, Any]
-    monotonic_s: float
+    end_s: float  # time of the end of that window, on the sound's own clock
 
 
 class SoundMemory:
@@ -86,7 +88,7 @@ class BlackBox:
 
     def keep(self, alert: Alert) -> bool:
         """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
-        if alert.monotonic_s - self._last_s < self._config.min_interval_s:
+        if alert.end_s - self._last_s < self._config.min_interval_s:
             self.skipped += 1
             return False
         try:
@@ -94,7 +96,7 @@ class BlackBox:
         except queue.Full:
             self.skipped += 1
             return False
-        self._last_s = alert.monotonic_s
+        self._last_s = alert.end_s
         return True
 
     def close(self, timeout_s: float = 1.5) -> None:
@@ -116,17 +118,21 @@ class BlackBox:
                 continue
             if alert is None:
                 return
-            self._attempt(lambda alert=alert: self._write(alert))
+            if not self._attempt(lambda alert=alert: self._write(alert)):
+                self._last_s = -float("inf")  # what was not kept is no reason not to keep the next
 
-    def _attempt(self, work: Any) -> None:
+    def _attempt(self, work: Any) -> bool:
         try:
             work()
-            self.problem = ""
-        except OSError as error:
-            problem = f"black box {self.directory}: {error.strerror or error}"
+        except Exception as error:  # without this thread nothing would ever be kept, nor said
+            words = error.strerror if isinstance(error, OSError) else ""
+            problem = f"black box {self.directory}: {words or error}"
             if problem != self.problem:
                 log.error("%s; alerts go on without records", problem)
             self.problem = problem
+            return False
+        self.problem = ""
+        return True
 
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -171,11 +177,14 @@ class BlackBox:
         return n_samples * 2 + 300_000
 
     def _records(self) -> list[Path]:
-        return sorted(p for p in self.directory.iterdir() if p.name.isdigit() and p.is_dir())
+        """All records, oldest first. Other things may lie in the folder: pictures by year."""
+        found = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
+        return sorted((p for p in found if (p / FACTS).is_file()), key=lambda p: int(p.name))
 
     def _next_number(self) -> int:
-        records = self._records()
-        return int(records[-1].name) + 1 if records else 1
+        """Above all names of this kind: one may be taken by a folder that is no record."""
+        names = [p.name for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
+        return max(map(int, names), default=0) + 1
 
     def _to_drop(self, needed: int) -> list[Path]:
         """The oldest unpinned records that must go before count, bytes and disk allow one more.

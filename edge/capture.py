@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import RATES, Resampler
+from edge.gate import flat_tops
 from edge.wav import WavReader
 from edge.window import Block
 
-PIECE = 16_384  # frames read at a time
+# As a microphone gives them: longer pieces would make several windows due at once, and a listener
+# to whom a recording is played skips all but the newest.
+PIECE_SECONDS = 0.05
 # Not MP3: soundfile seeks after every read, and libsndfile's MP3 decoder comes back from a seek
 # without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
@@ -61,19 +64,20 @@ class Recording:
         if not self.path.is_file():
             raise RecordingError(f"{self.path} does not exist or is no file")
         resampler: Resampler | None = None
-        n_out = 0
+        n_out, clipped = 0, 0.0
         for samples, rate in self._pieces():
             y = self._pick(samples)
+            clipped = flat_tops(y)
             if rate != self.sr:
                 if resampler is None:
                     self._check_rate(rate)
                     resampler = Resampler(rate, self.sr)
                 y = resampler.push(y)
-            yield Block(y, self._start_s + n_out / self.sr)
+            yield Block(y, self._start_s + n_out / self.sr, clipped=clipped)
             n_out += y.size
         if resampler is not None:
             y = resampler.flush()
-            yield Block(y, self._start_s + n_out / self.sr)
+            yield Block(y, self._start_s + n_out / self.sr, clipped=clipped)
             n_out += y.size
         if n_out == 0:
             raise RecordingError(
@@ -123,7 +127,7 @@ class Recording:
         with WavReader(self.path) as wav:
             start, left = self._range(wav.sr)
             wav.skip(start)
-            for piece in wav.pieces(PIECE):
+            for piece in wav.pieces(_piece(wav.sr)):
                 part = piece if left is None else piece[:left]
                 if part.size == 0:
                     return
@@ -138,7 +142,8 @@ class Recording:
                 start, left = self._range(file.samplerate)
                 file.seek(min(start, file.frames))
                 while left is None or left > 0:
-                    n = PIECE if left is None else min(PIECE, left)
+                    n = _piece(file.samplerate)
+                    n = n if left is None else min(n, left)
                     piece = file.read(n, dtype="float32", always_2d=True)
                     if not len(piece):
                         return
@@ -173,6 +178,11 @@ class Recording:
             if isinstance(error, RecordingError):
                 raise
             raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
+
+
+def _piece(rate: int) -> int:
+    """Frames to be read at a time."""
+    return max(1, round(PIECE_SECONDS * rate))
 
 
 def _import(name: str, path: Path) -> Any:

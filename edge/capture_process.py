@@ -1,6 +1,7 @@
 """The process that holds the microphone: ``python -m edge.capture_process DEVICE CHANNEL RATES``.
 
-With ``--list`` alone it lists the inputs as JSON and ends.
+With ``--list`` alone it lists the inputs as JSON and ends. What goes wrong is on standard error,
+its kind in the exit code, as the command line has them (edge.errors).
 
 When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
 process helps. So the microphone lives in a process of its own that can be killed at any moment.
@@ -35,7 +36,6 @@ QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
 TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 PR_SET_PDEATHSIG = 1
-AUDIO_FAILED = 5  # exit code; the reason is on standard error
 
 
 def child_environment() -> dict[str, str]:
@@ -244,7 +244,7 @@ def main() -> int:
         if isinstance(error, BrokenPipeError):
             return 0
         print(" ".join(str(error).split()), file=sys.stderr, flush=True)
-        return AUDIO_FAILED
+        return error.exit_code if isinstance(error, EdgeError) else AudioDeviceError.exit_code
     return 0
 
 

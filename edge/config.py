@@ -87,7 +87,7 @@ class Config:
         """Settings from ``text``; ConfigError names ``name``, the key, its value and the remedy."""
         try:
             content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, too
             raise ConfigError(f"{name} is no TOML: {error}") from error
         hints = get_type_hints(cls)
         sections = {}
@@ -126,7 +126,7 @@ def lamp_of(path: Path) -> IndicatorConfig | None:
             return None
         values = dict(content.get("indicator", {}))
         made: IndicatorConfig = _section(IndicatorConfig, "indicator", values, str(path))
-    except (ValueError, TypeError):  # TOMLDecodeError and ConfigError are ValueErrors
+    except (ValueError, TypeError, RecursionError):  # the first are ConfigErrors, and TOML's own
         return None
     return made
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from edge.capture_process import child_environment
-from edge.errors import AudioDeviceError
+from edge.errors import AudioDeviceError, MissingPackageError
 
 EXAMPLES = """\
 examples:
@@ -38,9 +38,10 @@ def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def list_devices() -> list[dict[str, object]]:
-    """Every input: name, usb_id, channels, rates, default. AudioDeviceError without PortAudio.
+    """Every input: name, usb_id, channels, rates, default.
 
-    PortAudio is asked in a process of its own, which is killed if a driver hangs.
+    AudioDeviceError without PortAudio, MissingPackageError without PyAudio. PortAudio is
+    asked in a process of its own, which is killed if a driver hangs.
     """
     command = [sys.executable, "-m", "edge.capture_process", "--list"]
     try:
@@ -59,7 +60,12 @@ def list_devices() -> list[dict[str, object]]:
         ) from error
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()
-        raise AudioDeviceError(words[-1] if words else f"PortAudio died ({done.returncode})")
+        kind = (
+            MissingPackageError
+            if done.returncode == MissingPackageError.exit_code
+            else AudioDeviceError
+        )
+        raise kind(words[-1] if words else f"PortAudio died ({done.returncode})")
     found: list[dict[str, object]] = json.loads(done.stdout)
     return found
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -207,7 +209,9 @@ def _lamp(config: Config) -> Finding:
     pin = config.indicator.led_pin
     if pin < 0:
         return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
-    problem = flash(pin, active_high=config.indicator.active_high, seconds=0.5)
+    # lgpio leaves a pipe where it is started, and without leave to write there it does not start.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        problem = flash(pin, active_high=config.indicator.active_high, seconds=0.5)
     if problem:
         return Finding("fail", "lamp", problem, f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio")
     return Finding("ok", "lamp", f"GPIO {pin} was lit for half a second: did you see it?")

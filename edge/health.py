@@ -6,6 +6,7 @@ Linux interfaces: sd_notify(3); /sys/class/thermal; the Raspberry Pi's under-vol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -80,8 +81,13 @@ class StatusFile:
     """A JSON file that is replaced as a whole; failing to write it is said once."""
 
     def __init__(self, path: Path | None) -> None:
+        """At ``path``; None: nowhere. What a kill in mid-write has left there is removed."""
         self._path = path
         self._failed = False
+        if path is not None:
+            with contextlib.suppress(OSError):
+                for leftover in path.parent.glob(f".{path.name}.*"):
+                    leftover.unlink()
 
     def write(self, status: dict[str, Any]) -> None:
         """Replace the file's content."""

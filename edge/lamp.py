@@ -7,10 +7,12 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+DEVICES = Path("/dev")
 RETRY_S = 10.0  # how often a pin that was in use, or failed, is tried again
 
 
@@ -32,7 +34,9 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
             warnings.simplefilter("ignore")  # one line for every back end it tries
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
-        raise NoGpioError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+        # Also what gpiozero says where there is GPIO that is not ours yet: early in a boot.
+        kind = OSError if any(DEVICES.glob("gpiochip*")) else NoGpioError
+        raise kind(f"no lamp on GPIO {pin}: {_words(error)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import IO
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES, child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
+from edge.gate import flat_tops
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -207,7 +209,7 @@ class _Stream:
             self.received += y.size
             out = y if resampler is None else resampler.push(y)
             if out.size:
-                self._append(Block(out, time_s, gap))
+                self._append(Block(out, time_s, gap, flat_tops(y)))
                 time_s += out.size / self._sr
                 gap = False
 
@@ -217,7 +219,7 @@ class _Stream:
                 # The reader is far behind: old sound is worth less than new.
                 self._blocks.clear()
                 self._buffered = 0
-                block = Block(block.y, block.start_s, gap=True)
+                block = replace(block, gap=True)
             self._blocks.append(block)
             self._buffered += block.y.size
             self._arrived.notify()

@@ -69,7 +69,7 @@ class Pipeline:
 
     def judge_window(self, window: Window) -> Verdict:
         """The verdict on one window; ``unknown`` with the reason when it cannot be trusted."""
-        fault = self.gate.check(window.y)
+        fault = self.gate.check(window.y, clipped=window.clipped)
         if fault is not None:
             return self._unknown(window, fault)
         picture = self.front_end.picture(window.y)
@@ -83,12 +83,13 @@ class Pipeline:
         config = self.front_end.config
         y = np.concatenate([block.y for block in blocks])
         start_s = blocks[0].start_s
-        window = Window(y, start_s, start_s + y.size / config.sr)
+        clipped = sum(block.clipped * block.y.size for block in blocks) / max(y.size, 1)
+        window = Window(y, start_s, start_s + y.size / config.sr, clipped)
         missing = config.n_samples - y.size
         if missing > PAD_SECONDS * config.sr:
             return self._unknown(window, Fault.TOO_SHORT)
         padded = np.concatenate([y, np.zeros(missing, dtype=np.float32)])
-        return self.judge_window(Window(padded, start_s, window.end_s))
+        return self.judge_window(Window(padded, start_s, window.end_s, clipped))
 
     def _unknown(self, window: Window, fault: Fault) -> Verdict:
         return Verdict(window.start_s, window.end_s, "unknown", None, str(fault), None)

@@ -6,9 +6,11 @@ import argparse
 import logging
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from edge.blackbox import BlackBox
 from edge.capture import Recording
@@ -100,19 +102,23 @@ def _run(arguments: argparse.Namespace) -> int:
         config = load_config(arguments.config)
     except ConfigError:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
-        _tell_of_fault(Indicator(lamp) if lamp else None)
+        _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
+    # Until the service answers to them itself: a reload must not end it, and an end must put out
+    # the lamp.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     indicator = Indicator(config.indicator)
     microphone = None
-    if not arguments.source:
-        microphone = Microphone(config.audio, FrontEndConfig().sr)
-        microphone.start()  # while the model is loaded: after a restart every second counts
     try:
+        if not arguments.source:
+            microphone = Microphone(config.audio, FrontEndConfig().sr)
+            microphone.start()  # while the model is loaded: after a restart every second counts
         service = _build(config, arguments, indicator, microphone)
-    except (EdgeError, OSError):
+    except BaseException as error:
         if microphone is not None:
             microphone.close()
-        _tell_of_fault(indicator)
+        _tell_of_fault(indicator, wait=isinstance(error, (EdgeError, OSError)))
         raise
     service.run()
     if arguments.source:
@@ -120,17 +126,23 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_of_fault(indicator: Indicator | None) -> None:
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)
+
+
+def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
     """Dark would mean "not running"; let the lamp say that something is wrong with it.
 
     Without a lamp, too, systemd's next try waits: a loop would wear out the card.
     """
-    if indicator is not None:
-        indicator.show(Signal.FAULT)
-    if "NOTIFY_SOCKET" in os.environ:
-        time.sleep(FAULT_SECONDS)
-    if indicator is not None:
-        indicator.close()
+    try:
+        if indicator is not None:
+            indicator.show(Signal.FAULT)
+        if wait and "NOTIFY_SOCKET" in os.environ:
+            time.sleep(FAULT_SECONDS)
+    finally:
+        if indicator is not None:
+            indicator.close()
 
 
 def _build(

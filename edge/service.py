@@ -187,7 +187,7 @@ class Service:
         if health.clock_is_synchronised():
             facts["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         log.warning("KNOCKING: alert %d, p = %.3f", self.counters.alerts, verdict.p_knocking)
-        self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, now))
+        self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, verdict.end_s))
 
     def _reread(self) -> None:
         self._hup = False
@@ -214,7 +214,8 @@ class Service:
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end
-            self._detector.pass_time(end_s + now - at)
+            if self._detector.pass_time(end_s + now - at).ended:
+                log.info("alert ended: no sound any more")
         self._show()
         if now < self._next_status:
             return

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs KnockKnock Edge as a service, on Raspberry Pi OS Bookworm or Trixie; again: upgrades it.
 set -eu
+umask 022  # what is installed is to be run by a user of its own, whatever root's habits
 
 usage() {
     cat <<'TEXT'
@@ -114,13 +115,15 @@ service() {
     if systemd_runs; then
         run systemctl daemon-reload
         run udevadm control --reload || true
+        run udevadm trigger --subsystem-match=gpio || true
         run systemctl enable "$unit"
         run systemctl restart --no-block "$unit"
-        echo "Installed and started. Its state: systemctl status knockknock-edge"
+        finished="Installed and started. Its state: systemctl status knockknock-edge"
     else
         run systemctl enable "$unit"
-        echo "Installed. It starts at the next boot."
+        finished="Installed. It starts at the next boot."
     fi
+    if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }
 
 uninstall() {

@@ -212,3 +212,32 @@ def test_the_memory_keeps_the_last_seconds_and_no_more():
     assert np.abs(kept - y[-2 * SR :]).max() < 1e-4
     assert memory._size < 2 * SR + 777
     assert SoundMemory(2.0, SR).read().size == 0
+
+
+def test_what_others_keep_in_the_folder_is_theirs(tmp_path):
+    """Years of pictures have names of digits, too."""
+    for name in ("2023", "000007", "²", "20231126"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "x.txt").write_text("mine")
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=2), SR)
+    keep(box, 1, 2, 3, 4)
+    box.close()
+    assert box.problem == ""
+    assert [p.name for p in sorted(tmp_path.iterdir()) if (p / "alert.json").exists()] == [
+        "20231129",
+        "20231130",
+    ]
+    assert len(list(tmp_path.rglob("x.txt"))) == 4
+
+
+def test_an_alert_that_could_not_be_kept_does_not_keep_out_the_next(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
+    with monkeypatch.context() as broken:
+        broken.setattr("edge.blackbox.write_png", lambda *_: 1 / 0)  # nothing that was foreseen
+        box.keep(alert(1, at=100.0))
+        wait_for(lambda: box.problem)
+    wait_for(lambda: box._last_s < 0)
+    assert box.keep(alert(2, at=110.0))
+    wait_for(lambda: box.written == 1)
+    assert box.problem == ""
+    box.close()

@@ -45,10 +45,31 @@ def test_channels_are_told_apart(tmp_path):
 def test_pieces_make_no_difference(tmp_path, monkeypatch):
     path = wav_file(tmp_path / "a.wav", tone(2, 44_100), 44_100)
     whole = Recording(path).read()
-    monkeypatch.setattr("edge.capture.PIECE", 777)
+    monkeypatch.setattr("edge.capture.PIECE_SECONDS", 0.0176)
     np.testing.assert_array_equal(Recording(path).read(), whole)
     with_one_call = resample((tone(2, 44_100) * 32767).round().astype("f4") / 32768, 44_100, SR)
     assert np.abs(with_one_call - whole).max() < 1e-6  # same filter, other division of the signal
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, SR, 44_100])
+def test_blocks_are_as_short_as_a_microphones(tmp_path, rate):
+    path = wav_file(tmp_path / "a.wav", tone(2, rate), rate)
+    blocks = list(Recording(path).blocks())
+    # A resampler gives 1024 samples or some more at a time, 46 ms.
+    assert max(block.y.size for block in blocks) < 0.12 * SR
+
+
+@pytest.mark.parametrize("rate", [SR, 44_100])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_flat_tops_are_told_as_recorded(tmp_path, rate, suffix):
+    y = np.clip(tone(2, rate), -0.25, 0.25)  # of a sine of 0.5: two thirds of the time
+    path = wav_file(tmp_path / "a.wav", y, rate)
+    if suffix == "flac":
+        soundfile = pytest.importorskip("soundfile")
+        path = tmp_path / "a.flac"
+        soundfile.write(path, y, rate)
+    blocks = list(Recording(path).blocks())
+    assert np.mean([block.clipped for block in blocks]) == pytest.approx(0.67, abs=0.03)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.frontend.resample import resample
-from edge.gate import BAND_HZ, Fault, Gate, longest_run
+from edge.gate import BAND_HZ, FLAT_RANGE, Fault, Gate, flat_tops, in_long_runs
 from tests.audio import noise
 
 SR = 22_050
@@ -42,6 +42,25 @@ def test_a_drop_out_in_good_sound(gate):
     assert gate.check(y) is None
     y[10_000 : 10_000 + int(0.51 * SR)] = 0
     assert gate.check(y) is Fault.FLAT_LINE
+
+
+def test_sound_that_comes_and_goes(gate):
+    y = noise(2)
+    for start in range(0, y.size, SR // 4):
+        y[start : start + round(0.1 * SR)] = 0  # eight times 0.1 s
+    assert gate.check(y) is Fault.FLAT_LINE
+
+
+@pytest.mark.parametrize(("silent_s", "fault"), [(0.4, None), (0.6, Fault.SILENCE)])
+def test_a_loose_plug_hisses(gate, silent_s, fault):
+    y = noise(2)
+    y[SR : SR + round(silent_s * SR)] *= np.float32(1e-3)  # -80 dB
+    assert gate.check(y) is fault
+
+
+def test_steps_of_a_slow_converter_are_no_drop_outs(gate):
+    y = np.repeat(noise(1), 2)  # half of all differences are none
+    assert gate.check(y) is None
 
 
 def sine(hz, rms_db, n=2 * SR):
@@ -87,32 +106,70 @@ def test_overdriven(gate):
     assert gate.check(np.clip(y * 100, -1, 1)) is Fault.CLIPPING
 
 
-def test_overdriven_before_the_resampler(gate):
+@pytest.mark.parametrize("level", [0.06, 0.4, 0.9, 1.0])
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_overdriven_at_any_level(gate, level, one_sided):
+    y = 10 * noise(2)
+    y = np.clip(y, -np.inf if one_sided else -0.4, 0.4)
+    assert gate.check(np.float32(level) * y / np.abs(y).max()) is Fault.CLIPPING
+
+
+@pytest.mark.parametrize("level", [0.4, 0.9, 1.0])
+def test_overdriven_before_the_resampler(gate, level):
     rng = np.random.default_rng(0)
-    hard = np.clip(10 * rng.standard_normal(4 * SR), -1, 1).astype(np.float32)
-    assert gate.check(resample(hard, 2 * SR, SR)) is Fault.CLIPPING
+    hard = level * np.clip(10 * rng.standard_normal(4 * SR), -1, 1).astype(np.float32)
+    y = resample(hard, 2 * SR, SR)
+    assert gate.check(y, clipped=flat_tops(hard)) is Fault.CLIPPING
+    # Without that word only what is at full scale gives it away.
+    assert gate.check(y) is (Fault.CLIPPING if level == 1 else None)
+
+
+def test_flat_tops_are_what_was_cut_off():
+    y = noise(2)
+    for share in (0.1, 0.3, 0.6):
+        limit = np.quantile(np.abs(y), 1 - share)
+        # And what lies within a hundredth of the range below the limit.
+        assert flat_tops(np.clip(y, -limit, limit)) == pytest.approx(share, abs=0.03)
+    assert flat_tops(y) < 0.01
+    assert flat_tops(np.float32(FLAT_RANGE / 3) * np.sign(y)) == 0  # a few steps of 8 bits
+
+
+@pytest.mark.parametrize("y", [[], [np.nan, 1], [np.inf, np.inf], [np.inf, -np.inf]])
+def test_flat_tops_of_what_is_no_sound(y):
+    assert flat_tops(np.array(y, dtype=np.float32)) == 0
 
 
 def test_a_sine_is_no_clipping(gate):
-    # Share of a sine above 0.98 of its peak: 2 acos(0.98) / pi = 13 %.
+    # Share of a sine above 0.98 of its peak, a hundredth of its range: 2 acos(0.98) / pi = 13 %.
     sine = np.sin(2 * np.pi * 441.3 * np.arange(2 * SR) / SR).astype(np.float32)
+    assert flat_tops(sine) == pytest.approx(0.1275, abs=0.003)
     assert gate.check(sine) is None
 
 
 @pytest.mark.parametrize(
-    ("flags", "longest"),
-    [([], 0), ([0, 0], 0), ([1], 1), ([1, 1, 0, 1], 2), ([0, 1, 0, 1, 1, 1], 3)],
+    ("flags", "least", "n"),
+    [
+        ([], 1, 0),
+        ([0, 0], 1, 0),
+        ([1], 1, 1),
+        ([1, 1, 0, 1], 1, 3),
+        ([1, 1, 0, 1], 2, 2),
+        ([0, 1, 1, 0, 1, 1, 1], 2, 5),
+        ([0, 1, 1, 0, 1, 1, 1], 4, 0),
+    ],
 )
-def test_longest_run(flags, longest):
-    assert longest_run(np.array(flags, dtype=bool)) == longest
+def test_in_long_runs(flags, least, n):
+    assert in_long_runs(np.array(flags, dtype=bool), least) == n
 
 
 def test_no_real_engine_is_refused(recordings, gate):
     from edge.capture import Recording
+    from edge.window import Windower
 
     engines = [r for r in recordings if r.kind != "not_engine"]
     assert len(engines) > 200
     for recording in engines:
-        y = Recording(recording.path).read()
-        for start in range(0, y.size - 2 * SR + 1, SR):
-            assert gate.check(y[start : start + 2 * SR]) is None, recording.path
+        windower = Windower(2 * SR, SR, SR)
+        for block in Recording(recording.path).blocks():
+            for window in windower.push(block):
+                assert gate.check(window.y, clipped=window.clipped) is None, recording.path

@@ -81,6 +81,8 @@ def test_bad_arguments(arguments, code, words, tmp_path):
         ("[indicator]\nled_pin = 99\n", None),
         ("indicator = 3\n", None),
         ("[indicator\n", None),
+        ("a = " + 5000 * "[", None),
+        ("a = " + 5000 * "1", None),
     ],
 )
 def test_the_lamp_of_broken_settings(tmp_path, text, pin):
@@ -104,6 +106,36 @@ def test_nobody_elses_modules_are_run_where_it_is_started(tmp_path):
         said, _ = process.communicate(timeout=60)
         assert said
         assert "hijacked" not in said
+
+
+def test_a_reload_or_an_end_during_the_start(tmp_path):
+    """Sent as soon as Python runs; both are answered from then on, the end with a lamp put out."""
+    program = (
+        "import os, signal, sys, edge.run_command as r\n"
+        "build = r._build\n"
+        "def slow(*a):\n"
+        "    os.kill(os.getpid(), getattr(signal, sys.argv.pop()))\n"
+        "    return build(*a)\n"
+        "r._build = slow\n"
+        "close = r.Indicator.close\n"
+        "r.Indicator.close = lambda self: (print('lamp out', file=sys.stderr), close(self))\n"
+        "from edge.cli import main\n"
+        "name = sys.argv.pop()\n"
+        "sys.argv.append(name)\n"
+        "sys.exit(main(sys.argv[1:-1]))\n"
+    )
+    wav = wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
+    for name, words in (("SIGHUP", "5 windows due"), ("SIGTERM", "lamp out")):
+        arguments = ["run", "--source", str(wav), "--speed", "max", "--state", str(tmp_path / "s")]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments, name],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert words in done.stderr
 
 
 def test_sound_that_is_none_is_unknown_and_no_warning(tmp_path):

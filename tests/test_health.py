@@ -1,0 +1,87 @@
+"""What the board says, read from a made /sys; the status file; the journal's patience."""
+
+import json
+import logging
+
+import pytest
+
+from edge import health, journal
+from edge.health import StatusFile, clock_is_synchronised, temperature_c, under_voltage
+
+
+def zone(sysfs, number, text):
+    folder = sysfs / f"class/thermal/thermal_zone{number}"
+    folder.mkdir(parents=True)
+    (folder / "temp").write_text(text)
+
+
+def test_the_hottest_zone_counts(tmp_path):
+    assert temperature_c(tmp_path) is None
+    zone(tmp_path, 0, "41200\n")
+    zone(tmp_path, 1, "80500\n")
+    zone(tmp_path, 2, "switched off")
+    assert temperature_c(tmp_path) == 80.5
+
+
+def test_the_supply(tmp_path):
+    assert under_voltage(tmp_path) is None
+    for number, name in enumerate(("cpu_thermal", "rpi_volt")):
+        folder = tmp_path / f"class/hwmon/hwmon{number}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(name + "\n")
+        (folder / "in0_lcrit_alarm").write_text("0\n" if name == "rpi_volt" else "1\n")
+    assert under_voltage(tmp_path) is False
+    (tmp_path / "class/hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")
+    assert under_voltage(tmp_path) is True
+
+
+def test_the_clock(tmp_path):
+    assert not clock_is_synchronised(tmp_path)
+    (tmp_path / "systemd/timesync").mkdir(parents=True)
+    (tmp_path / "systemd/timesync/synchronized").touch()
+    assert clock_is_synchronised(tmp_path)
+
+
+def test_what_a_kill_left_of_a_status_is_removed(tmp_path):
+    (tmp_path / ".status.json.0a1b2c3d").write_text("{")
+    (tmp_path / "other.json").write_text("{}")
+    file = StatusFile(tmp_path / "status.json")
+    file.write({"state": "listening"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.json", "status.json"]
+    assert json.loads((tmp_path / "status.json").read_text()) == {"state": "listening"}
+
+
+def test_a_status_that_cannot_be_written_is_said_once(tmp_path, caplog):
+    file = StatusFile(tmp_path / "gone" / "status.json")
+    for _ in range(3):
+        file.write({})
+    assert len(caplog.records) == 1
+
+
+def test_the_board_is_asked_where_linux_tells():
+    """On the machine the tests run on: no error, whatever it has."""
+    assert health.boot_id() != ""
+    temperature = temperature_c()
+    assert temperature is None or -50 < temperature < 150
+    assert under_voltage() in (None, True, False)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("edge.journal.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_flood_of_one_kind_is_held_back_and_counted(clock):
+    limit = journal.RateLimit()
+
+    def passes(text, *arguments):
+        record = logging.LogRecord("a", logging.WARNING, "", 0, text, arguments, None)
+        return record.getMessage() if limit.filter(record) else None
+
+    assert [passes("lost %d", i) is not None for i in range(13)] == [True] * 10 + [False] * 3
+    assert passes("another") == "another"
+    clock[0] = journal.PERIOD_S
+    assert passes("lost %d", 99) == "lost 99 (3 like this were left out)"
+    assert passes("lost %d", 100) == "lost 100"
