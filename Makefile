@@ -27,6 +27,7 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	$(BIN)/convert synth out/demo --demo
 	$(BIN)/edge predict out/demo/healthy.wav out/demo/knocking.wav --picture out/demo/pictures
 	@echo "Pictures: out/demo/pictures"
+	@echo "The programs are in $(BIN); for edge and convert by name: . $(BIN)/activate"
 
 test: setup  ## all tests but the ones that take minutes
 	$(BIN)/python -m pytest -m "not slow and not hil and not boot"

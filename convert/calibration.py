@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import SUFFIXES, windows
+from convert.dataset import SUFFIXES, fingerprint, windows
 from convert.errors import DatasetError
 from convert.made import make
 from convert.parity import MIN_PICTURES
@@ -39,14 +39,16 @@ class ExportPictures:
 def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPictures:
     """Pictures of the recordings below ``folder``, half of the recordings for each purpose.
 
-    The held-back ones are filled up with made engines, half of them knocking. DatasetError if the
-    folder is missing or has too little in it; unreadable recordings are skipped and named.
+    Of copies only the first counts. The held-back ones are filled up with made engines, half of
+    them knocking. DatasetError if the folder is missing or has too little in it; unreadable
+    recordings are skipped and named.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: --calibration takes a folder of recordings")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
         raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
+    found = list({fingerprint(path): path for path in reversed(found)}.values())[::-1]
     order = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
     unreadable: list[str] = []
     first = _take(order[::2], N_CALIBRATION, front_end, unreadable)

@@ -17,10 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.network import HeadStyle, KnockNet
+from convert.split import Learnt
 from edge.wav import write_atomically
 
+MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 MAX_LISTED = 6  # keys named in a message, of each sort
 # torchvision counts layers where fastai counts children of a Sequential.
 TORCHVISION_NAMES = {
@@ -39,8 +42,23 @@ class Checkpoint:
 
     network: KnockNet
     layout: str  # "fastai v1", "fastai v2"; with ", safetensors" where it came from one
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None  # of its answers, in their order
     meta: dict[str, Any] = field(default_factory=dict)
+    threshold: float = 0.5  # these two hold where the file says nothing of them
+    temperature: float = 1.0
+    learnt: Learnt = field(default_factory=Learnt)
+
+    def knocking_first(self, labels: tuple[str, ...] | None = None) -> KnockNet:
+        """The network, its answers turned round if need be to the order of dataset.LABELS.
+
+        ``labels`` is their order where the file says nothing, or wrong.
+        """
+        if (labels or self.labels or LABELS)[0] != LABELS[0]:
+            last = list(self.network.parameters())[-2:]  # weight and bias of the last layer
+            with torch.no_grad():
+                for values in last:
+                    values.copy_(values.flip(0))
+        return self.network
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -66,14 +84,44 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     network = KnockNet(head=style)
     _load_into(network, state, path)
-    meta = content.get("meta", {})
-    labels = meta.get("labels") if isinstance(meta, Mapping) else None
+    meta = content.get("meta")
+    meta = dict(meta) if isinstance(meta, Mapping) else {}
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
-        tuple(str(label) for label in labels) if labels else None,
-        dict(meta) if isinstance(meta, Mapping) else {},
+        _labels(meta, path),
+        meta,
+        _number(meta, "threshold", 0.5, 1.0, path),
+        _number(meta, "temperature", 1.0, 100.0, path),
+        _learnt(meta, path),
     )
+
+
+def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    labels = meta.get("labels")
+    if not labels:
+        return None
+    names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
+    if len(set(names)) != 2 or "knocking" not in names:
+        raise CheckpointError(f"{path}: labels {labels}: two are needed, one of them knocking")
+    return names
+
+
+def _number(
+    meta: Mapping[str, Any], name: str, default: float, highest: float, path: Path
+) -> float:
+    value = meta.get(name, default)
+    if not isinstance(value, int | float) or not 0 < value < highest:
+        raise CheckpointError(f"{path}: {name} {value!r} must lie between 0 and {highest:g}")
+    return float(value)
+
+
+def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
+    said = [meta.get(name, []) for name in ("trained_on", "trained_on_files")]
+    if not all(isinstance(names, list | tuple) for names in said):
+        raise CheckpointError(f"{path}: what it was trained on is no list of names")
+    sources, files = (frozenset(map(str, names)) for names in said)
+    return Learnt(sources, files, "trained_on" in meta and not meta.get("start_unknown", False))
 
 
 def load_body(path: Path, network: KnockNet) -> None:
@@ -113,6 +161,10 @@ def _read(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file  # noqa: PLC0415 - only where it is needed
 
             return dict(load_file(path))
+        with path.open("rb") as file:
+            magic = file.read(2)
+        if magic not in MAGICS:
+            raise ValueError("it is neither an archive of torch's nor a pickle")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about foreign pickles, which are then refused anyway
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -9,6 +9,16 @@ from edge import __version__
 from edge.cli import complain, run_command
 from edge.errors import MissingPackageError
 
+EXAMPLES = """\
+examples:
+  convert export stage-2.pth --calibration recordings --out knock.tflite
+  convert train my_car --init models/knock.pth --out my_car.pth
+  convert evaluate my_car.pth recordings --hold-out-only --html report.html
+  convert synth made --count 50
+  convert COMMAND --help      more of each
+
+"""
+
 EXIT_CODES = """\
 exit codes:
   0   done
@@ -39,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="convert",
         description="Makes networks for edge: training, grading, export, synthetic engines.",
-        epilog=EXIT_CODES,
+        epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"convert {__version__}")

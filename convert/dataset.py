@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from convert.errors import DatasetError
+from convert.progress import bar
 from edge.capture import SOUNDFILE_SUFFIXES, Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
@@ -126,8 +126,9 @@ def _from_folders(folder: Path) -> list[Clip]:
 
 def _source_of(path: Path, label: str) -> str:
     folders = [name for name in path.parts[:-1] if name.lower() not in PARTS]
-    if path.parts[0] == label and folders[1:]:
-        return folders[1]
+    below = folders[folders.index(label) + 1 :] if label in folders else []
+    if below:
+        return below[0]
     source = path.stem.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
     return path.stem if source.lower() in ("", *FOLDERS) else source
@@ -153,10 +154,9 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
     by_size.pop(0, None)  # empty files are no copies but unreadable
     copies: dict[int, str] = {}  # by identity: one file may be listed twice
     for group in by_size.values():
-        seen: dict[bytes, Clip] = {}
+        seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
-            with clip.path.open("rb") as file:
-                twin = seen.setdefault(hashlib.file_digest(file, "sha256").digest(), clip)
+            twin = seen.setdefault(fingerprint(clip.path), clip)
             if twin.label != clip.label:
                 raise DatasetError(
                     f"{twin.path} and {clip.path} are the same audio, "
@@ -166,6 +166,12 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
                 copies[id(clip)] = f"{clip.path} of {twin.path}"
     _say("left out", "recordings that are copies", list(copies.values()))
     return [clip for clip in clips if id(clip) not in copies]
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of the file, in hexadecimal: the same recording under whatever name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(clip: Clip) -> NDArray[np.float32]:
@@ -181,7 +187,7 @@ def load_all(
     ``quiet``: they have been named before.
     """
     loaded, unreadable = [], []
-    for clip in tqdm(clips, desc="reading recordings", unit="", leave=False, disable=None):
+    for clip in bar(clips, "reading recordings", unit=""):
         try:
             sound = load(clip)
         except (RecordingError, OSError) as error:  # not: a decoder that is not installed

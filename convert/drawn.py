@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from convert.examples import Example, Maker, make_examples
+from convert.progress import bar
 from edge.wav import write_atomically
 
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
@@ -47,20 +47,18 @@ def draw(
     paths = [folder / f"{start:08}-{min(start + CHUNK, count):08}.npz" for start in starts]
     missing = [start for start, path in zip(starts, paths, strict=True) if not path.is_file()]
     numbers = [n for start in missing for n in range(start, min(start + CHUNK, count))]
-    bar = tqdm(
+    shown = bar(
         make_examples(maker(), numbers, workers) if numbers else (),
-        desc=f"{name} examples",
+        f"{name} examples",
         initial=count - len(numbers),
         total=count,
         unit="",
-        leave=False,
-        disable=None,
     )
-    made = iter(bar)
+    made = iter(shown)
     for start in missing:
         size = min(CHUNK, count - start)
         _write(paths[start // CHUNK], list(itertools.islice(made, size)), sources)
-    bar.close()
+    shown.close()
     return _read(paths, count, len(sources))
 
 

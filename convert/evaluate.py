@@ -6,6 +6,7 @@ come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +14,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from convert.alarms import false_alarms, in_words
 from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import CheckpointError, DatasetError
 from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
 from convert.parity import torch_probabilities
-from convert.split import heard
+from convert.progress import bar
+from convert.split import Learnt, heard
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
-from edge.detector import Detector, DetectorConfig
 from edge.errors import ConfigError, RecordingError
-from edge.frontend import FrontEnd
+from edge.frontend import FrontEnd, FrontEndConfig
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
 
 FALSE_RATES = (0.01, 0.001)
+HOP_S = 0.5  # between windows, as on the device
+WINDOW_S = FrontEndConfig().n_samples / FrontEndConfig().sr
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Judged:
         """How many windows could not."""
         return int(np.isnan(self.every).sum())
 
+    @property
+    def heard_s(self) -> float:
+        """Seconds of sound in all windows together."""
+        return float(np.ptp(self.starts)) + WINDOW_S if self.starts.size else 0.0
+
 
 @dataclass(frozen=True)
 class Report:
@@ -67,8 +75,11 @@ class Report:
 
         Sources of one car count as one.
         """
-        judged = (p[np.isfinite(p)] for p in self._joined("group", knocks=knocks, kind=kind))
-        return [p for p in judged if p.size]
+        joined: dict[str, list[NDArray[np.float32]]] = {}
+        for judged in self.judged:
+            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind) and judged.p.size:
+                joined.setdefault(judged.clip.group, []).append(judged.p)
+        return [np.concatenate(parts) for parts in joined.values()]
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
         """Figures of some recordings together."""
@@ -99,17 +110,22 @@ class Report:
 
         The recordings of one source are heard one after the other; sources are heard apart.
         """
-        found = {}
-        for kind in sorted({j.clip.kind for j in self.judged if not j.clip.knocks}):
-            sources = self._joined("source", knocks=False, kind=kind)
-            alerts = sum(alerts_in(p, self.threshold, self.hop_s) for p in sources)
-            hours = sum(p.size for p in sources) * self.hop_s / 3600
-            found[kind] = {
-                "alerts": alerts,
-                "hours": round(hours, 4),
-                "per_hour": round(alerts / max(hours, 1e-9), 2),
-            }
-        return found
+        found: dict[str, dict[str, list[Judged]]] = {}
+        for judged in self.judged:
+            if not judged.clip.knocks:
+                sources = found.setdefault(judged.clip.kind, {})
+                sources.setdefault(judged.clip.source, []).append(judged)
+        return {
+            kind: false_alarms(
+                [
+                    (np.concatenate([j.every for j in parts]), sum(j.heard_s for j in parts))
+                    for parts in found[kind].values()
+                ],
+                self.threshold,
+                self.hop_s,
+            )
+            for kind in sorted(found)
+        }
 
     def calibration(self) -> list[dict[str, float]]:
         """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
@@ -118,14 +134,6 @@ class Report:
         truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
-
-    def _joined(self, by: str, *, knocks: bool, kind: str | None) -> list[NDArray[np.float32]]:
-        """All windows of each ``source``, or each ``group`` of them, in order, end to end."""
-        joined: dict[str, list[NDArray[np.float32]]] = {}
-        for judged in self.judged:
-            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind):
-                joined.setdefault(getattr(judged.clip, by), []).append(judged.every)
-        return [np.concatenate(parts) for parts in joined.values()]
 
     def separation(self) -> dict[str, dict[str, Any]]:
         """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
@@ -184,28 +192,13 @@ class Report:
                 f"(95 % over sources {interval(figures['auc_95'])}), {recalls}"
             )
         for kind, figures in self.false_alarms().items():
-            lines.append(
-                f"false alarms of {kind}, a window every {self.hop_s:g} s: {figures['alerts']} in "
-                f"{60 * figures['hours']:.1f} min, {figures['per_hour']:.1f} an hour"
-            )
+            lines.append(f"false alarms of {kind}: {in_words(figures)}")
         return "\n".join(lines)
 
 
 def interval(limits: Sequence[float] | None) -> str:
     """For people."""
     return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
-
-
-def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
-    """How often the device's detector starts an alert over windows ``p`` (NaN: not judged).
-
-    The device looks every half second; with ``hop_s`` of 1 its 5 of 8 windows span twice the time.
-    """
-    detector = Detector(DetectorConfig(), threshold)
-    return sum(
-        detector.update(None if np.isnan(value) else float(value), number * hop_s).started
-        for number, value in enumerate(p)
-    )
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
@@ -220,11 +213,12 @@ def _line(name: str, row: dict[str, Any]) -> str:
 class TorchJudge:
     """A checkpoint as a judge of pictures."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: tuple[str, ...] | None) -> None:
+        """``labels``: in the order of its answers, where the file does not say it."""
         self.checkpoint = load_checkpoint(path)
-        self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
-        self.temperature = float(self.checkpoint.meta.get("temperature", 1.0))
-        self.threshold = float(self.checkpoint.meta.get("threshold", 0.5))
+        self._knocking = (labels or self.checkpoint.labels or LABELS).index("knocking")
+        self.temperature = self.checkpoint.temperature
+        self.threshold = self.checkpoint.threshold
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
@@ -236,14 +230,16 @@ def evaluate(
     model: Path,
     folders: Sequence[Path],
     *,
-    hop_s: float = 1.0,
+    hop_s: float = HOP_S,
     threshold: float | None = None,
     hold_out_only: bool = False,
+    labels: tuple[str, ...] | None = None,
     seed: int = 1,
 ) -> Report:
     """Judge every recording in ``folders`` with ``model`` (.tflite, .pth or .safetensors).
 
-    ``hold_out_only`` leaves out the sources a checkpoint says it was trained on. ModelError,
+    ``hold_out_only`` leaves out the sources a checkpoint says it was trained on; ``labels`` gives
+    the order of a checkpoint's answers where it is not that of its file. ModelError,
     CheckpointError or DatasetError if the model or the recordings cannot be used.
     """
     clips = find_clips(folders)
@@ -251,20 +247,16 @@ def evaluate(
     if model.suffix == ".tflite":
         if hold_out_only:
             raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
+        if labels:
+            raise ConfigError("--labels is for a .pth: a .tflite has them in its manifest")
         file = ModelFile.read(model)
         judge, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
     else:
-        judge = TorchJudge(model)
+        judge = TorchJudge(model, labels)
         own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
-        if hold_out_only:
-            if "trained_on" not in judge.checkpoint.meta:
-                raise CheckpointError(
-                    f"{model} does not say what it was trained on: --hold-out-only needs that"
-                )
-            known = heard(clips, judge.checkpoint.meta["trained_on"])
-            clips = [clip for clip in clips if clip.group not in known]
+        clips = _unheard(clips, judge.checkpoint.learnt, model, only=hold_out_only)
     if not clips:
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
@@ -272,9 +264,28 @@ def evaluate(
     return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed, hop_s, temperature)
 
 
+def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
+    """``clips`` without those that were learnt from, if ``only`` the others are asked for."""
+    known = heard(clips, learnt)
+    new = [clip for clip in clips if clip.group not in known]
+    if not only:
+        if known:
+            print(
+                f"{len(clips) - len(new)} of {len(clips)} recordings are of cars that this network "
+                "was trained on: figures on them are too good; see --hold-out-only",
+                file=sys.stderr,
+            )
+        return clips
+    if not learnt.complete:
+        raise CheckpointError(
+            f"{model} does not say all that it was trained on: --hold-out-only needs that"
+        )
+    return new
+
+
 def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judged]:
     judged, unreadable = [], []
-    for clip in tqdm(clips, desc="judging", unit="", leave=False, disable=None):
+    for clip in bar(clips, "judging", unit=""):
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Not whole verdicts: each holds a picture, and a drive has thousands.

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from convert.output import check_output
+from convert.output import check_output, parse_labels
 from edge.errors import ConfigError
 from edge.wav import write_atomically
 
@@ -16,7 +16,7 @@ examples:
   convert evaluate knock.pth recordings --hold-out-only --json figures.json --html report.html
   convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
-The recordings are judged as edge predict judges them, a window every second. With
+The recordings are judged as the device judges them, a window every half second. With
 --hold-out-only, recordings of sources the checkpoint was trained on are left out. With
 --for-false-rate the model is written to --out with the threshold at which that share of the
 windows of healthy engines is called knocking, and the temperature that makes its probabilities
@@ -26,6 +26,9 @@ good.
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
 your own words), by source, and, where a column car names what several sources have in common, by
 car: intervals then come from drawing cars."""
+
+
+FEW = 5  # healthy engines; what is true of fewer says little of the next
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,10 +42,13 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=".pth, .safetensors or .tflite")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--hop", type=float, default=1.0, metavar="S", help="window spacing (1)")
+    parser.add_argument("--hop", type=float, default=0.5, metavar="S", help="window spacing (0.5)")
     parser.add_argument("--threshold", type=float, metavar="P", help="(the model's own)")
     parser.add_argument(
         "--hold-out-only", action="store_true", help="only sources a .pth was not trained on"
+    )
+    parser.add_argument(
+        "--labels", metavar="A,B", help="order of a .pth's answers, where it does not say it"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
@@ -83,21 +89,27 @@ def _run(arguments: argparse.Namespace) -> int:
         hop_s=arguments.hop,
         threshold=arguments.threshold,
         hold_out_only=arguments.hold_out_only,
+        labels=parse_labels(arguments.labels) if arguments.labels else None,
         seed=arguments.seed,
     )
     print(report.table())
     if arguments.json:
         write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
+    if arguments.out:
+        from convert.tuning import tune  # noqa: PLC0415 - only when asked for
+
+        made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
+        cars = len(report.p_of(knocks=False, kind="engine"))
+        print(
+            f"wrote {arguments.out}: threshold {made.threshold:g} (was {report.threshold:g}), "
+            f"temperature {made.temperature:g} (was {report.temperature:g}), "
+            f"by {cars} healthy engine{'s' if cars != 1 else ''}"
+        )
+        if cars < FEW:
+            print("of another engine far more windows may be called knocking: record more of them")
     if arguments.html:
         from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
 
         write_report(report, arguments.html)
         print(f"wrote {arguments.html}")
-    if arguments.out:
-        from convert.tuning import tune  # noqa: PLC0415 - only when asked for
-
-        made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
-        print(
-            f"wrote {arguments.out}: threshold {made.threshold:g}, temperature {made.temperature:g}"
-        )
     return 0

@@ -22,6 +22,7 @@ from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
 from convert.dataset import SILENT, Clip
 from convert.errors import DatasetError
+from edge.capture_process import die_with_parent
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
@@ -268,6 +269,7 @@ _maker: Maker | None = None
 def _start_worker(maker: Maker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
+    die_with_parent()  # a pool waits for work for ever, if whoever gives it is killed
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
 
 

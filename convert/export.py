@@ -16,7 +16,7 @@ import numpy as np
 
 from convert.dataset import LABELS, say_unreadable
 from convert.errors import ExportError
-from convert.output import check_output
+from convert.output import check_output, parse_labels
 from convert.progress import Stage
 from edge.classifier import tempered
 from edge.errors import ConfigError
@@ -70,7 +70,12 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument("--labels", metavar="A,B", help="in the order of the network's outputs")
-    parser.add_argument("--threshold", type=float, metavar="P", help="called knocking from P on")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="called knocking from P on (the checkpoint's own, or 0.5)",
+    )
     parser.add_argument("--temperature", type=float, metavar="T", help="divides the log-odds")
     parser.add_argument("--name", help="name in the manifest (default: the output file's)")
     parser.add_argument("--seed", type=int, default=1, help="draws the pictures (1)")
@@ -78,9 +83,7 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    labels = None
-    if arguments.labels:
-        labels = tuple(label.strip() for label in arguments.labels.split(","))
+    labels = parse_labels(arguments.labels) if arguments.labels else None
     config = ExportConfig(
         arguments.precision,
         labels,
@@ -110,8 +113,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     from convert.tflite_export import to_tflite  # noqa: PLC0415
 
     check_output("--out", out, ".tflite")
-    if config.seed < 0:
-        raise ConfigError(f"--seed {config.seed} must be 0 or more")
+    _check(config)
     with Stage("[1/6] checkpoint") as stage:
         loaded = load_checkpoint(checkpoint)
         manifest = _manifest(loaded, out, config)
@@ -176,20 +178,8 @@ def golden_picture(seed: int = GOLDEN_SEED) -> np.ndarray[Any, np.dtype[np.uint8
 
 def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
     labels = config.labels or loaded.labels or LABELS
-    if len(labels) != 2 or "knocking" not in labels or len(set(labels)) != 2:
-        raise ConfigError(f"labels {', '.join(labels)}: two are needed, one of them knocking")
-    threshold = config.threshold
-    if threshold is None:
-        threshold = float(loaded.meta.get("threshold", 0.5))
-    temperature = config.temperature
-    if temperature is None:
-        temperature = float(loaded.meta.get("temperature", 1.0))
-    for what, value, highest in (
-        ("threshold", threshold, 1.0),
-        ("temperature", temperature, 100.0),
-    ):
-        if not (math.isfinite(value) and 0 < value < highest):
-            raise ConfigError(f"--{what} {value:g} must lie between 0 and {highest:g}")
+    threshold = loaded.threshold if config.threshold is None else config.threshold
+    temperature = loaded.temperature if config.temperature is None else config.temperature
     return Manifest(
         name=config.name or out.stem,
         labels=labels,
@@ -198,6 +188,17 @@ def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
         front_end=FrontEnd().config,
         temperature=temperature,
     )
+
+
+def _check(config: ExportConfig) -> None:
+    if config.seed < 0:
+        raise ConfigError(f"--seed {config.seed} must be 0 or more")
+    for what, value, highest in (
+        ("threshold", config.threshold, 1.0),
+        ("temperature", config.temperature, 100.0),
+    ):
+        if value is not None and not (math.isfinite(value) and 0 < value < highest):
+            raise ConfigError(f"--{what} {value:g} must lie between 0 and {highest:g}")
 
 
 def _bare_threshold(manifest: Manifest) -> float:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
 from convert.metrics import auc
 from convert.network import KnockNet, normalise
+from convert.progress import bar
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import Renderer
@@ -52,6 +52,15 @@ class Examples:
 
     indices: NDArray[np.uint8]
     labels: NDArray[np.int64]
+
+
+def need_batch(examples: int, batch_size: int) -> None:
+    """DatasetError if there are not even ``batch_size`` examples."""
+    if examples < batch_size:
+        raise DatasetError(
+            f"{examples} examples do not fill one batch of {batch_size}: "
+            "ask for more with --examples, or a smaller --batch-size"
+        )
 
 
 class Pictures:
@@ -95,12 +104,8 @@ class Fit:
         self._noise = add_rounding_noise(self.network, config.rounding_noise)
         self.examples, self.check, self.real = examples, check, real
         self.work, self.config, self.frozen_start = work, config, frozen
+        need_batch(len(examples.labels), config.batch_size)
         self.n_batches = len(examples.labels) // config.batch_size
-        if self.n_batches == 0:
-            raise DatasetError(
-                f"{len(examples.labels)} examples do not fill one batch of {config.batch_size}: "
-                "ask for more with --examples"
-            )
         if len(set(check.labels.tolist())) < 2:
             raise DatasetError(
                 f"{len(check.labels)} examples to check on are all of one class: "
@@ -154,14 +159,8 @@ class Fit:
         # Not in the last epoch: only the head would ever have learnt.
         frozen = self.frozen_start and epoch < min(config.frozen_epochs, self.epochs - 1)
         self.network.body.requires_grad_(not frozen)
-        bar = tqdm(
-            self._batches(rng),
-            total=self.n_batches,
-            desc=f"epoch {epoch + 1}",
-            leave=False,
-            disable=None,
-        )
-        for indices, labels in bar:
+        batches = bar(self._batches(rng), f"epoch {epoch + 1}", total=self.n_batches)
+        for indices, labels in batches:
             shown, shares = mixed_up(pictures(indices), labels, config.mixup, rng)
             with half_precision(self.device):
                 logits = self.network(shown)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convert import synth
 from convert.bay import record
-from convert.dataset import Clip, load
+from convert.dataset import SILENT, Clip
 from edge.wav import write_wav
 
+SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 DEMO_SEED = 1
 DEMO_LEVEL_DB = 14.0
 
@@ -30,10 +32,10 @@ def make(
     *,
     knocks: bool,
     level_db: float | None,
-    over: Clip | None,
+    over: tuple[Clip, NDArray[np.float32]] | None,
     name: str,
 ) -> Made:
-    """One recording: a made engine, or a real one (``over``), with or without a knock.
+    """One recording: a made engine, or a real one (``over``, with its sound), or either knocking.
 
     On a made engine the knock is locked to that engine's crank; the speed of a real one is not
     known, so its knock has a crank of its own. ``name`` is the source of what is wholly made.
@@ -45,10 +47,9 @@ def make(
         y = synth.engine(rng, shaft)
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     else:
-        real = load(over).astype(np.float64)
-        start = int(rng.integers(max(1, real.size - shaft.n + 1)))
-        y = np.resize(real[start:], shaft.n)
-        row |= {"source": over.source, "car": over.car}
+        clip, real = over
+        y = _cut(rng, real, shaft.n)
+        row |= {"source": clip.source, "car": clip.car}
     row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)
@@ -58,6 +59,18 @@ def make(
     if over is None:
         return Made(record(rng, y, synth.SR), row)
     return Made(0.5 * y / max(np.abs(y).max(), 1e-9), row)
+
+
+def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:
+    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence.
+
+    A knock's level counts against what it is laid over: against nothing it would be nothing.
+    """
+    for _ in range(SILENT_DRAWS):
+        start = int(rng.integers(max(1, real.size - n + 1)))
+        if np.abs(real[start : start + n]).max() > SILENT:
+            break
+    return np.resize(real[start:].astype(np.float64), n)
 
 
 def write_demo(out: Path) -> None:

@@ -44,15 +44,17 @@ def calibration_bins(
 ) -> list[dict[str, float]]:
     """For ``count`` equal ranges of ``p``: windows in it, their mean p, and how many are true.
 
-    Empty ranges are left out.
+    Both classes weigh alike, however many windows there are of each: what ``p`` means where half
+    of all windows are true. Empty ranges are left out.
     """
     which = np.minimum((p * count).astype(int), count - 1)
+    weight = np.where(truth, 1 / max(truth.sum(), 1), 1 / max((~truth).sum(), 1))
     return [
         {
             "from": number / count,
             "windows": int(inside.sum()),
-            "mean_p": round(float(p[inside].mean()), 4),
-            "true_share": round(float(truth[inside].mean()), 4),
+            "mean_p": round(float(np.average(p[inside], weights=weight[inside])), 4),
+            "true_share": round(float(np.average(truth[inside], weights=weight[inside])), 4),
         }
         for number in range(count)
         if (inside := which == number).any()

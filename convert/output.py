@@ -1,4 +1,4 @@
-"""Where results go, looked at before the hours that make them."""
+"""Options of several commands, looked at before the hours that they are for."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
         raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{option} {path}: nothing can be written to {path.parent}")
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Names of the two answers in the order of ``text``; ConfigError unless one is knocking."""
+    labels = tuple(label.strip() for label in text.split(","))
+    if len(labels) != 2 or "knocking" not in labels or len(set(labels)) != 2:
+        raise ConfigError(f"--labels {text}: two are needed, one of them knocking")
+    return labels

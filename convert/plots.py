@@ -31,6 +31,11 @@ def _axes(width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def _plain(text: str) -> str:
+    """As it is, though matplotlib takes $ for mathematics and no bytes that are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+
+
 def _kinds(report: Report) -> list[str]:
     return sorted({j.clip.kind for j in report.judged if not j.clip.knocks})
 
@@ -43,7 +48,7 @@ def roc_plot(report: Report) -> str:
         others = report.p_of(knocks=False, kind=kind)
         if others:
             false, found = roc(positive, np.concatenate(others))
-            axes.step(100 * false, 100 * found, where="post", label=kind, c=_colour(kind))
+            axes.plot(100 * false, 100 * found, label=_plain(kind), c=_colour(kind))
     axes.plot([0, 100], [0, 100], ":", c=OTHER, label="guessing")
     axes.set(xlabel="others called knocking, %", ylabel="knocking windows found, %")
     axes.legend(loc="lower right")
@@ -65,7 +70,7 @@ def histogram(report: Report) -> str:
                 weights=weights,
                 histtype="step",
                 lw=1.5,
-                label=name,
+                label=_plain(name),
                 color=_colour(name),
             )
     axes.axvline(report.threshold, c="black", ls="--", lw=1, label="threshold")
@@ -75,7 +80,10 @@ def histogram(report: Report) -> str:
 
 
 def calibration_plot(report: Report) -> str:
-    """Said against true, for engines; a calibrated network lies on the diagonal."""
+    """Said against true, for engines, both classes weighing alike: as temperature is chosen.
+
+    A calibrated network lies on the diagonal.
+    """
     figure, axes = _axes()
     bins = report.calibration()
     axes.plot([0, 1], [0, 1], ":", c=OTHER, label="calibrated")
@@ -89,7 +97,10 @@ def calibration_plot(report: Report) -> str:
             textcoords="offset points",
             fontsize=7,
         )
-    axes.set(xlabel="probability of knocking, mean of a tenth", ylabel="share that really knocks")
+    axes.set(
+        xlabel="probability of knocking, mean of a tenth",
+        ylabel="share that really knocks, classes alike",
+    )
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.05))
     axes.legend(loc="upper left")
     return _uri(figure)
@@ -102,17 +113,19 @@ def sources_plot(report: Report) -> str:
         for name, row in report.to_dict()["by_source"].items()
         if row["mean_p"] is not None and not name.startswith("not_engine/")
     ]
-    figure, axes = _axes(7.0, 0.6 + 0.17 * len(rows))
+    figure, axes = _axes(7.0, 1.1 + 0.17 * len(rows))
     names = [name for name, _ in rows]
     shares = [100 * row["called_knocking"] for _, row in rows]
     means = [100 * row["mean_p"] for _, row in rows]
     colours = [COLOURS["knocking" if n.startswith("knocking/") else "engine"] for n in names]
-    axes.barh(names, shares, color=colours, label="called knocking")
-    axes.plot(means, names, "k|", label="mean probability")
+    places = range(len(names))
+    axes.barh(places, shares, color=colours, label="called knocking")
+    axes.plot(means, places, "k|", label="mean probability")
+    axes.set_yticks(places, [_plain(name) for name in names])
     axes.invert_yaxis()
     axes.set(xlabel="windows called knocking, mean probability, %", xlim=(0, 100))
     axes.tick_params(axis="y", labelsize=7)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper right", ncols=2)
     return _uri(figure)
 
 

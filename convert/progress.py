@@ -1,12 +1,24 @@
-"""Stages of a long job on the terminal: what is being done, for how long, and what came of it."""
+"""How a long job is getting on: what is being done, for how long, and what came of it."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from tqdm import tqdm
+
+LOG_SECONDS = 30.0  # between two signs of life in a log
+
+
+def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
+    """A bar with the time left, of tqdm; in a log it speaks up every half minute."""
+    if not sys.stderr.isatty():
+        options |= {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ascii": True}
+    return tqdm(things, desc=what, leave=False, **options)
 
 
 class Stage:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import load
-from convert.evaluate import Judged, Report, interval
+from convert.alarms import in_words
+from convert.evaluate import WINDOW_S, Judged, Report, interval
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
+from edge.capture import Recording
 from edge.frontend import FrontEnd
 from edge.png import encode_png
 from edge.wav import write_atomically
@@ -42,10 +43,19 @@ def write_report(report: Report, path: Path) -> None:
     plots = [("How the answers are spread", histogram(report))]
     if knocks:
         plots += [
-            ("Found against false, by limit", roc_plot(report)),
-            ("Said against true; numbers: windows", calibration_plot(report)),
+            (
+                "Knocking windows found against others called so, threshold by threshold (ROC)",
+                roc_plot(report),
+            ),
+            (
+                "What is said against what is true; the numbers count windows",
+                calibration_plot(report),
+            ),
         ]
     figures = report.to_dict()
+    losses = worst(report, N_LOSSES)
+    wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
+    engines = any(j.clip.label != "not_engine" and j.p.size for j in report.judged)
     body = [
         f"<h1>{escape(Path(report.model).name)}</h1>",
         f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of two "
@@ -55,16 +65,23 @@ def write_report(report: Report, path: Path) -> None:
         "<h2>Knocking told from the others</h2>" + _separation_table(figures["separation"])
         if knocks
         else "<p>No recording knocks: nothing to be told apart.</p>",
+        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance.</p>"
+        if knocks
+        else "",
         "<h2>False alarms after the detector's confirmation</h2>",
         _alarms_table(figures["false_alarms"]),
         "<h2>Plots</h2><div class=row>",
         *(_figure(title, uri) for title, uri in plots),
         "</div><h2>By source</h2>",
-        _figure("Engines; splits and intervals go by source", sources_plot(report), "wide"),
+        _figure("Engines; splits and intervals go by source", sources_plot(report), "wide")
+        if engines
+        else "<p>No engine was judged.</p>",
         f"<details><summary>All {len(figures['by_source'])} sources as a table</summary>",
         _kinds_table(figures["by_source"]),
-        f"</details><h2>The {N_LOSSES} worst mistakes</h2><div class=row>",
-        *(_loss(judged, index) for judged, index in worst(report, N_LOSSES)),
+        f"</details><h2>The {len(losses)} windows it was least right about, {wrong} of them wrong"
+        "</h2><p>What the network saw: time runs to the right over two seconds, pitch upwards from "
+        "33 Hz to 4 kHz.</p><div class=row>",
+        *(_loss(judged, index) for judged, index in losses),
         "</div>",
     ]
     page = (
@@ -72,11 +89,11 @@ def write_report(report: Report, path: Path) -> None:
         f"<title>{escape(Path(report.model).name)}</title><style>{STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
-    write_atomically(path, page.encode())
+    write_atomically(path, page.encode(errors="backslashreplace"))  # of names that are no UTF-8
 
 
 def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
-    """The windows the network was most wrong about: recording and window, worst first.
+    """The windows whose answers are furthest from the truth: recording and window, worst first.
 
     One of each recording at most, so that a single bad recording does not fill the list.
     """
@@ -93,9 +110,10 @@ def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
 
 def _loss(judged: Judged, index: int) -> str:
     front_end = FrontEnd()
-    y = load(judged.clip)
-    start = round(float(judged.starts[index]) * front_end.config.sr)
-    cut = y[start : start + front_end.config.n_samples]
+    start = float(judged.starts[index])
+    # A little more, so that no rounding of rates makes it too short; the recording may be long.
+    part = Recording(judged.clip.path, start_s=start, end_s=start + WINDOW_S + 0.1)
+    cut = part.read()[: front_end.config.n_samples]
     y = np.pad(cut, (0, front_end.config.n_samples - cut.size))
     picture = base64.b64encode(encode_png(front_end.picture(y))).decode()
     sound = base64.b64encode(_wav(y, front_end.config.sr)).decode()
@@ -104,7 +122,7 @@ def _loss(judged: Judged, index: int) -> str:
         f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
         f'<audio controls preload="none" src="data:audio/wav;base64,{sound}"></audio>'
         f"<figcaption>{escape(clip.path.name)}, {judged.starts[index]:g} s<br>"
-        f"{escape(clip.label)}/{escape(clip.kind)}: p = {judged.every[index]:.3f}"
+        f"is {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.every[index]:.3f}"
         "</figcaption></figure>"
     )
 
@@ -170,10 +188,4 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def _alarms_table(rows: dict[str, dict[str, float]]) -> str:
-    return _table(
-        ("", "alerts", "minutes heard", "an hour"),
-        (
-            (kind, f"{r['alerts']:.0f}", f"{60 * r['hours']:.1f}", f"{r['per_hour']:.1f}")
-            for kind, r in rows.items()
-        ),
-    )
+    return _table(("", "alerts"), ((kind, in_words(figures)) for kind, figures in rows.items()))

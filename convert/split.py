@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from convert.dataset import Clip
+from convert.dataset import Clip, fingerprint
 from convert.errors import DatasetError
 
 
@@ -82,7 +84,29 @@ def _forced_split(clips: Sequence[Clip]) -> set[str]:
     return valid
 
 
-def heard(clips: Sequence[Clip], learnt: Iterable[str]) -> set[str]:
-    """Groups of ``clips`` of which a network trained on the sources ``learnt`` has heard some."""
-    names = set(learnt)
-    return {clip.group for clip in clips if clip.source in names}
+@dataclass(frozen=True)
+class Learnt:
+    """What a network was trained on, as far as its file says."""
+
+    sources: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()  # fingerprints: sources may have other names by now
+    complete: bool = False  # whether that is all
+
+    def and_also(self, clips: Iterable[Clip]) -> Self:
+        """The same after learning from ``clips``, too."""
+        clips = list(clips)
+        return replace(
+            self,
+            sources=self.sources | {clip.source for clip in clips},
+            files=self.files | {fingerprint(clip.path) for clip in clips},
+        )
+
+
+def heard(clips: Sequence[Clip], learnt: Learnt) -> set[str]:
+    """Groups of ``clips`` of which a network that has ``learnt`` so much has heard some."""
+    return {
+        clip.group
+        for clip in clips
+        if clip.source in learnt.sources
+        or (learnt.files and fingerprint(clip.path) in learnt.files)
+    }

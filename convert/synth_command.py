@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from convert import synth
-from convert.dataset import Clip, find_clips
+from convert.dataset import Clip, find_clips, load_all
 from convert.errors import DatasetError
 from convert.made import make, write_demo
+from convert.progress import bar
 from edge.errors import ConfigError
 from edge.wav import write_atomically, write_wav
 
@@ -93,7 +94,7 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     jobs = [
         (label, number) for number in range(arguments.count) for label in ("knocking", "normal")
     ]
-    for label, number in tqdm(jobs, desc="synth", disable=None):
+    for label, number in bar(jobs, "synth"):
         rng = np.random.default_rng([arguments.seed, number, label == "knocking"])
         made = make(
             rng,
@@ -112,14 +113,17 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     writer = csv.DictWriter(table, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(arguments.out / "labels.csv", table.getvalue().encode())
+    write_atomically(
+        arguments.out / "labels.csv", table.getvalue().encode(errors="backslashreplace")
+    )
     print(
         f"wrote {len(rows)} recordings of {arguments.seconds:g} s and labels.csv to {arguments.out}"
     )
 
 
-def _healthy(folder: Path) -> list[Clip]:
+def _healthy(folder: Path) -> list[tuple[Clip, NDArray[np.float32]]]:
     clips = [c for c in find_clips([folder]) if c.label == "normal" and c.kind == "engine"]
-    if not clips:
+    loaded = load_all(clips)
+    if not loaded:
         raise DatasetError(f"{folder} holds no healthy engine to lay knocks over")
-    return clips
+    return loaded

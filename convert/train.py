@@ -26,25 +26,26 @@ from convert.dataset import (
     Clip,
     describe,
     find_clips,
+    fingerprint,
     load_all,
     windows,
 )
 from convert.drawn import draw
 from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
-from convert.fit import Examples, Fit
+from convert.fit import Examples, Fit, need_batch
 from convert.network import KnockNet
-from convert.split import fold_sources, heard, split_sources
+from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from edge.wav import write_atomically
 
 NO_ENGINE = "no recording of a healthy engine is left to train on"
-CHECK_EXAMPLES, CHECK_SEED = (
-    600,
-    1_000_000,
-)  # made over held-out recordings, for choosing the best epoch
+# Made over held-out recordings, for choosing the best epoch.
+CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
+GUESSING = 0.6  # an AUC of less is as good as none
+MANY = 10  # recordings; of fewer each may well be of another car
 
 
 def train(
@@ -54,15 +55,17 @@ def train(
     config: TrainConfig,
     *,
     init: Path | None = None,
+    labels: tuple[str, ...] | None = None,
     pretrained: Path | None = None,
     never_train_on: frozenset[str] = frozenset(),
 ) -> None:
     """Train on the recordings in ``folders`` and write the best network to ``out``.
 
-    It starts from ``init`` (a checkpoint to fine-tune), from ``pretrained`` (torchvision's body)
-    or from nothing. ``never_train_on`` names sources that are held out in any case. ``work`` is
-    the run's folder; started again with the same settings the run goes on from its last finished
-    epoch. DatasetError or CheckpointError if the recordings or the start cannot be used.
+    It starts from ``init`` (a checkpoint to fine-tune; ``labels`` is the order of its answers
+    where it does not say so), from ``pretrained`` (torchvision's body) or from nothing.
+    ``never_train_on`` names sources that are held out in any case. ``work`` is the run's folder;
+    started again with the same settings the run goes on from its last finished epoch. DatasetError
+    or CheckpointError if the recordings or the start cannot be used.
     """
     clips = find_clips(folders)
     share = config.hold_out
@@ -80,9 +83,11 @@ def train(
     start = load_checkpoint(init) if init else None
     learnt, known = _heard_before(start, clips, held_out)
     torch.manual_seed(config.seed)
-    network = start.network if start else _fresh(pretrained)
+    network = start.knocking_first(labels) if start else _fresh(pretrained)
+    need_batch(config.examples, config.batch_size)
     work.mkdir(parents=True, exist_ok=True)
     _same_run(work, config, training, held_out, init or pretrained)
+    _hint_at_sources(clips)
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
     if not any(clip.knocks for clip in training):
         print("no recording of a knock to train on: the network will learn made knocks alone")
@@ -108,33 +113,41 @@ def train(
     run.go()
     best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(best["model"])
+    learnt = learnt.and_also(training)
     meta = {
         "config": dataclasses.asdict(config),
-        "trained_on": sorted({clip.source for clip in training} | learnt),
+        "trained_on": sorted(learnt.sources),
+        "trained_on_files": sorted(learnt.files),
+        "start_unknown": not learnt.complete,
+        **({"threshold": start.threshold, "temperature": start.temperature} if start else {}),
         "held_out": sorted({clip.source for clip in held_out} - known),
         "history": run.history,
     }
     save_checkpoint(out, network, labels=LABELS, meta=meta)
+    if run.best < GUESSING:
+        print(
+            f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
+            "it more --examples or epochs"
+        )
     judged_on = "sources not trained on" if held_out else "new examples of the same sources"
     print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
 
 
 def _heard_before(
     start: Checkpoint | None, clips: list[Clip], held_out: list[Clip]
-) -> tuple[set[str], set[str]]:
-    """Sources that the network to start from learnt, and those held out that it has heard so.
+) -> tuple[Learnt, set[str]]:
+    """What the network to start from has learnt, and the sources held out that it has heard so.
 
     It cannot be graded on those: they, or others of their car, were among what it learnt.
     """
     if start is None:
-        return set(), set()
-    if "trained_on" not in start.meta:
+        return Learnt(complete=True), set()
+    if not start.learnt.complete:
         print(
-            "the network started from does not say what it was trained on: "
+            "the network started from does not say all that it was trained on: "
             "figures on sources held out may be too good"
         )
-    learnt = set(start.meta.get("trained_on", ()))
-    groups = heard(clips, learnt)
+    groups = heard(clips, start.learnt)
     known = sorted({clip.source for clip in held_out if clip.group in groups})
     if known:
         print(
@@ -142,7 +155,16 @@ def _heard_before(
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
             "figures on them are too good"
         )
-    return learnt, set(known)
+    return start.learnt, set(known)
+
+
+def _hint_at_sources(clips: Sequence[Clip]) -> None:
+    """Slices of one recording, each taken for a source, would be on both sides of the split."""
+    if len(clips) >= MANY and len({clip.group for clip in clips}) > 0.9 * len(clips):
+        print(
+            f"nearly every one of the {len(clips)} recordings counts as a source of its own: if "
+            "several are of one car, say so by folders (normal/golf/) or a column source or car"
+        )
 
 
 def _fresh(pretrained: Path | None) -> KnockNet:
@@ -174,20 +196,20 @@ def _same_run(
     path = work / "run.json"
     if path.is_file() and path.read_text() != description:
         raise DatasetError(
-            f"{work} holds another run, with other settings or recordings: "
-            "give another --work folder or remove it"
+            f"{work} holds another run, with other settings or recordings: give another --work "
+            "folder, or remove run.json, state.pt and best.pt in it; examples are kept where "
+            "recordings and --examples are as they were"
         )
     write_atomically(path, description.encode())
 
 
-def identity(clip: Clip) -> list[str | int]:
+def identity(clip: Clip) -> list[str]:
     """What must be as it was for examples made of ``clip`` to hold still; for JSON."""
-    said = [clip.label, clip.kind, clip.source, clip.car]
-    return [clip.path.name, clip.path.stat().st_size, *said]
+    return [clip.path.name, fingerprint(clip.path), clip.label, clip.kind, clip.source, clip.car]
 
 
 def _examples(
-    folder: Path,
+    place: Path,
     clips: list[Clip],
     recipe: Recipe,
     count: int,
@@ -196,7 +218,14 @@ def _examples(
     quiet: bool = False,
     needs_engine: bool = False,
 ) -> Examples:
-    """Made once, kept in ``folder``; ``quiet`` about unreadable recordings."""
+    """Made once, kept at ``place`` for every run that learns from the same ones.
+
+    ``quiet`` about unreadable recordings.
+    """
+    known = [list(map(identity, clips)), dataclasses.asdict(recipe), seed]
+    folder = place.with_name(
+        f"{place.name}-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]}"
+    )
 
     def maker() -> ExampleMaker:
         pools = fill_pools(load_all(clips, quiet=quiet))
@@ -204,7 +233,7 @@ def _examples(
             raise DatasetError(f"{NO_ENGINE}: none of them could be read")
         return ExampleMaker(pools, recipe, seed)
 
-    drawn = draw(maker, (), count, folder, workers=os.cpu_count() or 1, name=folder.name)
+    drawn = draw(maker, (), count, folder, workers=os.cpu_count() or 1, name=place.name)
     return Examples(drawn.indices, drawn.labels)
 
 

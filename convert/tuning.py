@@ -8,6 +8,7 @@ windows knock; it changes no order.
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,19 @@ from edge.model import Manifest, ModelFile, write_model
 
 TEMPERATURES = (0.25, 8.0)
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
-P_FLOOR = 1 / 512  # half a step of an int8 answer
+STEP = 1 / 256  # of an int8 answer
+P_FLOOR = STEP / 2  # what the device takes an answer of 0 for
 
 
 def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``ln p / (1 - p)``, of answers that may be 0 or 1 exactly."""
-    clipped = np.clip(p.astype(np.float64), P_FLOOR, 1 - P_FLOOR)
-    return np.log(clipped / (1 - clipped))
+    """The log-odds that the device reckons with (``tempered``), of answers in [0, 1].
+
+    The highest answer of int8, 1 - STEP, may stand beside an answer of STEP or of 0, which is not
+    known here: it is taken for the surer.
+    """
+    said = p.astype(np.float64)
+    other = np.where(said >= 1 - STEP, P_FLOOR, np.maximum(1 - said, P_FLOOR))
+    return np.asarray(np.log(np.maximum(said, P_FLOOR) / other))
 
 
 def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -72,6 +79,12 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     if not knocks or not others:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
+    healthy_windows = sum(p.size for p in others)
+    if 0 < false_rate * healthy_windows < 1:
+        raise DatasetError(
+            f"{healthy_windows} windows of healthy engines are too few: a false rate of "
+            f"{false_rate:.2%} shows on {math.ceil(1 / false_rate)} at least"
+        )
     said = [untempered(np.concatenate(p), report.temperature) for p in (knocks, others)]
     temperature = best_temperature(*said)
     healthy = _tempered(said[1], temperature)

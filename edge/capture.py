@@ -61,6 +61,8 @@ class Recording:
 
         RecordingError where the file, the channel or the part asked for does not exist.
         """
+        if self.path.is_dir():
+            raise RecordingError(f"{self.path} is a folder: name the recordings in it")
         if not self.path.is_file():
             raise RecordingError(f"{self.path} does not exist or is no file")
         resampler: Resampler | None = None
@@ -177,6 +179,8 @@ class Recording:
         except (av.error.FFmpegError, ValueError) as error:
             if isinstance(error, RecordingError):
                 raise
+            if isinstance(error, av.error.InvalidDataError):
+                raise RecordingError(f"{self.path} is damaged or no recording") from error
             raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
 
 

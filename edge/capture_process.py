@@ -38,6 +38,12 @@ TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 PR_SET_PDEATHSIG = 1
 
 
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it has gone, however it went."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def child_environment() -> dict[str, str]:
     """The environment to start this module in: with this very package, nothing of the folder.
 
@@ -229,9 +235,7 @@ def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
 
 def main() -> int:
     """Open, then write packets until killed or until nobody reads any more."""
-    # Should the service die without a word, its microphone must not stay taken.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()  # should the service die without a word, its microphone must not stay taken
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
     try:
         with portaudio() as (module, instance):

@@ -40,6 +40,7 @@ examples:
 EXIT_CODES = """\
 exit codes:
   0  every file was judged (whatever the verdicts)
+  1  edge doctor found something that fails
   2  the command line or a setting makes no sense
   3  a recording cannot be read            4  the model cannot be used
   5  microphone trouble                    6  an optional package is missing
@@ -53,10 +54,19 @@ examples:
   edge predict *.flac --json | jq .             one JSON object a window
   edge predict engine.wav --picture pictures    what the network saw, as PNG
 
-A window is "unknown", never "normal", when it cannot be trusted: too_short, silence,
-flat_line, dc, clipping, not_finite, bad_answer.
+A window is "unknown", never "normal", when it cannot be trusted, and why:
+  too_short   less than two seconds of sound
+  silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
+  flat_line   no movement at all: sound dropped out, a dead microphone
+  clipping    overdriven: turn the microphone down, or move it away
+  dc          an offset, no sound: a broken converter
+  not_finite  samples that are no numbers: a damaged file
+  bad_answer  the network's answer is no probability: try another --runtime
 
 """
+
+
+MAX_SECONDS = 1e7  # four months
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,8 +155,10 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < 1e7:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, from 0 up")
+    if not 0 <= value < MAX_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time in seconds, from 0 to {MAX_SECONDS:g}"
+        )
     return value
 
 
@@ -179,13 +191,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"--picture {folder} is a file: name a folder") from error
     except OSError as error:
         raise ConfigError(f"--picture {folder}: {error.strerror}") from error
 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:
-    """What the pictures of each file begin with: its stem, numbered where two have the same."""
-    stems = [re.sub(r"[^\w.-]+", "_", path.stem) for path in files]
+    """What the pictures of each file begin with: its name, numbered where two have the same."""
+    stems = [re.sub(r"[^\w.-]+", "_", path.name) for path in files]
     taken: Counter[str] = Counter()
     names = []
     for stem in stems:
@@ -204,7 +218,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     )
     counts: Counter[str] = Counter()
     if not arguments.json:
-        print(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p':>6}  reason")
+        print(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
     for verdict in pipeline.verdicts(source, hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         print(_as_json(path, verdict) if arguments.json else _as_row(verdict), flush=True)
@@ -215,7 +229,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
             )
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        print(f"{'':>10}{'':>10}  {found}\n")
+        print(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
 
 
 def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -241,6 +255,6 @@ def _as_json(path: Path, verdict: Verdict) -> str:
 def _as_row(verdict: Verdict) -> str:
     p = "" if verdict.p_knocking is None else f"{verdict.p_knocking:.3f}"
     return (
-        f"{verdict.start_s:10.2f}{verdict.end_s:10.2f}  {verdict.verdict:<10}{p:>6}  "
+        f"{verdict.start_s:10.2f}{verdict.end_s:10.2f}  {verdict.verdict:<10}{p:>10}  "
         f"{verdict.reason}"
     ).rstrip()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -196,6 +197,11 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
         raise ConfigError(
             f"{name}: detector.keep {made.keep} <= needed {made.needed} <= windows "
             f"{made.windows} must hold"
+        )
+    if isinstance(made, AudioConfig) and re.match(r"(plug)?hw:", made.device):
+        raise ConfigError(
+            f"{name}: audio.device = {made.device!r}: the numbers of cards change at every boot; "
+            "give a part of the name or the USB id, see edge devices"
         )
     if isinstance(made, ListenConfig) and made.runtime not in RUNTIME_NAMES:
         known = ", ".join(RUNTIME_NAMES)

@@ -23,11 +23,12 @@ from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
 from edge.frontend import FrontEnd
-from edge.gate import Gate
+from edge.gate import Fault, Gate
 from edge.lamp import flash
 from edge.microphone import Microphone
 from edge.model import ModelFile, default_model
 from edge.run_command import load_config, records_folder
+from edge.window import Block
 
 Sound = NDArray[np.float32]
 
@@ -163,32 +164,37 @@ def _versions() -> Finding:
 def _microphone(config: Config) -> Finding:
     microphone = Microphone(config.audio, FrontEnd().config.sr)
     try:
-        heard: list[Sound] = []
+        heard: list[Block] = []
         began = time.monotonic()
         while time.monotonic() - began < OPEN_S:
             blocks = microphone.read(0.25)
             if microphone.problem not in ("", "not opened yet"):
                 break
-            heard += [block.y for block in blocks]
+            heard += blocks
             if heard:
-                _meter(heard[-1])
-            if sum(y.size for y in heard) >= LISTEN_S * microphone.sr:
+                _meter(heard[-1].y)
+            if sum(block.y.size for block in heard) >= LISTEN_S * microphone.sr:
                 break
     finally:
         microphone.close()
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-    if sum(y.size for y in heard) < LISTEN_S * microphone.sr:
+    if sum(block.y.size for block in heard) < LISTEN_S * microphone.sr:
         why = microphone.problem or f"too few samples arrive within {OPEN_S:g} s"
         return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
-    return _level(np.concatenate(heard), Gate(config.gate, sr=microphone.sr), microphone.sr)
+    return _level(heard, Gate(config.gate, sr=microphone.sr), microphone.sr)
 
 
-def _level(y: Sound, gate: Gate, sr: int) -> Finding:
+def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
+    y = np.concatenate([block.y for block in heard])
+    clipped = float(np.mean([block.clipped for block in heard]))
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
-    fault = gate.check(y)
+    fault = gate.check(y, clipped=clipped)
+    if fault is Fault.CLIPPING:
+        remedy = "turn its gain down: alsamixer; or move it away"
+        return Finding("fail", "microphone", f"{detail}: {fault}", remedy)
     if fault is not None:
         return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
     if peak > LOUD_DB:
@@ -252,14 +258,28 @@ def _watchdog() -> Finding:
     )
 
 
+def _sound_comes(microphone: Microphone) -> bool:
+    """Whether a first block arrives; nobody should tap for nothing."""
+    began = time.monotonic()
+    while time.monotonic() - began < OPEN_S:
+        if microphone.read(0.25):
+            return True
+        if microphone.problem not in ("", "not opened yet"):
+            return False
+    return False
+
+
 def tap_test(config: Config) -> Finding:
     """Listen for sharp blows: 20 dB above what went before within 10 ms."""
     microphone = Microphone(config.audio, FrontEnd().config.sr)
     frame = microphone.sr // 100
-    print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
     taps, background, rest = 0, 0.0, np.empty(0, dtype=np.float32)
-    last_tap, began = -1.0, time.monotonic()
     try:
+        if not _sound_comes(microphone):
+            why = microphone.problem or f"no sound arrives within {OPEN_S:g} s"
+            return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
+        print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
+        last_tap, began = -1.0, time.monotonic()
         while time.monotonic() - began < TAP_SECONDS:
             for block in microphone.read(0.25):
                 y = np.concatenate([rest, block.y])

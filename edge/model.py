@@ -27,6 +27,7 @@ MANIFEST = "manifest.json"
 PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
+CHECKPOINTS = (".pth", ".safetensors")
 # What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, KeyError),
@@ -105,7 +106,8 @@ class ModelFile:
         except OSError as error:
             raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
         if content[4:8] != b"TFL3":
-            raise ModelError(f"{path} is no TFLite model")
+            made = ": make one of it with convert export" if path.suffix in CHECKPOINTS else ""
+            raise ModelError(f"{path} is no TFLite model{made}")
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)
@@ -152,6 +154,8 @@ def default_model() -> Path:
     looked for.
     """
     if named := os.environ.get("KNOCKKNOCK_MODEL"):
+        if not Path(named).is_file():
+            raise ModelError(f"$KNOCKKNOCK_MODEL, {named}, is no file: correct it, or unset it")
         return Path(named)
     package = Path(__file__).resolve().parent
     places = [

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 
 from edge.capture import Recording
 from edge.window import Block
+
+log = logging.getLogger(__name__)
+
+WORD_S = 5.0  # how often it is said how far it has come, where that is not the clock's business
 
 
 class Replay:
@@ -19,11 +24,15 @@ class Replay:
         self._blocks: Iterator[Block] = recording.blocks()
         self._next: Block | None = None
         self._began = time.monotonic()
+        self._next_word = self._began + WORD_S
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """The blocks that are due; None at the end."""
         if self._speed == 0:
             block = next(self._blocks, None)
+            if block is not None and time.monotonic() >= self._next_word:
+                self._next_word = time.monotonic() + WORD_S
+                log.info("at %.0f s of the recording", block.start_s)
             return None if block is None else [block]
         due: list[Block] = []
         deadline = time.monotonic() + timeout_s

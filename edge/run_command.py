@@ -56,7 +56,7 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings ({DEFAULT_PATH})")
     parser.add_argument(
-        "--check-config", action="store_true", help="say whether the settings are right, and end"
+        "--check-config", action="store_true", help="are settings and listen.model right? then end"
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="play this instead")
     parser.add_argument(
@@ -88,15 +88,20 @@ def load_config(path: Path | None) -> Config:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.source and not arguments.source.is_file():
+        what = "is a folder" if arguments.source.is_dir() else "does not exist"
+        raise ConfigError(f"--source {arguments.source} {what}: name a recording")
+    if arguments.speed != 1 and not arguments.source:
+        raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
-        load_config(arguments.config)
+        config = load_config(arguments.config)
+        if config.listen.model:
+            ModelFile.read(Path(config.listen.model))
         if arguments.config is None and not DEFAULT_PATH.is_file():
             print(f"there is no {DEFAULT_PATH}: the defaults hold")
         else:
             print(f"{arguments.config or DEFAULT_PATH}: settings are right")
         return 0
-    if arguments.source and not arguments.source.is_file():
-        raise ConfigError(f"--source {arguments.source} does not exist")
     set_up_logging(verbose=arguments.verbose)
     try:
         config = load_config(arguments.config)

@@ -186,7 +186,12 @@ class Service:
         }
         if health.clock_is_synchronised():
             facts["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        log.warning("KNOCKING: alert %d, p = %.3f", self.counters.alerts, verdict.p_knocking)
+        log.warning(
+            "KNOCKING: alert %d at %.1f s, p = %.3f",
+            self.counters.alerts,
+            verdict.end_s,
+            verdict.p_knocking,
+        )
         self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, verdict.end_s))
 
     def _reread(self) -> None:

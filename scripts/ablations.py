@@ -143,6 +143,15 @@ class Rotation:
             ]
         return self._shown[whole]
 
+    def need_knocks(self) -> None:
+        """DatasetError unless every part has a knock to be found."""
+        for number, (held, _) in enumerate(self.held(whole=False)):
+            if not any(clip.knocks for clip, _ in held):
+                raise DatasetError(
+                    f"part {number + 1} of the sources has no knocking engine of 2 s: "
+                    f"recordings of {FOLDS} such sources at least are needed"
+                )
+
     def _windows(self, number: int, front_end: FrontEnd) -> list[tuple[Clip, NDArray[np.uint8]]]:
         return [
             (clip, colour_indices(front_end.spectrogram(y)))
@@ -224,11 +233,11 @@ def main() -> int:
         if getattr(arguments, name) < least:
             parser.error(f"--{name} {getattr(arguments, name)} must be {least} or more")
     try:
-        clips = find_clips(arguments.folders)
+        rotation = Rotation(find_clips(arguments.folders), arguments.examples)
+        rotation.need_knocks()
     except EdgeError as error:
         parser.error(str(error))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    rotation = Rotation(clips, arguments.examples)
     found: dict[str, list[list[dict[str, float]]]] = {}
     print(
         "| changed | AUC, real | AUC, strange | found at 1 % | engine | other fault | not engine |"

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw
-from convert.errors import DatasetError
 from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
@@ -142,17 +141,6 @@ def judge(
     )
 
 
-def need_knocks(rotation: Rotation) -> None:
-    """DatasetError unless every part has a knock to be found."""
-    for number in range(FOLDS):
-        held, _ = rotation.held(whole=False)[number]
-        if not any(clip.knocks for clip, _ in held):
-            raise DatasetError(
-                f"part {number + 1} of the sources has no knocking engine of 2 s: "
-                f"recordings of {FOLDS} such sources at least are needed"
-            )
-
-
 def table(scores: Sequence[Scores], threshold: float) -> str:
     """A line for each part and one for all; AUCs are within parts: networks differ in scale."""
     limit = math.log(threshold / (1 - threshold))
@@ -215,7 +203,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     config = TrainConfig(**{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)})
     clips = find_clips(arguments.folders)
     rotation = Rotation(clips, 0)
-    need_knocks(rotation)
+    rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, os.cpu_count() or 1)
     run = arguments.work / f"run-{digest([drawn.name, dataclasses.asdict(config)])}"

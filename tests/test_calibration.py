@@ -32,6 +32,16 @@ def test_no_picture_is_on_both_sides(folder, front_end):
     assert len(pictures.held_back) >= MIN_PICTURES
 
 
+def test_copies_are_not_on_both_sides_either(folder, front_end, tmp_path):
+    for path in folder.glob("*.wav"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / f"copy of {path.name}").write_bytes(path.read_bytes())
+    twice, once = (export_pictures(f, front_end, seed=1) for f in (tmp_path, folder))
+    calibration = {p.tobytes() for p in twice.calibration}
+    assert not calibration & {p.tobytes() for p in twice.held_back}
+    assert twice.described == once.described
+
+
 def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
     pictures = export_pictures(folder, front_end, seed=1)
     assert len(pictures.unreadable) == 1

@@ -130,6 +130,42 @@ def test_other_things_than_parameters(tmp_path, content):
         load_checkpoint(tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"threshold": "high"}, "threshold 'high' must lie between 0 and 1"),
+        ({"temperature": 0}, "temperature 0 must lie"),
+        ({"trained_on": None}, "no list of names"),
+        ({"labels": ["a", "b"]}, "two are needed, one of them knocking"),
+    ],
+)
+def test_what_it_says_of_itself_makes_no_sense(tmp_path, network, meta, words):
+    torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_web_page_is_no_dangerous_pickle(tmp_path):
+    (tmp_path / "a.pth").write_text("<!doctype html><title>404</title>")
+    with pytest.raises(CheckpointError, match="neither an archive"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_answers_in_the_other_order_are_turned_round(tmp_path, network):
+    x = torch.randn(2, 3, 64, 64)
+    meta = {"labels": ["normal", "knocking"]}
+    torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
+    said = load_checkpoint(tmp_path / "a.pth")
+    with torch.no_grad():
+        before = said.network(x)
+        assert torch.equal(said.knocking_first()(x), before.flip(1))
+    torch.save(network.state_dict(), tmp_path / "b.pth")
+    silent = load_checkpoint(tmp_path / "b.pth")
+    with torch.no_grad():
+        assert torch.equal(silent.knocking_first()(x), before)
+        assert torch.equal(silent.knocking_first(("normal", "knocking"))(x), before.flip(1))
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "none.pth")

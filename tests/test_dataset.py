@@ -13,7 +13,7 @@ from convert.dataset import (
     windows,
 )
 from convert.errors import DatasetError
-from convert.split import fold_sources, heard, split_sources
+from convert.split import Learnt, fold_sources, heard, split_sources
 from edge.errors import MissingPackageError
 from tests.audio import noise, wav_file
 
@@ -136,11 +136,35 @@ def test_a_car_lies_on_one_side_of_everything():
         split_sources(torn, share=0, seed=1)
 
 
+def test_the_folder_below_that_of_the_label_wherever_it_lies(tmp_path):
+    for name in ("golf", "polo"):
+        path = tmp_path / "audio" / "normal" / name / "001.wav"
+        path.parent.mkdir(parents=True)
+        path.write_text(name)
+    table(
+        tmp_path,
+        *(f"audio/normal/{n}/001.wav,normal" for n in ("golf", "polo")),
+        header="file,label",
+    )
+    assert {clip.source for clip in find_clips([tmp_path])} == {"golf", "polo"}
+
+
+def test_a_recording_is_known_again_under_another_name(tmp_path):
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    table(tmp_path, "a_1.wav,normal,golf_cold")
+    (clip,) = find_clips([tmp_path])
+    learnt = Learnt(complete=True).and_also([clip])
+    renamed = dataclasses.replace(clip, source="Golf")
+    assert heard([renamed], learnt) == {"Golf"}
+    (tmp_path / "a_1.wav").write_bytes(b"another")
+    assert heard([renamed], learnt) == set()
+
+
 def test_who_heard_one_source_of_a_car_has_heard_the_car():
     cold, warm, other = (Clip(Path(n), "normal", "engine", n) for n in ("cold", "warm", "other"))
     golf = [dataclasses.replace(clip, car="golf") for clip in (cold, warm)]
-    assert heard([*golf, other], ["cold", "gone"]) == {"golf"}
-    assert heard([cold, warm, other], ["cold"]) == {"cold"}
+    assert heard([*golf, other], Learnt(frozenset({"cold", "gone"}))) == {"golf"}
+    assert heard([cold, warm, other], Learnt(frozenset({"cold"}))) == {"cold"}
 
 
 def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, monkeypatch):

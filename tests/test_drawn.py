@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -73,3 +78,33 @@ class Deadly:
 def test_a_worker_that_was_killed_is_one_line():
     with pytest.raises(DatasetError, match="memory"):
         list(make_examples(Deadly(), range(4), 2))
+
+
+def test_workers_do_not_outlive_whoever_asks_them(tmp_path):
+    """Killed outright, it cannot tell them to end."""
+    program = (
+        "import os, signal, time\n"
+        "from convert.examples import make_examples\n"
+        "def maker(number):\n"
+        "    open(f'{number}.{os.getpid()}', 'w').close()\n"
+        "    time.sleep(60)\n"
+        "list(make_examples(maker, range(100), 2))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = [int(path.suffix[1:]) for path in tmp_path.iterdir()]
+    process.kill()
+    process.wait()
+    while any(alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

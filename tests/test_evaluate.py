@@ -1,6 +1,7 @@
 """Grading: what the figures mean, the report, the choice of threshold and temperature."""
 
 import dataclasses
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.alarms import alerts_in
 from convert.cli import main
-from convert.dataset import Clip
+from convert.dataset import LABELS, Clip
 from convert.errors import CheckpointError, DatasetError
-from convert.evaluate import Judged, Report, alerts_in, evaluate
+from convert.evaluate import Judged, Report, evaluate
+from convert.metrics import calibration_bins
 from convert.report import worst, write_report
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
+from edge.classifier import tempered
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, write_model
 from edge.wav import write_wav
@@ -52,8 +56,13 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     )
     apart = report(judged("a_1", "normal", half), judged("b_1", "normal", half))
     assert same.false_alarms()["engine"]["alerts"] == 1
-    assert apart.false_alarms()["engine"]["alerts"] == 0
-    assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
+    assert same.false_alarms()["engine"]["sources_too_short"] == 0
+    # Two recordings of three windows of 2 s, a second apart as judged() has them.
+    assert same.false_alarms()["engine"]["hours"] == pytest.approx(2 * 4 / 3600, abs=5e-5)
+    # Neither could have given an alert: neither is counted as time without one.
+    none = {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 2}
+    assert apart.false_alarms()["engine"] == none
+    assert "2 sources are too short for an alert" in apart.table()
 
 
 def test_sources_of_one_car_count_as_one():
@@ -116,7 +125,7 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
     wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
     (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
     start = checkpoint(tmp_path / "start.pth", random_network())
-    with pytest.raises(CheckpointError, match="does not say what it was trained on"):
+    with pytest.raises(CheckpointError, match="does not say all that it was trained on"):
         evaluate(start, [tmp_path], hold_out_only=True)
 
 
@@ -189,10 +198,26 @@ def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
     assert found[1].threshold == pytest.approx(found[0].threshold, abs=0.01)
 
 
+def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
+    few = report(judged("a", "knocking", [0.9] * 50), judged("b", "normal", [0.1] * 99))
+    with pytest.raises(DatasetError, match=r"99 windows .* 1\.00% shows on 100 at least"):
+        tune(model, few, 0.01, tmp_path / "tuned.tflite")
+
+
+def test_the_surest_answers_are_taken_for_the_surer():
+    """An int8 network's 255/256 stands beside 0 or 1/256, and a report has the one alone."""
+    p = np.array([255 / 256, 0], dtype=np.float32)
+    for temperature in (0.5, 2.0):
+        device = tempered(p, temperature)[0]
+        ours = 1 / (1 + np.exp(-log_odds(p[:1])[0] / temperature))
+        assert ours == pytest.approx(device, abs=1e-6)
+    assert (np.diff(log_odds(np.linspace(0, 1, 10_001).astype(np.float32))) >= 0).all()
+
+
 def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
     # Fitted to these, the temperature would have no answer beyond 0.98.
     monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
-    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 50))
+    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 100))
     with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
         tune(model, sure, 0.01, tmp_path / "tuned.tflite")
     assert not (tmp_path / "tuned.tflite").exists()
@@ -218,8 +243,26 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
     assert all(address.startswith("data:") for address in page.addresses)
     assert not re.search(r"https?://", re.sub(r'"data:[^"]*"', "", text))
     assert text.count("<audio") == 3
-    for words in ("ford_1", "an hour", "ROC AUC", "Threshold", "called knocking"):
+    for words in ("ford_1", "too short for an alert", "ROC AUC", "Threshold", "called knocking"):
         assert words in text
+    # ford_1's second window is missed, golf_1's is a false alarm.
+    assert "The 3 windows it was least right about, 2 of them wrong" in text
+
+
+def test_a_report_about_odd_names(tmp_path):
+    """Mathematics to matplotlib, and bytes that are no text."""
+    name = os.fsdecode(b"caf\xe9 $5_$x.wav")
+    wav_file(tmp_path / name, noise(3).astype("f8"), 22_050)
+    rows = [judged(tmp_path / name, label, [0.9, 0.2], kind=name) for label in LABELS]
+    write_report(report(*rows), tmp_path / "report.html")
+    assert "caf" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_without_an_engine(tmp_path):
+    wav_file(tmp_path / "rain_1.wav", noise(3).astype("f8"), 22_050)
+    rain = judged(tmp_path / "rain_1.wav", "not_engine", [0.2], kind="not_engine")
+    write_report(report(rain), tmp_path / "report.html")
+    assert "No engine was judged" in (tmp_path / "report.html").read_text()
 
 
 def test_the_worst_come_first(graded):
@@ -247,3 +290,26 @@ def test_a_report_without_a_knock_says_so(graded, tmp_path):
 def test_options_that_do_not_fit(arguments, words, tmp_path, capsys):
     assert main(["evaluate", "net.pth", str(tmp_path), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
+    """Without a word about it in the file it is the original's; turned round, p is the other's."""
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    plain = evaluate(start, [tmp_path]).judged[0].p
+    turned = evaluate(start, [tmp_path], labels=("normal", "knocking")).judged[0].p
+    np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
+    arguments = ["evaluate", str(start), str(tmp_path), "--labels"]
+    assert main([*arguments, "a,b"]) == 2
+    assert "--labels a,b: two are needed" in capsys.readouterr().err
+
+
+def test_calibration_weighs_both_classes_alike():
+    """As the temperature is chosen: one knock in eighty windows does not make all answers wrong."""
+    z = RNG.normal(0, 2, 200_000)
+    p = (1 / (1 + np.exp(-z))).astype(np.float32)
+    knocks = RNG.random(z.size) < p
+    rare = ~knocks | (RNG.random(z.size) < 1 / 80)
+    for b in calibration_bins(p[rare], knocks[rare]):
+        assert b["true_share"] == pytest.approx(b["mean_p"], abs=0.05)  # 80 times fewer windows

@@ -105,7 +105,7 @@ def test_the_default_model_can_be_named(path, monkeypatch):
     assert default_model() == path
     # A name that is wrong must not mean the shipped model.
     monkeypatch.setenv("KNOCKKNOCK_MODEL", f"{path}.not")
-    with pytest.raises(ModelError, match=r"\.not cannot be read"):
+    with pytest.raises(ModelError, match=r"KNOCKKNOCK_MODEL, .*\.not, is no file"):
         ModelFile.read(default_model())
 
 

@@ -136,8 +136,8 @@ def test_files_of_one_name_keep_their_pictures_apart(engine, tmp_path):
     files = [str(tmp_path / folder / "engine.wav") for folder in ("a", "b")]
     done = edge("predict", *files, "--end", "2", "--picture", str(tmp_path / "out"))
     assert done.returncode == 0
-    names = sorted(path.name[:9] for path in (tmp_path / "out").iterdir())
-    assert names == ["engine-1_", "engine-2_"]
+    names = sorted(path.name[:13] for path in (tmp_path / "out").iterdir())
+    assert names == ["engine.wav-1_", "engine.wav-2_"]
 
 
 def test_a_picture_that_cannot_be_written_is_not_the_recordings_fault(engine, tmp_path, capsys):

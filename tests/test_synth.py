@@ -256,6 +256,23 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
     assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
 
 
+def test_no_knock_is_laid_over_silence(tmp_path):
+    y = np.zeros(20 * SR)
+    y[15 * SR :] = noise(5)  # a recorder started long before the engine
+    wav_file(tmp_path / "car_1.wav", y, SR)
+    wav_file(tmp_path / "mute_1.wav", np.zeros(3 * SR), SR)
+    (tmp_path / "torn_1.wav").write_bytes(b"no sound")
+    rows = "".join(f"{name}_1.wav,normal\n" for name in ("car", "mute", "torn"))
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    out = tmp_path / "out"
+    options = ["--count", 12, "--level", 12, "--seconds", 2]
+    said = convert("synth", out, "--over", tmp_path, *options).stderr
+    assert "skipped 2 unreadable recordings" in said
+    made = [Recording(clip.path).read() for clip in find_clips([out])]
+    assert len(made) == 24
+    assert min(np.abs(sound).max() for sound in made) > 0.4
+
+
 def test_a_source_named_like_a_path_goes_nowhere_else(tmp_path):
     wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
     row = f"a.wav,normal,{tmp_path}/../x/y,golf"

@@ -100,6 +100,47 @@ def test_a_changed_label_is_another_run(whole_run, recordings_made, tmp_path):
         train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", TINY)
 
 
+def test_a_changed_recording_of_the_same_size_is_another_run(whole_run, recordings_made, tmp_path):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    path = next((tmp_path / "some").rglob("*.wav"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-2000] + bytes(reversed(content[-2000:])))
+    with pytest.raises(DatasetError, match="another run"):
+        train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+def test_examples_outlive_what_has_no_part_in_them(
+    whole_run, recordings_made, tmp_path, monkeypatch
+):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    slower = dataclasses.replace(TINY, learning_rate=1e-4)
+    with pytest.raises(DatasetError, match=r"remove run.json, state.pt and best.pt"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
+    for name in ("run.json", "state.pt", "best.pt"):
+        (tmp_path / "w" / name).unlink()
+    monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("made again"))
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
+
+
+def test_a_batch_that_cannot_be_filled_costs_no_examples(recordings_made, tmp_path, monkeypatch):
+    monkeypatch.setattr("convert.train.draw", lambda *_, **__: pytest.fail("made"))
+    large = dataclasses.replace(TINY, batch_size=128)
+    with pytest.raises(DatasetError, match="64 examples do not fill one batch of 128"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", large)
+    assert not (tmp_path / "w").exists()
+
+
+def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
+    meta = {"threshold": 0.8, "temperature": 1.5, "trained_on": []}
+    state = random_network().state_dict()
+    torch.save({"model": state, "meta": meta}, tmp_path / "start.pth")
+    few = dataclasses.replace(TINY, examples=32, small_epochs=1)
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=tmp_path / "start.pth")
+    tuned = load_checkpoint(tmp_path / "a.pth")
+    assert (tuned.threshold, tuned.temperature) == (0.8, 1.5)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
     made = []
@@ -138,7 +179,8 @@ def test_the_body_is_frozen_first_but_never_to_the_end(
     monkeypatch.setattr(Fit, "_state", watched)
     few = dataclasses.replace(TINY, small_epochs=epochs)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
-    assert "does not say what it was trained on" in capsys.readouterr().out
+    assert "does not say all that it was trained on" in capsys.readouterr().out
+    assert not load_checkpoint(tmp_path / "a.pth").learnt.complete  # nor does what came of it
     assert changed == ([True] if epochs == 1 else [False, True])
 
 
@@ -214,7 +256,9 @@ def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
 
 
 @pytest.mark.parametrize("hold_out", [0.0, 0.4])
-def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys, hold_out):
+def test_unreadable_recordings_are_named_once(
+    recordings_made, tmp_path, capsys, monkeypatch, hold_out
+):
     shutil.copytree(recordings_made, tmp_path / "some")
     with (tmp_path / "some" / "labels.csv").open("a", newline="") as table:
         columns = table_columns(tmp_path / "some" / "labels.csv")
@@ -222,8 +266,13 @@ def test_unreadable_recordings_are_named_once(recordings_made, tmp_path, capsys,
             (tmp_path / "some" / f"broken{number}.wav").write_bytes(b"no sound" + b"!" * number)
             row = {"file": f"broken{number}.wav", "label": "normal", "source": f"broken{number}"}
             csv.DictWriter(table, columns, restval="").writerow(row)
-    few = dataclasses.replace(TINY, examples=20, hold_out=hold_out)
-    with pytest.raises(DatasetError, match="batch of 32"):
+    few = dataclasses.replace(TINY, examples=32, hold_out=hold_out)
+
+    def enough(*_, **__):
+        raise DatasetError("all were read")
+
+    monkeypatch.setattr("convert.train.Fit", enough)
+    with pytest.raises(DatasetError, match="all were read"):
         train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", few)
     said = capsys.readouterr().err
     # Those that are trained on and those that are held out are read apart.
