@@ -28,7 +28,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="runs of each stage (30)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
+    parser.add_argument("--out", type=Path, default=Path("out/bench.json"), help="the same as JSON")
     arguments = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it while they are imported
         os.execve(  # noqa: S606 - ourselves, with one thread

@@ -41,9 +41,11 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=".pth, .safetensors or .tflite")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
     parser.add_argument("--hop", type=float, default=0.5, metavar="S", help="window spacing (0.5)")
-    parser.add_argument("--threshold", type=float, metavar="P", help="(the model's own)")
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="of p knocking (the model's own)"
+    )
     parser.add_argument(
         "--hold-out-only", action="store_true", help="only sources a .pth was not trained on"
     )

@@ -66,7 +66,7 @@ def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         epilog="examples:\n  edge doctor\n  edge doctor --tap-test    tap the block with a spanner",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (the installed ones)")
     parser.add_argument(
         "--tap-test", action="store_true", help=f"listen {TAP_SECONDS:g} s for taps on the block"
     )

@@ -218,7 +218,7 @@ def main() -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
     parser.add_argument("--examples", type=int, default=2000, help="for each fold (2000)")
     parser.add_argument("--epochs", type=int, default=3, help="over them (3)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variation (3)")

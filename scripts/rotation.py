@@ -49,8 +49,15 @@ MORE = 5000  # examples drawn at a time, until there are enough without any one 
 CHECKED = 600  # examples that hold the part left out, for choosing the best epoch
 # Runs of any seed learn from the same examples: they differ by weights, order and noise alone.
 EXAMPLE_SEED = 21
-OPTIONS = ("examples", "small_epochs", "full_epochs", "batch_size", "seed")
-SHARES = ("simple", "learning_rate")
+OPTIONS = {
+    "examples": "each part's network learns from",
+    "small_epochs": "on quarter-size pictures",
+    "full_epochs": "on full-size pictures",
+    "batch_size": "examples a step",
+    "seed": "of weights, order and noise",
+    "simple": "share of plain knocks over engines as they are",
+    "learning_rate": "at its peak",
+}
 AUCS = ("auc", "strange_auc")
 
 
@@ -172,13 +179,21 @@ def main() -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    for name in (*OPTIONS, *SHARES):
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    for name, words in OPTIONS.items():
         value = getattr(default, name)
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(value), default=value, help=f"({value})")
-    parser.add_argument("--threshold", type=_probability, default=0.5, help="of p_knocking (0.5)")
-    parser.add_argument("--work", type=Path, default=Path("out/rotation"), metavar="DIR")
+        parser.add_argument(option, type=type(value), default=value, help=f"{words} ({value})")
+    parser.add_argument(
+        "--threshold", type=_probability, default=0.5, help="of p_knocking, for the table (0.5)"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("out/rotation"),
+        metavar="DIR",
+        help="what is drawn and trained is kept here, and used again (out/rotation)",
+    )
     arguments = parser.parse_args()
     try:
         scores = rotate(arguments)
@@ -200,7 +215,7 @@ def _probability(text: str) -> float:
 
 def rotate(arguments: argparse.Namespace) -> list[Scores]:
     """All parts, their answers kept as JSON; what an interrupted run has done is not done again."""
-    config = TrainConfig(**{name: getattr(arguments, name) for name in (*OPTIONS, *SHARES)})
+    config = TrainConfig(**{name: getattr(arguments, name) for name in OPTIONS})
     clips = find_clips(arguments.folders)
     rotation = Rotation(clips, 0)
     rotation.need_knocks()

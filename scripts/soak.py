@@ -84,7 +84,7 @@ def memory_mb() -> float:
 def main() -> int:
     """Run and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--hours", type=float, default=24.0, help="of sound (24)")
     arguments = parser.parse_args()
     config = Config.from_toml("[indicator]\nled_pin = -1\n[blackbox]\nmax_records = 5\n", "soak")
     model = ModelFile.read(default_model())
