@@ -45,7 +45,7 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: --calibration takes a folder of recordings")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
     if not found:
         raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
     found = list({fingerprint(path): path for path in reversed(found)}.values())[::-1]

@@ -48,12 +48,9 @@ class Checkpoint:
     temperature: float = 1.0
     learnt: Learnt = field(default_factory=Learnt)
 
-    def knocking_first(self, labels: tuple[str, ...] | None = None) -> KnockNet:
-        """The network, its answers turned round if need be to the order of dataset.LABELS.
-
-        ``labels`` is their order where the file says nothing, or wrong.
-        """
-        if (labels or self.labels or LABELS)[0] != LABELS[0]:
+    def knocking_first(self) -> KnockNet:
+        """The network, its answers turned round if need be to the order of dataset.LABELS."""
+        if (self.labels or LABELS)[0] != LABELS[0]:
             last = list(self.network.parameters())[-2:]  # weight and bias of the last layer
             with torch.no_grad():
                 for values in last:
@@ -61,9 +58,10 @@ class Checkpoint:
         return self.network
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
     """Read a whole network: fastai v1 or v2 ``.pth`` (bare or with optimiser), or safetensors.
 
+    ``instead`` of what the file says of itself: labels, threshold, temperature; None for its own.
     CheckpointError if the file is missing, unsafe or damaged, if keys are missing, unexpected or
     of another shape, if it knows other than two classes, or if weights are not finite.
     """
@@ -86,6 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     _load_into(network, state, path)
     meta = content.get("meta")
     meta = dict(meta) if isinstance(meta, Mapping) else {}
+    meta |= {name: value for name, value in instead.items() if value is not None}
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
@@ -102,7 +101,7 @@ def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     if not labels:
         return None
     names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
-    if len(set(names)) != 2 or "knocking" not in names:
+    if len(names) != 2 or len(set(names)) != 2 or "knocking" not in names:
         raise CheckpointError(f"{path}: labels {labels}: two are needed, one of them knocking")
     return names
 

@@ -13,9 +13,10 @@ import hashlib
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from edge.frontend import FrontEndConfig
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
+SILENT_DRAWS = 50  # until a recording's silent stretches are missed
+Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
 SPLITS = ("train", "valid")
 PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
 SUFFIXES = SOUNDFILE_SUFFIXES | {
@@ -169,9 +172,15 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal: the same recording under whatever name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of the file, in hexadecimal: the same recording under whatever name.
+
+    A file that cannot be read, which :func:`readable` will name, is like no other.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return f"unreadable: {path}"
 
 
 def load(clip: Clip) -> NDArray[np.float32]:
@@ -182,11 +191,18 @@ def load(clip: Clip) -> NDArray[np.float32]:
 def load_all(
     clips: Sequence[Clip], *, quiet: bool = False
 ) -> list[tuple[Clip, NDArray[np.float32]]]:
-    """Every readable recording; the others are counted and named on standard error.
+    """Every readable recording at once; see :func:`readable`."""
+    return list(readable(clips, quiet=quiet))
+
+
+def readable(
+    clips: Sequence[Clip], *, quiet: bool = False
+) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
+    """Every readable recording; the others are counted and named on standard error at the end.
 
     ``quiet``: they have been named before.
     """
-    loaded, unreadable = [], []
+    unreadable = []
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             sound = load(clip)
@@ -196,9 +212,20 @@ def load_all(
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
             unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
             continue
-        loaded.append((clip, sound))
+        yield clip, sound
     say_unreadable([] if quiet else unreadable)
-    return loaded
+
+
+def not_silent(draw: Callable[[], Cut]) -> Cut:
+    """A cut that ``draw`` gives; if it is silent another one, as long as that is any use.
+
+    Nothing can be laid over silence: a knock's level counts against what it is laid over.
+    """
+    for _ in range(SILENT_DRAWS):
+        y = draw()
+        if np.abs(y).max() > SILENT:
+            break
+    return y
 
 
 def say_unreadable(unreadable: Sequence[str]) -> None:

@@ -213,10 +213,10 @@ def _line(name: str, row: dict[str, Any]) -> str:
 class TorchJudge:
     """A checkpoint as a judge of pictures."""
 
-    def __init__(self, path: Path, labels: tuple[str, ...] | None) -> None:
-        """``labels``: in the order of its answers, where the file does not say it."""
-        self.checkpoint = load_checkpoint(path)
-        self._knocking = (labels or self.checkpoint.labels or LABELS).index("knocking")
+    def __init__(self, path: Path, **instead: Any) -> None:
+        """``instead`` of what the file says of itself, as for ``load_checkpoint``."""
+        self.checkpoint = load_checkpoint(path, **instead)
+        self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
         self.temperature = self.checkpoint.temperature
         self.threshold = self.checkpoint.threshold
 
@@ -254,7 +254,7 @@ def evaluate(
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
     else:
-        judge = TorchJudge(model, labels)
+        judge = TorchJudge(model, labels=labels, threshold=threshold)
         own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
         clips = _unheard(clips, judge.checkpoint.learnt, model, only=hold_out_only)
     if not clips:

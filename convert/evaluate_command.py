@@ -97,6 +97,11 @@ def _run(arguments: argparse.Namespace) -> int:
     print(report.table())
     if arguments.json:
         write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
+    if arguments.html:
+        from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
+
+        write_report(report, arguments.html)
+        print(f"wrote {arguments.html}")
     if arguments.out:
         from convert.tuning import tune  # noqa: PLC0415 - only when asked for
 
@@ -109,9 +114,4 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         if cars < FEW:
             print("of another engine far more windows may be called knocking: record more of them")
-    if arguments.html:
-        from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
-
-        write_report(report, arguments.html)
-        print(f"wrote {arguments.html}")
     return 0

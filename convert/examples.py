@@ -20,14 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
-from convert.dataset import SILENT, Clip
+from convert.dataset import Clip, not_silent
 from convert.errors import DatasetError
 from edge.capture_process import die_with_parent
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
 Sound = NDArray[np.float64]
-SILENT_DRAWS = 20  # until a recording's silent stretches are missed
 KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 REAL_KNOCKS = 0.15  # of the knocking examples to learn from, where real knocks are at hand
 
@@ -228,11 +227,7 @@ class ExampleMaker:
         Slower and faster engines of other sizes come of few recordings so. Shorter clips are
         repeated end to end, which at most adds one beat at the seam.
         """
-        for _ in range(SILENT_DRAWS):
-            y = self._any_cut(rng, pool)
-            if np.abs(y).max() > SILENT:
-                break  # nothing can be laid over silence, and no knock is heard in it
-        return y
+        return not_silent(lambda: self._any_cut(rng, pool))
 
     def _any_cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         name, sounds = pool[int(rng.integers(len(pool)))]

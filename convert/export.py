@@ -115,7 +115,12 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     check_output("--out", out, ".tflite")
     _check(config)
     with Stage("[1/6] checkpoint") as stage:
-        loaded = load_checkpoint(checkpoint)
+        loaded = load_checkpoint(
+            checkpoint,
+            labels=config.labels,
+            threshold=config.threshold,
+            temperature=config.temperature,
+        )
         manifest = _manifest(loaded, out, config)
         count = sum(p.numel() for p in loaded.network.parameters())
         stage.result = f"{loaded.layout}, {count / 1e6:.1f} M parameters"
@@ -177,16 +182,13 @@ def golden_picture(seed: int = GOLDEN_SEED) -> np.ndarray[Any, np.dtype[np.uint8
 
 
 def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
-    labels = config.labels or loaded.labels or LABELS
-    threshold = loaded.threshold if config.threshold is None else config.threshold
-    temperature = loaded.temperature if config.temperature is None else config.temperature
     return Manifest(
         name=config.name or out.stem,
-        labels=labels,
-        threshold=threshold,
+        labels=loaded.labels or LABELS,
+        threshold=loaded.threshold,
         precision=config.precision,
         front_end=FrontEnd().config,
-        temperature=temperature,
+        temperature=loaded.temperature,
     )
 
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from convert import synth
 from convert.bay import record
-from convert.dataset import SILENT, Clip
+from convert.dataset import Clip, load, not_silent
 from edge.wav import write_wav
 
-SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 DEMO_SEED = 1
 DEMO_LEVEL_DB = 14.0
 
@@ -32,10 +31,10 @@ def make(
     *,
     knocks: bool,
     level_db: float | None,
-    over: tuple[Clip, NDArray[np.float32]] | None,
+    over: Clip | None,
     name: str,
 ) -> Made:
-    """One recording: a made engine, or a real one (``over``, with its sound), or either knocking.
+    """One recording: a made engine, or a real one (``over``), with or without a knock.
 
     On a made engine the knock is locked to that engine's crank; the speed of a real one is not
     known, so its knock has a crank of its own. ``name`` is the source of what is wholly made.
@@ -47,9 +46,8 @@ def make(
         y = synth.engine(rng, shaft)
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     else:
-        clip, real = over
-        y = _cut(rng, real, shaft.n)
-        row |= {"source": clip.source, "car": clip.car}
+        y = _cut(rng, load(over), shaft.n)
+        row |= {"source": over.source, "car": over.car}
     row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)
@@ -62,15 +60,13 @@ def make(
 
 
 def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:
-    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence.
+    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence."""
 
-    A knock's level counts against what it is laid over: against nothing it would be nothing.
-    """
-    for _ in range(SILENT_DRAWS):
+    def anywhere() -> synth.Sound:
         start = int(rng.integers(max(1, real.size - n + 1)))
-        if np.abs(real[start : start + n]).max() > SILENT:
-            break
-    return np.resize(real[start:].astype(np.float64), n)
+        return np.resize(real[start : start + n].astype(np.float64), n)
+
+    return not_silent(anywhere)
 
 
 def write_demo(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page: figures, plots, and the worst mistakes to look at and hear.
+"""An evaluation as one HTML page: figures, plots, and the worst answers to look at and hear.
 
 The page holds everything itself; opening it asks no network for anything.
 """

@@ -9,10 +9,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convert import synth
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
 from convert.made import make, write_demo
 from convert.progress import bar
@@ -121,9 +120,9 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     )
 
 
-def _healthy(folder: Path) -> list[tuple[Clip, NDArray[np.float32]]]:
+def _healthy(folder: Path) -> list[Clip]:
     clips = [c for c in find_clips([folder]) if c.label == "normal" and c.kind == "engine"]
-    loaded = load_all(clips)
-    if not loaded:
+    usable = [clip for clip, _ in readable(clips)]  # not their sound: that may be hours
+    if not usable:
         raise DatasetError(f"{folder} holds no healthy engine to lay knocks over")
-    return loaded
+    return usable

@@ -80,13 +80,15 @@ def train(
     if not any(clip.label == "normal" for clip in training):
         raise DatasetError(NO_ENGINE)
     # Read first: a name misspelt must not cost the time of making examples.
-    start = load_checkpoint(init) if init else None
+    start = load_checkpoint(init, labels=labels) if init else None
     learnt, known = _heard_before(start, clips, held_out)
+    learnt = learnt.and_also(training)  # now, while the files are what will be learnt from
     torch.manual_seed(config.seed)
-    network = start.knocking_first(labels) if start else _fresh(pretrained)
+    network = start.knocking_first() if start else _fresh(pretrained)
     need_batch(config.examples, config.batch_size)
     work.mkdir(parents=True, exist_ok=True)
-    _same_run(work, config, training, held_out, init or pretrained)
+    origin = _origin(init or pretrained, start.labels if start else None)
+    _same_run(work, config, training, held_out, origin)
     _hint_at_sources(clips)
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
     if not any(clip.knocks for clip in training):
@@ -105,7 +107,7 @@ def train(
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = _real_windows(work / "real.npz", held_out)
+    real = _real_windows(work / f"real-{_digest(held_out)}.npz", held_out)
     frozen_start = init is not None or pretrained is not None
     run = Fit(
         network, examples, check=check, real=real, work=work, config=config, frozen=frozen_start
@@ -113,7 +115,6 @@ def train(
     run.go()
     best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(best["model"])
-    learnt = learnt.and_also(training)
     meta = {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
@@ -174,12 +175,19 @@ def _fresh(pretrained: Path | None) -> KnockNet:
     return network
 
 
+def _origin(start: Path | None, labels: Sequence[str] | None) -> list[str]:
+    """What a network started from, and how it was understood."""
+    if start is None or not start.is_file():
+        return [str(start)]
+    return [str(start), hashlib.sha256(start.read_bytes()).hexdigest(), *(labels or ())]
+
+
 def _same_run(
     work: Path,
     config: TrainConfig,
     training: list[Clip],
     held_out: list[Clip],
-    start: Path | None,
+    origin: list[str],
 ) -> None:
     """A run's folder belongs to one run: refuse to mix two."""
     description = json.dumps(
@@ -187,9 +195,7 @@ def _same_run(
             "config": dataclasses.asdict(config),
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
-            "start": [str(start), hashlib.sha256(start.read_bytes()).hexdigest()]
-            if start and start.is_file()
-            else str(start),
+            "start": origin,
         },
         indent=1,
     )
@@ -208,6 +214,12 @@ def identity(clip: Clip) -> list[str]:
     return [clip.path.name, fingerprint(clip.path), clip.label, clip.kind, clip.source, clip.car]
 
 
+def _digest(clips: Sequence[Clip], *settings: object) -> str:
+    """A name for what is made of ``clips`` with ``settings``: other ones never take it up."""
+    known = json.dumps([list(map(identity, clips)), *settings])
+    return hashlib.sha256(known.encode()).hexdigest()[:12]
+
+
 def _examples(
     place: Path,
     clips: list[Clip],
@@ -222,10 +234,7 @@ def _examples(
 
     ``quiet`` about unreadable recordings.
     """
-    known = [list(map(identity, clips)), dataclasses.asdict(recipe), seed]
-    folder = place.with_name(
-        f"{place.name}-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]}"
-    )
+    folder = place.with_name(f"{place.name}-{_digest(clips, dataclasses.asdict(recipe), seed)}")
 
     def maker() -> ExampleMaker:
         pools = fill_pools(load_all(clips, quiet=quiet))

@@ -91,12 +91,14 @@ class BlackBox:
         if alert.end_s - self._last_s < self._config.min_interval_s:
             self.skipped += 1
             return False
+        # Before it is queued: should it fail at once, the writer takes this back.
+        before, self._last_s = self._last_s, alert.end_s
         try:
             self._waiting.put_nowait(alert)
         except queue.Full:
+            self._last_s = before
             self.skipped += 1
             return False
-        self._last_s = alert.end_s
         return True
 
     def close(self, timeout_s: float = 1.5) -> None:
@@ -136,7 +138,7 @@ class BlackBox:
 
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob(".*.part"):
+        for leftover in filter(_half_written, self.directory.glob(".*.part")):
             shutil.rmtree(leftover)
             log.warning("black box: removed half-written %s", leftover.name)
         # Tells now, not at the first alert, that nothing can be written here, or not enough.
@@ -206,6 +208,11 @@ class BlackBox:
             dropped.append(droppable.popleft())
             free += sizes.pop(dropped[-1])
         return dropped
+
+
+def _half_written(folder: Path) -> bool:
+    """Whether ``folder`` is a record of ours, not yet or no longer whole."""
+    return bool(NAME.fullmatch(folder.name[1 : -len(".part")]))
 
 
 def _sync(folder: Path) -> None:

@@ -38,7 +38,7 @@ class Recording:
     """One channel of a recording, between two times, as blocks at ``sr``.
 
     WAV needs nothing but this package; FLAC, OGG and the like need soundfile; MP3, video and
-    everything else PyAV (both come with ``pip install knockknock-edge[media]``).
+    everything else PyAV: this package's extra ``media``.
     """
 
     def __init__(
@@ -194,6 +194,4 @@ def _import(name: str, path: Path) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise MissingPackageError(
-            f"{path} needs the package {name}: pip install 'knockknock-edge[media]'"
-        ) from error
+        raise MissingPackageError(f"{path} needs the package {name}: pip install {name}") from error

@@ -116,7 +116,8 @@ def portaudio() -> Iterator[Any]:
         import pyaudio  # noqa: PLC0415 - the one place that knows it
     except ImportError as error:
         raise MissingPackageError(
-            "the microphone needs the package pyaudio: pip install 'knockknock-edge[pi]'"
+            "the microphone needs the package pyaudio, and that Debian's portaudio19-dev: "
+            "apt install portaudio19-dev, pip install pyaudio"
         ) from error
     with quiet_stderr():
         instance = pyaudio.PyAudio()

@@ -119,7 +119,9 @@ def flat_tops(y: NDArray[np.float32]) -> float:
     Of a sine 13 %, of noise next to none, of an overdriven sound what was cut off. At any level: an
     overdriven stage may sit before the volume control.
     """
-    low, high = float(y.min(initial=0)), float(y.max(initial=0))
+    if y.size == 0:
+        return 0.0
+    low, high = float(y.min()), float(y.max())
     if not FLAT_RANGE <= high - low < np.inf:  # what is not finite is another fault
         return 0.0
     edge = FLAT_TOP * (high - low)

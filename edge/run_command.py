@@ -103,16 +103,16 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{arguments.config or DEFAULT_PATH}: settings are right")
         return 0
     set_up_logging(verbose=arguments.verbose)
+    # Until the service answers to them itself: a reload must not end it, and an end must put out
+    # the lamp.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     try:
         config = load_config(arguments.config)
     except ConfigError:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
         _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
-    # Until the service answers to them itself: a reload must not end it, and an end must put out
-    # the lamp.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
     indicator = Indicator(config.indicator)
     microphone = None
     try:

@@ -42,6 +42,18 @@ def test_copies_are_not_on_both_sides_either(folder, front_end, tmp_path):
     assert twice.described == once.described
 
 
+def test_what_is_no_file_is_named_or_left_alone(folder, front_end, tmp_path):
+    for path in folder.glob("*.wav"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    unreadable = export_pictures(tmp_path, front_end, seed=1).unreadable
+    assert sorted(message.split()[0].split("/")[-1] for message in unreadable) == [
+        "gone.wav",
+        "text.wav",
+    ]
+
+
 def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
     pictures = export_pictures(folder, front_end, seed=1)
     assert len(pictures.unreadable) == 1

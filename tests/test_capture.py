@@ -171,7 +171,7 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "a.mov"
     path.write_bytes(b"anything")
-    with pytest.raises(MissingPackageError, match=r"av: pip install 'knockknock-edge\[media\]'"):
+    with pytest.raises(MissingPackageError, match=r"the package av: pip install av"):
         Recording(path).read()
 
 

@@ -161,9 +161,18 @@ def test_answers_in_the_other_order_are_turned_round(tmp_path, network):
         assert torch.equal(said.knocking_first()(x), before.flip(1))
     torch.save(network.state_dict(), tmp_path / "b.pth")
     silent = load_checkpoint(tmp_path / "b.pth")
+    told = load_checkpoint(tmp_path / "b.pth", labels=("normal", "knocking"))
     with torch.no_grad():
         assert torch.equal(silent.knocking_first()(x), before)
-        assert torch.equal(silent.knocking_first(("normal", "knocking"))(x), before.flip(1))
+        assert torch.equal(told.knocking_first()(x), before.flip(1))
+
+
+def test_what_it_says_of_itself_may_be_corrected(tmp_path, network):
+    meta = {"labels": ["knock", "ok"], "threshold": 1.0, "temperature": -1}
+    torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
+    right = {"labels": ("normal", "knocking"), "threshold": 0.7, "temperature": 2.0}
+    loaded = load_checkpoint(tmp_path / "a.pth", **right)
+    assert (loaded.labels, loaded.threshold, loaded.temperature) == tuple(right.values())
 
 
 def test_a_missing_file(tmp_path):

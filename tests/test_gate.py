@@ -124,6 +124,12 @@ def test_overdriven_before_the_resampler(gate, level):
     assert gate.check(y) is (Fault.CLIPPING if level == 1 else None)
 
 
+@pytest.mark.parametrize("offset", [-0.15, 0.15])
+def test_overdriven_and_off_centre(gate, offset):
+    y = np.clip(noise(2), -0.1, 0.1)
+    assert gate.check(y + np.float32(offset)) is Fault.CLIPPING
+
+
 def test_flat_tops_are_what_was_cut_off():
     y = noise(2)
     for share in (0.1, 0.3, 0.6):

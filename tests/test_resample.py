@@ -54,12 +54,12 @@ def test_a_stream_gives_the_very_same_samples(sr):
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
-@pytest.mark.parametrize("sr", [44_101, 22_051, 191_999])
+@pytest.mark.parametrize("sr", [44_101, 22_051, 22_052, 191_999])
 def test_odd_rates_take_little_memory_and_are_near_enough(sr):
     resampler = Resampler(sr, TO)
     assert resampler._bank.nbytes < 20e6
-    # 50 in a million is less than the crystals of sound cards are off by.
-    assert resampler._down / resampler._up == pytest.approx(sr / TO, rel=50e-6)
+    # Crystals of sound cards are off by as much; a picture's rows are 6 % apart.
+    assert resampler._down / resampler._up == pytest.approx(sr / TO, rel=100e-6)
 
 
 def test_after_a_flush_it_starts_afresh():

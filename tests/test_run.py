@@ -138,6 +138,20 @@ def test_a_reload_or_an_end_during_the_start(tmp_path):
         assert words in done.stderr
 
 
+@pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
+def test_broken_settings_are_told_of_and_a_signal_answered(tmp_path, name, ends):
+    """As under systemd: the lamp says so for a while."""
+    (tmp_path / "a.toml").write_text("[audoi]\n")
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "none")}
+    process = edge("run", "--config", tmp_path / "a.toml", env=environment)
+    time.sleep(4)  # Python and the settings need one
+    process.send_signal(getattr(signal, name))
+    time.sleep(1)
+    assert (process.poll() == 0) == ends
+    process.kill()
+    process.communicate(timeout=10)
+
+
 def test_sound_that_is_none_is_unknown_and_no_warning(tmp_path):
     y = noise(4).astype("f8")
     y[[100, 60_000]] = np.nan, 3e38

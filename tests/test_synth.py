@@ -307,7 +307,7 @@ def test_on_the_device_alone_convert_says_what_it_needs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 6
-    assert "knockknock-edge[convert]" in done.stderr
+    assert "pip install '.[convert]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from convert.checkpoint import load_checkpoint
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
-from convert.fit import Fit
+from convert.fit import Examples, Fit
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
@@ -121,6 +122,46 @@ def test_examples_outlive_what_has_no_part_in_them(
         (tmp_path / "w" / name).unlink()
     monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("made again"))
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
+
+
+def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path, monkeypatch):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    for name in ("run.json", "state.pt", "best.pt"):
+        (tmp_path / "w" / name).unlink()
+    held = []
+
+    def looked(*_, real, **__):
+        held.append(len(real.labels))
+        raise DatasetError("enough")
+
+    monkeypatch.setattr("convert.train.Fit", looked)
+    none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
+    monkeypatch.setattr("convert.train.draw", lambda *_, **__: none)
+    for work in ("w", "fresh"):
+        other = dataclasses.replace(TINY, hold_out=0.2)
+        with pytest.raises(DatasetError, match="enough"):
+            train([recordings_made], tmp_path / "a.pth", tmp_path / work, other)
+    with np.load(next((whole_run / "work").glob("real-*.npz"))) as before:
+        assert held[0] == held[1] != len(before["labels"])
+
+
+def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, monkeypatch):
+    start = checkpoint(tmp_path / "start.pth", random_network())
+
+    def enough(*_, **__):
+        raise DatasetError("enough")
+
+    monkeypatch.setattr("convert.train._examples", enough)
+    for labels, words in ((None, "enough"), (("normal", "knocking"), "another run")):
+        with pytest.raises(DatasetError, match=words):
+            train(
+                [recordings_made],
+                tmp_path / "a.pth",
+                tmp_path / "w",
+                TINY,
+                init=start,
+                labels=labels,
+            )
 
 
 def test_a_batch_that_cannot_be_filled_costs_no_examples(recordings_made, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ The ratio of two whole rates is a fraction ``up / down``. Conceptually the input
 output then meets only one in ``up`` filter taps, its *phase* (Crochiere & Rabiner 1983). Output
 ``m`` lies at input time ``m * down / up`` exactly: the filter is centred, so nothing is delayed.
 Rates with hardly a common divisor would need a filter of gigabytes; theirs is the nearest fraction
-with at most MAX_PHASES, off by less than the crystals of sound cards are.
+with at most MAX_PHASES, off by 0.01 % at most, as the crystals of sound cards are.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ MIN_BLOCK = 1024  # outputs computed at a time: enough to make numpy's overhead 
 
 def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.float32]:
     """Convert ``y`` (n,) float32 from ``sr_in`` to ``sr_out`` Hz: (ceil(n sr_out / sr_in),).
+
+    Or 0.01 % more or fewer samples between odd rates, see above.
 
     Flat within 0.01 dB up to 0.9 of the lower Nyquist frequency, at least 80 dB down from that
     frequency on; beyond its ends the signal counts as zero. SignalError for rates out of range.
