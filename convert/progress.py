@@ -17,7 +17,8 @@ LOG_SECONDS = 30.0  # between two signs of life in a log
 def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
     """A bar with the time left, of tqdm; in a log it speaks up every half minute."""
     if not sys.stderr.isatty():
-        options |= {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS, "ascii": True}
+        options |= {"mininterval": LOG_SECONDS, "maxinterval": 2 * LOG_SECONDS}
+        options |= {"delay": LOG_SECONDS, "ascii": True}
     return tqdm(things, desc=what, leave=False, **options)
 
 
