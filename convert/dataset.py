@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -177,10 +178,17 @@ def fingerprint(path: Path) -> str:
     A file that cannot be read, which :func:`readable` will name, is like no other.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        now = path.stat()
+        return _sha256(path, now.st_size, now.st_mtime_ns)
     except OSError:
         return f"unreadable: {path}"
+
+
+@cache  # a run asks several times, and recordings may be gigabytes
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Of the file as it is with this size and time of change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(clip: Clip) -> NDArray[np.float32]:

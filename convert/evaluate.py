@@ -25,13 +25,13 @@ from convert.progress import bar
 from convert.split import Learnt, heard
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
+from edge.config import ListenConfig
 from edge.errors import ConfigError, RecordingError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
 
 FALSE_RATES = (0.01, 0.001)
-HOP_S = 0.5  # between windows, as on the device
 WINDOW_S = FrontEndConfig().n_samples / FrontEndConfig().sr
 
 
@@ -230,7 +230,7 @@ def evaluate(
     model: Path,
     folders: Sequence[Path],
     *,
-    hop_s: float = HOP_S,
+    hop_s: float = ListenConfig().hop_s,
     threshold: float | None = None,
     hold_out_only: bool = False,
     labels: tuple[str, ...] | None = None,

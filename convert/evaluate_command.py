@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from convert.output import check_output, parse_labels
+from edge.config import ListenConfig
 from edge.errors import ConfigError
 from edge.wav import write_atomically
 
@@ -42,7 +43,10 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=".pth, .safetensors or .tflite")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
-    parser.add_argument("--hop", type=float, default=0.5, metavar="S", help="window spacing (0.5)")
+    hop_s = ListenConfig().hop_s
+    parser.add_argument(
+        "--hop", type=float, default=hop_s, metavar="S", help=f"window spacing ({hop_s:g})"
+    )
     parser.add_argument(
         "--threshold", type=float, metavar="P", help="of p knocking (the model's own)"
     )

@@ -107,7 +107,7 @@ def train(
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = _real_windows(work / f"real-{_digest(held_out)}.npz", held_out)
+    real = _real_windows(work / f"real-{digest(*map(identity, held_out))}.npz", held_out)
     frozen_start = init is not None or pretrained is not None
     run = Fit(
         network, examples, check=check, real=real, work=work, config=config, frozen=frozen_start
@@ -214,10 +214,9 @@ def identity(clip: Clip) -> list[str]:
     return [clip.path.name, fingerprint(clip.path), clip.label, clip.kind, clip.source, clip.car]
 
 
-def _digest(clips: Sequence[Clip], *settings: object) -> str:
-    """A name for what is made of ``clips`` with ``settings``: other ones never take it up."""
-    known = json.dumps([list(map(identity, clips)), *settings])
-    return hashlib.sha256(known.encode()).hexdigest()[:12]
+def digest(*settings: object) -> str:
+    """A name for ``settings``: other ones never go on with what these have left in a folder."""
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
 def _examples(
@@ -234,7 +233,8 @@ def _examples(
 
     ``quiet`` about unreadable recordings.
     """
-    folder = place.with_name(f"{place.name}-{_digest(clips, dataclasses.asdict(recipe), seed)}")
+    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed)
+    folder = place.with_name(f"{place.name}-{known}")
 
     def maker() -> ExampleMaker:
         pools = fill_pools(load_all(clips, quiet=quiet))

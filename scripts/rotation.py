@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -32,7 +31,7 @@ from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
 from convert.split import fold_sources
-from convert.train import identity
+from convert.train import digest, identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.wav import write_atomically
@@ -69,8 +68,8 @@ class Stream:
         self._clips = clips
         self._sources = sorted({clip.source for clip in clips})
         self._parts = fold_sources(clips, FOLDS)
-        known = [list(map(identity, clips)), dataclasses.asdict(self._recipe), EXAMPLE_SEED]
-        self.name = f"examples-{digest(known)}"
+        known = digest(list(map(identity, clips)), dataclasses.asdict(self._recipe), EXAMPLE_SEED)
+        self.name = f"examples-{known}"
         self._folder = work / self.name
 
     @cached_property
@@ -99,11 +98,6 @@ class Stream:
             if least >= count:
                 return Examples(drawn.indices, drawn.labels), heard
             total = MORE * max(total // MORE + 1, math.ceil(count * total / max(least, 1) / MORE))
-
-
-def digest(settings: object) -> str:
-    """A name for ``settings``: other ones never go on with what these have left in a folder."""
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
 def judge(
@@ -221,7 +215,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, os.cpu_count() or 1)
-    run = arguments.work / f"run-{digest([drawn.name, dataclasses.asdict(config)])}"
+    run = arguments.work / f"run-{digest(drawn.name, dataclasses.asdict(config))}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)

@@ -154,9 +154,9 @@ def test_a_recording_is_known_again_under_another_name(tmp_path):
     table(tmp_path, "a_1.wav,normal,golf_cold")
     (clip,) = find_clips([tmp_path])
     learnt = Learnt(complete=True).and_also([clip])
-    renamed = dataclasses.replace(clip, source="Golf")
+    renamed = dataclasses.replace(clip, source="Golf", path=clip.path.rename(tmp_path / "b_1.wav"))
     assert heard([renamed], learnt) == {"Golf"}
-    (tmp_path / "a_1.wav").write_bytes(b"another")
+    renamed.path.write_bytes(b"another")
     assert heard([renamed], learnt) == set()
 
 
