@@ -18,11 +18,10 @@ import scipy.fft
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from convert import lookalikes, plain, synth
+from convert import lookalikes, synth
 from convert.bay import beat_seconds, record, shaped_like, sharpen
 from convert.dataset import Clip, not_silent
 from convert.errors import DatasetError
-from convert.speed import at_speed, at_speeds, revs, samples_needed
 from edge.capture_process import die_with_parent
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
@@ -56,7 +55,6 @@ class Recipe:
     loping: float = 0.5  # of those: slow and thudding ones
     sharpened: float = 0.3  # of real backgrounds: their own beat made to stand out more
     speeds: tuple[float, float] = (0.6, 1.6)  # a recording is played at; log-uniform
-    revved: float = 0.4  # of recordings of engines: as if the throttle was moved meanwhile
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
     bystander: float = 0.3  # of examples with an engine: another recording, no louder, on top
@@ -137,11 +135,9 @@ class ExampleMaker:
         self._seed = seed
         self._front_end = front_end or FrontEnd()
         self._heard: set[str] = set()  # sources in the example that is being made
-        self._revs: Sound | None = None  # relative speed of the engine in it, where it is revved
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
-            alike = ("knocking", "real_knocks", "revved")
-            like_it = replace(SIMPLE, **{name: getattr(recipe, name) for name in alike})
+            like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)
             self._simple = ExampleMaker(pools, like_it, seed, self._front_end)
             self._simple._heard = self._heard
         self._n = self._front_end.config.n_samples
@@ -162,7 +158,6 @@ class ExampleMaker:
         return self._drawn(rng)
 
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
-        self._revs = None
         if rng.random() < self._recipe.knocking:
             y, label = self._knocking(rng), KNOCKING
         else:
@@ -186,7 +181,7 @@ class ExampleMaker:
 
     def _made_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
         if rng.random() < self._recipe.plain:
-            return plain.plain_knock(rng, self._seconds, self._revs)
+            return synth.plain_knock(rng, self._seconds)
         beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
         return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat)
 
@@ -240,24 +235,25 @@ class ExampleMaker:
         y = sounds[int(rng.integers(len(sounds)))]
         low, high = self._recipe.speeds
         speed = np.exp(rng.uniform(np.log(low), np.log(high))) if rng.random() < 0.7 else 1.0
-        if pool is not self._pools.not_engine and rng.random() < self._recipe.revved:
-            return self._revved(rng, y, speed)
         needed = scipy.fft.next_fast_len(int(np.ceil(self._n * speed)), real=True)
         if y.size < needed:
             y = np.tile(y, -(-needed // y.size))
         start = int(rng.integers(y.size - needed + 1))
         return at_speed(y[start : start + needed], self._n, speed)
 
-    def _revved(self, rng: np.random.Generator, y: NDArray[np.float32], speed: float) -> Sound:
-        """Two seconds of ``y`` whose engine turns slower and faster, quieter and louder with it."""
-        self._revs = revs(rng, self._n, synth.SR)
-        speeds = np.clip(speed * self._revs, 0.4, 2.2)
-        needed = samples_needed(speeds)
-        if y.size < needed:
-            y = np.tile(y, -(-needed // y.size))
-        start = int(rng.integers(y.size - needed + 1))
-        played = at_speeds(y[start : start + needed], speeds, synth.SR)
-        return played * self._revs ** rng.uniform(0, 2.5)
+
+def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
+    """The first ``n`` samples of ``y`` played ``speed`` times as fast, by its Fourier series.
+
+    ``y`` must hold ``n * speed`` samples. Exact for what lies below both Nyquist frequencies; what
+    the ends of ``y`` have not in common spreads over some milliseconds there.
+    """
+    spectrum = scipy.fft.rfft(y.astype(np.float64))
+    size = max(n, round(y.size / speed))
+    kept = np.zeros(size // 2 + 1, dtype=complex)
+    m = min(kept.size, spectrum.size)
+    kept[:m] = spectrum[:m]
+    return np.asarray(scipy.fft.irfft(kept, n=size)[:n] * (size / y.size))
 
 
 Maker = Callable[[int], Example]  # from its number

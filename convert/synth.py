@@ -244,3 +244,20 @@ def random_knock(
     if rng.random() < smeared:
         y = reverberate(rng, y, SR, t60=(0.04, 0.3), gain=(0.5, 3))
     return y / (np.abs(y).max() + 1e-12)
+
+
+def plain_knock(rng: np.random.Generator, seconds: float) -> Sound:
+    """A knock of no particular kind, once a turn or two at 500 to 2500 rpm; (n,), peak about 1.
+
+    Three to eight equally strong modes anywhere from 250 to 4500 Hz, all dying alike, and a burst
+    of noise: fewer assumptions than in :func:`knock`, so also less like any one engine.
+    """
+    freqs = np.exp(rng.uniform(np.log(250), np.log(4500), int(rng.integers(3, 9))))
+    decays = np.full(freqs.size, rng.uniform(0.002, 0.02))
+    wave = strike(rng, freqs, decays, np.ones(freqs.size), rng.uniform(0, 2))
+    n = round(seconds * SR)
+    period = SR * 60 / np.exp(rng.uniform(np.log(500), np.log(2500))) * rng.choice([1, 2])
+    times = np.arange(rng.uniform(0, period), n, period)
+    times += rng.normal(0, rng.uniform(0, 0.03) * period, times.size)
+    y = place(n, times, rng.lognormal(0, 0.2, times.size), wave)
+    return y / (np.abs(y).max() + 1e-12)

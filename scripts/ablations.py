@@ -86,9 +86,6 @@ VARIATIONS = (
     Variation(
         "seven in ten examples simple: as shipped", dataclasses.replace(BASE, plain=0, simple=0.7)
     ),
-    Variation(
-        "the same, no recording revved", dataclasses.replace(BASE, plain=0, simple=0.7, revved=0)
-    ),
     Variation("all examples simple", dataclasses.replace(BASE, simple=1)),
     Variation(
         "all examples simple, no real knocks", dataclasses.replace(BASE, simple=1, real_knocks=0)

@@ -56,6 +56,23 @@ def test_knocks_come_once_in_one_or_two_turns(kind):
         assert strongest % 10 == pytest.approx(0, abs=0.6) or strongest % 10 > 9.4
 
 
+def test_a_plain_knock_is_regular_and_broad():
+    centres = []
+    for seed in range(12):
+        y = synth.plain_knock(np.random.default_rng(seed), 4)
+        assert y.shape == (4 * SR,)
+        assert np.abs(y).max() == pytest.approx(1)
+        level = np.sqrt(np.square(y[: y.size // 220 * 220]).reshape(-1, 220).mean(axis=1))
+        level -= level.mean()
+        likeness = np.correlate(level, level, "full")[level.size - 1 :] / (level @ level)
+        # It repeats after one or two turns at 500 to 2500 rpm, 24 to 240 ms. Seen: 0.74 and more;
+        # of noise 0.14.
+        assert likeness[2:25].max() > 0.5
+        power = np.abs(np.fft.rfft(y)) ** 2
+        centres.append((power @ np.fft.rfftfreq(y.size, 1 / SR)) / power.sum())
+    assert max(centres) / min(centres) > 2  # from dull to bright
+
+
 def test_a_strike_dies_away_at_its_own_rate():
     rng = np.random.default_rng(0)
     tau = 0.01
