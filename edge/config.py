@@ -168,6 +168,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "gate.flat_seconds": (0.01, 2),
     "gate.clipping": (0.001, 1),
     "gate.dc_ratio": (0.1, 1000),
+    "gate.tone_hz": (0, 4000),
     "detector.windows": (1, 1000),
     "detector.needed": (1, 1000),
     "detector.keep": (0, 1000),

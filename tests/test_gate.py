@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.frontend.resample import resample
-from edge.gate import BAND_HZ, FLAT_RANGE, Fault, Gate, flat_tops, in_long_runs
+from edge.gate import BAND_HZ, FLAT_RANGE, Fault, Gate, GateConfig, flat_tops, in_long_runs
 from tests.audio import noise
 
 SR = 22_050
@@ -70,8 +70,9 @@ def sine(hz, rms_db, n=2 * SR):
 
 
 def test_a_sound_in_a_silent_room(gate):
-    assert gate.check(sine(440.3, -59)) is None
-    assert gate.check(sine(440.3, -61)) is Fault.SILENCE
+    y = noise(2) / np.float32(np.sqrt(gate.power_in_band(noise(2))))  # 0 dB in the band
+    assert gate.check(y * np.float32(10 ** (-59 / 20))) is None
+    assert gate.check(y * np.float32(10 ** (-61 / 20))) is Fault.SILENCE
 
 
 @pytest.mark.parametrize("hz", [35, 440.3, 4000])
@@ -93,6 +94,44 @@ def test_what_the_network_has_no_ears_for_is_silence(gate, hz):
     assert gate.check(loud) is Fault.SILENCE
     assert gate.check(loud + np.float32(1e-3) * noise(2)) is Fault.SILENCE  # -80 dB of hiss
     assert gate.check(loud + noise(2)) is None
+
+
+def hum(hz, harmonics):
+    """Falling by 6 dB an octave; rms about 0.1."""
+    t = np.arange(2 * SR) / SR
+    y = sum(np.sin(2 * np.pi * hz * k * t + k) / k for k in range(1, harmonics + 1))
+    return (0.1 * y / np.std(y)).astype(np.float32)
+
+
+@pytest.mark.parametrize("hz", [50, 60.2, 440.3, 2500])
+@pytest.mark.parametrize("harmonics", [1, 20])
+def test_a_hum_or_a_whistle_is_no_engine(gate, hz, harmonics):
+    y = hum(hz, min(harmonics, int(4000 / hz)))
+    hiss = noise(2)  # rms 0.1, too
+    assert gate.check(y) is Fault.TONE
+    assert gate.check(y + np.float32(10 ** (-32 / 20)) * hiss) is Fault.TONE
+    assert gate.check(y + np.float32(10 ** (-15 / 20)) * hiss) is None  # something else is heard
+
+
+def test_what_counts_as_a_tone_can_be_set():
+    y = hum(50, 20)
+    assert Gate(GateConfig(tone_hz=0), sr=SR).check(y) is None
+    # A band of noise 200 Hz wide is none, unless it is said to be.
+    spectrum = np.fft.rfft(noise(2))
+    f = np.fft.rfftfreq(2 * SR, 1 / SR)
+    narrow = np.fft.irfft(np.where(abs(f - 700) < 100, spectrum, 0)).astype(np.float32)
+    assert Gate(sr=SR).check(narrow) is None
+    assert Gate(GateConfig(tone_hz=300), sr=SR).check(narrow) is Fault.TONE
+
+
+@pytest.mark.parametrize("sr", [8000, 48_000, 192_000])
+def test_a_tone_is_one_at_any_rate_and_length(sr):
+    for seconds in (1.0, 3.3):
+        t = np.arange(round(seconds * sr)) / sr
+        y = (0.1 * np.sin(2 * np.pi * 100.3 * t)).astype(np.float32)
+        assert Gate(sr=sr).check(y) is Fault.TONE
+        hiss = noise(seconds, sr)
+        assert Gate(sr=sr).check(y + hiss) is None
 
 
 def test_a_small_sound_on_a_large_offset(gate):
@@ -149,7 +188,7 @@ def test_a_sine_is_no_clipping(gate):
     # Share of a sine above 0.98 of its peak, a hundredth of its range: 2 acos(0.98) / pi = 13 %.
     sine = np.sin(2 * np.pi * 441.3 * np.arange(2 * SR) / SR).astype(np.float32)
     assert flat_tops(sine) == pytest.approx(0.1275, abs=0.003)
-    assert gate.check(sine) is None
+    assert gate.check(sine) is Fault.TONE  # which is asked after clipping
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_formats(tmp_path, form, channels, sr):
         (np.zeros(3 * SR), "flat_line"),
         (np.full(3 * SR, 0.25), "flat_line"),
         (tone(3, SR) * 1e-4, "silence"),
+        (tone(3, SR), "tone"),
         (noise(0.3).astype("f8"), "too_short"),
         (np.full(3 * SR, np.nan), "not_finite"),
         (noise(3).astype("f8") * 0.1 + 0.5, "dc"),

@@ -25,6 +25,14 @@ def whine():
     return (32767 * y).astype(np.int16)
 
 
+def hum():
+    """What an open input picks up: 50 Hz and its multiples, hiss 40 dB below."""
+    t = np.arange(RATE) / RATE
+    y = sum(np.sin(2 * np.pi * 50 * k * t) / k for k in range(1, 20))
+    y = 0.1 * (y / np.std(y) + 0.01 * np.random.default_rng(0).normal(size=RATE))
+    return (32767 * y).astype(np.int16)
+
+
 FAULTS = {
     "no samples arrive (cable out)": (
         lambda p: p.rig.pause(),
@@ -58,6 +66,11 @@ FAULTS = {
     ),
     "a whine above all that the network hears": (
         lambda p: p.rig.play(whine()),
+        lambda p: p.rig.play(engine()),
+        "unjudged",
+    ),
+    "mains hum of an open input": (
+        lambda p: p.rig.play(hum()),
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),
