@@ -90,7 +90,7 @@ class Gate:
 
     def _fault_of_sound(self, y: NDArray[np.float32], clipped: float) -> Fault | None:
         """What may be wrong with samples that do move."""
-        power = self._spectrum_in_band(y)
+        power = self.power_in_band(y)
         if self._silent(y, float(power.sum())):
             return Fault.SILENCE
         # Where flat tops were rounded before we got it, too much is at full scale. A full-scale
@@ -101,27 +101,23 @@ class Gate:
             return Fault.CLIPPING
         return Fault.TONE if self._tone(power, y.size) else None
 
-    def _silent(self, y: NDArray[np.float32], power_in_band: float) -> bool:
+    def _silent(self, y: NDArray[np.float32], in_band: float) -> bool:
         """Nothing in the band, or hardly anything at all in too many parts of it."""
         limit = 10 ** (self.config.silence_db / 10)
         n = round(QUIET_S * self._sr)
         parts = y[: y.size // n * n].reshape(-1, n)
         quiet = parts.var(axis=1, dtype=np.float64) < limit
-        return power_in_band < limit or (quiet.size > 0 and quiet.mean() >= QUIET_SHARE)
+        return in_band < limit or (quiet.size > 0 and quiet.mean() >= QUIET_SHARE)
 
     def _tone(self, power: NDArray[np.float64], n: int) -> bool:
-        """As good as all of ``power``, the spectrum of ``n`` samples, lies in a few lines."""
+        """As good as all of ``power``, of the lines of ``n`` samples, lies in a few of them."""
         count = int(self.config.tone_hz * n / self._sr)
         if not 0 < count < power.size:
             return False
         strongest = np.partition(power, power.size - count)[-count:]
         return bool(strongest.sum() > TONAL * power.sum())
 
-    def power_in_band(self, y: NDArray[np.float32]) -> float:
-        """Mean square of ``y`` (n,) between the ends of BAND_HZ."""
-        return float(self._spectrum_in_band(y).sum())
-
-    def _spectrum_in_band(self, y: NDArray[np.float32]) -> NDArray[np.float64]:
+    def power_in_band(self, y: NDArray[np.float32]) -> NDArray[np.float64]:
         """What each line ``k sr / n`` Hz in BAND_HZ adds to the mean square of ``y`` (n,).
 
         By a Hann window, which keeps what lies below the band, a slow drift too, from leaking in.
