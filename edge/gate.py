@@ -41,7 +41,7 @@ class GateConfig:
     flat_seconds: float = 0.5  # all stretches without any movement; from there: dropped out
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
-    tone_hz: float = 120.0  # width of all lines that hold TONAL of the power; below: hum, whistle
+    tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
