@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from convert.bay import band_limit, coloured_noise
+from convert.bay import band_limit
+from convert.faults import belt, puff
 from convert.synth import SR, Crank, Sound, crank, engine, mix, place, strike
 
 
@@ -37,16 +38,6 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
     return out / (np.abs(out).max() + 1e-12)
 
 
-def squeal(rng: np.random.Generator, shaft: Crank) -> Sound:
-    """A slipping belt: a harmonic-rich tone of 600-3500 Hz that comes and goes with the crank."""
-    t = np.arange(shaft.n) / SR
-    drift = rng.normal(0, 0.01) * np.sin(2 * np.pi * rng.uniform(0.5, 4) * t)
-    phase = 2 * np.pi * np.cumsum(rng.uniform(600, 3500) * (1 + drift)) / SR
-    tone = sum(np.sin(k * phase) / k for k in range(1, int(rng.integers(2, 6))))
-    chirp = np.clip(np.sin(2 * np.pi * shaft.turns * rng.choice([0.25, 0.5, 1.0])) + 0.5, 0, 1)
-    return np.asarray(tone * chirp ** rng.uniform(0.3, 2))
-
-
 def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
     """Tappets and injectors that tick at half the crank's rate, 4-20 Hz, all above 2 kHz: (n,).
 
@@ -72,25 +63,18 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     shaft = crank(rng, seconds, rpm, int(rng.choice([1, 1, 2, 2, 3, 4])))
     per_turn = shaft.cylinders / 2 if rng.random() < 0.7 else 0.5
     times = shaft.events(per_turn, rng.random())
-    t = np.arange(int(SR * 0.25)) / SR
-    freqs = np.exp(rng.uniform(np.log(50), np.log(500), 4))[:, None]
-    tone = np.sin(2 * np.pi * freqs * t + rng.uniform(0, 2 * np.pi, 4)[:, None]).sum(axis=0)
-    if rng.random() < 0.5:
-        tone = tone + coloured_noise(rng, t.size, SR, slope_db=0)
-    rise = 1 - np.exp(-t / rng.uniform(0.001, 0.015))
-    thud = band_limit(
-        tone * rise * np.exp(-t / rng.uniform(0.01, 0.05)), SR, 40, rng.uniform(150, 700)
-    )
-    thuds = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), thud / np.abs(thud).max())
+    thud = puff(rng, 40, rng.uniform(150, 700))
+    thuds = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), thud)
     y = engine(rng, shaft)
     return y / y.std() + thuds * 10 ** (rng.uniform(-5, 20) / 20)
 
 
 def distract(rng: np.random.Generator, background: Sound) -> Sound:
-    """``background`` with a clatter, a squeal or ticks on top; none of them a knock."""
+    """``background`` with a clatter, a belt or ticks on top; none of them a knock."""
     shaft = crank(rng, background.size / SR, float(np.exp(rng.uniform(6.3, 7.86))), 4)
-    kind = rng.choice(["clatter", "squeal", "ticks"], p=[0.4, 0.2, 0.4])
+    kind = rng.choice(["clatter", "belt", "ticks"], p=[0.35, 0.35, 0.3])
     if kind == "ticks":
         return mix(background, ticks(rng, shaft), rng.uniform(-15, 3))
-    sound = squeal(rng, shaft) if kind == "squeal" else clatter(rng, shaft)
-    return mix(background, sound, rng.uniform(-12, 8))
+    if kind == "belt":
+        return mix(background, belt(rng, shaft), rng.uniform(-12, 14))
+    return mix(background, clatter(rng, shaft), rng.uniform(-12, 8))

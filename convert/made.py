@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert import synth
+from convert import faults, synth
 from convert.bay import record
 from convert.dataset import Clip, load, not_silent
 from edge.wav import write_wav
@@ -57,6 +57,15 @@ def make(
     if over is None:
         return Made(record(rng, y, synth.SR), row)
     return Made(0.5 * y / max(np.abs(y).max(), 1e-9), row)
+
+
+def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
+    """One wholly made recording, source ``name``, of an engine with a fault that is no knock."""
+    kind = faults.FAULT_KINDS[int(rng.integers(len(faults.FAULT_KINDS)))]
+    y, shaft = faults.faulty(rng, seconds, kind)
+    row = {"label": "normal", "kind": kind, "source": name, "car": "", "knock": "", "level_db": ""}
+    row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
+    return Made(record(rng, y, synth.SR), row)
 
 
 def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:

@@ -13,7 +13,7 @@ import numpy as np
 from convert import synth
 from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
-from convert.made import make, write_demo
+from convert.made import Made, make, make_fault, write_demo
 from convert.progress import bar
 from edge.errors import ConfigError
 from edge.wav import write_atomically, write_wav
@@ -24,12 +24,16 @@ examples:
   convert synth demo --demo                      one of each, the same every time
   convert synth mixed --over recordings --level 6
                                                  knocks 6 dB above real healthy engines
+  convert synth hard --count 50 --faults 30      also 30 that have another fault
 
 OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, rpm,
 cylinders, knock, level_db). The same seed gives the same files. A knock's level counts against the
-loudest tenth of the engine's own sound, 250 to 4500 Hz."""
+loudest tenth of the engine's own sound, 250 to 4500 Hz. Another fault (kind starter, misfire or
+belt) is a starter that turns an engine which does not fire, a dead cylinder, or a belt that
+squeals, chirps or flaps; always on made engines, in normal/."""
 
-DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1}
+DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
+WHAT = ("normal", "knocking", "fault")  # each has its own random numbers
 COLUMNS = (
     *("file", "label", "kind", "source", "car"),
     *("rpm", "cylinders", "knock", "level_db"),
@@ -56,6 +60,9 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--level", type=float, metavar="DB", help="of the knocks (default: 0 to 18 at random)"
     )
     parser.add_argument(
+        "--faults", type=int, metavar="N", help="so many more with a fault that is no knock (0)"
+    )
+    parser.add_argument(
         "--demo", action="store_true", help="only OUT/healthy.wav and OUT/knocking.wav"
     )
     parser.set_defaults(run=_run)
@@ -70,6 +77,8 @@ def _run(arguments: argparse.Namespace) -> int:
             setattr(arguments, name, value)
     if not 1 <= arguments.count <= 100_000:
         raise ConfigError(f"--count {arguments.count} must lie between 1 and 100000")
+    if not 0 <= arguments.faults <= 100_000:
+        raise ConfigError(f"--faults {arguments.faults} must lie between 0 and 100000")
     if not 2 <= arguments.seconds <= 600:
         raise ConfigError(f"--seconds {arguments.seconds:g} must lie between 2 and 600")
     if arguments.level is not None and not -40 <= arguments.level <= 60:
@@ -90,21 +99,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _write_data_set(arguments: argparse.Namespace) -> None:
     pool = _healthy(arguments.over) if arguments.over else []
     rows = []
-    jobs = [
-        (label, number) for number in range(arguments.count) for label in ("knocking", "normal")
-    ]
-    for label, number in bar(jobs, "synth"):
-        rng = np.random.default_rng([arguments.seed, number, label == "knocking"])
-        made = make(
-            rng,
-            arguments.seconds,
-            knocks=label == "knocking",
-            level_db=arguments.level,
-            over=pool[int(rng.integers(len(pool)))] if pool else None,
-            name=f"made{arguments.seed}-{label[0]}{number:05d}",  # every engine is a source
-        )
+    jobs = [(what, number) for number in range(arguments.count) for what in ("knocking", "normal")]
+    jobs += [("fault", number) for number in range(arguments.faults)]
+    for what, number in bar(jobs, "synth"):
+        made = _made(arguments, pool, what, number)
         source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # of --over, anybody's words
-        path = arguments.out / label / f"{source}_{number:05d}.wav"
+        path = arguments.out / made.row["label"] / f"{source}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)
         write_wav(path, made.y, synth.SR)
         rows.append({"file": str(path.relative_to(arguments.out)), **made.row})
@@ -117,6 +117,22 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     )
     print(
         f"wrote {len(rows)} recordings of {arguments.seconds:g} s and labels.csv to {arguments.out}"
+    )
+
+
+def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: int) -> Made:
+    """Recording ``number`` of those that are ``what``: knocking, normal or fault."""
+    rng = np.random.default_rng([arguments.seed, number, WHAT.index(what)])
+    name = f"made{arguments.seed}-{what[0]}{number:05d}"  # every engine is a source
+    if what == "fault":
+        return make_fault(rng, arguments.seconds, name)
+    return make(
+        rng,
+        arguments.seconds,
+        knocks=what == "knocking",
+        level_db=arguments.level,
+        over=pool[int(rng.integers(len(pool)))] if pool else None,
+        name=name,
     )
 
 

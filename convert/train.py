@@ -32,9 +32,10 @@ from convert.dataset import (
 )
 from convert.drawn import draw
 from convert.errors import DatasetError
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
+from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples, Fit, need_batch
 from convert.network import KnockNet
+from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd

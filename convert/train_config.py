@@ -13,7 +13,7 @@ class TrainConfig:
     """One run; what made the shipped model is in its card, models/README.md."""
 
     examples: int = 16_000  # made before training
-    simple: float = 0.7  # share of simple ones among them, convert.examples.SIMPLE
+    simple: float = 0.7  # share of simple ones among them, convert.recipe.SIMPLE
     small_epochs: int = 5  # on pictures of a quarter of the size
     full_epochs: int = 1  # on pictures of full size
     batch_size: int = 32

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from convert.bay import band_limit
 from convert.dataset import Clip, find_clips, load_all, windows
 from convert.errors import DatasetError
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools, make_examples
+from convert.examples import ExampleMaker, fill_pools, make_examples
 from convert.fit import Examples
+from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.synth import SR, place
 from edge.errors import EdgeError
@@ -77,7 +78,9 @@ VARIATIONS = (
     ),
     Variation(
         "no lookalikes",
-        dataclasses.replace(BASE, loping=0, sharpened=0, distractors=0, distracted=0),
+        dataclasses.replace(
+            BASE, loping=0, misfiring=0, starter=0, sharpened=0, distractors=0, distracted=0
+        ),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
     Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
+from convert.examples import ExampleMaker, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
+from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.train import digest, identity
 from convert.train_config import TrainConfig

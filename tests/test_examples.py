@@ -5,20 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert import examples, lookalikes, synth
+from convert import examples, faults, lookalikes, synth
 from convert.dataset import Clip
 from convert.examples import (
     KNOCKING,
     NORMAL,
-    SIMPLE,
     ExampleMaker,
     Pools,
-    Recipe,
     Source,
     at_speed,
     fill_pools,
     make_examples,
 )
+from convert.recipe import SIMPLE, Recipe
 from convert.synth import SR
 from tests.audio import noise
 
@@ -85,6 +84,7 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
         calls.count(synth, name)
     for name in ("loping_engine", "distract"):
         calls.count(lookalikes, name)
+    calls.count(faults, "faulty")
     for name in ("sharpen", "shaped_like", "beat_seconds"):
         calls.count(examples, name)
     recipe = Recipe(plain=0.3)
@@ -97,12 +97,13 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
     for name, expected in (
         ("random_knock", 70),  # half knock, seven in ten of those of a kind
         ("plain_knock", 30),
-        ("engine", 25),  # a quarter is made, half of it by each of the two
-        ("loping_engine", 25),
+        ("engine", 20),  # a quarter is made, two fifths of it by each of the two
+        ("loping_engine", 20),
+        ("faulty", 18),  # the other fifth, and 0.08 of those that do not knock
         ("sharpen", 45),  # of the 150 real ones
         ("shaped_like", 40),  # of the knocks
         ("beat_seconds", 35),  # of the knocks of a kind
-        ("distract", 70),  # a quarter of the knocks, 0.45 of the others
+        ("distract", 66),  # a quarter of the knocks, 0.45 of the others without a starter
     ):
         assert abs(calls[name] - expected) < 4 * expected**0.5, name
 

@@ -6,8 +6,9 @@ import pytest
 
 from convert.cli import main as convert
 from convert.dataset import Clip, find_clips, load_all
-from convert.examples import REAL_KNOCKS, ExampleMaker, Recipe, fill_pools
+from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples
+from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation

@@ -1,0 +1,137 @@
+"""Made sounds of faults that are no knock: a starter in vain, a dead cylinder, a belt.
+
+The same conventions as in :mod:`convert.synth`: the random generator first, float64 at ``SR`` Hz.
+All of them come as regularly as a knock does; none strikes metal on metal.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from convert.bay import band_limit, coloured_noise
+from convert.synth import SR, Crank, Sound, crank, engine, mix, place, random_crank
+
+FaultKind = Literal["starter", "misfire", "belt"]
+FAULT_KINDS: tuple[FaultKind, ...] = ("starter", "misfire", "belt")
+
+
+def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """The starter turns an engine that does not fire, or stumbles: (n,).
+
+    The motor drags the crank round through a pinion on a ring gear of 100 to 160 teeth. Each
+    compression, ``z / 2`` times a revolution, slows it by up to a third and loads it: what gear and
+    motor whine sinks and swells 3 to 23 times a second. Air is sucked in and pushed out as often;
+    at times a cylinder fires once.
+    """
+    per_turn = shaft.cylinders / 2
+    angle = 2 * np.pi * per_turn * shaft.turns
+    # The speed is that of the shaft times 1 + depth * cos(angle): slowest where load is highest.
+    turns = shaft.turns + rng.uniform(0.05, 0.33) * np.sin(angle) / (2 * np.pi * per_turn)
+    load = (0.5 - 0.5 * np.cos(angle + rng.uniform(-0.8, 0.8))) ** rng.uniform(0.5, 4)
+    swell = 1 - rng.uniform(0.3, 1.0) * (1 - load)
+    teeth, motor = int(rng.integers(100, 161)), rng.uniform(250, 800)
+    tones = [
+        rng.lognormal(0, 0.7) / k ** rng.uniform(0.2, 1.2) * _tone(rng, turns * teeth * k)
+        for k in range(1, int(rng.integers(2, 8)))
+    ]
+    whine = sum(tones) + rng.uniform(0, 0.7) * _tone(rng, turns * motor)
+    low = float(np.exp(rng.uniform(np.log(150), np.log(2500))))
+    grind = coloured_noise(rng, shaft.n, SR, slope_db=rng.uniform(-6, 3))
+    grind = band_limit(grind, SR, low, min(low * rng.uniform(2, 12), 10_000))
+    breath = band_limit(rng.normal(size=shaft.n), SR, 40, rng.uniform(120, 600))
+    y = swell * (rng.uniform(0.2, 1) * _unit(whine) + rng.uniform(0.1, 1.5) * _unit(grind))
+    y = y + rng.uniform(0, 1.5) * _unit(breath) * load ** rng.uniform(1, 4)
+    if rng.random() < 0.4:
+        fires = rng.choice(shaft.events(per_turn), int(rng.integers(1, 6)))
+        y = y + place(shaft.n, fires, rng.uniform(0.5, 4, fires.size), puff(rng, 50, 1200))
+    return _unit(y)
+
+
+def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """An engine with a cylinder that does not fire, or only at times: (n,).
+
+    What is missing comes once in two revolutions: the exhaust's pulses have a gap there.
+    """
+    times = shaft.events(shaft.cylinders / 2, rng.random())
+    dead = np.arange(times.size) % shaft.cylinders == 0
+    if rng.random() < 0.5:
+        dead = rng.random(times.size) < np.where(dead, 0.8, rng.uniform(0, 0.15))
+    gains = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
+    pulses = place(shaft.n, times, gains, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
+    y = _unit(engine(rng, shaft))
+    return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
+
+
+def belt(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """A belt that squeals for as long as it slips, chirps once a turn, or flaps; (n,).
+
+    1.2 to 2.4 m of it run over a crank pulley of some 0.15 m: it comes round once in two to six
+    turns of the crank, 2 to 20 times a second. Squealing is stick and slip, a tone rich in
+    harmonics; a pulley out of line or a glazed spot makes 10 to 120 ms of it each time round, a
+    frayed end a soft slap of noise, which rises as slowly as it dies.
+    """
+    phase = shaft.turns / rng.uniform(2, 6)
+    place_on_belt = (phase + rng.random()) % 1
+    rate = (phase[-1] - phase[0]) / (shaft.n - 1) * SR  # Hz
+    width = min(0.6, rng.uniform(0.01, 0.12) * rate)  # of once round
+    spot = np.clip(1 - (2 * place_on_belt / width - 1) ** 2, 0, None)
+    strength = rng.lognormal(0, 0.3, int(phase[-1]) + 2)[phase.astype(int)]
+    t = np.arange(shaft.n) / SR
+    wander = rng.normal(0, 0.02) * np.sin(2 * np.pi * rng.uniform(0.3, 4) * t + rng.uniform(0, 6))
+    wander = wander + rng.normal(0, 0.03) * place_on_belt  # of its pitch
+    cycles = np.cumsum(np.exp(rng.uniform(np.log(600), np.log(4500))) * (1 + wander)) / SR
+    fall = rng.uniform(0.5, 2)
+    squeal = sum(_tone(rng, k * cycles) / k**fall for k in range(1, int(rng.integers(2, 7))))
+    style = rng.choice(["squeal", "chirp", "flap"], p=[0.45, 0.4, 0.15])
+    if style == "chirp":
+        floor = rng.choice([0.0, 0.0, rng.uniform(0, 0.4)])
+        return _unit(squeal * (floor + strength * spot ** rng.uniform(0.3, 2)))
+    if style == "flap":
+        noise = band_limit(
+            rng.normal(size=shaft.n), SR, rng.uniform(150, 800), rng.uniform(2000, 8000)
+        )
+        return _unit(noise * strength * spot ** rng.uniform(1, 2))
+    # Steady, or trembling with the belt or the crank, at times as if switched.
+    rounds = phase if rng.random() < 0.5 else shaft.turns * float(rng.choice([0.5, 1, 2]))
+    tremble = 0.5 + 0.5 * np.tanh(rng.uniform(0.5, 8) * np.sin(2 * np.pi * rounds))
+    return _unit(squeal * (1 - rng.uniform(0, 1) * tremble))
+
+
+def puff(rng: np.random.Generator, low: float, high: float) -> Sound:
+    """One cylinder's exhaust: four damped tones below 500 Hz and noise, ``low`` to ``high`` Hz.
+
+    It lasts 10 to 50 ms, and rises within up to 15: combustion, not metal. Peak 1.
+    """
+    t = np.arange(int(SR * 0.25)) / SR
+    freqs = np.exp(rng.uniform(np.log(50), np.log(500), 4))[:, None]
+    tone = np.sin(2 * np.pi * freqs * t + rng.uniform(0, 2 * np.pi, 4)[:, None]).sum(axis=0)
+    if rng.random() < 0.5:
+        tone = tone + coloured_noise(rng, t.size, SR, slope_db=0)
+    rise = 1 - np.exp(-t / rng.uniform(0.001, 0.015))
+    wave = tone * rise * np.exp(-t / rng.uniform(0.01, 0.05))
+    # Twice as long while it is filtered: what rings before its start would come at its end.
+    y = band_limit(np.pad(wave, (0, t.size)), SR, low, high)[: t.size]
+    return y / np.abs(y).max()
+
+
+def faulty(rng: np.random.Generator, seconds: float, kind: FaultKind) -> tuple[Sound, Crank]:
+    """A made engine with that fault, (n,), and how it turns: 110 to 350 rpm on the starter."""
+    if kind == "starter":
+        slow = crank(rng, seconds, rng.uniform(110, 350), int(rng.choice([3, 4, 4, 4, 5, 6, 8])))
+        return starter(rng, slow), slow
+    shaft = random_crank(rng, seconds)
+    if kind == "misfire":
+        return misfire(rng, shaft), shaft
+    return mix(engine(rng, shaft), belt(rng, shaft), rng.uniform(-6, 12)), shaft
+
+
+def _tone(rng: np.random.Generator, cycles: Sound) -> Sound:
+    """A sine that has made so many cycles at each sample, from a random phase on."""
+    return np.asarray(np.sin(2 * np.pi * (cycles + rng.random())))
+
+
+def _unit(y: Sound) -> Sound:
+    """``y`` with a root mean square of 1."""
+    return y / (float(np.sqrt(np.mean(np.square(y)))) + 1e-12)

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from convert import faults, lookalikes, synth
+from convert.bay import band_limit, record
+from convert.synth import SR
+from tests.test_synth import steady
+
+
+def rhythm(y, low, high):
+    """Power of the swell and fall of ``y`` between ``low`` and ``high`` Hz: rates in Hz, power."""
+    envelope = np.abs(band_limit(y, SR, low, high))
+    power = np.abs(np.fft.rfft((envelope - envelope.mean()) * np.hanning(y.size))) ** 2
+    return np.fft.rfftfreq(y.size, 1 / SR), power
+
+
+def at(hz, power, rate):
+    """The share that comes at ``rate`` or twice or three times it, within 0.6 Hz, up to 40 Hz."""
+    on = np.any([np.abs(hz - k * rate) < 0.6 for k in (1, 2, 3)], axis=0)
+    return power[on].sum() / power[(hz > 1) & (hz < 40)].sum()
+
+
+@pytest.mark.parametrize(("rpm", "cylinders"), [(200, 4), (150, 6), (300, 3)])
+def test_a_starter_labours_at_each_compression(rpm, cylinders):
+    rate = rpm / 60 * cylinders / 2
+    shares = []
+    for seed in range(12):
+        y = faults.starter(np.random.default_rng(seed), steady(rpm, cylinders, 6))
+        hz, power = rhythm(y, 200, 10_000)
+        shares.append(at(hz, power, rate))
+    # By chance 3 * 1.2 of 39 Hz, a tenth; four in ten have cylinders that fire at times.
+    assert np.median(shares) > 0.5
+    assert np.mean(np.array(shares) > 0.3) > 0.7
+
+
+@pytest.mark.parametrize(("rpm", "cylinders"), [(900, 4), (700, 6), (1100, 3)])
+def test_what_a_dead_cylinder_leaves_out_comes_once_in_two_turns(rpm, cylinders):
+    hit = 0
+    for seed in range(12):
+        y = faults.misfire(np.random.default_rng(seed), steady(rpm, cylinders, 6))
+        hz, power = rhythm(y, 40, 600)
+        once = power[np.abs(hz - rpm / 120) < 0.4].max()
+        hit += once > 10 * np.median(power[(hz > 2) & (hz < rpm / 60 * cylinders / 2)])
+    assert hit >= 9  # in some the rest of the engine is 5 dB louder and uneven itself
+
+
+def test_a_belt_comes_round_once_in_two_to_six_turns():
+    shaft = steady(1200, 4, 6)  # 20 turns a second: the belt 3.3 to 10
+    chirping = 0
+    for seed in range(40):
+        y = faults.belt(np.random.default_rng(seed), shaft)
+        assert np.sqrt(np.mean(y**2)) == pytest.approx(1)
+        hz, power = rhythm(y, 400, 10_000)
+        strongest = hz[power[: hz.searchsorted(45)].argmax()]
+        chirping += 3 < strongest < 10.3
+    # Chirps and flaps, 55 %, and the squeals that tremble with the belt; some of them hardly do.
+    assert chirping > 20
+
+
+@pytest.mark.parametrize("kind", faults.FAULT_KINDS)
+def test_a_fault_is_finite_loud_and_of_the_right_length(kind):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y, shaft = faults.faulty(rng, 2.0, kind)
+        y = record(rng, y, SR)
+        assert y.shape == (2 * SR,)
+        assert np.isfinite(y).all()
+        assert 0.04 < np.abs(y).max() <= 1
+        # The shaft wanders by some per cent, at a touch of the throttle by up to a half.
+        assert (60 < shaft.rpm < 550) == (kind == "starter")
+
+
+def test_a_puff_is_dull_and_rises_and_falls():
+    for seed in range(20):
+        y = faults.puff(np.random.default_rng(seed), 40, 500)
+        assert np.abs(y).max() == pytest.approx(1)
+        power = np.abs(np.fft.rfft(y)) ** 2
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        assert power[hz > 700].sum() < 0.05 * power.sum()
+        assert np.abs(y[int(0.2 * SR) :]).max() < 0.1  # four times the longest decay, 50 ms
+
+
+def test_a_lope_is_made_of_puffs(monkeypatch):
+    made = []
+
+    def puff(_rng, low, high):
+        made.append((low, high))
+        return np.ones(9)
+
+    monkeypatch.setattr(lookalikes, "puff", puff)
+    lookalikes.loping_engine(np.random.default_rng(0), 2)
+    ((low, high),) = made
+    assert low == 40
+    assert 150 < high < 700
+
+
+def test_the_same_seed_gives_the_same_fault():
+    for kind in faults.FAULT_KINDS:
+        first, again = (faults.faulty(np.random.default_rng(7), 2.0, kind)[0] for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        assert np.abs(first - faults.faulty(np.random.default_rng(8), 2.0, kind)[0]).max() > 0.01
+
+
+def test_faults_stand_out_less_than_knocks():
+    """The loudest 2.5 ms against all of it: twice as much in the median of knocks, or more."""
+
+    def sharpness(y):
+        frames = np.square(y[: y.size // 55 * 55]).reshape(-1, 55).mean(axis=1)
+        return frames.max() / frames.mean()
+
+    rng = np.random.default_rng(1)
+    knocks = np.median([sharpness(synth.plain_knock(rng, 4)) for _ in range(40)])
+    for kind in faults.FAULT_KINDS:  # seen: 21 for knocks; 10, 6 and 4 for these
+        made = [sharpness(faults.faulty(rng, 4.0, kind)[0]) for _ in range(40)]
+        assert np.median(made) < 0.7 * knocks, kind
