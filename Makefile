@@ -1,5 +1,5 @@
-# Everything starts here. `make demo` and `make test` need Python 3.11, make and, for the one
-# Debian package that PyAudio is built against, root or sudo; nothing else.
+# Everything starts here. `make demo` and `make test` need Python 3.11, make and, for the Debian
+# packages that PyAudio is built with, root or sudo; nothing else.
 
 PYTHON ?= python3.11
 VENV ?= .venv

@@ -23,7 +23,8 @@ def turn_and_mask(
     for picture in changed:
         picture[:] = np.roll(picture, int(rng.integers(picture.shape[1])), axis=1)
         if rng.random() < masked:
-            low, height = rng.integers(picture.shape[0] - 12), rng.integers(3, 13)
+            height = int(rng.integers(3, 13))
+            low = int(rng.integers(picture.shape[0] - height + 1))
             picture[low : low + height] = picture.mean()
     return changed
 

@@ -96,8 +96,10 @@ def beat_seconds(y: Sound, sr: int) -> float | None:
     level = np.log(np.square(banded).reshape(-1, frame).mean(axis=1) + 1e-10)
     level = level - np.convolve(np.pad(level, 25, "edge"), np.full(51, 1 / 51), "valid")
     likeness = np.correlate(level, level, "full")[level.size - 1 :]
-    lag = 5 + int(likeness[5:41].argmax())
-    return lag / 100 if likeness[lag] > 0.15 * likeness[0] else None
+    middle = likeness[5:41]
+    peaks = (middle >= likeness[4:40]) & (middle >= likeness[6:42])  # no shoulder of lag 0
+    lag = 5 + int(np.where(peaks, middle, -np.inf).argmax())
+    return lag / 100 if peaks.any() and likeness[lag] > 0.15 * likeness[0] else None
 
 
 def gain_control(rng: np.random.Generator, y: Sound, sr: int) -> Sound:

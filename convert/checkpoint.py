@@ -51,9 +51,9 @@ class Checkpoint:
     def knocking_first(self) -> KnockNet:
         """The network, its answers turned round if need be to the order of dataset.LABELS."""
         if (self.labels or LABELS)[0] != LABELS[0]:
-            last = list(self.network.parameters())[-2:]  # weight and bias of the last layer
+            last = [m for m in self.network.modules() if isinstance(m, torch.nn.Linear)][-1]
             with torch.no_grad():
-                for values in last:
+                for values in last.parameters():  # fastai v2 gives it no bias
                     values.copy_(values.flip(0))
         return self.network
 
@@ -144,7 +144,7 @@ def save_checkpoint(
     numbers, strings, lists and dicts only, so that it loads with the restricted unpickler.
     """
     state = {
-        name: value.half() if value.is_floating_point() else value
+        name: (value.half() if value.is_floating_point() else value).cpu()
         for name, value in network.state_dict().items()
     }
     buffer = io.BytesIO()

@@ -21,7 +21,7 @@ from convert.progress import Stage
 from edge.classifier import tempered
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd
-from edge.model import PRECISIONS, Manifest, write_model
+from edge.model import PRECISIONS, Manifest, golden_sound, write_model
 
 if TYPE_CHECKING:
     from convert.checkpoint import Checkpoint
@@ -172,13 +172,9 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
 
 
 def golden_picture(seed: int = GOLDEN_SEED) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture any device can make by itself, to see whether its network answers as it should.
-
-    (224, 224, 3) uint8: the picture of two seconds of noise with the given seed.
-    """
+    """Of :func:`edge.model.golden_sound`, two seconds of it: (224, 224, 3) uint8."""
     front_end = FrontEnd()
-    noise = np.random.default_rng(seed).standard_normal(front_end.config.n_samples)
-    return front_end.picture((0.1 * noise).astype(np.float32))
+    return front_end.picture(golden_sound(seed, front_end.config.n_samples))
 
 
 def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:

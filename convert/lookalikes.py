@@ -39,7 +39,7 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
 
 
 def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
-    """Tappets and injectors that tick at half the crank's rate, 4-20 Hz, all above 2 kHz: (n,).
+    """Tappets and injectors that tick as if once in two turns, 4-20 Hz, all above 2 kHz: (n,).
 
     As regular as a knock but without its body: no part heavy enough to knock rings so high alone.
     """

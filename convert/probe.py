@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ExportError
+from edge.capture_process import child_environment
 from edge.classifier import RUNTIMES, Classifier
 from edge.model import ModelFile
 from edge.wav import write_atomically
@@ -55,6 +56,7 @@ def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Pa
             text=True,
             errors="replace",
             timeout=MAX_SECONDS,
+            env=child_environment(),
             check=False,
         )
     except subprocess.TimeoutExpired as error:

@@ -6,15 +6,12 @@ The page holds everything itself; opening it asks no network for anything.
 from __future__ import annotations
 
 import base64
-import io
-import wave
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convert.alarms import in_words
 from convert.evaluate import WINDOW_S, Judged, Report, interval
@@ -22,7 +19,7 @@ from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
 from edge.frontend import FrontEnd
 from edge.png import encode_png
-from edge.wav import write_atomically
+from edge.wav import encode_wav, write_atomically
 
 N_LOSSES = 12
 STYLE = """
@@ -116,7 +113,8 @@ def _loss(judged: Judged, index: int) -> str:
     cut = part.read()[: front_end.config.n_samples]
     y = np.pad(cut, (0, front_end.config.n_samples - cut.size))
     picture = base64.b64encode(encode_png(front_end.picture(y))).decode()
-    sound = base64.b64encode(_wav(y, front_end.config.sr)).decode()
+    peak = max(float(np.abs(y).max()), 1e-9)
+    sound = base64.b64encode(encode_wav(y / peak, front_end.config.sr)).decode()
     clip = judged.clip
     return (
         f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
@@ -125,17 +123,6 @@ def _loss(judged: Judged, index: int) -> str:
         f"is {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.every[index]:.3f}"
         "</figcaption></figure>"
     )
-
-
-def _wav(y: NDArray[np.float32], sr: int) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sr)
-        peak = max(float(np.abs(y).max()), 1e-9)
-        file.writeframes((y / peak * 32_000).astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def _figure(title: str, uri: str, style: str = "plot") -> str:

@@ -20,7 +20,6 @@ import queue
 import signal
 import struct
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,6 @@ class Input:
     index: int  # valid until PortAudio is started again
     name: str
     channels: int
-    default_rate: int
     usb_id: str  # vendor:product in hexadecimal, or ""
 
 
@@ -109,9 +107,12 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
     raise AudioDeviceError(f"microphone {wanted!r} is ambiguous; it could be: {names}")
 
 
-@contextlib.contextmanager
-def portaudio() -> Iterator[Any]:
-    """PyAudio's module and an instance; ALSA's chatter on standard error is kept away."""
+def start_portaudio() -> tuple[Any, Any]:
+    """PyAudio's module and an instance; ALSA's chatter on standard error is kept away.
+
+    Nobody stops it: the process ends when it is done, and PortAudio's own tidying may hang for ever
+    on a card that has gone.
+    """
     try:
         import pyaudio  # noqa: PLC0415 - the one place that knows it
     except ImportError as error:
@@ -120,12 +121,7 @@ def portaudio() -> Iterator[Any]:
             "apt install portaudio19-dev, pip install pyaudio"
         ) from error
     with quiet_stderr():
-        instance = pyaudio.PyAudio()
-    try:
-        yield pyaudio, instance
-    finally:
-        with quiet_stderr():
-            instance.terminate()
+        return pyaudio, pyaudio.PyAudio()
 
 
 def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
@@ -135,15 +131,7 @@ def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
         info = instance.get_device_info_by_index(index)
         if info["maxInputChannels"] > 0:
             name = str(info["name"])
-            found.append(
-                Input(
-                    index,
-                    name,
-                    int(info["maxInputChannels"]),
-                    int(info["defaultSampleRate"]),
-                    usb_id_of(name),
-                )
-            )
+            found.append(Input(index, name, int(info["maxInputChannels"]), usb_id_of(name)))
     try:
         default = int(instance.get_default_input_device_info()["index"])
     except OSError:
@@ -239,12 +227,12 @@ def main() -> int:
     die_with_parent()  # should the service die without a word, its microphone must not stay taken
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
     try:
-        with portaudio() as (module, instance):
-            if sys.argv[1] == "--list":
-                print(json.dumps(_listed(module, instance)), flush=True)
-                return 0
-            wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-            _run(module, instance, wanted, channel, rates)
+        module, instance = start_portaudio()
+        if sys.argv[1] == "--list":
+            print(json.dumps(_listed(module, instance)), flush=True)
+            return 0
+        wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+        _run(module, instance, wanted, channel, rates)
     except (EdgeError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             return 0
@@ -278,7 +266,7 @@ def _run(module: Any, instance: Any, wanted: str, channel: int, rates: list[int]
 
 
 if __name__ == "__main__":
-    # Without the interpreter's tidying: PortAudio's may hang for ever on a card that has gone.
+    # Without the interpreter's tidying, which would be PortAudio's, too: see start_portaudio.
     code = main()
     sys.stderr.flush()
     os._exit(code)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
 import tomllib
@@ -134,7 +133,7 @@ def lamp_of(path: Path) -> IndicatorConfig | None:
 
 # What a running listener takes over; all else it has opened or built with at its start.
 TAKEN_OVER = {"gate", "detector"}
-TAKEN_OVER_KEYS = {"listen.hop_s", "listen.threshold", "blackbox.seconds", "health.hot_c"}
+TAKEN_OVER_KEYS = {"listen.hop_s", "listen.threshold", "health.hot_c"}
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
@@ -234,8 +233,3 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
 
 RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
 _KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text in quotes"}
-
-
-def defaults() -> dict[str, dict[str, Any]]:
-    """All settings with their defaults, by section."""
-    return dataclasses.asdict(Config())

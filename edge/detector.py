@@ -20,7 +20,7 @@ class DetectorConfig:
     needed: int = 5  # K: that many of them knocking start an alert
     keep: int = 2  # an alert goes on while at least so many of them knock (hysteresis)
     hold_s: float = 5.0  # an alert lasts at least this long
-    clear_s: float = 10.0  # an alert ends after so long without a knocking window, whatever else
+    clear_s: float = 10.0  # an alert ends after so long without a knocking window, hold_s over
     refractory_s: float = 2.0  # after an alert no other starts for so long
 
 

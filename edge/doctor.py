@@ -26,7 +26,7 @@ from edge.frontend import FrontEnd
 from edge.gate import Fault, Gate
 from edge.lamp import flash
 from edge.microphone import Microphone
-from edge.model import ModelFile, default_model
+from edge.model import ModelFile, default_model, golden_sound
 from edge.run_command import load_config, records_folder
 from edge.window import Block
 
@@ -112,8 +112,7 @@ def _model(config: Config) -> Iterator[Finding]:
         yield Finding("fail", "model", f"{path.name} holds no golden answer to check", remedy)
         return
     front_end = FrontEnd(model.manifest.front_end)
-    noise = np.random.default_rng(int(golden["seed"])).standard_normal(front_end.config.n_samples)
-    y = (0.1 * noise).astype(np.float32)
+    y = golden_sound(int(golden["seed"]), front_end.config.n_samples)
     p = classifier.predict(front_end.picture(y))
     off = abs(p - golden["p_knocking"])
     detail = f"{path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
@@ -212,15 +211,21 @@ def _meter(y: Sound) -> None:
 
 
 def _lamp(config: Config) -> Finding:
-    pin = config.indicator.led_pin
-    if pin < 0:
+    told = config.indicator
+    pins = [pin for pin in (told.led_pin, told.knock_pin, told.buzzer_pin) if pin >= 0]
+    if not pins:
         return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
     # lgpio leaves a pipe where it is started, and without leave to write there it does not start.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        problem = flash(pin, active_high=config.indicator.active_high, seconds=0.5)
-    if problem:
-        return Finding("fail", "lamp", problem, f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio")
-    return Finding("ok", "lamp", f"GPIO {pin} was lit for half a second: did you see it?")
+        for pin in pins:
+            problem = flash(pin, active_high=told.active_high, seconds=0.5)
+            if problem:
+                remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
+                return Finding("fail", "lamp", f"GPIO {pin}: {problem}", remedy)
+    names = " and ".join(map(str, pins))
+    each = "each " if len(pins) > 1 else ""
+    detail = f"GPIO {names} {'were' if each else 'was'} on for half a second {each}".rstrip()
+    return Finding("ok", "lamp", f"{detail}: did you see it?")
 
 
 def _board(config: Config) -> Finding:
@@ -238,7 +243,7 @@ def _space(config: Config) -> Finding:
     own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
     if not own and INSTALLED_STATE.is_dir():
         folder = INSTALLED_STATE
-    while not folder.exists():
+    while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
     detail = f"{free:.0f} MB free at {folder.resolve()}"
@@ -248,6 +253,14 @@ def _space(config: Config) -> Finding:
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "records will be dropped early")
     return Finding("ok", "space", detail)
+
+
+def _visible(folder: Path) -> bool:
+    """Whether ``folder`` exists, as far as whoever asks may see; Python 3.11 raises if not."""
+    try:
+        return folder.exists()
+    except OSError:
+        return False
 
 
 def _watchdog() -> Finding:

@@ -94,7 +94,8 @@ class StatusFile:
         if self._path is None:
             return
         try:
-            write_atomically(self._path, json.dumps(status, indent=1).encode() + b"\n")
+            # For everybody to read, whatever the service's umask: nothing in it is private.
+            write_atomically(self._path, json.dumps(status, indent=1).encode() + b"\n", mode=0o644)
             self._failed = False
         except OSError as error:
             if not self._failed:

@@ -56,9 +56,8 @@ class Microphone:
         self._failures = 0
         self._next_try = 0.0
         self._heard_at = 0.0
-        self._was_lost = False
         self.problem = "not opened yet"  # why there is no sound; "" while there is
-        self.gaps = 0  # times sound was lost
+        self.gaps = -1  # times sound was lost; the very first comes after none
         self.restarts = -1  # of the capture process; the first start is none
         self.overflows = 0
 
@@ -193,15 +192,14 @@ class _Stream:
 
     def _listen(self, pipe: IO[bytes]) -> None:
         resampler: Resampler | None = None
-        time_s, gap = 0.0, True  # whatever came before this process is not joined to it
+        time_s, gap, fresh = 0.0, True, True  # what came before this process is not joined to it
         arrived = time.monotonic()
         while (packet := _packet(pipe)) is not None:
             rate, y, lost, self.overflows = packet
             before, arrived = arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
-            if lost or arrived - before > PAUSE_S:
-                resampler, gap = None, True
-            if gap:
+            if fresh or lost or arrived - before > PAUSE_S:
+                fresh, gap, resampler = False, True, None
                 # Sample times count on from here; between gaps the clock is the sound card's.
                 time_s = time.monotonic() - y.size / rate
             if resampler is None and rate != self._sr:

@@ -18,6 +18,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.errors import ConfigError, ModelError
 from edge.frontend import FrontEndConfig
 from edge.wav import write_atomically
@@ -139,12 +142,20 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
     """
     values = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
     values["network_sha256"] = hashlib.sha256(network).hexdigest()
-    # Flatbuffers are read in place and want their alignment kept; zeros in between are harmless.
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
         entry = zipfile.ZipInfo(MANIFEST, date_time=(1980, 1, 1, 0, 0, 0))
         zipped.writestr(entry, Manifest(**values).to_json())
     write_atomically(path, network + archive.getvalue())
+
+
+def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
+    """Noise any device can make by itself, (n_samples,) float32, for the manifest's golden answer.
+
+    The export writes down what the network says of it; edge doctor asks again.
+    """
+    noise = np.random.default_rng(seed).standard_normal(n_samples)
+    return (0.1 * noise).astype(np.float32)
 
 
 def default_model() -> Path:

@@ -16,7 +16,7 @@ from edge.blackbox import BlackBox
 from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.config import DEFAULT_PATH, Config, lamp_of
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.health import StatusFile
 from edge.indicator import Indicator, Signal, pattern_table
@@ -63,7 +63,7 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--speed", type=_speed, default=1.0, metavar="N", help="of --source: a factor, or max (1)"
     )
     parser.add_argument("--state", type=Path, metavar="DIR", help="where records and status go")
-    parser.add_argument("--verbose", action="store_true", help="more in the log")
+    parser.add_argument("--verbose", action="store_true", help="log every window's verdict, too")
     parser.set_defaults(run=_run)
 
 
@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except BaseException as error:
         if microphone is not None:
             microphone.close()
-        _tell_of_fault(indicator, wait=isinstance(error, (EdgeError, OSError)))
+        _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
     service.run()
     if arguments.source:

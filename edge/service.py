@@ -91,12 +91,13 @@ class Service:
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
         self._board: dict[str, Any] = {}
         self._config_problem = ""
+        self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
     def _apply(self, new: Config, old: Config | None = None) -> None:
         """Settings that can change while it runs: config.TAKEN_OVER.
 
-        What they leave as it was in ``old`` goes on: an alert, the last seconds of sound.
+        What they leave as it was in ``old`` goes on: an alert, a window half heard.
         """
         front_end = self._pipeline.front_end.config
         self._config = new
@@ -107,8 +108,6 @@ class Service:
         if not old or old.listen.hop_s != new.listen.hop_s:
             hop = max(1, round(new.listen.hop_s * front_end.sr))
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
-        if not old or old.blackbox.seconds != new.blackbox.seconds:
-            self._memory = SoundMemory(new.blackbox.seconds, front_end.sr)
 
     def stop(self, *_: Any) -> None:
         """Ask :meth:`run` to return; safe in a signal handler."""
@@ -155,6 +154,7 @@ class Service:
     def _judge(self, window: Window) -> None:
         verdict = self._pipeline.judge_window(window)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
+        log.debug("window to %.1f s: %s", verdict.end_s, _in_words(verdict))
         if verdict.p_knocking is None:
             self.counters.windows_unknown += 1
             reasons = self.counters.unknown_reasons
@@ -285,10 +285,15 @@ class Service:
             **vars(self.counters),
             "records_written": self._blackbox.written,
             "records_skipped": self._blackbox.skipped,
-            "gaps": getattr(self._source, "gaps", 0),
+            "gaps": max(0, getattr(self._source, "gaps", 0)),
             "restarts": max(0, getattr(self._source, "restarts", 0)),
             "overflows": getattr(self._source, "overflows", 0),
             **self._board,
             "monotonic_s": round(time.monotonic(), 3),
             "boot_id": health.boot_id(),
         }
+
+
+def _in_words(verdict: Verdict) -> str:
+    p = verdict.reason if verdict.p_knocking is None else f"p = {verdict.p_knocking:.3f}"
+    return f"{verdict.verdict}, {p}"

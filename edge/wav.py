@@ -157,20 +157,30 @@ class WavReader:
 
 
 def write_wav(path: Path, y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> None:
-    """Write mono ``y`` (n,) in [-1, 1] as 16-bit PCM, atomically; beyond full scale is clipped."""
+    """Write :func:`encode_wav` of ``y`` to ``path``, atomically."""
+    write_atomically(path, encode_wav(y, sr))
+
+
+def encode_wav(y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> bytes:
+    """Mono ``y`` (n,) in [-1, 1] as a file of 16-bit PCM; beyond full scale is clipped."""
     samples = np.clip(np.round(y * 32767), -32768, 32767).astype("<i2").tobytes()
     header = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
     header += struct.pack("<IHHIIHH", 16, PCM, 1, sr, 2 * sr, 2, 16)
-    write_atomically(path, header + b"data" + struct.pack("<I", len(samples)) + samples)
+    return header + b"data" + struct.pack("<I", len(samples)) + samples
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one."""
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
+
+    It may be read and written as the umask says, or as ``mode`` does.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not by tempfile, whose files are their owner's alone whatever the umask says.
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
+            if mode is not None:
+                os.fchmod(handle, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

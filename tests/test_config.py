@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from edge.classifier import RUNTIMES
-from edge.config import LIMITS, RUNTIME_NAMES, Config, defaults, needs_restart
+from edge.config import LIMITS, RUNTIME_NAMES, Config, needs_restart
 from edge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULTS = dataclasses.asdict(Config())
 
 
 def test_nothing_said_is_the_defaults():
@@ -65,7 +66,7 @@ def test_the_shipped_file_says_every_setting_with_its_default():
     text = (ROOT / "systemd" / "edge.toml").read_text()
     assert Config.from_toml(text, "edge.toml") == Config()
     written = tomllib.loads(text)
-    shown = {section: set(values) for section, values in defaults().items()}
+    shown = {section: set(values) for section, values in DEFAULTS.items()}
     assert {section: set(values) for section, values in written.items()} == shown
 
 
@@ -75,7 +76,12 @@ def test_what_counts_only_after_a_restart_is_named():
         "[blackbox]\nseconds = 5\nmax_mb = 50\n[health]\nhot_c = 70\n",
         "my.toml",
     )
-    assert needs_restart(Config(), new) == ["audio.device", "listen.threads", "blackbox.max_mb"]
+    assert needs_restart(Config(), new) == [
+        "audio.device",
+        "listen.threads",
+        "blackbox.seconds",
+        "blackbox.max_mb",
+    ]
     assert needs_restart(new, new) == []
 
 
@@ -84,7 +90,7 @@ def test_the_runtimes_are_those_there_are():
 
 
 def test_every_number_has_limits_and_its_default_keeps_them():
-    for section, values in defaults().items():
+    for section, values in DEFAULTS.items():
         for key, value in values.items():
             if type(value) in (int, float):
                 low, high = LIMITS[f"{section}.{key}"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
-from convert.augment import add_rounding_noise, mixed_up
+from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
 from convert.fit import Examples, Fit, Pictures, half_precision
 from convert.network import normalise
@@ -118,3 +118,14 @@ def test_full_size_pictures_are_the_devices():
     difference = (made - normalise(device)).abs()
     assert difference.max() < 1.1 * step
     assert (difference > 0.5 * step).float().mean() < 0.01
+
+
+def test_every_frequency_is_masked_at_times():
+    rng = np.random.default_rng(0)
+    pictures = np.tile(np.arange(84, dtype=np.uint8)[:, None], (800, 1, 87)).reshape(800, 84, 87)
+    changed = turn_and_mask(pictures, 1.0, rng) != pictures
+    stripes = changed.any(axis=2)  # all but the row that has the mean's colour, 41
+    # The outermost rows are in one stripe of 78: never in 800 with a chance of 0.00003.
+    assert stripes.any(axis=0)[[0, 20, 60, 83]].all()
+    assert 2 <= stripes.sum(axis=1).min()
+    assert stripes.sum(axis=1).max() <= 12

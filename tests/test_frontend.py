@@ -36,8 +36,9 @@ def test_equals_librosa_and_matplotlib(front_end, path):
     np.testing.assert_allclose(C, gold["C"], atol=2e-6 * gold["C"].max())
     S_db = front_end.spectrogram(y)
     near = gold["S_db"] > -60  # quieter cells hold rounding errors of the louder ones
-    np.testing.assert_allclose(S_db[near], gold["S_db"][near], atol=0.02)
-    assert np.abs(S_db - gold["S_db"]).mean() < 0.005
+    # Twice what was seen; a rounding of float32 in a cell 60 dB down is 0.0005 dB.
+    np.testing.assert_allclose(S_db[near], gold["S_db"][near], atol=0.002)
+    assert np.abs(S_db - gold["S_db"]).mean() < 0.0003
     same = (front_end.figure(S_db) == gold["figure"]).all(axis=2)
     assert same.mean() >= 0.99
 

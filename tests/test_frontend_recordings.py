@@ -26,8 +26,9 @@ def test_every_recording_gives_librosa_s_picture(recordings):
         expected = reference.spectrogram(y)
         S_db = front_end.spectrogram(y)
         difference = np.abs(S_db - expected)
-        assert difference.mean() <= 0.005, recording.path
-        assert difference[expected > -60].max(initial=0) <= 0.5, recording.path
+        # What README says; quieter cells hold rounding errors of the louder ones.
+        assert difference.mean() <= 0.001, recording.path
+        assert difference[expected > -60].max(initial=0) <= 0.005, recording.path
         ours = front_end.figure(S_db).astype(int)
         theirs = reference.figure(expected).astype(int)
         same = (ours == theirs).all(axis=2).mean()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -66,6 +67,15 @@ def test_the_board_is_asked_where_linux_tells():
     assert under_voltage() in (None, True, False)
 
 
+def test_everybody_may_read_the_status_whatever_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        StatusFile(tmp_path / "status.json").write({"state": "listening"})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "status.json").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = [0.0]
@@ -85,3 +95,9 @@ def test_a_flood_of_one_kind_is_held_back_and_counted(clock):
     clock[0] = journal.PERIOD_S
     assert passes("lost %d", 99) == "lost 99 (3 like this were left out)"
     assert passes("lost %d", 100) == "lost 100"
+
+
+def test_what_was_asked_for_is_not_held_back():
+    limit = journal.RateLimit()
+    record = logging.LogRecord("a", logging.DEBUG, "", 0, "window", (), None)
+    assert all(limit.filter(record) for _ in range(50))

@@ -1,3 +1,4 @@
+import io
 import sys
 import time
 from pathlib import Path
@@ -5,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.capture_process import Input, choose, usb_id_of
+from edge.capture_process import HEADER, MAGIC, Input, choose, usb_id_of
 from edge.config import AudioConfig
 from edge.errors import AudioDeviceError
-from edge.microphone import Microphone
+from edge.microphone import Microphone, _Stream
 from edge.window import Block
 from tests.fake_capture import PACKET
 
@@ -68,12 +69,44 @@ def test_at_its_own_pace_nothing_at_all_is_missing(listening):
     np.testing.assert_array_equal(counted(blocks), np.arange(60 * PACKET) % 30_000)
     assert [b.gap for b in blocks].count(True) == 1  # the beginning
     assert microphone.problem == ""
+    assert microphone.gaps == 0  # a beginning is no loss
     times = [b.start_s for b in blocks]
     np.testing.assert_allclose(np.diff(times), PACKET / SR, atol=1e-6)
 
 
+def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more(monkeypatch):
+    rate, n = 16_000, 320
+    clock = [100.0]
+    monkeypatch.setattr("edge.microphone.time.monotonic", lambda: clock[0])
+    packet = HEADER.pack(MAGIC, rate, n, 0, 0) + bytes(2 * n)
+
+    class Pipe(io.BytesIO):
+        """Each header comes as late as the samples behind it take."""
+
+        def read(self, size=-1):
+            clock[0] += n / rate * (size == HEADER.size)
+            return super().read(size)
+
+    class Process:
+        stdout, stderr = Pipe(20 * packet), io.BytesIO()
+
+    stream = _Stream(Process(), SR)  # type: ignore[arg-type]
+    blocks: list[Block] = []
+    deadline = time.perf_counter() + 10
+    while stream.received < 20 * n and time.perf_counter() < deadline:
+        time.sleep(0.01)
+    blocks = stream.take(0.1)
+    assert size(blocks) < 19 * n / rate * SR  # the first ones gave nothing yet
+    assert blocks[0].start_s == pytest.approx(100.0)
+    assert [b.gap for b in blocks].count(True) == 1
+    ends = [b.start_s + b.y.size / SR for b in blocks]
+    np.testing.assert_allclose([b.start_s for b in blocks[1:]], ends[:-1], atol=1e-9)
+
+
 def test_samples_that_were_lost_make_a_gap(listening):
-    blocks = gather(listening("5 lose:500 5 hang"), lambda b: size(b) >= 10 * PACKET)
+    microphone = listening("5 lose:500 5 hang")
+    blocks = gather(microphone, lambda b: size(b) >= 10 * PACKET)
+    assert microphone.gaps == 1
     assert [b.gap for b in blocks].count(True) == 2
     values = counted(blocks)
     assert np.flatnonzero(np.diff(values) != 1).tolist() == [5 * PACKET - 1]
@@ -166,7 +199,7 @@ def test_closing_ends_the_process(listening):
 
 
 def device(index, name, usb=""):
-    return Input(index, name, 1, 44_100, usb)
+    return Input(index, name, 1, usb)
 
 
 INPUTS = [

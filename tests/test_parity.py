@@ -12,7 +12,9 @@ from convert.parity import (
     layer_errors,
     torch_probabilities,
 )
-from convert.probe import Answers
+from convert.probe import Answers, probe
+from edge.classifier import installed_runtimes
+from edge.model import default_model
 from tests.networks import random_network
 
 
@@ -93,6 +95,16 @@ def test_the_layer_that_is_wrong_comes_first(folded, pictures):
     name, error = layer_errors(folded, answers, pictures)[0]
     assert name == names[5]
     assert error == pytest.approx(0.5, rel=1e-3)
+
+
+def test_nobody_elses_modules_are_run_where_it_is_exported(tmp_path, monkeypatch, pictures):
+    (tmp_path / "convert.py").write_text("raise SystemExit('hijacked')")
+    (tmp_path / "calendar.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "pictures.npy", pictures[:1])
+    runtime = installed_runtimes()[0]
+    said = probe(default_model(), tmp_path / "pictures.npy", runtime, layers=False, folder=tmp_path)
+    assert said.probabilities.shape == (1, 2)
 
 
 def test_torch_is_asked_as_it_was_trained(pictures):

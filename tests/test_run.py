@@ -1,5 +1,6 @@
 """``edge run`` and ``edge doctor`` as a user meets them: a process, its output, its exit code."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge import run_command
 from edge.config import Config, lamp_of
 from edge.doctor import _lamp, _model, _space
 from edge.errors import ConfigError
@@ -108,6 +110,30 @@ def test_nobody_elses_modules_are_run_where_it_is_started(tmp_path):
         assert "hijacked" not in said
 
 
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [(RuntimeError("bug"), True), (ConfigError("no"), True), (SystemExit(0), False)],
+)
+def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, error, waits):
+    """systemd tries again after 0.1 s, for ever: each try costs a lamp test and the card."""
+    told = []
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("edge.run_command._build", fails)
+    monkeypatch.setattr("edge.run_command._tell_of_fault", lambda _, *, wait: told.append(wait))
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    with pytest.raises(type(error)):
+        run_command._run(
+            argparse.Namespace(
+                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert told == [waits]
+
+
 def test_a_reload_or_an_end_during_the_start(tmp_path):
     """Sent as soon as Python runs; both are answered from then on, the end with a lamp put out."""
     program = (
@@ -192,6 +218,39 @@ def test_a_lamp_that_is_not_set_is_not_said_to_be_lit():
     finding = _lamp(Config.from_toml("[indicator]\nled_pin = -1\n", "my.toml"))
     assert finding.level == "warn"
     assert "led_pin" in finding.remedy
+
+
+def test_every_pin_that_is_set_is_tried(monkeypatch):
+    tried = []
+
+    def flash(pin, **_):
+        tried.append(pin)
+        return ""
+
+    monkeypatch.setattr("edge.doctor.flash", flash)
+    text = "[indicator]\nled_pin = -1\nknock_pin = 18\nbuzzer_pin = 22\n"
+    finding = _lamp(Config.from_toml(text, "my.toml"))
+    assert finding.level == "ok"
+    assert tried == [18, 22]
+    assert "18 and 22" in finding.detail
+    monkeypatch.setattr("edge.doctor.flash", lambda pin, **_: "busy" if pin == 22 else "")
+    finding = _lamp(Config.from_toml(text, "my.toml"))
+    assert finding.level == "fail"
+    assert finding.detail == "GPIO 22: busy"
+
+
+def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
+    closed = tmp_path / "closed" / "records"
+    exists = Path.exists
+
+    def refused(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    text = f'[blackbox]\ndirectory = "{closed}"\n'
+    assert str(tmp_path) in _space(Config.from_toml(text, "my.toml")).detail
 
 
 def test_the_space_is_that_where_the_records_go(tmp_path, monkeypatch):

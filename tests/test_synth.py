@@ -145,6 +145,19 @@ def test_the_beat_is_found_and_none_in_noise(hz):
     assert beat_seconds(np.random.default_rng(1).normal(size=2 * SR), SR) is None
 
 
+def test_a_level_that_wanders_slowly_is_no_beat():
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        wander = np.repeat(rng.normal(size=9), SR // 4)[: 2 * SR]  # below 2 Hz
+        wander = np.convolve(np.pad(wander, SR // 8, "edge"), np.full(SR // 4, 4 / SR), "same")
+        y = rng.normal(size=2 * SR) * np.exp(wander[SR // 8 :][: 2 * SR])
+        found.append(beat_seconds(y, SR))
+    # Of lags up to 0.4 s the shortest looked at would always be the likest.
+    assert found.count(0.05) < 3
+    assert found.count(None) > 10
+
+
 def beat_hz(y):
     """Strongest rate of the envelope below 11 Hz: a knock's own rate, if it is 4 a second and more.
 

@@ -18,7 +18,7 @@ from edge.frontend.stft import frames
 # Filter for halving the rate. librosa halves with soxr's "HQ" recipe; its impulse response is, to
 # 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three numbers, found by least squares
 # and checked against soxr in the tests. Flat to 0.913 of the new Nyquist frequency,
-# 140 dB down from it on.
+# 126 dB down from it on.
 HALVING_CUTOFF = 0.956872  # -6 dB point, in units of the new Nyquist frequency
 HALVING_TAPS = 389  # the window reaches zero half a sample beyond the outermost taps
 HALVING_BETA = 13.04
