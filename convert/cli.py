@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_command(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
-        what = f"package {error.name} is missing: in the clone: pip install '.[convert]'"
+        what = f"package {error.name} is missing: in the clone, with Python 3.11: "
+        what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
 

@@ -1,5 +1,7 @@
 """Every error the device side raises on purpose, and the exit code each one becomes.
 
+130 is Ctrl-C, as shells have it.
+
 Each class is also the builtin a caller would expect, so ``except ValueError`` works for somebody
 who has never read this file. A message names the thing, its value and the remedy, in one line: it
 is printed to the user as it stands.

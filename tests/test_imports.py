@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import edge
 from tests.audio import noise, wav_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,3 +80,16 @@ def test_each_device_package_is_known_to_one_module_at_most(package, module):
         if any(name.partition(".")[0] == package for name in imports_of(path))
     }
     assert users <= {module}
+
+
+def test_the_map_names_every_module_and_arrows_go_up():
+    lines = (edge.__doc__ or "").split("::")[1].splitlines()
+    levels = [line[4:48].replace(",", " ").split() for line in lines if line.startswith("    ")]
+    level = {name: i for i, names in enumerate(levels) for name in names}
+    modules = {path.stem for path in (ROOT / "edge").glob("*.py")} - {"__init__"}
+    assert set(level) == modules | {"frontend"}
+    for path in (ROOT / "edge").rglob("*.py"):
+        own = path.relative_to(ROOT / "edge").with_suffix("").parts[0]
+        for name in imports_of(path):
+            used = name.split(".")[1:2] if name.startswith("edge.") else []
+            assert all(level[u] <= level[own] for u in used if own != "__init__"), (own, name)

@@ -65,7 +65,10 @@ class FrontEnd:
         return cqt.amplitude_to_db(C, top_db=self.config.top_db)
 
     def figure(self, S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The training figure of a spectrogram: (figure_px, figure_px, 3) uint8 RGB, top first."""
+        """The training figure of a spectrogram: (figure_px, figure_px, 3) uint8 RGB, top first.
+
+        What matplotlib drew; the network's picture is this enlarged, but made without it.
+        """
         return self._renderer.figure(S_db)
 
     def network_picture(self, S_db: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -37,6 +37,8 @@ def masks(
 
         mask_h = h^power / (h^power + (margin p)^power)
         mask_p = p^power / (p^power + (margin h)^power)
+
+    The device needs only the second, :func:`percussive_mask`; both are here to be checked together.
     """
     h, p = medians(S, kernel_size)
     split_zeros = margin == 1
