@@ -2,7 +2,7 @@
 
 Arrows point one way; a module imports only from its own line and those above it::
 
-    errors, quiet                               what can go wrong; libraries that chatter
+    errors, quiet, hann                         what can go wrong; libraries that chatter
     window, gate, detector, wav, png            leaves: pure, no clock, no hardware
     config                                      the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture

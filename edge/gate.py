@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+
+from edge.hann import hann
 
 
 class Fault(StrEnum):
@@ -122,16 +123,11 @@ class Gate:
 
         By a Hann window, which keeps what lies below the band, a slow drift too, from leaking in.
         """
-        window = _hann(y.size)
+        window = hann(y.size)
         low, high = (round(f * y.size / self._sr) for f in BAND_HZ)
         shown = scipy.fft.rfft(y * window)[low : high + 1]
         energy = np.square(np.abs(shown), dtype=np.float64)
         return np.asarray(2 * energy / (y.size * np.square(window).sum(dtype=np.float64)))
-
-
-@lru_cache(maxsize=1)
-def _hann(n: int) -> NDArray[np.float32]:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
 def flat_tops(y: NDArray[np.float32]) -> float:

@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from edge.frontend.hpss import masks, percussive_mask
 from edge.frontend.median import running_median
-from edge.frontend.stft import hann, istft, stft
+from edge.frontend.stft import istft, stft
+from edge.hann import hann
 
 SR, N_FFT, HOP = 22_050, 2048, 512
 RNG = np.random.default_rng(7)

@@ -13,13 +13,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-
-@functools.lru_cache(maxsize=8)
-def hann(n: int) -> NDArray[np.float32]:
-    """Periodic Hann window, ``0.5 - 0.5 cos(2 pi k / n)``; shape (n,), float32."""
-    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
-    window.flags.writeable = False  # shared by all callers
-    return window
+from edge.hann import hann
 
 
 def frames(y: NDArray[np.float32], *, frame_length: int, hop_length: int) -> NDArray[np.float32]:
