@@ -169,18 +169,12 @@ class ExampleMaker:
 
     def _background(self, rng: np.random.Generator) -> Sound:
         if not self._pools.engine or rng.random() < self._recipe.made_engine:
-            return self._made_engine(rng)
+            if rng.random() < self._recipe.loping:
+                return lookalikes.loping_engine(rng, self._seconds)
+            return synth.engine(rng, synth.random_crank(rng, self._seconds))
         faulty = self._pools.other_fault and rng.random() < self._recipe.other_fault
         y = self._cut(rng, self._pools.other_fault if faulty else self._pools.engine)
         return sharpen(rng, y, synth.SR) if rng.random() < self._recipe.sharpened else y
-
-    def _made_engine(self, rng: np.random.Generator) -> Sound:
-        kind = rng.random()
-        if kind < self._recipe.loping:
-            return lookalikes.loping_engine(rng, self._seconds)
-        if kind < self._recipe.loping + self._recipe.misfiring:
-            return faults.faulty(rng, self._seconds, "misfire")[0]
-        return synth.engine(rng, synth.random_crank(rng, self._seconds))
 
     def _cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         """Two seconds of a random clip of a random source, seven times in ten at another speed.

@@ -28,8 +28,7 @@ class Recipe:
     locked: float = 0.5  # of made knocks: on the beat of what they are laid over
     shaped: float = 0.4  # of made knocks: with the colour of what they are laid over
     made_engine: float = 0.25  # backgrounds that are wholly made
-    loping: float = 0.4  # of those: slow and thudding ones
-    misfiring: float = 0.2  # of those: with a cylinder that does not fire
+    loping: float = 0.5  # of those: slow and thudding ones
     sharpened: float = 0.3  # of real backgrounds: their own beat made to stand out more
     speeds: tuple[float, float] = (0.6, 1.6)  # a recording is played at; log-uniform
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
@@ -51,6 +50,6 @@ SIMPLE = Recipe(
     speeds=(0.8, 1.25),
     other_fault=0.15,
     bystander=0.0,
-    distractors=0.2,
-    distracted=0.1,
+    distractors=0.1,
+    distracted=0.0,
 )

@@ -78,9 +78,7 @@ VARIATIONS = (
     ),
     Variation(
         "no lookalikes",
-        dataclasses.replace(
-            BASE, loping=0, misfiring=0, starter=0, sharpened=0, distractors=0, distracted=0
-        ),
+        dataclasses.replace(BASE, loping=0, starter=0, sharpened=0, distractors=0, distracted=0),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
     Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),

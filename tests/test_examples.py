@@ -97,9 +97,9 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
     for name, expected in (
         ("random_knock", 70),  # half knock, seven in ten of those of a kind
         ("plain_knock", 30),
-        ("engine", 20),  # a quarter is made, two fifths of it by each of the two
-        ("loping_engine", 20),
-        ("faulty", 18),  # the other fifth, and 0.08 of those that do not knock
+        ("engine", 24),  # a quarter of all but the starters is made, half of it by each of the two
+        ("loping_engine", 24),
+        ("faulty", 8),  # 0.08 of those that do not knock
         ("sharpen", 45),  # of the 150 real ones
         ("shaped_like", 40),  # of the knocks
         ("beat_seconds", 35),  # of the knocks of a kind
