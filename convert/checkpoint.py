@@ -207,6 +207,9 @@ def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) ->
     ]
     if problems:
         raise CheckpointError(f"{path} is no ResNet34 with fastai's head; {'; '.join(problems)}")
+    odd = [k for k, v in state.items() if v.layout != torch.strided or v.is_complex()]
+    if odd:
+        raise CheckpointError(f"{path} holds sparse or complex weights: {', '.join(odd[:3])}")
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise CheckpointError(f"{path} holds weights that are not finite: {', '.join(bad[:3])}")

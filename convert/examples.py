@@ -7,6 +7,7 @@ from which the picture follows.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -219,6 +220,7 @@ _maker: Maker | None = None
 def _start_worker(maker: Maker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     die_with_parent()  # a pool waits for work for ever, if whoever gives it is killed
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
 

@@ -241,10 +241,15 @@ class Fit:
         path = self.work / "state.pt"
         if not path.is_file():
             return 0
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        for name in ("network", "average", "optimiser", "schedule"):
-            getattr(self, name).load_state_dict(state[name])
-        self.best, self.history = state["best"], state["history"]
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            for name in ("network", "average", "optimiser", "schedule"):
+                getattr(self, name).load_state_dict(state[name])
+            self.best, self.history = state["best"], state["history"]
+        except Exception as error:  # torch raises all kinds
+            raise DatasetError(
+                f"{path} is damaged: remove it, and the run begins anew with the examples it has"
+            ) from error
         print(f"going on after epoch {state['epoch'] + 1}")
         return int(state["epoch"]) + 1
 

@@ -49,7 +49,9 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder, made if need be")
+    parser.add_argument(
+        "out", type=_folder, metavar="OUT", help="folder without a labels.csv, made if need be"
+    )
     parser.add_argument("--count", type=int, help="of each label (20)")
     parser.add_argument("--seconds", type=float, help="length of each (6)")
     parser.add_argument("--seed", type=int, help="another seed, other engines (1)")
@@ -66,6 +68,12 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--demo", action="store_true", help="only OUT/healthy.wav and OUT/knocking.wav"
     )
     parser.set_defaults(run=_run)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # of a variable that is not set: Path would take it for where we stand
+        raise argparse.ArgumentTypeError("'' names no folder")
+    return Path(text)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -97,6 +105,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _write_data_set(arguments: argparse.Namespace) -> None:
+    table_path = arguments.out / "labels.csv"
+    if table_path.exists():  # somebody's labels, or of sounds by another seed
+        raise DatasetError(f"{table_path} exists and is left alone: name another folder")
     pool = _healthy(arguments.over) if arguments.over else []
     rows = []
     jobs = [(what, number) for number in range(arguments.count) for what in ("knocking", "normal")]
@@ -112,9 +123,7 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     writer = csv.DictWriter(table, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(
-        arguments.out / "labels.csv", table.getvalue().encode(errors="backslashreplace")
-    )
+    write_atomically(table_path, table.getvalue().encode(errors="backslashreplace"))
     print(
         f"wrote {len(rows)} recordings of {arguments.seconds:g} s and labels.csv to {arguments.out}"
     )

@@ -159,7 +159,8 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         _train(arguments, work, config)
     except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on with what {work} holds", file=sys.stderr)
+        if work.is_dir():
+            print(f"interrupted; the same command goes on with what {work} holds", file=sys.stderr)
         raise
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,17 @@ PIECE_SECONDS = 0.05
 # Not MP3: soundfile seeks after every read, and libsndfile's MP3 decoder comes back from a seek
 # without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
+
+
+HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
+
+
+class _Piece(NamedTuple):
+    """What a decoder gives at a time."""
+
+    samples: NDArray[np.float32]  # (n, channels)
+    rate: int  # Hz
+    start_s: float | None = None  # in the file, where it does not go on from the piece before
 
 
 class AudioSource(Protocol):
@@ -65,26 +76,32 @@ class Recording:
             raise RecordingError(f"{self.path} is a folder: name the recordings in it")
         if not self.path.is_file():
             raise RecordingError(f"{self.path} does not exist or is no file")
+        heard = False
         resampler: Resampler | None = None
-        n_out, clipped = 0, 0.0
-        for samples, rate in self._pieces():
-            y = self._pick(samples)
+        rate, at_s, clipped = 0, self._start_s, 0.0  # at_s: where the next block begins
+        for piece in self._pieces():
+            gap = piece.start_s is not None or piece.rate != rate
+            if gap:
+                if resampler is not None:
+                    block = Block(resampler.flush(), at_s, clipped=clipped)
+                    yield block
+                    at_s += block.y.size / self.sr
+                at_s, rate = at_s if piece.start_s is None else piece.start_s, piece.rate
+                self._check_rate(rate)
+                resampler = None if rate == self.sr else Resampler(rate, self.sr)
+            y = self._pick(piece.samples)
             clipped = flat_tops(y)
-            if rate != self.sr:
-                if resampler is None:
-                    self._check_rate(rate)
-                    resampler = Resampler(rate, self.sr)
-                y = resampler.push(y)
-            yield Block(y, self._start_s + n_out / self.sr, clipped=clipped)
-            n_out += y.size
+            y = y if resampler is None else resampler.push(y)
+            yield Block(y, at_s, gap and heard, clipped)
+            at_s += y.size / self.sr
+            heard = True
         if resampler is not None:
-            y = resampler.flush()
-            yield Block(y, self._start_s + n_out / self.sr, clipped=clipped)
-            n_out += y.size
-        if n_out == 0:
-            raise RecordingError(
-                f"{self.path} has no audio at {self._start_s:g} s: it ends before --start"
-            )
+            yield Block(resampler.flush(), at_s, clipped=clipped)
+        if not heard:
+            why = "it ends before --start"
+            if self._end_s is not None and self._end_s - self._start_s < 1 / RATES[0]:
+                why = f"no sample lies between that and {self._end_s:g} s"
+            raise RecordingError(f"{self.path} has no audio at {self._start_s:g} s: {why}")
 
     def read(self) -> NDArray[np.float32]:
         """The whole part asked for at once: (n,) float32."""
@@ -111,8 +128,8 @@ class Recording:
         start = round(self._start_s * rate)
         return start, None if self._end_s is None else round(self._end_s * rate) - start
 
-    def _pieces(self) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Pieces (n, channels) of the part asked for, and their rate."""
+    def _pieces(self) -> Iterator[_Piece]:
+        """Pieces of the part asked for."""
         with self.path.open("rb") as file:
             magic = file.read(12)
         if self.path.suffix.lower() in {".wav", ".wave"} or (
@@ -125,7 +142,7 @@ class Recording:
             return self._from_soundfile()
         return self._from_av()
 
-    def _from_wav(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+    def _from_wav(self) -> Iterator[_Piece]:
         with WavReader(self.path) as wav:
             start, left = self._range(wav.sr)
             wav.skip(start)
@@ -133,10 +150,10 @@ class Recording:
                 part = piece if left is None else piece[:left]
                 if part.size == 0:
                     return
-                yield part, wav.sr
+                yield _Piece(part, wav.sr)
                 left = None if left is None else left - len(part)
 
-    def _from_soundfile(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+    def _from_soundfile(self) -> Iterator[_Piece]:
         soundfile = _import("soundfile", self.path)
         try:
             # As bytes: a name that is no UTF-8 is no text to it.
@@ -149,13 +166,16 @@ class Recording:
                     piece = file.read(n, dtype="float32", always_2d=True)
                     if not len(piece):
                         return
-                    yield piece, file.samplerate
+                    yield _Piece(piece, file.samplerate)
                     left = None if left is None else left - len(piece)
         except soundfile.SoundFileError as error:
             raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
 
-    def _from_av(self) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Through FFmpeg's libraries: the first audio track of anything they know."""
+    def _from_av(self) -> Iterator[_Piece]:
+        """Through FFmpeg's libraries: the first audio track of anything they know.
+
+        A track may begin later than the picture, or leave something out: the file's own times say.
+        """
         av = _import("av", self.path)
         try:
             # The whole path: FFmpeg would take 12:30.mp3 for an address on the network.
@@ -164,18 +184,24 @@ class Recording:
                     raise RecordingError(f"{self.path} has no audio track")
                 stream = container.streams.audio[0]
                 planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
-                at = 0  # frame number of the next decoded frame
+                origin_s = (container.start_time or 0) / av.time_base
+                at_s, jumped = 0.0, False  # time of the next decoded frame; after a hole
                 for frame in container.decode(stream):
-                    start, left = self._range(frame.sample_rate)
+                    rate = frame.sample_rate
+                    if frame.time is not None and frame.time - origin_s > at_s + HOLE_S:
+                        at_s, jumped = frame.time - origin_s, True
+                    start, left = self._range(rate)
                     for plain in planar.resample(frame):
-                        samples = plain.to_ndarray().T
+                        samples, at = plain.to_ndarray().T, round(at_s * rate)
                         first = max(0, start - at)
                         last = len(samples) if left is None else start + left - at
-                        at += len(samples)
                         if last <= 0:
                             return
                         if first < len(samples):
-                            yield samples[first:last], frame.sample_rate
+                            hole_to = (at + first) / rate if jumped else None
+                            yield _Piece(samples[first:last], rate, hole_to)
+                            jumped = False
+                        at_s += len(samples) / rate
         except (av.error.FFmpegError, ValueError) as error:
             if isinstance(error, RecordingError):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from edge.capture import Recording
 from edge.classifier import RUNTIMES, Classifier
 from edge.devices_command import add_devices_parser
 from edge.doctor import add_doctor_parser
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, EdgeError, RecordingError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
@@ -77,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run the command that ``parser`` finds in ``argv``; errors become one line and a code."""
+    if sys.stderr is None:  # closed by whoever started us: its number must not go to a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        sys.stderr = os.fdopen(2, "w")
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text in any encoding
@@ -181,11 +186,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     for path, name in zip(arguments.files, names, strict=True):
         try:
             _predict_file(path, pipeline, arguments, name)
-        except (EdgeError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
+        except EdgeError as error:
+            complain("edge", error)
+            worst = max(worst, error.exit_code)
+        except OSError as error:
+            if not error.filename:  # of the output: a full disk, a reader that has gone
                 raise
             complain("edge", error)
-            worst = max(worst, getattr(error, "exit_code", 3))
+            worst = max(worst, RecordingError.exit_code)
     return worst
 
 
@@ -201,11 +209,11 @@ def _make_folder(folder: Path) -> None:
 def _picture_names(files: Sequence[Path]) -> list[str]:
     """What the pictures of each file begin with: its name, numbered where two have the same."""
     stems = [re.sub(r"[^\w.-]+", "_", path.name) for path in files]
-    taken: Counter[str] = Counter()
-    names = []
+    names: list[str] = []
     for stem in stems:
-        taken[stem] += 1
-        names.append(f"{stem}-{taken[stem]}" if stems.count(stem) > 1 else stem)
+        numbered = (f"{stem}-{n}" for n in itertools.count(1))
+        free = (name for name in numbered if name not in stems and name not in names)
+        names.append(next(free) if stems.count(stem) > 1 else stem)
     return names
 
 
@@ -218,16 +226,16 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         sr=pipeline.front_end.config.sr,
     )
     counts: Counter[str] = Counter()
+    width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
         print(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
     for verdict in pipeline.verdicts(source, hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         print(_as_json(path, verdict) if arguments.json else _as_row(verdict), flush=True)
         if arguments.picture and verdict.picture is not None:
-            _keep_picture(
-                arguments.picture / f"{name}_{verdict.start_s:08.2f}s_{verdict.verdict}.png",
-                verdict.picture,
-            )
+            start = f"{verdict.start_s:0{width}.{places}f}s"
+            path = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
+            _keep_picture(path, verdict.picture)
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         print(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")

@@ -107,6 +107,8 @@ class Config:
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # of /dev/zero there is no end
+            raise ConfigError(f"{path} is no file")
         if path.stat().st_size > MAX_FILE:
             raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
         return path.read_text(encoding="utf-8")
@@ -222,6 +224,8 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
         return tuple(value)
     if kind is float and type(value) is int and abs(value) < 1e15:  # no whole number is too long
         value = float(value)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name}: {key} = {value!r} holds a zero byte, which no name can")
     if type(value) is not kind:
         raise ConfigError(f"{name}: {key} = {value!r} must be a {_KINDS[kind]}")
     if key in LIMITS:

@@ -50,8 +50,8 @@ class GateConfig:
 STILL = 1e-6
 STRETCH_S = 0.005  # shorter ones are a slow converter's steps, not lost sound
 # A window is silent, too, where this share of its parts is: a loose plug lets through a bit now and
-# then, with hiss in between that is no flat line. The worst real engine has 15 %.
-QUIET_SHARE, QUIET_S = 0.25, 0.1
+# then, with hiss in between that is no flat line. The worst real engine has 16 %.
+QUIET_SHARE, QUIET_S = 0.25, 0.01
 # What the picture shows, 33 to 4050 Hz, and little more: louder things elsewhere are not heard.
 BAND_HZ = (30.0, 4100.0)
 # Full scale is 1. Files of floating point may go over it, but so far only damaged ones do, or those
@@ -61,7 +61,7 @@ ABSURD = 10.0
 # them. The 20 harmonics of a hum hold so much of its power in 30 Hz.
 TONAL = 0.999
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
-FLAT_RANGE = 0.05  # smaller sounds are too few steps of a coarse converter to have flat tops
+FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
 
 
 class Gate:

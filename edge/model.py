@@ -69,6 +69,12 @@ class Manifest:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
         if not 0 < self.temperature < 100:
             raise ModelError(f"temperature {self.temperature!r} must lie between 0 and 100")
+        if self.golden and not (
+            0 <= self.golden["p_knocking"] <= 1
+            and float(self.golden["seed"]).is_integer()
+            and self.golden["seed"] >= 0
+        ):
+            raise ModelError(f"golden answer {dict(self.golden)!r} is none")
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""
@@ -104,6 +110,8 @@ class ModelFile:
     def read(cls, path: Path) -> Self:
         """Read and check ``path``; ModelError if it is damaged, foreign or contradicts itself."""
         try:
+            if path.exists() and not path.is_file():  # of /dev/zero there is no end
+                raise ModelError(f"model {path} is no file")
             size = path.stat().st_size
             content = path.read_bytes() if size <= MAX_FILE else b""
         except OSError as error:

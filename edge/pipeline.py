@@ -51,17 +51,25 @@ class Pipeline:
     def verdicts(self, source: AudioSource, *, hop_s: float) -> Iterator[Verdict]:
         """One verdict a window, every ``hop_s`` seconds, until the source ends.
 
-        The end is covered too, by a last window that ends with the signal.
+        The end is covered too, by a last window that ends with the signal; likewise before a gap.
         """
         config = self.front_end.config
         hop = max(1, round(hop_s * config.sr))
         windower = Windower(config.n_samples, hop, config.sr)
         heard: list[Block] = []  # only while it may all be too short for one window
         for block in source.blocks():
+            if block.gap:
+                yield from self._end(heard, windower)
+                heard = []
             if sum(b.y.size for b in heard) < config.n_samples:
                 heard.append(block)
             for window in windower.push(block):
                 yield self.judge_window(window)
+        yield from self._end(heard, windower)
+
+    def _end(self, heard: list[Block], windower: Windower) -> Iterator[Verdict]:
+        """What is left when the sound ends, ``heard`` being its beginning."""
+        config = self.front_end.config
         if sum(b.y.size for b in heard) < config.n_samples:
             yield self._judge_short(heard)
         elif rest := windower.tail(least=round(TAIL_SECONDS * config.sr)):

@@ -165,7 +165,9 @@ def _build(
     if microphone is not None and microphone.sr != sr:  # a model of another rate
         microphone.close()
         microphone = Microphone(config.audio, sr)
-    source: LiveSource = microphone or Replay(Recording(arguments.source, sr=sr), arguments.speed)
+    source: LiveSource = microphone or Replay(
+        Recording(arguments.source, channel=config.audio.channel, sr=sr), arguments.speed
+    )
     log.info("model %s in %s", path, classifier.runtime)
     return Service(
         config,

@@ -22,7 +22,13 @@ from edge.errors import RecordingError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MAX_CHANNELS = 64
-MAGICS = ((b"fLaC", "FLAC"), (b"OggS", "Ogg"), (b"ID3", "MP3"), (b"FORM", "AIFF"))
+MAGICS = (
+    (b"fLaC", "FLAC"),
+    (b"OggS", "Ogg"),
+    (b"ID3", "MP3"),
+    (b"FORM", "AIFF"),
+    (b"RF64", "RF64"),
+)
 MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
 
@@ -172,8 +178,13 @@ def encode_wav(y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> bytes:
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
 
-    It may be read and written as the umask says, or as ``mode`` does.
+    It may be read and written as the umask says, or as ``mode`` does. A link stays and leads to the
+    new content; a device or a pipe is written to, not replaced.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not by tempfile, whose files are their owner's alone whatever the umask says.
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

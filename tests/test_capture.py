@@ -97,7 +97,8 @@ def test_video(tmp_path, suffix):
     assert peaks == {900, 1000}
 
 
-def film(path):
+def film(path, hole=(8, 0)):
+    """Eight seconds of tones, silent pictures; after ``hole[0]`` s no sound for ``hole[1]`` s."""
     av = pytest.importorskip("av")
     rate = 44_100
     t = np.arange(8 * rate) / rate
@@ -113,11 +114,56 @@ def film(path):
             sound = av.AudioFrame.from_ndarray(
                 y[None, at : at + 1024], format="fltp", layout="mono"
             )
-            sound.sample_rate, sound.pts = rate, at
+            sound.sample_rate, sound.pts = rate, at + hole[1] * rate * (at >= hole[0] * rate)
             container.mux(stream.encode(sound))
         container.mux(picture.encode(None))
         container.mux(stream.encode(None))
     return path
+
+
+def test_sound_that_is_missing_in_a_film_is_a_gap_and_moves_nothing(tmp_path):
+    path = film(tmp_path / "a.mkv", hole=(4, 3))  # 4 s, 3 s without sound, 4 s
+    blocks = list(Recording(path).blocks())
+    gaps = [i for i, block in enumerate(blocks) if block.gap]
+    assert len(gaps) == 1
+    assert blocks[gaps[0]].start_s == pytest.approx(7, abs=0.03)  # AAC comes in 23 ms
+    before = sum(block.y.size for block in blocks[: gaps[0]])
+    assert before == pytest.approx(4 * SR, abs=0.03 * SR)
+    last = blocks[-1]
+    assert last.start_s + last.y.size / SR == pytest.approx(11, abs=0.05)
+    # Asked for seconds 7.5 to 9.5, it gives those: the tone of seconds 4 to 6 of what sounds.
+    part = Recording(path, start_s=7.5, end_s=9.5)
+    assert next(part.blocks()).start_s == pytest.approx(7.5, abs=1e-3)
+    y = part.read()
+    assert y.size == pytest.approx(2 * SR, abs=2)
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
+    assert round(spectrum.argmax() / 2, -2) == 1000
+    assert next(Recording(path, start_s=5).blocks()).start_s == pytest.approx(7, abs=0.03)
+
+
+def test_sound_that_begins_after_the_picture(tmp_path):
+    path = film(tmp_path / "a.mkv", hole=(0, 2))
+    first = next(Recording(path).blocks())
+    assert first.start_s == pytest.approx(2, abs=0.03)
+    assert not first.gap  # nothing was heard before it
+
+
+def test_a_rate_that_changes_midway_changes_no_pitch(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("av")
+    parts = []
+    for rate in (48_000, 16_000):
+        soundfile.write(tmp_path / f"{rate}.mp3", tone(3, rate).astype("f4"), rate)
+        parts.append((tmp_path / f"{rate}.mp3").read_bytes())
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"".join(parts))
+    blocks = list(Recording(path).blocks())
+    assert [block.gap for block in blocks].count(True) == 1  # no window lies over the splice
+    y = np.concatenate([block.y for block in blocks])
+    assert y.size / SR == pytest.approx(6, abs=0.3)  # an encoder's padding
+    for half in (y[: 2 * SR], y[-2 * SR :]):
+        spectrum = np.abs(np.fft.rfft(half * np.hanning(half.size)))
+        assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mov", "a.txt"])

@@ -40,6 +40,7 @@ def test_what_is_said_counts():
         ("[audio]\nrates = [100]", "8000 and 192000"),
         ("[detector]\nneeded = 9", "windows"),
         ("[indicator]\nknock_pin = 17", "pin twice"),
+        ('[listen]\nmodel = "a\\u0000b"', "zero byte"),
         ("[listen]\nruntime = 'tensorflow'", "none of auto, ai-edge-litert"),
         ("[listen]\nhop_s = 1" + "0" * 400, "must be a number"),
     ],

@@ -135,6 +135,16 @@ def test_a_tone_is_one_at_any_rate_and_length(sr):
         assert Gate(sr=sr).check(y + hiss) is None
 
 
+@pytest.mark.parametrize(("on_ms", "off_ms"), [(20, 80), (30, 30), (90, 90), (500, 300)])
+def test_a_loose_plug_however_short_the_gaps(gate, on_ms, off_ms):
+    t = np.arange(2 * SR)
+    on = t % ((on_ms + off_ms) * SR // 1000) < on_ms * SR // 1000
+    hiss = np.float32(10 ** (-70 / 20)) * np.random.default_rng(1).standard_normal(2 * SR)
+    y = np.where(on, noise(2), hiss.astype(np.float32))
+    assert gate.check(y) is Fault.SILENCE
+    assert gate.check(np.where(on | (t > SR // 2), noise(2), hiss).astype(np.float32)) is None
+
+
 def test_a_small_sound_on_a_large_offset(gate):
     assert gate.check(noise(2) + np.float32(0.3)) is None  # 3 deviations: odd, but heard
     assert gate.check(np.float32(0.1) * noise(2) + np.float32(0.5)) is Fault.DC
@@ -146,7 +156,7 @@ def test_overdriven(gate):
     assert gate.check(np.clip(y * 100, -1, 1)) is Fault.CLIPPING
 
 
-@pytest.mark.parametrize("level", [0.06, 0.4, 0.9, 1.0])
+@pytest.mark.parametrize("level", [0.012, 0.024, 0.06, 0.4, 0.9, 1.0])
 @pytest.mark.parametrize("one_sided", [False, True])
 def test_overdriven_at_any_level(gate, level, one_sided):
     y = 10 * noise(2)

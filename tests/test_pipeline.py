@@ -96,6 +96,21 @@ def test_only_the_bad_part_is_unknown(front_end):
     assert len(judge.pictures) == 2
 
 
+def test_what_lies_before_a_gap_is_covered_to_its_end(front_end):
+    gap_at = 15 * 4096  # 2.79 s
+    found, _ = verdicts(front_end, noise(6), gap_at=gap_at)
+    ends = [v.end_s for v in found]
+    assert ends[1] == pytest.approx(gap_at / SR)
+    assert ends[-1] == pytest.approx(6)
+
+
+def test_pieces_too_short_to_judge_are_said_to_be(front_end):
+    found, judge = verdicts(front_end, noise(3), gap_at=8 * 4096)  # 1.49 and 1.51 s
+    assert [(v.verdict, v.reason) for v in found] == [("unknown", "too_short")] * 2
+    assert found[1].start_s == pytest.approx(8 * 4096 / SR)
+    assert judge.pictures == []
+
+
 def test_no_verdict_spans_a_gap(front_end):
     heard, _ = verdicts(front_end, noise(5), size=SR, gap_at=3 * SR)
     assert [(round(v.start_s), round(v.end_s)) for v in heard] == [(0, 2), (1, 3), (3, 5)]

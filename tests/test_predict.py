@@ -141,6 +141,47 @@ def test_files_of_one_name_keep_their_pictures_apart(engine, tmp_path):
     assert names == ["engine.wav-1_", "engine.wav-2_"]
 
 
+def test_a_number_given_to_a_name_is_not_anothers_name(engine, tmp_path):
+    files = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "x.wav-1")]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(engine, path)
+    edge("predict", *files, "--end", "2", "--picture", tmp_path / "out")
+    names = sorted(path.name.partition("_")[0] for path in (tmp_path / "out").iterdir())
+    assert names == ["x.wav-1", "x.wav-2", "x.wav-3"]
+
+
+def test_every_window_has_a_picture_of_its_own(engine, tmp_path):
+    done = edge(
+        *("predict", engine, "--end", "2.4", "--hop", "0.01", "--json"),
+        *("--picture", tmp_path / "out"),
+    )
+    assert len(list((tmp_path / "out").iterdir())) == len(done.stdout.splitlines()) > 30
+
+
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_without_standard_error_it_judges_all_the_same(engine, tmp_path, options):
+    command = [sys.executable, "-m", "edge", "predict", str(engine), str(tmp_path / "none.wav")]
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" 2>&-', "sh", *command, *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    usual = edge("predict", engine, *options)
+    assert closed.returncode == 3  # for the file that is none
+    assert closed.stdout.startswith(usual.stdout)
+    assert "Bad file" not in closed.stdout
+
+
+def test_a_full_disk_behind_the_output_is_no_damaged_recording(engine):
+    command = f"{sys.executable} -m edge predict {engine} --json > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_picture_that_cannot_be_written_is_not_the_recordings_fault(engine, tmp_path, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -255,6 +255,15 @@ def test_the_command_fills_a_data_set(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
 
+def test_labels_that_are_there_are_left_alone(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label\nmine.wav,normal\n")
+    said = convert("synth", tmp_path, "--count", 1, code=12).stderr
+    assert "labels.csv exists" in said
+    assert (tmp_path / "labels.csv").read_text().startswith("file,label\nmine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv"]
+    convert("synth", "", "--count", 1, code=2)  # a variable that is not set
+
+
 def test_other_faults_are_more_recordings_and_change_no_others(tmp_path):
     options = ["--count", 1, "--seconds", 2]
     convert("synth", tmp_path / "few", *options)

@@ -1,3 +1,4 @@
+import os
 import struct
 import tracemalloc
 
@@ -120,6 +121,25 @@ def test_beyond_full_scale_is_clipped_not_wrapped(tmp_path):
         back = next(wav.pieces(10))[:, 0]
     assert back[0] > 0.99
     assert back[1] == -1
+
+
+def test_a_link_stays_and_leads_to_the_new_content(tmp_path):
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "f", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(tmp_path / "pipe", b"for whoever reads")
+    assert os.read(reader, 100) == b"for whoever reads"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
