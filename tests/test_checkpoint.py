@@ -181,6 +181,16 @@ def test_what_it_says_of_itself_may_be_corrected(tmp_path, network):
     assert (loaded.labels, loaded.threshold, loaded.temperature) == tuple(right.values())
 
 
+@pytest.mark.parametrize("odd", ["sparse", "complex"])
+def test_weights_of_a_kind_that_is_no_network_s(tmp_path, network, odd):
+    state = dict(network.state_dict())
+    name = "1.8.weight"
+    state[name] = state[name].to_sparse() if odd == "sparse" else state[name] + 1j
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"sparse or complex weights: 1\.8\.weight"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "none.pth")

@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = dataclasses.asdict(Config())
 
 
+def test_a_device_holds_no_settings_and_has_no_end():
+    with pytest.raises(ConfigError, match="is no file"):
+        Config.read(Path("/dev/zero"))
+
+
 def test_nothing_said_is_the_defaults():
     assert Config.from_toml("", "x") == Config()
 

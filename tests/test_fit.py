@@ -57,6 +57,23 @@ def test_the_average_follows_the_network(tmp_path):
         assert fit.average.state_dict()[count] == step
 
 
+def test_a_damaged_state_is_named(tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"PK" + bytes(1000))
+    examples = Examples(np.zeros((4, 84, 87), np.uint8), np.array([0, 1, 0, 1]))
+    config = TrainConfig(batch_size=2, small_epochs=1, full_epochs=0)
+    run = Fit(
+        random_network(seed=1),
+        examples,
+        check=examples,
+        real=Examples(np.zeros((0, 84, 87), np.uint8), np.zeros(0, np.int64)),
+        work=tmp_path,
+        config=config,
+        frozen=False,
+    )
+    with pytest.raises(DatasetError, match=r"state\.pt is damaged: remove it"):
+        run.go()
+
+
 def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
     two = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
     one = Examples(two.indices, np.array([1, 1]))

@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -92,12 +93,22 @@ def test_a_bare_network_has_no_manifest(path):
         ({"front_end": FrontEndConfig().to_dict() | {"sr": -1}}, "sr"),
         ({"front_end": {"no_such": 1}}, "no_such"),
         ({"front_end": 3}, "cannot be read"),
+        ({"golden": 5}, "cannot be read"),
+        ({"golden": {"seed": "one", "p_knocking": 0.5}}, "cannot be read"),
+        ({"golden": {"seed": -1, "p_knocking": 0.5}}, "golden"),
+        ({"golden": {"seed": 1, "p_knocking": None}}, "cannot be read"),
+        ({"golden": {"seed": 1, "p_knocking": 2}}, "golden"),
     ],
 )
 def test_a_manifest_that_makes_no_sense(change, word):
     values = {**json.loads(MANIFEST.to_json()), **change}
     with pytest.raises(ModelError, match=word):
         Manifest.from_json(json.dumps(values).encode())
+
+
+def test_a_device_is_no_model_and_has_no_end():
+    with pytest.raises(ModelError, match="is no file"):
+        ModelFile.read(Path("/dev/zero"))
 
 
 def test_the_default_model_can_be_named(path, monkeypatch):

@@ -134,6 +134,36 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     assert told == [waits]
 
 
+def test_a_recording_is_heard_on_the_channel_that_is_set(tmp_path):
+    both = np.stack([np.zeros(8 * SR), noise(8).astype("f8")], axis=1)
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.wav", both, SR)
+    (tmp_path / "a.toml").write_text("[audio]\nchannel = 1\n")
+    process = edge(
+        *("run", "--source", tmp_path / "a.wav", "--speed", "max"),
+        *("--config", tmp_path / "a.toml", "--state", tmp_path / "state"),
+    )
+    _, errors = process.communicate(timeout=60)
+    assert "13 windows due, 13 judged, 0 unknown" in errors
+
+
+@pytest.mark.parametrize("program", ["edge", "convert"])
+def test_ctrl_c_while_it_is_still_being_loaded(program):
+    """At the first import of the command line."""
+    code = (
+        "import os, signal, sys\n"
+        "class Early:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{program}.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Early())\n"
+        f"from {program}.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == ""
+
+
 def test_a_reload_or_an_end_during_the_start(tmp_path):
     """Sent as soon as Python runs; both are answered from then on, the end with a lamp put out."""
     program = (
