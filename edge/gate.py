@@ -60,6 +60,7 @@ ABSURD = 10.0
 # An open input picks up the mains or the alternator: a few lines, with hiss 30 dB and more below
 # them. The 20 harmonics of a hum hold so much of its power in 30 Hz.
 TONAL = 0.999
+TONE_PARTS = 8  # in a quarter of a second no real engine has so much of its power in 360 Hz
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
 FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
 
@@ -100,7 +101,11 @@ class Gate:
         overdriven |= float((np.abs(y) >= 0.98).mean()) > 0.7 * self.config.clipping
         if overdriven:
             return Fault.CLIPPING
-        return Fault.TONE if self._tone(power, y.size) else None
+        # A whine that follows the revs is wide over the whole window, but narrow at any time.
+        parts = (self.power_in_band(part) for part in np.array_split(y, TONE_PARTS))
+        if self._tone(power, y.size) or all(self._tone(p, y.size // TONE_PARTS) for p in parts):
+            return Fault.TONE
+        return None
 
     def _silent(self, y: NDArray[np.float32], in_band: float) -> bool:
         """Nothing in the band, or hardly anything at all in too many parts of it."""
