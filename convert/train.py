@@ -13,12 +13,13 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import (
@@ -86,6 +87,7 @@ def train(
     learnt = learnt.and_also(training)  # now, while the files are what will be learnt from
     torch.manual_seed(config.seed)
     network = start.knocking_first() if start else _fresh(pretrained)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     need_batch(config.examples, config.batch_size)
     work.mkdir(parents=True, exist_ok=True)
     origin = _origin(init or pretrained, start.labels if start else None)
@@ -116,6 +118,7 @@ def train(
     run.go()
     best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(best["model"])
+    _keep(config.keep, before, network)
     meta = {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
@@ -174,6 +177,18 @@ def _fresh(pretrained: Path | None) -> KnockNet:
     if pretrained is not None:
         load_body(pretrained, network)
     return network
+
+
+@torch.no_grad()
+def _keep(share: float, before: Mapping[str, Tensor], network: KnockNet) -> None:
+    """Let ``share`` of each weight of ``network`` be as it was before.
+
+    Half-way between a network and what it was tuned to, most of the new is learnt and less of the
+    old forgotten (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(before[name].to(value.device), share)
 
 
 def _origin(start: Path | None, labels: Sequence[str] | None) -> list[str]:

@@ -98,6 +98,13 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         metavar="RATE",
         help=f"at its peak ({default.learning_rate:g}; with --init {tuned.learning_rate:g})",
     )
+    parser.add_argument(
+        "--keep",
+        type=float,
+        metavar="SHARE",
+        help="of --init's weights in the result (0): 0.5 forgets less of what it knew, and learns "
+        "most of what is new",
+    )
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--hold-out",
@@ -145,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
             "full_epochs",
             "batch_size",
             "learning_rate",
+            "keep",
             "hold_out",
             "fold",
             "seed",
@@ -153,8 +161,9 @@ def _run(arguments: argparse.Namespace) -> int:
     }
     config = dataclasses.replace(config, **chosen)
     check_output("--out", arguments.out, ".pth")
-    if arguments.labels and not arguments.init:
-        raise ConfigError("--labels goes with --init")
+    for option in ("labels", "keep"):
+        if getattr(arguments, option) and not arguments.init:
+            raise ConfigError(f"--{option} goes with --init")
     work = arguments.work or arguments.out.with_suffix(".work")
     try:
         _train(arguments, work, config)

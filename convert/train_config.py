@@ -24,6 +24,7 @@ class TrainConfig:
     rounding_noise: float = 1.0  # steps of int8, standard deviation; 0: none
     averaging: float = 0.99  # decay of the running average of weights, a step
     frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
+    keep: float = 0.0  # with init: share of the start's weights in the result
     hold_out: float = 0.25  # share of sources not trained on
     fold: tuple[int, int] = (0, 0)  # (k, n): instead, part k of n of the sources; (0, 0): no folds
     seed: int = 1
@@ -37,6 +38,7 @@ class TrainConfig:
             ("full_epochs", 0, 1000),
             ("batch_size", 2, 4096),
             ("learning_rate", 1e-7, 0.1),
+            ("keep", 0, 0.95),
             ("hold_out", 0, 0.9),
             ("seed", 0, 2**32 - 1),
         ):

@@ -182,6 +182,23 @@ def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
     assert (tuned.threshold, tuned.temperature) == (0.8, 1.5)
 
 
+def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_made, tmp_path):
+    start = whole_run / "a.pth"
+    nets = [load_checkpoint(start).network.state_dict()]
+    for keep in (0.0, 0.5):
+        config = dataclasses.replace(TINY, keep=keep)
+        out, work = tmp_path / f"{keep}.pth", tmp_path / f"work{keep}"
+        train([recordings_made], out, work, config, init=start)
+        nets.append(load_checkpoint(out).network.state_dict())
+    before, tuned, kept = nets
+    for name in ("0.0.weight", "1.8.weight", "0.1.running_mean"):
+        moved = (tuned[name] - before[name]).abs().max()
+        assert moved > 0
+        off = (kept[name] - (tuned[name] + before[name]) / 2).abs().max()
+        # Two trainings may differ by the order of sums; the files are in float16.
+        assert off < 0.1 * moved + 2**-10 * before[name].abs().max(), name
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
     made = []
