@@ -69,7 +69,8 @@ class Manifest:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
         if not 0 < self.temperature < 100:
             raise ModelError(f"temperature {self.temperature!r} must lie between 0 and 100")
-        if self.golden and not (
+        known = "seed" in self.golden and "p_knocking" in self.golden
+        if known and not (
             0 <= self.golden["p_knocking"] <= 1
             and float(self.golden["seed"]).is_integer()
             and self.golden["seed"] >= 0
