@@ -50,8 +50,9 @@ class GateConfig:
 STILL = 1e-6
 STRETCH_S = 0.005  # shorter ones are a slow converter's steps, not lost sound
 # A window is silent, too, where this share of its parts is: a loose plug lets through a bit now and
-# then, with hiss in between that is no flat line. The worst real engine has 16 %.
-QUIET_SHARE, QUIET_S = 0.25, 0.01
+# then, with hiss in between that is no flat line. The worst real engine has 16 %. Of half a second,
+# a quarter, the edges cut one part.
+QUIET_SHARE, QUIET_S = 0.245, 0.01
 # What the picture shows, 33 to 4050 Hz, and little more: louder things elsewhere are not heard.
 BAND_HZ = (30.0, 4100.0)
 # Full scale is 1. Files of floating point may go over it, but so far only damaged ones do, or those

@@ -152,6 +152,8 @@ def test_ctrl_c_while_it_is_still_being_loaded(program):
     """At the first import of the command line."""
     code = (
         "import os, signal, sys\n"
+        # A shell that starts something in the background has it ignore Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Early:\n"
         "    def find_spec(self, name, *_):\n"
         f"        if name == '{program}.cli': os.kill(os.getpid(), signal.SIGINT)\n"
