@@ -2,15 +2,12 @@
 
 import sys
 
+from edge.__main__ import run
+
 
 def main() -> int:
-    """Run the command line; Ctrl-C while it is still being loaded ends it like any other."""
-    try:
-        from convert.cli import main as run  # noqa: PLC0415 - loading it takes a while
-
-        return run()
-    except KeyboardInterrupt:
-        return 130
+    """Run ``convert``."""
+    return run("convert")
 
 
 if __name__ == "__main__":

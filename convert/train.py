@@ -87,7 +87,7 @@ def train(
     learnt = learnt.and_also(training)  # now, while the files are what will be learnt from
     torch.manual_seed(config.seed)
     network = start.knocking_first() if start else _fresh(pretrained)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
+    before = {k: v.clone() for k, v in network.state_dict().items()} if config.keep else {}
     need_batch(config.examples, config.batch_size)
     work.mkdir(parents=True, exist_ok=True)
     origin = _origin(init or pretrained, start.labels if start else None)
@@ -118,7 +118,8 @@ def train(
     run.go()
     best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(best["model"])
-    _keep(config.keep, before, network)
+    if config.keep:
+        _keep(config.keep, before, network)
     meta = {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),

@@ -1,16 +1,20 @@
 """``python -m edge`` is ``edge``: both start here."""
 
 import sys
+from importlib import import_module
+
+
+def run(package: str) -> int:
+    """The command line of ``package``; Ctrl-C while it is being loaded ends it like any other."""
+    try:
+        return int(import_module(f"{package}.cli").main())
+    except KeyboardInterrupt:
+        return 130
 
 
 def main() -> int:
-    """Run the command line; Ctrl-C while it is still being loaded ends it like any other."""
-    try:
-        from edge.cli import main as run  # noqa: PLC0415 - loading it takes a while
-
-        return run()
-    except KeyboardInterrupt:
-        return 130
+    """Run ``edge``."""
+    return run("edge")
 
 
 if __name__ == "__main__":

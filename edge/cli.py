@@ -186,14 +186,11 @@ def _predict(arguments: argparse.Namespace) -> int:
     for path, name in zip(arguments.files, names, strict=True):
         try:
             _predict_file(path, pipeline, arguments, name)
-        except EdgeError as error:
-            complain("edge", error)
-            worst = max(worst, error.exit_code)
-        except OSError as error:
-            if not error.filename:  # of the output: a full disk, a reader that has gone
+        except (EdgeError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
                 raise
             complain("edge", error)
-            worst = max(worst, RecordingError.exit_code)
+            worst = max(worst, getattr(error, "exit_code", RecordingError.exit_code))
     return worst
 
 
@@ -228,17 +225,26 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     counts: Counter[str] = Counter()
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
-        print(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
+        _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
     for verdict in pipeline.verdicts(source, hop_s=arguments.hop):
         counts[verdict.verdict] += 1
-        print(_as_json(path, verdict) if arguments.json else _as_row(verdict), flush=True)
+        _say(_as_json(path, verdict) if arguments.json else _as_row(verdict))
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
-            path = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
-            _keep_picture(path, verdict.picture)
+            picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
+            _keep_picture(picture, verdict.picture)
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        print(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
+        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # no fault of the recording's
+        raise ConfigError(f"the output cannot be written: {error.strerror}") from error
 
 
 def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> None:

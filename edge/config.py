@@ -97,7 +97,14 @@ class Config:
             if not isinstance(values, dict):
                 raise ConfigError(f"{name}: {section} must be a section, [{section}]")
             sections[section] = _section(hints[section], section, values, name)
-        return cls(**sections)
+        made = cls(**sections)
+        # Windows further apart than clear_s are forgotten one by one; some may be skipped, too.
+        if made.detector.clear_s < 3 * made.listen.hop_s:
+            raise ConfigError(
+                f"{name}: detector.clear_s = {made.detector.clear_s:g} must be three times "
+                f"listen.hop_s = {made.listen.hop_s:g} or more: no alert might ever start"
+            )
+        return made
 
     @classmethod
     def read(cls, path: Path) -> Self:

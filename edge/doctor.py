@@ -223,9 +223,7 @@ def _lamp(config: Config) -> Finding:
                 remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
                 return Finding("fail", "lamp", f"GPIO {pin}: {problem}", remedy)
     names = " and ".join(map(str, pins))
-    each = "each " if len(pins) > 1 else ""
-    detail = f"GPIO {names} {'were' if each else 'was'} on for half a second {each}".rstrip()
-    return Finding("ok", "lamp", f"{detail}: did you see it?")
+    return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")
 
 
 def _board(config: Config) -> Finding:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convert import synth
+
 
 def tone(seconds: float, sr: int, hz: float = 440.0) -> NDArray[np.float64]:
     """A sine of amplitude 0.5: (n,) float64."""
@@ -61,3 +63,9 @@ def wav_file(
     body += b"data" + struct.pack("<I", len(data) if claimed is None else claimed) + data
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
     return path
+
+
+def steady(rpm: float, cylinders: int, seconds: float = 4.0) -> synth.Crank:
+    """A crank that does not wander, so that rates can be counted."""
+    turns = np.arange(round(seconds * synth.SR)) / synth.SR * rpm / 60
+    return synth.Crank(turns, cylinders)

@@ -4,8 +4,18 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from edge.blackbox import BlackBox
+from edge.config import Config, IndicatorConfig
+from edge.frontend import FrontEnd
+from edge.health import StatusFile
+from edge.indicator import Indicator
+from edge.pipeline import Pipeline
+from edge.service import Service
+from tests.listener import SR, Judge, Scripted
 
 
 @dataclass(frozen=True)
@@ -40,3 +50,37 @@ def recordings(recordings_dir: Path) -> list[RealRecording]:
             RealRecording(recordings_dir / row["file"], row["label"], row["kind"], row["source"])
             for row in csv.DictReader(lines)
         ]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    """Builds a service on a scripted source; its records and status go to ``tmp_path``."""
+
+    def build(
+        steps: Any, judge: Any = None, config: Config | None = None, **kwargs: Any
+    ) -> Service:
+        config = config or Config()
+        indicator = Indicator(IndicatorConfig(led_pin=-1))
+        box = BlackBox(tmp_path / "box", config.blackbox, SR)
+        return Service(
+            config,
+            steps if hasattr(steps, "read") else Scripted(steps),
+            Pipeline(FrontEnd(), judge or Judge(), 0.5),
+            indicator=indicator,
+            blackbox=box,
+            status=StatusFile(tmp_path / "status.json"),
+            skip_when_behind=kwargs.pop("skip", False),
+            **kwargs,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def recordings_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of five healthy and five knocking made engines, with labels.csv."""
+    from convert.cli import main
+
+    folder = tmp_path_factory.mktemp("made")
+    assert main(["synth", str(folder), "--count", "5", "--seconds", "3"]) == 0
+    return folder

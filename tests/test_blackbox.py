@@ -241,3 +241,32 @@ def test_an_alert_that_could_not_be_kept_does_not_keep_out_the_next(tmp_path, mo
     wait_for(lambda: box.written == 1)
     assert box.problem == ""
     box.close()
+
+
+def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.blackbox.RETRY_S", 0.05)
+    (tmp_path / "file").write_text("x")
+    box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
+    wait_for(lambda: box.problem)
+    (tmp_path / "file").unlink()
+    wait_for(lambda: not box.problem)
+    time.sleep(0.2)  # several looks at a disk that is well
+    assert box.keep(alert(1))
+    wait_for(lambda: box.written == 1)
+    box.close()
+
+
+def test_an_hour_of_sound_takes_no_more_memory_than_its_seconds():
+    memory = SoundMemory(2.0, SR)
+    for at in range(3600):
+        memory.add(Block(np.zeros(777, dtype=np.float32), at))
+    assert sum(piece.size for piece in memory._pieces) < 2 * SR + 777
+
+
+def test_a_record_keeps_out_the_next_even_when_it_is_long_written(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
+    assert box.keep(alert(1, at=0.0))
+    wait_for(lambda: box.written == 1)
+    time.sleep(0.1)
+    assert not box.keep(alert(2, at=29.9))
+    box.close()

@@ -91,6 +91,12 @@ def test_what_counts_only_after_a_restart_is_named():
     assert needs_restart(new, new) == []
 
 
+def test_windows_further_apart_than_what_is_remembered_are_refused():
+    with pytest.raises(ConfigError, match=r"clear_s = 2 must be three times listen.hop_s = 2"):
+        Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 2\n", "x")
+    Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 6\n", "x")
+
+
 def test_the_runtimes_are_those_there_are():
     assert set(RUNTIME_NAMES) == {"auto", *RUNTIMES}
 

@@ -77,9 +77,13 @@ def test_knocks_of_long_ago_do_not_add_up_with_new_ones():
 
 
 def test_old_knocks_alone_start_nothing():
-    detector = Detector(DetectorConfig(windows=8, needed=2, refractory_s=5), 0.5)
-    detector.update(0.9, 0.0)
-    assert not detector.pass_time(100).alert
+    """Not at a window that does not knock, however many before it did."""
+    config = DetectorConfig(windows=8, needed=2, keep=1, hold_s=0, clear_s=1, refractory_s=3)
+    assert starts(play("KKnn" + "KK" + "n" * 6, config)) == [1]
+
+
+def test_knocks_of_the_last_alert_do_not_count_for_the_next():
+    assert starts(play("KKKKK" + "?" * 19 + "n" + "????" + "K")) == [4]
 
 
 @pytest.mark.parametrize("p", [0.5, 0.51, 1.0])

@@ -4,7 +4,7 @@ import pytest
 from convert import faults, lookalikes, synth
 from convert.bay import band_limit, record
 from convert.synth import SR
-from tests.test_synth import steady
+from tests.audio import steady
 
 
 def rhythm(y, low, high):

@@ -55,6 +55,21 @@ def test_the_table_tells_all():
     assert "dark" in pattern_table()
 
 
+def test_showing_the_same_again_changes_nothing():
+    """The service says it with every window: a pattern begun anew each time would look solid."""
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    trace = []
+    for step in range(400):
+        clock.now = 100.0 + step / 100
+        indicator.window_done()
+        if step % 25 == 0:
+            indicator.show(Signal.LISTENING)
+        trace.append(indicator.levels()[0])
+    indicator.close()
+    assert trace == [lit(Signal.LISTENING, after(step)) for step in range(400)]
+
+
 def test_no_windows_no_heartbeat():
     clock = Clock()
     indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)

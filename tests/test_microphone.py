@@ -74,6 +74,41 @@ def test_at_its_own_pace_nothing_at_all_is_missing(listening):
     np.testing.assert_allclose(np.diff(times), PACKET / SR, atol=1e-6)
 
 
+TONE = """
+import math, struct, sys, time
+for n in range(60):
+    y = [round(16000 * math.sin(2 * math.pi * 440 * (n * 2205 + i) / 44100)) for i in range(2205)]
+    sys.stdout.buffer.write(struct.pack("<IIIII", 0x4B4E4F43, 44100, 2205, 0, 7))
+    sys.stdout.buffer.write(struct.pack("<2205h", *y))
+    sys.stdout.buffer.flush()
+time.sleep(100)
+"""
+
+
+def test_a_microphone_of_another_rate_is_resampled():
+    microphone = Microphone(AudioConfig(), SR, command=[sys.executable, "-c", TONE])
+    try:
+        blocks = gather(microphone, lambda b: size(b) >= 2.5 * SR)
+    finally:
+        microphone.close()
+    y = np.concatenate([block.y for block in blocks])[: 2 * SR]
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
+    assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)  # lines half a hertz apart
+    assert microphone.overflows == 7
+
+
+def test_a_reader_that_was_late_gets_the_newest_and_a_gap(listening):
+    microphone = listening("200 hang")
+    microphone.start()
+    deadline = time.monotonic() + 5
+    while microphone.samples < 200 * PACKET and time.monotonic() < deadline:
+        time.sleep(0.05)
+    blocks = microphone.read(0.05)
+    assert size(blocks) <= 4 * SR + PACKET
+    assert blocks[0].gap
+    assert counted(blocks)[-1] == (200 * PACKET - 1) % 30_000
+
+
 def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more(monkeypatch):
     rate, n = 16_000, 320
     clock = [100.0]

@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 
+from edge.capture import Recording
 from edge.frontend import FrontEnd
 from edge.pipeline import Pipeline
 from edge.window import Block
-from tests.audio import noise
+from tests.audio import noise, wav_file
 
 SR = 22_050
 
@@ -94,6 +95,14 @@ def test_only_the_bad_part_is_unknown(front_end):
     assert [v.verdict for v in heard] == ["normal", "unknown", "unknown", "normal"]
     assert [v.reason for v in heard] == ["", "flat_line", "flat_line", ""]
     assert len(judge.pictures) == 2
+
+
+def test_overdriven_before_the_resampler_is_unknown_and_what_follows_is_judged(front_end, tmp_path):
+    hard = 0.4 * np.clip(100 * noise(6, 44_100), -1, 1)
+    y = np.concatenate([hard, noise(6, 44_100, seed=1)]).astype("f8")
+    recording = Recording(wav_file(tmp_path / "a.wav", y, 44_100))
+    found = Pipeline(front_end, Told(0.1), 0.5).verdicts(recording, hop_s=2.0)
+    assert [v.reason for v in found] == ["clipping"] * 3 + [""] * 3
 
 
 def test_what_lies_before_a_gap_is_covered_to_its_end(front_end):

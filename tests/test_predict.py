@@ -156,6 +156,7 @@ def test_every_window_has_a_picture_of_its_own(engine, tmp_path):
         *("predict", engine, "--end", "2.4", "--hop", "0.01", "--json"),
         *("--picture", tmp_path / "out"),
     )
+    assert {row["file"] for row in lines(done)} == {str(engine)}
     assert len(list((tmp_path / "out").iterdir())) == len(done.stdout.splitlines()) > 30
 
 

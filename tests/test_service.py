@@ -1,114 +1,20 @@
 """The whole listener, on made sound and with a judge that says what it is told."""
 
 import json
-import os
-import signal
 import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
 
-from edge.blackbox import BlackBox
 from edge.capture import Recording
-from edge.config import Config, IndicatorConfig
-from edge.errors import ConfigError
-from edge.frontend import FrontEnd
-from edge.health import StatusFile
-from edge.indicator import Indicator, Signal
-from edge.pipeline import Pipeline
+from edge.config import Config
+from edge.detector import DetectorConfig
+from edge.indicator import Signal
 from edge.replay import Replay
 from edge.service import Service
-from edge.window import Block
 from tests.audio import noise, wav_file
-
-SR = 22_050
-
-
-class Judge:
-    """Answers as its script says, then 0.1 for ever."""
-
-    def __init__(self):
-        self.script = []
-        self.delay_s = 0.0
-
-    def predict(self, picture):
-        time.sleep(self.delay_s)
-        return self.script.pop(0) if self.script else 0.1
-
-
-class Scripted:
-    """A source that plays blocks and says what is wrong, as it is told."""
-
-    sr = SR
-
-    def __init__(self, steps):
-        self.steps = list(steps)
-        self.problem = ""
-        self.at = 0.0
-        self.closed = False
-
-    def read(self, timeout_s):
-        if not self.steps:
-            return None
-        step = self.steps.pop(0)
-        if isinstance(step, str):
-            self.problem = step
-            return []
-        if callable(step):
-            step()
-            return []
-        self.problem = ""
-        block = Block(step, self.at)
-        self.at += step.size / SR
-        return [block]
-
-    def close(self):
-        self.closed = True
-
-
-class Watch:
-    """Notes the signal of a service that is made later, as a step of its source."""
-
-    def __init__(self, ask=Service.signal):
-        self.service: Service | None = None
-        self.shown: list[Any] = []
-        self._ask = ask
-
-    def __call__(self):
-        self.shown.append(self._ask(self.service))
-
-
-@pytest.fixture
-def make(tmp_path):
-
-    def build(steps, judge=None, config=None, **kwargs):
-        config = config or Config()
-        indicator = Indicator(IndicatorConfig(led_pin=-1))
-        box = BlackBox(tmp_path / "box", config.blackbox, SR)
-        return Service(
-            config,
-            steps if hasattr(steps, "read") else Scripted(steps),
-            Pipeline(FrontEnd(), judge or Judge(), 0.5),
-            indicator=indicator,
-            blackbox=box,
-            status=StatusFile(tmp_path / "status.json"),
-            skip_when_behind=kwargs.pop("skip", False),
-            **kwargs,
-        )
-
-    return build
-
-
-def status(tmp_path):
-    return json.loads((tmp_path / "status.json").read_text())
-
-
-def seconds(n, seed=0):
-    """``n`` blocks of half a second of noise."""
-    y = noise(n / 2, seed=seed)
-    return [y[i * SR // 2 : (i + 1) * SR // 2] for i in range(n)]
+from tests.listener import SR, Judge, Watch, seconds, status
 
 
 def test_every_window_that_is_due_is_judged(make, tmp_path):
@@ -185,6 +91,32 @@ def test_a_lost_microphone_is_shown_even_during_an_alert(make):
     assert watch.shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
 
 
+def test_what_the_service_finds_is_what_the_lamp_shows(make):
+    judge = Judge()
+    judge.script = [0.9] * 50
+    watch = Watch(lambda service: service._indicator.signal)
+    service = make([*seconds(12), watch, "gone", watch], judge)
+    watch.service = service
+    service.run()
+    assert watch.shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
+
+
+def test_an_alert_ends_though_no_sound_comes_any_more(make):
+    judge = Judge()
+    judge.script = [0.9] * 50
+
+    def wait():
+        time.sleep(0.2)
+
+    config = Config(detector=DetectorConfig(hold_s=0, clear_s=0.6))
+    watch = Watch(lambda service: service._detector.alert)
+    steps = [*seconds(9), "gone", watch, wait, wait, wait, wait, watch]
+    service = make(steps, judge, config)
+    watch.service = service
+    service.run()
+    assert watch.shown == [True, False]
+
+
 def test_sound_that_never_makes_a_window_is_a_fault_and_not_listening(make, tmp_path):
     watch, told = Watch(), Watch(Service.describe)
     clock = [0.0]
@@ -259,53 +191,6 @@ def test_records_are_as_far_apart_as_their_sounds(make):
     assert (service._blackbox.written, service._blackbox.skipped) == (3, 0)
 
 
-def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
-    answers = [Config.from_toml("[detector]\nhold_s = 60", "x"), ConfigError("no good")]
-
-    def reload():
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def hang_up():
-        os.kill(os.getpid(), signal.SIGHUP)
-
-    watch = Watch(Service.describe)
-    steps = [*seconds(6), hang_up, *seconds(6), hang_up, *seconds(6)]
-    service = make([*steps, watch], reload=reload)
-    watch.service = service
-    service.run()
-    assert service._config.detector.hold_s == 60
-    assert "no good" in watch.shown[0]["problems"]
-    assert watch.shown[0]["state"] == "fault"
-
-
-def test_an_alert_goes_on_over_settings_that_leave_it_as_it_was(make, tmp_path):
-    judge = Judge()
-    judge.script = [0.95] * 40
-    watch = Watch()
-    new = Config.from_toml("[health]\nhot_c = 70", "x")
-
-    def hang_up():
-        os.kill(os.getpid(), signal.SIGHUP)
-
-    steps = [*seconds(20), watch, hang_up]
-    for block in seconds(8, seed=1):
-        steps += [block, watch]
-    service = make(steps, judge, reload=lambda: new)
-    watch.service = service
-    memory, windower = service._memory, service._windower
-    service.run()
-    assert service._config is new
-    assert watch.shown == [Signal.KNOCKING] * 9
-    assert service.counters.alerts == 1
-    assert (service._memory, service._windower) == (memory, windower)
-    service._apply(Config.from_toml("[listen]\nhop_s = 1", "x"), new)
-    assert service._memory is memory
-    assert service._windower is not windower
-
-
 def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
     monkeypatch.setattr("edge.health.temperature_c", lambda: 85.0)
     watch = Watch()
@@ -314,16 +199,6 @@ def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
     service.run()
     assert watch.shown == [Signal.DEGRADED, Signal.UNJUDGED]
     assert "hot: 85 degrees Celsius" in service.describe()["problems"]
-
-
-def test_another_threshold_holds_for_verdicts_too(make):
-    judge = Judge()
-    judge.script = [0.4] * 9
-    service = make(seconds(12), judge, Config.from_toml("[listen]\nthreshold = 0.3\n", "my.toml"))
-    service.run()
-    assert service.describe()["last_verdict"] == "knocking"
-    service._apply(Config())
-    assert service._pipeline.threshold == 0.5  # the model's own again
 
 
 def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):

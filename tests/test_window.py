@@ -16,6 +16,13 @@ def blocks(n, size, seed=0):
         at += step
 
 
+def test_clipped_shares_are_those_of_the_window():
+    windower = Windower(500, 500, SR)
+    blocks = [Block(np.zeros(250, np.float32), i / 4, clipped=float(i >= 4)) for i in range(8)]
+    windows = [window for block in blocks for window in windower.push(block)]
+    assert [window.clipped for window in windows] == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("hop", [1, 7, 250, 500, 501, 1300])
 @pytest.mark.parametrize("size", [1, 64, 3000])
 def test_windows_are_cut_where_they_should_be(hop, size):

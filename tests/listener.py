@@ -1,0 +1,75 @@
+"""A judge and a source for the whole listener that do as they are told."""
+
+import json
+import time
+from typing import Any
+
+from edge.service import Service
+from edge.window import Block
+from tests.audio import noise
+
+SR = 22_050
+
+
+class Judge:
+    """Answers as its script says, then 0.1 for ever."""
+
+    def __init__(self):
+        self.script = []
+        self.delay_s = 0.0
+
+    def predict(self, picture):
+        time.sleep(self.delay_s)
+        return self.script.pop(0) if self.script else 0.1
+
+
+class Scripted:
+    """A source that plays blocks and says what is wrong, as it is told."""
+
+    sr = SR
+
+    def __init__(self, steps):
+        self.steps = list(steps)
+        self.problem = ""
+        self.at = 0.0
+        self.closed = False
+
+    def read(self, timeout_s):
+        if not self.steps:
+            return None
+        step = self.steps.pop(0)
+        if isinstance(step, str):
+            self.problem = step
+            return []
+        if callable(step):
+            step()
+            return []
+        self.problem = ""
+        block = Block(step, self.at)
+        self.at += step.size / SR
+        return [block]
+
+    def close(self):
+        self.closed = True
+
+
+class Watch:
+    """Notes the signal of a service that is made later, as a step of its source."""
+
+    def __init__(self, ask=Service.signal):
+        self.service: Service | None = None
+        self.shown: list[Any] = []
+        self._ask = ask
+
+    def __call__(self):
+        self.shown.append(self._ask(self.service))
+
+
+def status(tmp_path):
+    return json.loads((tmp_path / "status.json").read_text())
+
+
+def seconds(n, seed=0):
+    """``n`` blocks of half a second of noise."""
+    y = noise(n / 2, seed=seed)
+    return [y[i * SR // 2 : (i + 1) * SR // 2] for i in range(n)]

@@ -1,0 +1,142 @@
+"""``convert synth`` as a user meets it."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from convert import faults, synth
+from convert.dataset import find_clips
+from edge.capture import Recording
+from tests.audio import noise, wav_file
+
+SR = synth.SR
+
+
+def convert(*arguments, code=0):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_command_fills_a_data_set(tmp_path):
+    convert("synth", tmp_path / "a", "--count", 3, "--seconds", 2.5, "--seed", 5)
+    clips = find_clips([tmp_path / "a"])
+    assert sorted(c.label for c in clips) == ["knocking"] * 3 + ["normal"] * 3
+    assert len({c.source for c in clips}) == 6
+    for clip in clips:
+        assert Recording(clip.path).read().size == 2.5 * SR
+    with (tmp_path / "a" / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert 400 < float(row["rpm"]) < 4000
+        assert (row["knock"] in synth.KNOCK_KINDS) == (row["label"] == "knocking")
+    convert("synth", tmp_path / "b", "--count", 3, "--seconds", 2.5, "--seed", 5)
+    for path in (tmp_path / "a").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_labels_that_are_there_are_left_alone(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label\nmine.wav,normal\n")
+    said = convert("synth", tmp_path, "--count", 1, code=12).stderr
+    assert "labels.csv exists" in said
+    assert (tmp_path / "labels.csv").read_text().startswith("file,label\nmine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv"]
+    convert("synth", "", "--count", 1, code=2)  # a variable that is not set
+
+
+def test_other_faults_are_more_recordings_and_change_no_others(tmp_path):
+    options = ["--count", 1, "--seconds", 2]
+    convert("synth", tmp_path / "few", *options)
+    convert("synth", tmp_path / "more", *options, "--faults", 12)
+    clips = find_clips([tmp_path / "more"])
+    assert len(clips) == 14
+    made = [clip for clip in clips if clip.kind in faults.FAULT_KINDS]
+    assert len(made) == 12
+    assert {clip.label for clip in made} == {"normal"}
+    assert {clip.kind for clip in made} == set(faults.FAULT_KINDS)  # each of 12: one in 40 fails
+    for path in (tmp_path / "few").rglob("*.wav"):
+        same = tmp_path / "more" / path.relative_to(tmp_path / "few")
+        assert path.read_bytes() == same.read_bytes()
+
+
+def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
+    (tmp_path / "own" / "normal").mkdir(parents=True)
+    y = noise(4).astype("f8")
+    wav_file(tmp_path / "own" / "normal" / "car_1.wav", y, SR)
+    convert("synth", tmp_path / "out", "--over", tmp_path / "own", "--count", 1, "--level", 12)
+    clips = {c.label: c for c in find_clips([tmp_path / "out"])}
+    assert {c.source for c in clips.values()} == {"car"}
+    quiet, loud = (Recording(clips[n].path).read() for n in ("normal", "knocking"))
+    peak_to_rms = [np.abs(s).max() / s.std() for s in (quiet, loud)]
+    assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
+
+
+def test_no_knock_is_laid_over_silence(tmp_path):
+    y = np.zeros(20 * SR)
+    y[15 * SR :] = noise(5)  # a recorder started long before the engine
+    wav_file(tmp_path / "car_1.wav", y, SR)
+    wav_file(tmp_path / "mute_1.wav", np.zeros(3 * SR), SR)
+    (tmp_path / "torn_1.wav").write_bytes(b"no sound")
+    rows = "".join(f"{name}_1.wav,normal\n" for name in ("car", "mute", "torn"))
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    out = tmp_path / "out"
+    options = ["--count", 12, "--level", 12, "--seconds", 2]
+    said = convert("synth", out, "--over", tmp_path, *options).stderr
+    assert "skipped 2 unreadable recordings" in said
+    made = [Recording(clip.path).read() for clip in find_clips([out])]
+    assert len(made) == 24
+    assert min(np.abs(sound).max() for sound in made) > 0.4
+
+
+def test_a_source_named_like_a_path_goes_nowhere_else(tmp_path):
+    wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
+    row = f"a.wav,normal,{tmp_path}/../x/y,golf"
+    (tmp_path / "labels.csv").write_text(f"file,label,source,car\n{row}\n")
+    convert("synth", tmp_path / "out", "--over", tmp_path, "--count", 1)
+    clips = find_clips([tmp_path / "out"])
+    assert {(c.source, c.car) for c in clips} == {(f"{tmp_path}/../x/y", "golf")}
+    assert {c.path.parent.parent for c in clips} == {tmp_path / "out"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--count", "0"], 2),
+        (["--faults", "-1"], 2),
+        (["--demo", "--faults", "2"], 2),
+        (["--seconds", "1"], 2),
+        (["--level", "200"], 2),
+        (["--over", "nowhere"], 12),
+        (["--seed", "-1"], 2),
+        (["--demo", "--level", "6"], 2),
+        (["--demo", "--count", "6"], 2),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, code):
+    done = convert("synth", tmp_path / "out", *arguments, code=code)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_on_the_device_alone_convert_says_what_it_needs():
+    code = (
+        "import sys; sys.modules['tqdm'] = None\n"
+        "from convert.cli import main; sys.exit(main(['synth', 'out']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert "pip install '.[convert]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_torch_for_synthesis(tmp_path):
+    code = (
+        "import sys; from convert.cli import main; main(['synth', sys.argv[1], '--demo'])\n"
+        "assert not {'torch', 'librosa', 'matplotlib', 'scipy.signal'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["healthy.wav", "knocking.wav"]

@@ -1,0 +1,120 @@
+"""What ``convert train`` refuses, and when: before the hours that it is for."""
+
+import csv
+import dataclasses
+import shutil
+
+import pytest
+
+from convert.errors import CheckpointError, DatasetError
+from convert.train import train
+from convert.train_config import TrainConfig
+from edge.errors import ConfigError
+
+TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
+
+
+def table_columns(path):
+    with path.open(newline="") as lines:
+        return next(csv.reader(lines))
+
+
+def test_a_column_split_and_folds_exclude_each_other(tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "labels.csv").write_text("file,label,split\na.wav,normal,train\n")
+    folded = dataclasses.replace(TINY, fold=(1, 2))
+    with pytest.raises(DatasetError, match="exclude each other"):
+        train([tmp_path], tmp_path / "a.pth", tmp_path / "w", folded)
+
+
+def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path, monkeypatch):
+    monkeypatch.setattr("convert.train.draw", lambda *_, **__: pytest.fail("made"))
+    with pytest.raises(CheckpointError, match="does not exist"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=tmp_path / "no.pth")
+    assert not (tmp_path / "w").exists()  # and the right one may have the folder
+
+
+def test_engines_of_which_none_can_be_read(tmp_path):
+    for number in range(3):
+        path = tmp_path / "r" / "normal" / f"car{number}_1.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no sound" + b"!" * number)
+    with pytest.raises(DatasetError, match="none of them could be read"):
+        train([tmp_path / "r"], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "r", "--out", "."], "--out . is a folder"),
+        (["train", "r", "--out", "a.safetensors"], "ends in .pth"),
+        (["train", "r", "--out", "no/a.pth"], "there is no folder no"),
+        (["evaluate", "m.tflite", "r", "--json", "."], "--json . is a folder"),
+        (["evaluate", "m.tflite", "r", "--html", ".."], "--html .. is a folder"),
+        (["evaluate", "m.tflite", "r", "--hop", "10"], "between 0.01 and 2 s"),
+        (
+            ["evaluate", "m.tflite", "r", "--for-false-rate", "0.1", "--out", "a.pth"],
+            "ends in .tflite",
+        ),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "ends in .tflite"),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.tflite", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_where_results_cannot_go_is_said_first(arguments, words, tmp_path, monkeypatch, capsys):
+    from convert.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
+    shutil.copytree(recordings_made / "knocking", tmp_path / "ill" / "knocking")
+    with pytest.raises(DatasetError, match="healthy"):
+        train([tmp_path / "ill"], tmp_path / "a.pth", tmp_path / "w", TINY)
+    few = dataclasses.replace(TINY, examples=20)
+    with pytest.raises(DatasetError, match="batch of 32"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
+
+
+@pytest.mark.parametrize("hold_out", [0.0, 0.4])
+def test_unreadable_recordings_are_named_once(
+    recordings_made, tmp_path, capsys, monkeypatch, hold_out
+):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    with (tmp_path / "some" / "labels.csv").open("a", newline="") as table:
+        columns = table_columns(tmp_path / "some" / "labels.csv")
+        for number in range(4):
+            (tmp_path / "some" / f"broken{number}.wav").write_bytes(b"no sound" + b"!" * number)
+            row = {"file": f"broken{number}.wav", "label": "normal", "source": f"broken{number}"}
+            csv.DictWriter(table, columns, restval="").writerow(row)
+    few = dataclasses.replace(TINY, examples=32, hold_out=hold_out)
+
+    def enough(*_, **__):
+        raise DatasetError("all were read")
+
+    monkeypatch.setattr("convert.train.Fit", enough)
+    with pytest.raises(DatasetError, match="all were read"):
+        train([tmp_path / "some"], tmp_path / "a.pth", tmp_path / "w", few)
+    said = capsys.readouterr().err
+    # Those that are trained on and those that are held out are read apart.
+    assert sum(said.count(f"broken{number}.wav") for number in range(4)) in (3, 4)
+    assert said.count("skipped") == (2 if hold_out else 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"examples": 0},
+        {"hold_out": 0.95},
+        {"simple": 1.5},
+        {"small_epochs": 0},
+        {"full_epochs": -1},
+        {"fold": (4, 3)},
+        {"fold": (0, 3)},
+        {"fold": (1, 1)},
+    ],
+)
+def test_settings_that_make_no_sense(change):
+    with pytest.raises(ConfigError, match="--"):
+        dataclasses.replace(TINY, **change)
