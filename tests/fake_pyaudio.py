@@ -1,0 +1,92 @@
+"""PyAudio without a sound card: inputs that count.
+
+Sample n of channel c is (n + 1000 c) modulo 30 000, so that a wrong channel, and whatever is lost
+or repeated, shows. It starts counting when the stream is started, which happens in a thread of its
+own, as in PortAudio.
+"""
+
+import struct
+import sys
+import threading
+import types
+
+INT16, GO_ON, OVERFLOW = 8, 0, 2  # PortAudio's own numbers
+
+
+class FakePyAudio:
+    """``devices``: dicts of name, channels and the rates that open; ``default``: an index or None.
+
+    A stream stops by itself after ``packets`` callbacks.
+    """
+
+    def __init__(self, devices, default=None, packets=10**9):
+        self._devices, self._default, self._packets = devices, default, packets
+        self.opened = []  # keywords of each open()
+        self.streams = []
+
+    def get_device_count(self):
+        return len(self._devices)
+
+    def get_device_info_by_index(self, index):
+        device = self._devices[index]
+        return {"index": index, "name": device["name"], "maxInputChannels": device["channels"]}
+
+    def get_default_input_device_info(self):
+        if self._default is None:
+            raise OSError("No Default Input Device Available")
+        return self.get_device_info_by_index(self._default)
+
+    def open(self, **how):
+        self.opened.append(how)
+        device = self._devices[how["input_device_index"]]
+        if how["rate"] not in device["rates"]:
+            raise OSError(-9997, "Invalid sample rate")
+        if not 0 < how["channels"] <= device["channels"]:
+            raise ValueError("invalid number of channels")
+        assert how["format"] == INT16
+        assert how["input"]
+        self.streams.append(FakeStream(how, self._packets))
+        return self.streams[-1]
+
+
+class FakeStream:
+    """Calls back every few milliseconds, which is faster than real time."""
+
+    def __init__(self, how, packets):
+        self._how, self._packets = how, packets
+        self._thread = threading.Thread(target=self._deliver, daemon=True)
+        self.closed = False
+        if how["start"]:
+            self.start_stream()
+
+    def start_stream(self):
+        self._thread.start()
+
+    def is_active(self):
+        return self._thread.is_alive()
+
+    def close(self):
+        self.closed = True
+
+    def _deliver(self):
+        frames, channels = self._how["frames_per_buffer"], self._how["channels"]
+        for packet in range(self._packets):
+            at = packet * frames
+            samples = [(at + n + 1000 * c) % 30_000 for n in range(frames) for c in range(channels)]
+            data = struct.pack(f"<{len(samples)}h", *samples)
+            _, what = self._how["stream_callback"](data, frames, None, 0)
+            assert what == GO_ON
+            threading.Event().wait(0.002)
+
+
+def as_module(instance):
+    """What ``import pyaudio`` gives, with ``instance`` as every PyAudio()."""
+    module = types.ModuleType("pyaudio")
+    module.paInt16, module.paContinue, module.paInputOverflow = INT16, GO_ON, OVERFLOW
+    module.PyAudio = lambda: instance
+    return module
+
+
+def install(**how):
+    """For a process of its own: from now on ``import pyaudio`` finds this."""
+    sys.modules["pyaudio"] = as_module(FakePyAudio(**how))

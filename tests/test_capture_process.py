@@ -1,0 +1,263 @@
+"""The process that holds the microphone, whole, over a PyAudio that counts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.capture_process import (
+    HEADER,
+    MAGIC,
+    QUEUE_SECONDS,
+    Capture,
+    Input,
+    _listed,
+    child_environment,
+    inputs_of,
+    open_stream,
+)
+from edge.errors import AudioDeviceError, MissingPackageError
+from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
+
+ROOT = Path(__file__).resolve().parents[1]
+CARD = {"name": "USB Mic: Audio (hw:1,0)", "channels": 2, "rates": [44_100, 48_000]}
+SPEAKER = {"name": "Speaker (hw:0,0)", "channels": 0, "rates": [48_000]}
+OTHER = {"name": "Webcam (hw:2,0)", "channels": 1, "rates": [16_000]}
+COUNTED = 30_000  # the fake counts modulo this
+
+
+def environment(tmp_path, **how):
+    """One in which ``import pyaudio`` gives a fake made like that."""
+    text = f"import tests.fake_pyaudio as fake\nfake.install(**{how!r})\n"
+    (tmp_path / "sitecustomize.py").write_text(text)
+    return {**child_environment(), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """Start the process with arguments; it is killed at the end."""
+    started = []
+
+    def start(*arguments, **how):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edge.capture_process", *arguments],
+            env=environment(tmp_path, **how),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def packet(pipe):
+    """Header's fields and samples of the next one."""
+    magic, rate, count, lost, overflows = HEADER.unpack(pipe.read(HEADER.size))
+    assert magic == MAGIC
+    return rate, np.frombuffer(pipe.read(2 * count), "<i2"), lost, overflows
+
+
+def test_every_input_is_listed_with_the_rates_that_open(capture):
+    process = capture("--list", devices=[SPEAKER, CARD, OTHER], default=2)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    listed = json.loads(out)
+    assert [(d["name"], d["channels"], d["default"], d["rates"]) for d in listed] == [
+        (CARD["name"], 2, False, CARD["rates"]),
+        (OTHER["name"], 1, True, OTHER["rates"]),
+    ]
+
+
+def test_to_try_a_rate_leaves_nothing_open():
+    instance = FakePyAudio([CARD])
+    (listed,) = _listed(as_module(instance), instance)
+    assert listed["rates"] == CARD["rates"]
+    assert len(instance.streams) == len(CARD["rates"])
+    assert all(stream.closed for stream in instance.streams)
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel):
+    rates = "[22050, 44100, 48000]"
+    process = capture("usb mic", str(channel), rates, devices=[SPEAKER, CARD, OTHER], default=2)
+    expected = 1000 * channel
+    for _ in range(20):
+        rate, samples, lost, overflows = packet(process.stdout)
+        assert (rate, samples.size, lost, overflows) == (44_100, 2205, 0, 0)
+        assert samples.tolist() == [n % COUNTED for n in range(expected, expected + 2205)]
+        expected += 2205
+    assert process.stderr.readline().decode().strip() == CARD["name"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("usb mic", "0", "[8000, 16000]"), ["takes no rate", "8000 Hz", "16000 Hz", "Invalid"]),
+        (("usb mic", "2", "[44100]"), ["has 2 channels: there is no 2"]),
+        (("piano", "0", "[44100]"), ["no microphone matches 'piano'", CARD["name"]]),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line(capture, arguments, words):
+    process = capture(*arguments, devices=[CARD])
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == AudioDeviceError.exit_code
+    assert out == b""
+    (line,) = errors.decode().splitlines()
+    assert all(word in line for word in words)
+
+
+def test_a_stream_that_stops_is_an_error_after_all_it_sent(capture):
+    process = capture("", "0", "[44100]", devices=[CARD], default=0, packets=5)
+    out, errors = process.communicate(timeout=30)
+    assert len(out) == 5 * (HEADER.size + 2 * 2205)
+    assert errors.decode().splitlines()[-1] == f"microphone {CARD['name']!r} has stopped"
+    assert process.returncode == AudioDeviceError.exit_code
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
+    process = capture("", "0", "[44100]", devices=[CARD], default=0)
+    packet(process.stdout)
+    process.stdout.close()
+    assert process.wait(10) == 0
+    assert process.stderr.read().decode().strip() == CARD["name"]
+
+
+def test_without_the_package_its_remedy_is_said(tmp_path):
+    (tmp_path / "pyaudio.py").write_text("raise ImportError('libportaudio.so.2')")
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.capture_process", "--list"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == MissingPackageError.exit_code
+    assert "pip install pyaudio" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_is_the_services_business(capture):
+    process = capture("", "0", "[44100]", devices=[CARD], default=0)
+    packet(process.stdout)
+    process.send_signal(signal.SIGINT)
+    for _ in range(200):  # more than the pipe and the queue hold: it was written afterwards
+        packet(process.stdout)
+    assert process.poll() is None
+
+
+def test_it_dies_with_a_parent_that_was_killed(tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "command = [sys.executable, '-m', 'edge.capture_process', '', '0', '[44100]']\n"
+        "child = subprocess.Popen(command, stdout=int(sys.argv[1]))\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    how = environment(tmp_path, devices=[CARD], default=0)
+    # Somebody else holds the other end, so it is not the broken pipe that ends it.
+    reading, writing = os.pipe()
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(writing)],
+        env=how,
+        pass_fds=[writing],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        child = int(parent.stdout.readline())
+        assert os.read(reading, HEADER.size)
+        assert alive(child)
+    finally:
+        parent.kill()
+        parent.communicate()
+    until = time.monotonic() + 10
+    while alive(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    dead = not alive(child)
+    os.close(reading)
+    os.close(writing)
+    assert dead
+
+
+def alive(pid):
+    """Whether the process runs; one that is dead but has not been asked for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_no_module_of_the_folder_comes_before_ours(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    environment = child_environment()
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/theirs"]
+    monkeypatch.delenv("PYTHONPATH")
+    assert child_environment()["PYTHONPATH"] == str(ROOT)
+
+
+def test_without_a_default_there_is_none():
+    assert inputs_of(FakePyAudio([SPEAKER, CARD])) == ([Input(1, CARD["name"], 2, "")], None)
+    assert inputs_of(FakePyAudio([SPEAKER, CARD], default=1))[1] == 1
+
+
+def test_no_more_channels_are_opened_than_needed():
+    instance = FakePyAudio([CARD])
+    module = as_module(instance)
+    device = Input(0, CARD["name"], 2, "")
+    stream, rate = open_stream(module, instance, device, [48_000], Capture(module, 0, 1))
+    assert rate == 48_000
+    assert not stream.is_active()  # nothing comes before somebody reads
+    assert instance.opened[0]["channels"] == 1
+    assert instance.opened[0]["frames_per_buffer"] == 2400
+
+
+def test_an_overflow_is_counted_and_makes_a_gap_once():
+    capture = Capture(as_module(None), 0, 1)
+    assert capture(b"ab", 1, None, 0) == (None, GO_ON)
+    capture(b"cd", 1, None, OVERFLOW)
+    capture(b"ef", 1, None, 0)
+    told = [capture.packets.get_nowait() for _ in range(3)]
+    assert told == [(b"ab", 0, 0), (b"cd", 1, 1), (b"ef", 0, 1)]
+
+
+def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
+    capture = Capture(as_module(None), 0, 1)
+    held = round(QUEUE_SECONDS / 0.05)
+    for _ in range(held + 3):
+        assert capture(b"ab", 1102, None, 0) == (None, GO_ON)
+    assert capture.packets.qsize() == held
+    told = [capture.packets.get_nowait() for _ in range(held)]
+    assert {lost for _, lost, _ in told} == {0}
+    capture(b"ab", 1102, None, 0)
+    capture(b"ab", 1102, None, 0)
+    assert [capture.packets.get_nowait()[1] for _ in range(2)] == [3 * 1102, 0]
+
+
+def test_one_channel_is_passed_on_as_it_is():
+    data = np.arange(6, dtype="<i2").tobytes()
+    module = as_module(None)
+    assert Capture(module, 0, 1).mono(data) == data
+    assert np.frombuffer(Capture(module, 1, 3).mono(data), "<i2").tolist() == [1, 4]
+
+
+def test_the_fake_refuses_what_a_card_would():
+    instance = FakePyAudio([CARD])
+    how = {"channels": 1, "format": 8, "input": True, "input_device_index": 0, "start": False}
+    with pytest.raises(OSError, match="sample rate"):
+        instance.open(rate=8000, **how)
+    with pytest.raises(ValueError, match="channels"):
+        instance.open(rate=44_100, **{**how, "channels": 3})
+    with pytest.raises(OSError, match="Default"):
+        instance.get_default_input_device_info()
