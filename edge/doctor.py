@@ -11,50 +11,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import health
+from edge import health, sound_check
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
+from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
-from edge.gate import Fault, Gate
 from edge.lamp import flash
-from edge.microphone import Microphone
 from edge.model import ModelFile, default_model, golden_sound
 from edge.run_command import load_config, records_folder
-from edge.window import Block
 
 Sound = NDArray[np.float32]
 
-LISTEN_S = 3.0
-OPEN_S = 12.0
 GOLDEN_TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/256
-LOUD_DB, QUIET_DB = -3.0, -50.0
 MIN_FREE_MB = 200
-TAP_SECONDS = 15.0
 INSTALLED_STATE = Path("/var/lib/knockknock")  # where the service's records go
-IN_USE = "if the service runs, stop it: systemctl stop knockknock-edge"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    level: str  # ok, warn or fail
-    what: str
-    detail: str
-    remedy: str = ""
-
-    def line(self) -> str:
-        """As it is printed."""
-        remedy = f"\n{'':22}-> {self.remedy}" if self.remedy else ""
-        return f"{self.level:<6}{self.what:<16}{self.detail}{remedy}"
 
 
 def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,8 +44,9 @@ def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings (the installed ones)")
+    seconds = sound_check.TAP_SECONDS
     parser.add_argument(
-        "--tap-test", action="store_true", help=f"listen {TAP_SECONDS:g} s for taps on the block"
+        "--tap-test", action="store_true", help=f"listen {seconds:g} s for taps on the block"
     )
     parser.set_defaults(run=_run)
 
@@ -76,7 +54,7 @@ def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
 def _run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     if arguments.tap_test:
-        finding = tap_test(config)
+        finding = sound_check.tap_test(config)
         print(finding.line())
         return int(finding.level == "fail")
     worst = 0
@@ -90,7 +68,7 @@ def examine(config: Config) -> Iterator[Finding]:
     """All findings, one after another as they are made."""
     yield from _model(config)
     yield _versions()
-    yield _microphone(config)
+    yield sound_check.microphone(config)
     yield _lamp(config)
     yield _board(config)
     yield _space(config)
@@ -160,56 +138,6 @@ def _versions() -> Finding:
     return Finding("ok", "versions", ", ".join(found))
 
 
-def _microphone(config: Config) -> Finding:
-    microphone = Microphone(config.audio, FrontEnd().config.sr)
-    try:
-        heard: list[Block] = []
-        began = time.monotonic()
-        while time.monotonic() - began < OPEN_S:
-            blocks = microphone.read(0.25)
-            if microphone.problem not in ("", "not opened yet"):
-                break
-            heard += blocks
-            if heard:
-                _meter(heard[-1].y)
-            if sum(block.y.size for block in heard) >= LISTEN_S * microphone.sr:
-                break
-    finally:
-        microphone.close()
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr)
-    if sum(block.y.size for block in heard) < LISTEN_S * microphone.sr:
-        why = microphone.problem or f"too few samples arrive within {OPEN_S:g} s"
-        return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
-    return _level(heard, Gate(config.gate, sr=microphone.sr), microphone.sr)
-
-
-def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
-    y = np.concatenate([block.y for block in heard])
-    clipped = float(np.mean([block.clipped for block in heard]))
-    rms = 20 * np.log10(max(float(y.std()), 1e-9))
-    peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
-    detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
-    fault = gate.check(y, clipped=clipped)
-    if fault is Fault.CLIPPING:
-        remedy = "turn its gain down: alsamixer; or move it away"
-        return Finding("fail", "microphone", f"{detail}: {fault}", remedy)
-    if fault is not None:
-        return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
-    if peak > LOUD_DB:
-        return Finding("warn", "microphone", detail, "turn its gain down: alsamixer")
-    if rms < QUIET_DB:
-        return Finding("warn", "microphone", detail, "start the engine, or turn its gain up")
-    return Finding("ok", "microphone", detail)
-
-
-def _meter(y: Sound) -> None:
-    """A bar that moves with the level, where somebody looks."""
-    if sys.stderr.isatty():
-        level = 20 * np.log10(max(float(np.abs(y).max()), 1e-4))
-        print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dB", end="", file=sys.stderr)
-
-
 def _lamp(config: Config) -> Finding:
     told = config.indicator
     pins = [pin for pin in (told.led_pin, told.knock_pin, told.buzzer_pin) if pin >= 0]
@@ -267,44 +195,3 @@ def _watchdog() -> Finding:
     return Finding(
         "warn", "watchdog", "no hardware watchdog", "on a Pi: dtparam=watchdog=on in config.txt"
     )
-
-
-def _sound_comes(microphone: Microphone) -> bool:
-    """Whether a first block arrives; nobody should tap for nothing."""
-    began = time.monotonic()
-    while time.monotonic() - began < OPEN_S:
-        if microphone.read(0.25):
-            return True
-        if microphone.problem not in ("", "not opened yet"):
-            return False
-    return False
-
-
-def tap_test(config: Config) -> Finding:
-    """Listen for sharp blows: 20 dB above what went before within 10 ms."""
-    microphone = Microphone(config.audio, FrontEnd().config.sr)
-    frame = microphone.sr // 100
-    taps, background, rest = 0, 0.0, np.empty(0, dtype=np.float32)
-    try:
-        if not _sound_comes(microphone):
-            why = microphone.problem or f"no sound arrives within {OPEN_S:g} s"
-            return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
-        print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
-        last_tap, began = -1.0, time.monotonic()
-        while time.monotonic() - began < TAP_SECONDS:
-            for block in microphone.read(0.25):
-                y = np.concatenate([rest, block.y])
-                rest = y[y.size // frame * frame :]
-                for piece in y[: y.size // frame * frame].reshape(-1, frame):
-                    level = float(np.abs(piece).max())
-                    now = time.monotonic()
-                    if background and level > 10 * background and now - last_tap > 0.1:
-                        taps, last_tap = taps + 1, now
-                        print(f"  heard a tap, {20 * np.log10(level):.0f} dB")
-                    background = 0.98 * background + 0.02 * level if background else level
-    finally:
-        microphone.close()
-    if taps:
-        return Finding("ok", "tap test", f"{taps} taps heard")
-    why = microphone.problem or "no taps heard"
-    return Finding("fail", "tap test", why, "fix the microphone to the block, not to plastic")

@@ -82,8 +82,9 @@ class FakeStream:
 def as_module(instance):
     """What ``import pyaudio`` gives, with ``instance`` as every PyAudio()."""
     module = types.ModuleType("pyaudio")
-    module.paInt16, module.paContinue, module.paInputOverflow = INT16, GO_ON, OVERFLOW
-    module.PyAudio = lambda: instance
+    vars(module).update(
+        paInt16=INT16, paContinue=GO_ON, paInputOverflow=OVERFLOW, PyAudio=lambda: instance
+    )
     return module
 
 

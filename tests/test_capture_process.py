@@ -26,7 +26,8 @@ from edge.errors import AudioDeviceError, MissingPackageError
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 
 ROOT = Path(__file__).resolve().parents[1]
-CARD = {"name": "USB Mic: Audio (hw:1,0)", "channels": 2, "rates": [44_100, 48_000]}
+NAME, RATES = "USB Mic: Audio (hw:1,0)", [44_100, 48_000]
+CARD = {"name": NAME, "channels": 2, "rates": RATES}
 SPEAKER = {"name": "Speaker (hw:0,0)", "channels": 0, "rates": [48_000]}
 OTHER = {"name": "Webcam (hw:2,0)", "channels": 1, "rates": [16_000]}
 COUNTED = 30_000  # the fake counts modulo this
@@ -73,7 +74,7 @@ def test_every_input_is_listed_with_the_rates_that_open(capture):
     assert process.returncode == 0, errors
     listed = json.loads(out)
     assert [(d["name"], d["channels"], d["default"], d["rates"]) for d in listed] == [
-        (CARD["name"], 2, False, CARD["rates"]),
+        (NAME, 2, False, RATES),
         (OTHER["name"], 1, True, OTHER["rates"]),
     ]
 
@@ -81,8 +82,8 @@ def test_every_input_is_listed_with_the_rates_that_open(capture):
 def test_to_try_a_rate_leaves_nothing_open():
     instance = FakePyAudio([CARD])
     (listed,) = _listed(as_module(instance), instance)
-    assert listed["rates"] == CARD["rates"]
-    assert len(instance.streams) == len(CARD["rates"])
+    assert listed["rates"] == RATES
+    assert len(instance.streams) == len(RATES)
     assert all(stream.closed for stream in instance.streams)
 
 
@@ -96,7 +97,7 @@ def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel)
         assert (rate, samples.size, lost, overflows) == (44_100, 2205, 0, 0)
         assert samples.tolist() == [n % COUNTED for n in range(expected, expected + 2205)]
         expected += 2205
-    assert process.stderr.readline().decode().strip() == CARD["name"]
+    assert process.stderr.readline().decode().strip() == NAME
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel)
     [
         (("usb mic", "0", "[8000, 16000]"), ["takes no rate", "8000 Hz", "16000 Hz", "Invalid"]),
         (("usb mic", "2", "[44100]"), ["has 2 channels: there is no 2"]),
-        (("piano", "0", "[44100]"), ["no microphone matches 'piano'", CARD["name"]]),
+        (("piano", "0", "[44100]"), ["no microphone matches 'piano'", NAME]),
     ],
 )
 def test_what_cannot_be_opened_is_one_line(capture, arguments, words):
@@ -129,7 +130,7 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
     packet(process.stdout)
     process.stdout.close()
     assert process.wait(10) == 0
-    assert process.stderr.read().decode().strip() == CARD["name"]
+    assert process.stderr.read().decode().strip() == NAME
 
 
 def test_without_the_package_its_remedy_is_said(tmp_path):
@@ -175,6 +176,7 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
+        assert parent.stdout is not None
         child = int(parent.stdout.readline())
         assert os.read(reading, HEADER.size)
         assert alive(child)
@@ -208,14 +210,14 @@ def test_no_module_of_the_folder_comes_before_ours(monkeypatch):
 
 
 def test_without_a_default_there_is_none():
-    assert inputs_of(FakePyAudio([SPEAKER, CARD])) == ([Input(1, CARD["name"], 2, "")], None)
+    assert inputs_of(FakePyAudio([SPEAKER, CARD])) == ([Input(1, NAME, 2, "")], None)
     assert inputs_of(FakePyAudio([SPEAKER, CARD], default=1))[1] == 1
 
 
 def test_no_more_channels_are_opened_than_needed():
     instance = FakePyAudio([CARD])
     module = as_module(instance)
-    device = Input(0, CARD["name"], 2, "")
+    device = Input(0, NAME, 2, "")
     stream, rate = open_stream(module, instance, device, [48_000], Capture(module, 0, 1))
     assert rate == 48_000
     assert not stream.is_active()  # nothing comes before somebody reads

@@ -1,0 +1,22 @@
+"""What ``edge doctor`` finds, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IN_USE = "if the service runs, stop it: systemctl stop knockknock-edge"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    level: str  # ok, warn or fail
+    what: str
+    detail: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """As it is printed."""
+        remedy = f"\n{'':22}-> {self.remedy}" if self.remedy else ""
+        return f"{self.level:<6}{self.what:<16}{self.detail}{remedy}"

@@ -1,0 +1,142 @@
+"""The microphone's part of ``edge doctor``, on made sound."""
+
+import numpy as np
+import pytest
+
+from edge.config import Config
+from edge.gate import Gate, GateConfig
+from edge.sound_check import Taps, _level, microphone, tap_test
+from edge.window import Block
+from tests.audio import noise, tone
+
+SR = 22_050
+
+
+class Source:
+    """A microphone that gives blocks of 50 ms of what it was told, faster than real time."""
+
+    sr = SR
+
+    def __init__(self, y, problem=""):
+        self._blocks = [Block(y[at : at + 1102], at / SR) for at in range(0, y.size, 1102)]
+        self._problem = problem
+        self.problem = "not opened yet"
+        self.closed = False
+
+    def read(self, timeout_s):
+        if self._blocks:
+            self.problem = ""
+            return [self._blocks.pop(0)]
+        self.problem = self._problem
+        return []
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def plug(monkeypatch):
+    """Put in a source as the microphone, and a clock that each look at it moves."""
+
+    def put(y, problem=""):
+        source = Source(y, problem)
+        monkeypatch.setattr("edge.sound_check.Microphone", lambda *_: source)
+        now = iter(np.arange(0, 1e6, 0.05))
+        monkeypatch.setattr("edge.sound_check.time.monotonic", lambda: next(now))
+        return source
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("scale_db", "level", "words"),
+    [
+        (0, "ok", "-26 dB rms"),
+        (14, "warn", "gain down"),  # peaks of this noise are 12 dB above its level
+        (-26, "warn", "gain up"),
+    ],
+)
+def test_the_level_and_what_to_do(plug, scale_db, level, words):
+    y = noise(3.5)
+    y *= np.float32(0.05 * 10 ** (scale_db / 20) / y.std())
+    source = plug(y)
+    finding = microphone(Config())
+    assert (finding.level, finding.what) == (level, "microphone")
+    assert words in finding.line()
+    assert "3.0 s heard" in finding.detail
+    assert source.closed
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.zeros(4 * SR, dtype=np.float32), "muted"),
+        (np.clip(20 * tone(4, SR), -1, 1).astype(np.float32), "gain down"),
+    ],
+)
+def test_what_the_service_would_not_judge_fails(plug, y, words):
+    plug(y)
+    finding = microphone(Config())
+    assert finding.level == "fail"
+    assert words in finding.remedy
+
+
+def test_sound_overdriven_before_the_resampler_fails():
+    y = noise(3.0)
+    finding = _level([Block(y, 0.0, clipped=0.9)], Gate(GateConfig(), sr=SR), SR)
+    assert finding.level == "fail"
+    assert "clipping" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("seconds", "problem", "words"),
+    [(0.0, "no microphone matches", "no microphone matches"), (1.0, "", "too few samples")],
+)
+@pytest.mark.parametrize("check", [microphone, tap_test])
+def test_a_microphone_that_does_not_deliver_fails(plug, check, seconds, problem, words):
+    source = plug(noise(seconds), problem)
+    finding = check(Config())
+    assert finding.level == "fail"
+    assert source.closed
+    if check is microphone or not seconds:
+        assert words in finding.detail
+        assert "edge devices" in finding.remedy
+
+
+def blows(y, at_s, height):
+    """``y`` with blows that ring for 20 ms."""
+    y = y.copy()
+    ring = np.exp(-np.arange(int(0.02 * SR)) / (0.005 * SR)) * np.cos(np.arange(int(0.02 * SR)))
+    for second in at_s:
+        y[int(second * SR) :][: ring.size] += (height * ring).astype(np.float32)
+    return y
+
+
+@pytest.mark.parametrize("piece", [1102, 100, 5000])
+def test_every_tap_is_heard_once_however_it_comes(piece):
+    y = blows(np.float32(0.005) * noise(5), [1.0, 1.5, 3.21, 4.0], 0.5)
+    taps = Taps(SR)
+    heard = [tap for at in range(0, y.size, piece) for tap in taps.push(y[at : at + piece])]
+    assert len(heard) == 4
+    assert all(-8 < level < -5 for level in heard)  # 0.5 is -6 dB
+
+
+def test_a_blow_that_rings_is_one_and_what_does_not_stand_out_is_none():
+    quiet = np.float32(0.005) * noise(3)
+    assert len(Taps(SR).push(blows(quiet, [1.0, 1.05], 0.5))) == 1
+    assert len(Taps(SR).push(blows(quiet, [1.0, 1.2], 0.5))) == 2
+    assert Taps(SR).push(quiet) == []
+    loud = np.float32(0.2) * noise(3)
+    assert Taps(SR).push(blows(loud, [1.0], 0.5)) == []
+
+
+def test_taps_are_told_and_counted(plug, capsys):
+    source = plug(blows(np.float32(0.005) * noise(8), [1.0, 2.0], 0.5))
+    finding = tap_test(Config())
+    assert (finding.level, finding.detail) == ("ok", "2 taps heard")
+    assert capsys.readouterr().out.count("heard a tap") == 2
+    assert source.closed
+    plug(np.float32(0.005) * noise(8))
+    finding = tap_test(Config())
+    assert (finding.level, finding.detail) == ("fail", "no taps heard")
+    assert "to the block" in finding.remedy
