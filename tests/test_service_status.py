@@ -1,0 +1,82 @@
+"""What the service says of itself: the status file's counts and what makes it worse."""
+
+import numpy as np
+import pytest
+
+from edge.config import Config
+from edge.indicator import Signal
+from tests.listener import SR, Judge, Scripted, Watch, seconds, status
+
+
+def silence(n):
+    """``n`` blocks of half a second of digital silence."""
+    return [np.zeros(SR // 2, dtype=np.float32)] * n
+
+
+def test_every_window_is_counted_as_what_it_was(make, tmp_path):
+    judge = Judge()
+    judge.script = [0.1, float("nan"), 0.1]
+    service = make([*seconds(10), *silence(4)], judge)
+    service.run()
+    told = status(tmp_path)
+    # Seven windows of sound, one of them with a bad answer; four with silence at their end.
+    assert told["windows_due"] == 11
+    assert told["windows_judged"] == 6
+    assert told["windows_unknown"] == 5
+    assert told["windows_skipped"] == 0
+    # A quarter of a window without sound is too little sound; more is a plug pulled out.
+    assert told["unknown_reasons"] == {"bad_answer": 1, "silence": 1, "flat_line": 3}
+    assert (told["last_verdict"], told["last_p_knocking"]) == ("unknown", None)
+    assert told["last_reason"] == "flat_line"
+    assert (told["alerts"], told["alert"]) == (0, False)
+    assert told["problems"] == []
+
+
+def test_what_the_microphone_counted_is_told_and_never_below_nought(make, tmp_path):
+    source = Scripted(seconds(5))
+    source.gaps, source.restarts, source.overflows = -1, -1, 0  # as before anything was heard
+    service = make(source)
+    assert [service.describe()[name] for name in ("gaps", "restarts", "overflows")] == [0, 0, 0]
+    source.gaps, source.restarts, source.overflows = 3, 2, 7
+    service.run()
+    assert [status(tmp_path)[name] for name in ("gaps", "restarts", "overflows")] == [3, 2, 7]
+
+
+def test_records_are_counted(make, tmp_path):
+    judge = Judge()
+    judge.script = [0.9] * 8 + [0.1] * 30 + [0.9] * 8
+    service = make(seconds(60), judge)  # half a minute: the second alert is too soon for a record
+    service.run()
+    told = status(tmp_path)
+    assert (told["alerts"], told["records_written"], told["records_skipped"]) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "low", "words"),
+    [
+        (79.9, False, []),
+        (None, None, []),
+        (80.0, False, ["hot: 80 degrees Celsius"]),
+        (40.0, True, ["under-voltage: the supply is too weak"]),
+        (91.0, True, ["hot: 91 degrees Celsius", "under-voltage: the supply is too weak"]),
+    ],
+)
+def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, words):
+    monkeypatch.setattr("edge.health.temperature_c", lambda: temperature)
+    monkeypatch.setattr("edge.health.under_voltage", lambda: low)
+    watch = Watch()
+    service = make([*seconds(8), watch], config=Config())
+    watch.service = service
+    service.run()
+    assert service.degraded() == words
+    told = service.describe()
+    assert told["problems"] == words
+    assert (told["temperature_c"], told["under_voltage"]) == (temperature, low)
+    assert watch.shown == [Signal.DEGRADED if words else Signal.LISTENING]
+
+
+def test_the_limit_of_heat_is_that_of_the_settings(make, monkeypatch):
+    monkeypatch.setattr("edge.health.temperature_c", lambda: 70.0)
+    service = make(seconds(5), config=Config.from_toml("[health]\nhot_c = 70", "my.toml"))
+    service.run()
+    assert service.degraded() == ["hot: 70 degrees Celsius"]
