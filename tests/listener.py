@@ -33,6 +33,7 @@ class Scripted:
         self.problem = ""
         self.at = 0.0
         self.closed = False
+        self.gaps = self.restarts = self.overflows = 0  # as a microphone counts them
 
     def read(self, timeout_s):
         if not self.steps:
