@@ -99,7 +99,7 @@ class Config:
             sections[section] = _section(hints[section], section, values, name)
         made = cls(**sections)
         # Windows further apart than clear_s are forgotten one by one; some may be skipped, too.
-        if made.detector.clear_s < 3 * made.listen.hop_s:
+        if round(made.detector.clear_s / made.listen.hop_s, 6) < 3:  # 0.6 s and 0.2 s will do
             raise ConfigError(
                 f"{name}: detector.clear_s = {made.detector.clear_s:g} must be three times "
                 f"listen.hop_s = {made.listen.hop_s:g} or more: no alert might ever start"
@@ -181,7 +181,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "detector.needed": (1, 1000),
     "detector.keep": (0, 1000),
     "detector.hold_s": (0, 3600),
-    "detector.clear_s": (0.1, 3600),
+    "detector.clear_s": (0.3, 3600),
     "detector.refractory_s": (0, 3600),
     "indicator.led_pin": (-1, 27),
     "indicator.knock_pin": (-1, 27),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.blackbox import PIN, Alert, BlackBox, SoundMemory
+from edge.blackbox import PIN, RESERVE_BYTES, Alert, BlackBox, SoundMemory
 from edge.config import BlackBoxConfig
 from edge.wav import WavReader
 from edge.window import Block
@@ -269,4 +269,56 @@ def test_a_record_keeps_out_the_next_even_when_it_is_long_written(tmp_path):
     wait_for(lambda: box.written == 1)
     time.sleep(0.1)
     assert not box.keep(alert(2, at=29.9))
+    box.close()
+
+
+def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monkeypatch):
+    """The order is what holds against a power cut; a kill alone loses nothing that was written."""
+    done = []
+    sync, rename = os.fsync, Path.rename
+
+    def note_sync(handle):
+        done.append(("sync", Path(f"/proc/self/fd/{handle}").readlink().name))
+        sync(handle)
+
+    def note_rename(path, target):
+        done.append(("rename", Path(target).name))
+        return rename(path, target)
+
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._tried)
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    box.keep(alert(1))
+    box.close()
+    named = done.index(("rename", "000001"))
+    before = [name for what, name in done[:named] if what == "sync"]
+    # Each file under its first name, each rename within the folder, then the folder itself.
+    assert before[-1] == ".000001.part"
+    assert {name.rpartition(".")[0].lstrip(".") for name in before[:-1]} >= {
+        "sound.wav",
+        "picture.png",
+        "alert.json",
+    }
+    assert done[named + 1] == ("sync", tmp_path.name)
+
+
+def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    keep(box, 1, 2, 3)
+    wait_for(lambda: box.written == 3)
+    record = sum(f.stat().st_size for f in (tmp_path / "000001").iterdir())
+    needed = BlackBox._bytes(alert(4).sound.size) + RESERVE_BYTES
+    free = needed - record - 1  # two must go
+    monkeypatch.setattr(
+        "edge.blackbox.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, free)
+    )
+    box.keep(alert(4))
+    wait_for(lambda: box.written == 4)
+    assert records(tmp_path) == ["000003", "000004"]
+    free = 1000
+    box.keep(alert(5))
+    wait_for(lambda: box.problem)
+    assert "no room for a record" in box.problem
+    assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
     box.close()

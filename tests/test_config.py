@@ -94,7 +94,9 @@ def test_what_counts_only_after_a_restart_is_named():
 def test_windows_further_apart_than_what_is_remembered_are_refused():
     with pytest.raises(ConfigError, match=r"clear_s = 2 must be three times listen.hop_s = 2"):
         Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 2\n", "x")
-    Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 6\n", "x")
+    for hop in (0.1, 0.2, 0.7, 2):  # three times as much is enough, however it is rounded
+        text = f"[listen]\nhop_s = {hop}\n[detector]\nclear_s = {round(3 * hop, 1)}\n"
+        assert Config.from_toml(text, "x").listen.hop_s == hop
 
 
 def test_the_runtimes_are_those_there_are():
@@ -108,3 +110,48 @@ def test_every_number_has_limits_and_its_default_keeps_them():
                 low, high = LIMITS[f"{section}.{key}"]
                 assert low <= value <= high
     assert dataclasses.is_dataclass(Config)
+
+
+def said(key, value):
+    """Settings that say this, and others that fit it."""
+    section, name = key.split(".")
+    others = {
+        "detector.windows": "needed = 1\nkeep = 0\n",
+        "detector.needed": f"windows = 1000\nkeep = {min(value, 1)}\n",
+        "detector.keep": "windows = 1000\nneeded = 1000\n",
+    }.get(key, "")
+    hop = "[listen]\nhop_s = 0.1\n" if key == "detector.clear_s" else ""
+    return f"{hop}[{section}]\n{others}{name} = {value}\n"
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_the_limits_are_allowed_and_what_lies_beyond_is_named(key):
+    section, name = key.split(".")
+    whole = type(DEFAULTS[section][name]) is int
+    for limit, beyond in zip(LIMITS[key], (-1, 1), strict=True):
+        config = Config.from_toml(said(key, limit), "my.toml")
+        assert getattr(getattr(config, section), name) == limit
+        outside = limit + beyond * (1 if whole else 0.001)
+        with pytest.raises(ConfigError, match=rf"{key} = .* must lie between"):
+            Config.from_toml(said(key, outside), "my.toml")
+
+
+@pytest.mark.parametrize("name", ["hw:1,0", "plughw:0"])
+def test_numbers_of_cards_are_refused_and_names_with_them_are_not(name):
+    with pytest.raises(ConfigError, match="change at every boot"):
+        Config.from_toml(f'[audio]\ndevice = "{name}"', "my.toml")
+    named = Config.from_toml(f'[audio]\ndevice = "USB Mic ({name})"', "my.toml")
+    assert named.audio.device == f"USB Mic ({name})"
+
+
+@pytest.mark.parametrize(
+    ("windows", "needed", "keep", "right"),
+    [(8, 5, 3, True), (5, 5, 5, True), (4, 5, 3, False), (8, 5, 6, False), (1, 1, 0, True)],
+)
+def test_how_many_windows_the_detector_asks_for(windows, needed, keep, right):
+    text = f"[detector]\nwindows = {windows}\nneeded = {needed}\nkeep = {keep}\n"
+    if right:
+        assert Config.from_toml(text, "my.toml").detector.needed == needed
+    else:
+        with pytest.raises(ConfigError, match="must hold"):
+            Config.from_toml(text, "my.toml")

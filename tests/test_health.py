@@ -95,6 +95,19 @@ def test_a_flood_of_one_kind_is_held_back_and_counted(clock):
     clock[0] = journal.PERIOD_S
     assert passes("lost %d", 99) == "lost 99 (3 like this were left out)"
     assert passes("lost %d", 100) == "lost 100"
+    # The next flood is held back like the first, and counted from nought.
+    assert [passes("lost %d", i) is not None for i in range(10)] == [True] * 8 + [False] * 2
+    clock[0] = 2 * journal.PERIOD_S
+    assert passes("lost %d", 7) == "lost 7 (2 like this were left out)"
+
+
+def test_a_line_now_and_then_is_never_held_back(clock):
+    limit = journal.RateLimit()
+    for _ in range(100):
+        record = logging.LogRecord("a", logging.WARNING, "", 0, "lost", (), None)
+        assert limit.filter(record)
+        assert record.getMessage() == "lost"
+        clock[0] += journal.PERIOD_S / journal.BURST
 
 
 def test_what_was_asked_for_is_not_held_back():
