@@ -160,6 +160,20 @@ def test_a_recording_is_known_again_under_another_name(tmp_path):
     assert heard([renamed], learnt) == set()
 
 
+def test_what_is_learnt_later_is_added_to_what_was(tmp_path):
+    first, second = (
+        wav_file(tmp_path / f"{n}.wav", noise(1, seed=n).astype("f8"), SR) for n in range(2)
+    )
+    one = Clip(first, "normal", "engine", "Golf")
+    two = Clip(second, "normal", "engine", "Polo")
+    learnt = Learnt(frozenset({"Uno"}), frozenset({"f"}), complete=True).and_also([one])
+    learnt = learnt.and_also(clip for clip in [two])
+    assert learnt.sources == {"Uno", "Golf", "Polo"}
+    assert len(learnt.files) == 3
+    assert learnt.complete  # to learn more does not make it less known
+    assert not Learnt().and_also([one]).complete
+
+
 def test_who_heard_one_source_of_a_car_has_heard_the_car():
     cold, warm, other = (Clip(Path(n), "normal", "engine", n) for n in ("cold", "warm", "other"))
     golf = [dataclasses.replace(clip, car="golf") for clip in (cold, warm)]

@@ -83,6 +83,17 @@ def test_margin_leaves_a_residual():
     mask_h, mask_p = masks(S, margin=3.0)
     assert (mask_h + mask_p).max() < 1
     assert (mask_p < masks(S)[1]).all()
+    np.testing.assert_array_equal(percussive_mask(S, margin=3.0), mask_p)
+    S[:, 50:120] = 0
+    assert (percussive_mask(S, margin=3.0)[:, 80:90] == 0).all()  # nothing stands above nothing
+
+
+def test_the_masks_follow_their_formula():
+    """Fitzgerald 2010 and Driedger 2014, on a spectrogram whose medians are known without any."""
+    S = np.full((87, 200), 2, np.float32)  # both medians are 2 everywhere
+    assert np.allclose(percussive_mask(S), 0.5)
+    assert np.allclose(percussive_mask(S, margin=3.0), 1 / (1 + 9))
+    assert np.allclose(percussive_mask(S, margin=3.0, power=1.0), 1 / (1 + 3))
 
 
 def test_a_steady_tone_is_harmonic_and_a_click_percussive():

@@ -67,6 +67,37 @@ def test_a_recorder_that_lost_power_leaves_a_size_of_nothing(tmp_path, claimed):
         assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
 
 
+@pytest.mark.parametrize("length", [18, 40, 63, 64, 65, 200])
+def test_a_format_with_more_in_it_than_is_known(tmp_path, length):
+    y = tone(0.1, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR)
+    content = path.read_bytes()
+    at = content.index(b"fmt ")
+    fmt = content[at + 8 : at + 24] + bytes(length - 16 + length % 2)
+    path.write_bytes(content[: at + 4] + struct.pack("<I", length) + fmt + content[at + 8 + 16 :])
+    with WavReader(path) as wav:
+        assert np.abs(np.concatenate(list(wav.pieces(999)))[:, 0] - y).max() <= STEP["s16"]
+
+
+def test_what_follows_the_sound_is_no_sound(tmp_path):
+    y = tone(0.1, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4000) + bytes(4000))
+    with WavReader(path) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
+
+
+@pytest.mark.parametrize(("code", "bits"), [(2, 4), (6, 8), (7, 8), (85, 0), (1, 12), (3, 16)])
+def test_a_kind_of_samples_that_is_not_known_is_named(tmp_path, code, bits):
+    path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, 20, code)
+    struct.pack_into("<H", content, 34, bits)
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=f"format {code} with {bits} bits"):
+        WavReader(path)
+
+
 def test_a_format_that_claims_gigabytes_is_not_read_whole(tmp_path):
     path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR)
     content = bytearray(path.read_bytes())
