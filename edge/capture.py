@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import RATES, Resampler
-from edge.gate import flat_tops
+from edge.gate import flaws
 from edge.wav import WavReader
-from edge.window import Block
+from edge.window import Block, Flaws
 
 # As a microphone gives them: longer pieces would make several windows due at once, and a listener
 # to whom a recording is played skips all but the newest.
@@ -78,25 +78,25 @@ class Recording:
             raise RecordingError(f"{self.path} does not exist or is no file")
         heard = False
         resampler: Resampler | None = None
-        rate, at_s, clipped = 0, self._start_s, 0.0  # at_s: where the next block begins
+        rate, at_s, found = 0, self._start_s, Flaws()  # at_s: where the next block begins
         for piece in self._pieces():
             gap = piece.start_s is not None or piece.rate != rate
             if gap:
                 if resampler is not None:
-                    block = Block(resampler.flush(), at_s, clipped=clipped)
+                    block = Block(resampler.flush(), at_s, flaws=found)
                     yield block
                     at_s += block.y.size / self.sr
                 at_s, rate = at_s if piece.start_s is None else piece.start_s, piece.rate
                 self._check_rate(rate)
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)
             y = self._pick(piece.samples)
-            clipped = flat_tops(y)
+            found = flaws(y, rate)
             y = y if resampler is None else resampler.push(y)
-            yield Block(y, at_s, gap and heard, clipped)
+            yield Block(y, at_s, gap and heard, found)
             at_s += y.size / self.sr
             heard = True
         if resampler is not None:
-            yield Block(resampler.flush(), at_s, clipped=clipped)
+            yield Block(resampler.flush(), at_s, flaws=found)
         if not heard:
             why = "it ends before --start"
             if self._end_s is not None and self._end_s - self._start_s < 1 / RATES[0]:

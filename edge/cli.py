@@ -60,7 +60,8 @@ A window is "unknown", never "normal", when it cannot be trusted, and why:
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
   flat_line   no movement at all: sound dropped out, a dead microphone
   clipping    overdriven: turn the microphone down, or move it away
-  tone        a hum or whistle and nothing else: an open input, a loose earth
+  tone        a hum or whistle, steady or slow, and nothing else: an open input, a loose earth
+  repeats     the same over and over: a driver that hangs, or a steady tone above all else
   dc          an offset, no sound: a broken converter
   not_finite  samples that are no numbers: a damaged file
   bad_answer  the network's answer is no probability: try another --runtime

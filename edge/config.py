@@ -177,6 +177,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "gate.clipping": (0.001, 1),
     "gate.dc_ratio": (0.1, 1000),
     "gate.tone_hz": (0, 4000),
+    "gate.repetition": (0, 1),
     "detector.windows": (1, 1000),
     "detector.needed": (1, 1000),
     "detector.keep": (0, 1000),

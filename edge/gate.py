@@ -1,12 +1,13 @@
 """Is this window fit to be judged? A wrong verdict is worse than none. Pure arithmetic.
 
 The spectrogram is scaled to its own maximum, so the network sees silence, a dead microphone, a
-stuck converter or a whine it has no ears for as a picture in full contrast and would gladly call
-it normal. What cannot be trusted is stopped here, with the reason.
+stuck converter, a buffer played over and over or a whine it has no ears for as a picture in full
+contrast and would gladly call it normal. What cannot be trusted is stopped here, with the reason.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from edge.hann import hann
+from edge.repetition import repetition
+from edge.window import NO_FLAWS, Flaws
 
 
 class Fault(StrEnum):
@@ -27,6 +30,7 @@ class Fault(StrEnum):
     SILENCE = "silence"
     CLIPPING = "clipping"
     TONE = "tone"
+    REPEATS = "repeats"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class GateConfig:
     """Limits, set from some 2300 windows of real recordings; no engine among them is refused.
 
     The quietest of those engines has -42 dB rms in BAND_HZ, the worst clipped one 5 % of its
-    samples in flat tops, the most even one 99.9 % of its power in 290 Hz, and most of what was
-    dropped out (before a codec starts) is 0.31 s.
+    samples in flat tops, the most even one 99.9 % of its power in 290 Hz, the steadiest one a
+    likeness to itself of 0.976; most of what was dropped out (before a codec starts) is 0.31 s.
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
@@ -43,16 +47,19 @@ class GateConfig:
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
     tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
+    repetition: float = (
+        0.995  # likeness to itself a while later; above: a stuck buffer. 0: no limit
+    )
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
 # rounding a resampler adds to a constant.
 STILL = 1e-6
-STRETCH_S = 0.005  # shorter ones are a slow converter's steps, not lost sound
+STRETCH_S = 0.001  # shorter ones are a slow converter's steps, not lost sound
 # A window is silent, too, where this share of its parts is: a loose plug lets through a bit now and
-# then, with hiss in between that is no flat line. The worst real engine has 16 %. Of half a second,
-# a quarter, the edges cut one part.
-QUIET_SHARE, QUIET_S = 0.245, 0.01
+# then, with hiss in between that is no flat line. The worst real engine has 16 %, before a codec
+# starts, the next one 6 %. Of half a second, a quarter, the edges cut one part.
+QUIET_SHARE, QUIET_S = 0.245, 0.002
 # What the picture shows, 33 to 4050 Hz, and little more: louder things elsewhere are not heard.
 BAND_HZ = (30.0, 4100.0)
 # Full scale is 1. Files of floating point may go over it, but so far only damaged ones do, or those
@@ -62,6 +69,10 @@ ABSURD = 10.0
 # them. The 20 harmonics of a hum hold so much of its power in 30 Hz.
 TONAL = 0.999
 TONE_PARTS = 8  # in a quarter of a second no real engine has so much of its power in 360 Hz
+# Overdriven before a capacitor or a codec, a sound has no flat tops any more, but still half of it
+# lies near its peak. The worst real engine has it as a noise of which 24 % is cut off, where it
+# should be 1.5 times the limit of flat tops.
+SMEARED = 1.5
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
 FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
 
@@ -74,38 +85,46 @@ class Gate:
         self._sr = sr
         self._flat_samples = max(1, round(self.config.flat_seconds * sr))
 
-    def check(self, y: NDArray[np.float32], *, clipped: float = 0.0) -> Fault | None:
+    def check(self, y: NDArray[np.float32], flaws: Flaws = NO_FLAWS) -> Fault | None:
         """The first reason not to judge ``y`` (n,) float32, full scale 1; None if it is fit.
 
-        ``clipped`` is the share of :func:`flat_tops` before it was resampled, which rounds them.
+        ``flaws`` are those :func:`flaws` found before it was resampled, which rounds flat tops and
+        rings into holes.
         """
         if not np.isfinite(y).all():
             return Fault.NOT_FINITE
         if np.abs(y).max(initial=0) > ABSURD:
             return Fault.CLIPPING
-        still = np.abs(np.diff(y)) <= STILL
-        if in_long_runs(still, round(STRETCH_S * self._sr)) >= self._flat_samples:
+        if self._overdriven(y, flaws.clipped):  # before what follows: a rail does not move either
+            return Fault.CLIPPING
+        if max(flaws.still, still(y, self._sr)) * y.size >= self._flat_samples:
             return Fault.FLAT_LINE
         mean, deviation = float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64))
         if abs(mean) > self.config.dc_ratio * deviation:
             return Fault.DC
-        return self._fault_of_sound(y, clipped)
+        return self._fault_of_sound(y)
 
-    def _fault_of_sound(self, y: NDArray[np.float32], clipped: float) -> Fault | None:
+    def _overdriven(self, y: NDArray[np.float32], clipped: float) -> bool:
+        """Too much in flat tops; or, where those were rounded before we got it, at full scale.
+
+        A full-scale sine, the worst honest signal, is there for 13 % of the time.
+        """
+        at_full_scale = float((np.abs(y) >= 0.98).sum()) > 0.7 * self.config.clipping * y.size
+        return at_full_scale or max(clipped, flat_tops(y)) > self.config.clipping
+
+    def _fault_of_sound(self, y: NDArray[np.float32]) -> Fault | None:
         """What may be wrong with samples that do move."""
         power = self.power_in_band(y)
         if self._silent(y, float(power.sum())):
             return Fault.SILENCE
-        # Where flat tops were rounded before we got it, too much is at full scale. A full-scale
-        # sine, the worst honest signal, is there for 13 % of the time.
-        overdriven = max(clipped, flat_tops(y)) > self.config.clipping
-        overdriven |= float((np.abs(y) >= 0.98).mean()) > 0.7 * self.config.clipping
-        if overdriven:
-            return Fault.CLIPPING
         # A whine that follows the revs is wide over the whole window, but narrow at any time.
         parts = (self.power_in_band(part) for part in np.array_split(y, TONE_PARTS))
         if self._tone(power, y.size) or all(self._tone(p, y.size // TONE_PARTS) for p in parts):
             return Fault.TONE
+        if smeared_tops(y) > SMEARED * self.config.clipping:  # of a few tones it says nothing
+            return Fault.CLIPPING
+        if 0 < self.config.repetition < repetition(y, self._sr):
+            return Fault.REPEATS
         return None
 
     def _silent(self, y: NDArray[np.float32], in_band: float) -> bool:
@@ -136,6 +155,19 @@ class Gate:
         return np.asarray(2 * energy / (y.size * np.square(window).sum(dtype=np.float64)))
 
 
+def flaws(y: NDArray[np.float32], sr: int) -> Flaws:
+    """Of ``y`` (n,) as it was recorded, at ``sr`` Hz."""
+    return Flaws(flat_tops(y), still(y, sr))
+
+
+def still(y: NDArray[np.float32], sr: int) -> float:
+    """Share of ``y`` (n,), ``sr`` Hz, in stretches of STRETCH_S or more without any movement."""
+    if y.size == 0:
+        return 0.0
+    unmoved = np.abs(np.diff(y)) <= STILL
+    return in_long_runs(unmoved, round(STRETCH_S * sr)) / y.size
+
+
 def flat_tops(y: NDArray[np.float32]) -> float:
     """Share of the samples ``y`` (n,) that lie at its highest or lowest value, or as good as.
 
@@ -149,6 +181,18 @@ def flat_tops(y: NDArray[np.float32]) -> float:
         return 0.0
     edge = FLAT_TOP * (high - low)
     return float(((y >= high - edge) | (y <= low + edge)).mean())
+
+
+def smeared_tops(y: NDArray[np.float32]) -> float:
+    """Share of a noise that must be cut off for its median to come as near its peak as that of y.
+
+    ``y`` (n,). With z such that a share c of a normal distribution lies beyond z deviations, and
+    0.6745 the median of its absolute values, median / peak = 0.6745 / z, so c = erfc(0.477 peak /
+    median). The peak is the 99.5th percentile: what rings a little above the rest is none.
+    """
+    size = np.abs(y - y.mean(dtype=np.float64))
+    median, peak = np.quantile(size, (0.5, 0.995))
+    return math.erfc(0.6745 / math.sqrt(2) * float(peak / median)) if median > 0 else 0.0
 
 
 def in_long_runs(flags: NDArray[np.bool_], least: int) -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES, child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
-from edge.gate import flat_tops
+from edge.gate import flaws
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class _Stream:
             self.received += y.size
             out = y if resampler is None else resampler.push(y)
             if out.size:
-                self._append(Block(out, time_s, gap, flat_tops(y)))
+                self._append(Block(out, time_s, gap, flaws(y, rate)))
                 time_s += out.size / self._sr
                 gap = False
 

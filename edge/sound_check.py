@@ -13,7 +13,7 @@ from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
 from edge.gate import Fault, Gate
 from edge.microphone import Microphone
-from edge.window import Block
+from edge.window import Block, Flaws
 
 Sound = NDArray[np.float32]
 
@@ -51,11 +51,11 @@ def microphone(config: Config) -> Finding:
 
 def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     y = np.concatenate([block.y for block in heard])
-    clipped = float(np.mean([block.clipped for block in heard]))
+    found = Flaws(*map(float, np.mean([block.flaws for block in heard], axis=0)))
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
-    fault = gate.check(y, clipped=clipped)
+    fault = gate.check(y, found)
     if fault is Fault.CLIPPING:
         remedy = "turn its gain down: alsamixer; or move it away"
         return Finding("fail", "microphone", f"{detail}: {fault}", remedy)

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Flaws(NamedTuple):
+    """What a resampler hides: shares of the samples as they were recorded, see gate.flaws."""
+
+    clipped: float = 0.0  # in flat tops
+    still: float = 0.0  # in stretches without any movement
+
+
+NO_FLAWS = Flaws()
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,7 @@ class Block:
     y: NDArray[np.float32]  # (n,), full scale is [-1, 1)
     start_s: float  # time of the first sample, s, on the source's own clock
     gap: bool = False  # samples were lost between the previous block and this one
-    clipped: float = 0.0  # share of flat tops in it as it was recorded, gate.flat_tops
+    flaws: Flaws = NO_FLAWS
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Window:
     y: NDArray[np.float32]  # (n_samples,)
     start_s: float
     end_s: float
-    clipped: float = 0.0  # share of flat tops, as in its blocks
+    flaws: Flaws = NO_FLAWS  # of its blocks, in the mean
 
 
 class Windower:
@@ -41,7 +52,7 @@ class Windower:
 
     def _forget(self, start_s: float) -> None:
         self._pending = np.empty(0, dtype=np.float32)
-        self._clipped = np.empty(0, dtype=np.float32)  # of the block that each of them is from
+        self._flaws = np.empty((0, 2), dtype=np.float32)  # of the block that each of them is from
         self._start_s = start_s  # time of the first pending sample
         self._next = 0  # where in the pending samples the next window starts
         self._covered = 0  # how many pending samples are in some window already
@@ -51,8 +62,8 @@ class Windower:
         if block.gap or self._pending.size == 0:
             self._forget(block.start_s)
         self._pending = np.concatenate([self._pending, block.y])
-        of_block = np.full(block.y.size, block.clipped, dtype=np.float32)
-        self._clipped = np.concatenate([self._clipped, of_block])
+        of_block = np.full((block.y.size, 2), block.flaws, dtype=np.float32)
+        self._flaws = np.concatenate([self._flaws, of_block])
         windows: list[Window] = []
         while self._next + self.n_samples <= self._pending.size:
             windows.append(self._window(self._next))
@@ -70,7 +81,7 @@ class Windower:
 
     def _drop(self, n: int) -> None:
         self._pending = self._pending[n:]
-        self._clipped = self._clipped[n:]
+        self._flaws = self._flaws[n:]
         self._next -= n
         self._covered = max(0, self._covered - n)
         self._start_s += n / self.sr
@@ -78,5 +89,5 @@ class Windower:
     def _window(self, at: int) -> Window:
         start_s = self._start_s + at / self.sr
         part = slice(at, at + self.n_samples)
-        clipped = float(self._clipped[part].mean())
-        return Window(self._pending[part], start_s, start_s + self.n_samples / self.sr, clipped)
+        flaws = Flaws(*map(float, self._flaws[part].mean(axis=0)))
+        return Window(self._pending[part], start_s, start_s + self.n_samples / self.sr, flaws)

@@ -69,7 +69,7 @@ def test_flat_tops_are_told_as_recorded(tmp_path, rate, suffix):
         path = tmp_path / "a.flac"
         soundfile.write(path, y, rate)
     blocks = list(Recording(path).blocks())
-    assert np.mean([block.clipped for block in blocks]) == pytest.approx(0.67, abs=0.03)
+    assert np.mean([block.flaws.clipped for block in blocks]) == pytest.approx(0.67, abs=0.03)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])

@@ -6,7 +6,7 @@ import pytest
 from edge.config import Config
 from edge.gate import Gate, GateConfig
 from edge.sound_check import Taps, _level, microphone, tap_test
-from edge.window import Block
+from edge.window import Block, Flaws
 from tests.audio import noise, tone
 
 SR = 22_050
@@ -83,7 +83,7 @@ def test_what_the_service_would_not_judge_fails(plug, y, words):
 
 def test_sound_overdriven_before_the_resampler_fails():
     y = noise(3.0)
-    finding = _level([Block(y, 0.0, clipped=0.9)], Gate(GateConfig(), sr=SR), SR)
+    finding = _level([Block(y, 0.0, flaws=Flaws(0.9, 0.0))], Gate(GateConfig(), sr=SR), SR)
     assert finding.level == "fail"
     assert "clipping" in finding.detail
 

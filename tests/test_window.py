@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.window import Block, Windower
+from edge.window import Block, Flaws, Windower
 
 SR = 1000
 
@@ -16,11 +16,14 @@ def blocks(n, size, seed=0):
         at += step
 
 
-def test_clipped_shares_are_those_of_the_window():
+def test_flaws_are_those_of_the_window():
     windower = Windower(500, 500, SR)
-    blocks = [Block(np.zeros(250, np.float32), i / 4, clipped=float(i >= 4)) for i in range(8)]
+    blocks = [
+        Block(np.zeros(250, np.float32), i / 4, flaws=Flaws(float(i >= 4), float(i < 2)))
+        for i in range(8)
+    ]
     windows = [window for block in blocks for window in windower.push(block)]
-    assert [window.clipped for window in windows] == [0, 0, 1, 1]
+    assert [window.flaws for window in windows] == [(0, 1), (0, 0), (1, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("hop", [1, 7, 250, 500, 501, 1300])

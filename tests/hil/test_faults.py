@@ -74,6 +74,11 @@ FAULTS = {
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),
+    "a driver that plays its last buffer for ever": (
+        lambda p: p.rig.play(engine(0.25)),
+        lambda p: p.rig.play(engine()),
+        "unjudged",
+    ),
     "overdriven": (
         lambda p: p.rig.play(np.clip(engine().astype(int) * 100, -32768, 32767).astype(np.int16)),
         lambda p: p.rig.play(engine()),

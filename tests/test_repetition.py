@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from edge.repetition import LAGS_S, repetition
+from tests.audio import noise, tone
+
+SR = 22_050
+
+
+@pytest.mark.parametrize("rate", [SR, 48_000])
+@pytest.mark.parametrize("period_s", [0.0061, 0.02, 0.1234567, 0.37, 0.59])
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_repeats_itself_does_so_by_one(rate, period_s, slow):
+    piece = noise(period_s, rate)
+    if slow:  # an engine's rumble, not hiss
+        piece = np.cumsum(piece - piece.mean())
+    y = np.resize(piece, 2 * rate)
+    y = (0.1 * y / y.std()).astype(np.float32)
+    # The filter is heard a little at both ends, more so of slow sounds.
+    assert repetition(y, rate) == pytest.approx(1, abs=2e-3)
+    # Steps of 16 bits change nothing.
+    assert repetition((y * 32767).round() / np.float32(32767), rate) == pytest.approx(1, abs=2e-3)
+
+
+def test_the_lag_need_be_no_whole_number_of_samples():
+    t = np.arange(2 * SR) / SR
+    y = sum(np.sin(2 * np.pi * 10.37 * k * t + k * k) for k in range(3, 100)).astype(np.float32)
+    assert repetition(y, SR) == pytest.approx(1, abs=1e-3)
+
+
+def test_noise_is_never_the_same_again():
+    # Independent over some 1300 Hz and 1.9 s: a deviation of 0.02, and 1600 lags to choose from.
+    assert repetition(noise(2), SR) < 0.15
+
+
+@pytest.mark.parametrize("signal_to_noise_db", [0, 10, 20])
+def test_likeness_is_the_share_of_what_is_the_same(signal_to_noise_db):
+    y = np.resize(noise(0.1), 2 * SR)
+    k = 10 ** (signal_to_noise_db / 10)
+    mixed = y + noise(2, seed=1) / np.float32(np.sqrt(k))
+    assert repetition(mixed, SR) == pytest.approx(k / (k + 1), abs=0.05)
+
+
+def test_a_longer_while_than_a_buffer_holds_is_not_looked_at():
+    assert repetition(np.resize(noise(LAGS_S[1] + 0.1), 2 * SR), SR) < 0.2
+
+
+def test_silence_and_what_is_too_short_say_nothing():
+    assert repetition(np.zeros(2 * SR, dtype=np.float32), SR) == 0
+    assert repetition(tone(1, SR).astype(np.float32), SR) == 0
+    assert repetition(np.empty(0, dtype=np.float32), SR) == 0
