@@ -6,6 +6,7 @@ which builds tensors and plain containers and runs nothing; what it refuses is r
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import warnings
@@ -21,6 +22,7 @@ from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.network import HeadStyle, KnockNet
 from convert.split import Learnt
+from edge.errors import ConfigError
 from edge.wav import write_atomically
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
@@ -61,7 +63,8 @@ class Checkpoint:
 def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
     """Read a whole network: fastai v1 or v2 ``.pth`` (bare or with optimiser), or safetensors.
 
-    ``instead`` of what the file says of itself: labels, threshold, temperature; None for its own.
+    ``instead`` of what the file says of itself: threshold, temperature; None for its own. Labels
+    only where it says none: ConfigError where it says others.
     CheckpointError if the file is missing, unsafe or damaged, if keys are missing, unexpected or
     of another shape, if it knows other than two classes, or if weights are not finite.
     """
@@ -84,7 +87,15 @@ def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
     _load_into(network, state, path)
     meta = content.get("meta")
     meta = dict(meta) if isinstance(meta, Mapping) else {}
+    own = None
+    with contextlib.suppress(CheckpointError):  # what makes no sense may be corrected
+        own = _labels(meta, path)
     meta |= {name: value for name, value in instead.items() if value is not None}
+    if own and _labels(meta, path) != own:
+        raise ConfigError(
+            f"--labels {','.join(meta['labels'])}: {path} says itself that its answers are "
+            f"{','.join(own)}: leave the option out"
+        )
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
@@ -116,11 +127,12 @@ def _number(
 
 
 def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
-    said = [meta.get(name, []) for name in ("trained_on", "trained_on_files")]
+    said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
     if not all(isinstance(names, list | tuple) for names in said):
         raise CheckpointError(f"{path}: what it was trained on is no list of names")
-    sources, files = (frozenset(map(str, names)) for names in said)
-    return Learnt(sources, files, "trained_on" in meta and not meta.get("start_unknown", False))
+    sources, files, cars = (frozenset(map(str, names)) for names in said)
+    complete = "trained_on" in meta and not meta.get("start_unknown", False)
+    return Learnt(sources, files, cars, complete)
 
 
 def load_body(path: Path, network: KnockNet) -> None:
@@ -143,13 +155,16 @@ def save_checkpoint(
     Half precision halves the file and costs nothing that int8 would keep. ``meta`` holds plain
     numbers, strings, lists and dicts only, so that it loads with the restricted unpickler.
     """
-    state = {
-        name: (value.half() if value.is_floating_point() else value).cpu()
-        for name, value in network.state_dict().items()
-    }
+    state = {name: _halved(value.detach().cpu()) for name, value in network.state_dict().items()}
     buffer = io.BytesIO()
     torch.save({"model": state, "meta": {**meta, "labels": list(labels)}}, buffer)
     write_atomically(path, buffer.getvalue())
+
+
+def _halved(value: Tensor) -> Tensor:
+    """In half precision, unless it is no float or beyond its range, as some variances are."""
+    half = value.half() if value.is_floating_point() else value
+    return half if torch.isfinite(half).all() else value
 
 
 def _read(path: Path) -> dict[str, Any]:

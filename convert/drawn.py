@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
+from edge import frontend
 from edge.wav import write_atomically
 
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
@@ -25,6 +27,15 @@ class Drawn:
     indices: NDArray[np.uint8]  # (N, 84, 87), colours of the spectrograms
     labels: NDArray[np.int64]  # (N,), places in LABELS
     heard: NDArray[np.bool_]  # (N, sources): whether a recording of that source is in it
+
+
+def makers() -> str:
+    """A name for the code that makes examples: other code makes others of the same seed."""
+    here = Path(__file__).parent
+    names = ("bay", "examples", "faults", "lookalikes", "recipe", "synth")
+    files = [here / f"{name}.py" for name in names]
+    files += sorted((Path(frontend.__file__).parent).glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def draw(

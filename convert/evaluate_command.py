@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
         hop_s=arguments.hop,
         threshold=arguments.threshold,
         hold_out_only=arguments.hold_out_only,
-        labels=parse_labels(arguments.labels) if arguments.labels else None,
+        labels=None if arguments.labels is None else parse_labels(arguments.labels),
         seed=arguments.seed,
     )
     print(report.table())

@@ -43,7 +43,7 @@ class Source(NamedTuple):
 class Pools:
     """The training recordings in memory, by what they are.
 
-    Drawing first a source, then a clip of it, gives every car the same weight.
+    Drawing first a source, then a clip of it, gives every source the same weight, however long.
     """
 
     engine: list[Source] = field(default_factory=list)

@@ -69,7 +69,9 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
-    parser.add_argument("--labels", metavar="A,B", help="in the order of the network's outputs")
+    parser.add_argument(
+        "--labels", metavar="A,B", help="order of the outputs, where the checkpoint says none"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -83,7 +85,7 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    labels = parse_labels(arguments.labels) if arguments.labels else None
+    labels = None if arguments.labels is None else parse_labels(arguments.labels)
     config = ExportConfig(
         arguments.precision,
         labels,

@@ -58,12 +58,16 @@ def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
     """
     rng = np.random.default_rng(123)
     parts: list[set[str]] = [set() for _ in range(folds)]
+    dealt = 0
     for kind in sorted({(clip.label, clip.kind) for clip in clips}):
         names = {clip.group for clip in clips if (clip.label, clip.kind) == kind}
         # A car heard before and after its repair has two labels and is still one source.
         new = sorted(names.difference(*parts))
-        for place, which in enumerate(rng.permutation(len(new))):
+        # Of fewer than there are parts, the next ones go on where these have ended.
+        first = dealt if len(new) < folds else 0
+        for place, which in enumerate(rng.permutation(len(new)), start=first):
             parts[place % folds].add(new[which])
+        dealt += len(new)
     if not all(parts):
         count = sum(map(len, parts))
         raise DatasetError(
@@ -90,6 +94,7 @@ class Learnt:
 
     sources: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()  # fingerprints: sources may have other names by now
+    cars: frozenset[str] = frozenset()  # where they were named: another drive may be of one
     complete: bool = False  # whether that is all
 
     def and_also(self, clips: Iterable[Clip]) -> Self:
@@ -99,6 +104,7 @@ class Learnt:
             self,
             sources=self.sources | {clip.source for clip in clips},
             files=self.files | {fingerprint(clip.path) for clip in clips},
+            cars=self.cars | {clip.car for clip in clips if clip.car},
         )
 
 
@@ -108,5 +114,6 @@ def heard(clips: Sequence[Clip], learnt: Learnt) -> set[str]:
         clip.group
         for clip in clips
         if clip.source in learnt.sources
+        or clip.car in learnt.cars
         or (learnt.files and fingerprint(clip.path) in learnt.files)
     }

@@ -31,7 +31,7 @@ from convert.dataset import (
     load_all,
     windows,
 )
-from convert.drawn import draw
+from convert.drawn import draw, makers
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples, Fit, need_batch
@@ -124,6 +124,7 @@ def train(
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
         "trained_on_files": sorted(learnt.files),
+        "trained_on_cars": sorted(learnt.cars),
         "start_unknown": not learnt.complete,
         **({"threshold": start.threshold, "temperature": start.temperature} if start else {}),
         "held_out": sorted({clip.source for clip in held_out} - known),
@@ -213,13 +214,15 @@ def _same_run(
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
+            "made_by": makers(),
         },
         indent=1,
     )
     path = work / "run.json"
     if path.is_file() and path.read_text() != description:
         raise DatasetError(
-            f"{work} holds another run, with other settings or recordings: give another --work "
+            f"{work} holds another run, with other settings or recordings or of another version "
+            "of this program: give another --work "
             "folder, or remove run.json, state.pt and best.pt in it; examples are kept where "
             "recordings and --examples are as they were"
         )
@@ -250,7 +253,7 @@ def _examples(
 
     ``quiet`` about unreadable recordings.
     """
-    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed)
+    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
     folder = place.with_name(f"{place.name}-{known}")
 
     def maker() -> ExampleMaker:

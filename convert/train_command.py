@@ -162,7 +162,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = dataclasses.replace(config, **chosen)
     check_output("--out", arguments.out, ".pth")
     for option in ("labels", "keep"):
-        if getattr(arguments, option) and not arguments.init:
+        if getattr(arguments, option) is not None and not arguments.init:
             raise ConfigError(f"--{option} goes with --init")
     work = arguments.work or arguments.out.with_suffix(".work")
     try:
@@ -183,7 +183,7 @@ def _train(arguments: argparse.Namespace, work: Path, config: TrainConfig) -> No
         work,
         config,
         init=arguments.init,
-        labels=parse_labels(arguments.labels) if arguments.labels else None,
+        labels=None if arguments.labels is None else parse_labels(arguments.labels),
         pretrained=arguments.pretrained,
         never_train_on=frozenset(filter(None, arguments.hold_out_sources.split(","))),
     )

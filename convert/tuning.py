@@ -19,7 +19,7 @@ from convert.errors import DatasetError
 from convert.evaluate import Report
 from edge.model import Manifest, ModelFile, write_model
 
-TEMPERATURES = (0.25, 8.0)
+TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
 STEP = 1 / 256  # of an int8 answer
 P_FLOOR = STEP / 2  # what the device takes an answer of 0 for

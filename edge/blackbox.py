@@ -7,6 +7,7 @@ is swept away at the next start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -194,7 +195,7 @@ class BlackBox:
         OSError if even then they would not.
         """
         records = self._records()
-        sizes = {r: sum(f.stat().st_size for f in r.iterdir()) for r in records}
+        sizes = {r: _size(r) for r in records}
         droppable = deque(r for r in records if not (r / PIN).exists())
         free = shutil.disk_usage(self.directory).free
         dropped = []
@@ -208,6 +209,13 @@ class BlackBox:
             dropped.append(droppable.popleft())
             free += sizes.pop(dropped[-1])
         return dropped
+
+
+def _size(record: Path) -> int:
+    """In bytes, of what lies in it; its owner may be deleting it meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(file.lstat().st_size for file in record.iterdir())
+    return 0
 
 
 def _half_written(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,15 @@ from edge.gate import flaws
 from edge.wav import WavReader
 from edge.window import Block, Flaws
 
+log = logging.getLogger(__name__)
+
 # As a microphone gives them: longer pieces would make several windows due at once, and a listener
 # to whom a recording is played skips all but the newest.
 PIECE_SECONDS = 0.05
 # Not MP3: soundfile seeks after every read, and libsndfile's MP3 decoder comes back from a seek
 # without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
-
-
+SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 
 
@@ -132,14 +134,16 @@ class Recording:
         """Pieces of the part asked for."""
         with self.path.open("rb") as file:
             magic = file.read(12)
-        if self.path.suffix.lower() in {".wav", ".wave"} or (
-            magic[:4] == b"RIFF" and magic[8:] == b"WAVE"
-        ):
-            return self._from_wav()
         if not magic:
             raise RecordingError(f"{self.path} is empty: nothing was recorded")
-        if self.path.suffix.lower() in SOUNDFILE_SUFFIXES:
+        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+            return self._from_wav()
+        # Recorders write RF64 into files called .wav; others are misnamed.
+        suffix = self.path.suffix.lower()
+        if magic.startswith(SOUNDFILE_MAGICS) or suffix in SOUNDFILE_SUFFIXES:
             return self._from_soundfile()
+        if suffix in {".wav", ".wave"} and not magic.startswith(b"ID3"):
+            return self._from_wav()  # which says what is wrong
         return self._from_av()
 
     def _from_wav(self) -> Iterator[_Piece]:
@@ -155,6 +159,7 @@ class Recording:
 
     def _from_soundfile(self) -> Iterator[_Piece]:
         soundfile = _import("soundfile", self.path)
+        done = 0
         try:
             # As bytes: a name that is no UTF-8 is no text to it.
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
@@ -167,9 +172,17 @@ class Recording:
                     if not len(piece):
                         return
                     yield _Piece(piece, file.samplerate)
+                    done += len(piece)
                     left = None if left is None else left - len(piece)
         except soundfile.SoundFileError as error:
-            raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
+            if done:  # a recorder lost power, a copy was cut off: what is there is there
+                at_s = (start + done) / file.samplerate
+                log.warning("%s is damaged at %.1f s: its rest is left out", self.path, at_s)
+                return
+            words = str(getattr(error, "error_string", error)).strip(" .")
+            raise RecordingError(
+                f"{self.path} cannot be decoded ({words}): record or copy it again"
+            ) from error
 
     def _from_av(self) -> Iterator[_Piece]:
         """Through FFmpeg's libraries: the first audio track of anything they know.

@@ -88,15 +88,12 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
                 return device
         matches = inputs[:1]
     else:
-        # The number of a card in "(hw:1,0)" may be another one after the next boot.
-        matches = [
-            d
-            for d in inputs
-            if wanted.lower() in d.name.partition("(hw:")[0].lower() or wanted in (d.name, d.usb_id)
-        ]
+        words = _unnumbered(wanted)
+        found = [d for d in inputs if words in _unnumbered(d.name) or words == d.usb_id.lower()]
         # The same card under its bare name and with more words: the exact name is meant.
-        exact = [d for d in matches if d.name == wanted]
-        matches = exact or matches
+        exact = [d for d in found if _unnumbered(d.name) == words]
+        # Of two alike only the number tells which.
+        matches = [d for d in exact if d.name == wanted] or exact or found if words else []
     if len(matches) == 1:
         return matches[0]
     if not inputs:
@@ -105,6 +102,11 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
     if not matches:
         raise AudioDeviceError(f"no microphone matches {wanted!r}; there are: {names}")
     raise AudioDeviceError(f"microphone {wanted!r} is ambiguous; it could be: {names}")
+
+
+def _unnumbered(name: str) -> str:
+    """``name`` without the number of its card, ``(hw:1,0)``: it may be another after a boot."""
+    return name.partition("(hw:")[0].strip().lower()
 
 
 def start_portaudio() -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, MissingPackageError, ModelError
-from edge.model import ModelFile
+from edge.model import LEAST_P, ModelFile
 from edge.quiet import quiet_stderr
 
 # Package -> module with the Interpreter; in order of preference: the successor is several times
@@ -111,7 +111,7 @@ def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """
     if temperature == 1:
         return p
-    log_p = np.log(np.clip(p, 1 / 512, 1)) / np.float32(temperature)
+    log_p = np.log(np.clip(p, LEAST_P, 1)) / np.float32(temperature)
     shares = np.exp(log_p - log_p.max())
     return np.asarray(shares / shares.sum(), dtype=np.float32)
 

@@ -195,6 +195,9 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+CARD_NUMBER = re.compile(r"(plug)?hw:|[a-z]+:(CARD=)?[0-9]", re.IGNORECASE)  # ALSA's own names
+
+
 def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) -> Any:
     hints = get_type_hints(cls)
     checked = {}
@@ -208,7 +211,7 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
             f"{name}: detector.keep {made.keep} <= needed {made.needed} <= windows "
             f"{made.windows} must hold"
         )
-    if isinstance(made, AudioConfig) and re.match(r"(plug)?hw:", made.device):
+    if isinstance(made, AudioConfig) and CARD_NUMBER.match(made.device):
         raise ConfigError(
             f"{name}: audio.device = {made.device!r}: the numbers of cards change at every boot; "
             "give a part of the name or the USB id, see edge devices"

@@ -61,6 +61,9 @@ PATTERNS: dict[Signal, Pattern] = {
 STEP_S = 0.05
 STALE_S = 5.0  # without a window for so long the heartbeat stops: nobody is listening
 FIRST_S = 15.0  # the first may take so long: a slow board, a microphone that opens slowly
+# Their blinks are two seconds apart, or four, and one takes over in the other's time. If each began
+# anew, sound at the edge of what can be judged would blink with every window, as if none came.
+CALM = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED}
 NEEDS_WINDOWS = set(Signal) - {Signal.FAULT, Signal.MICROPHONE_LOST}
 
 
@@ -116,8 +119,11 @@ class Indicator:
         """Show ``signal`` from now on; showing it again changes nothing."""
         with self._lock:
             if signal is not self._signal:
-                log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal)
-                self._signal, self._since = signal, self._clock()
+                # Each signal a kind of its own: a flood of others must not hide a fault.
+                log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
+                if not {signal, self._signal} <= CALM:
+                    self._since = self._clock()
+                self._signal = signal
 
     def window_done(self) -> None:
         """A window was really gone through; the heartbeat lives on this."""

@@ -23,7 +23,8 @@ class RateLimit(logging.Filter):
         """Whether ``record`` may pass."""
         if record.levelno <= logging.DEBUG:
             return True  # asked for, every line of it
-        kind = f"{record.name}:{record.levelno}:{record.msg}"
+        # What one line says of many things, "lamp: %s", names its kind itself.
+        kind = f"{record.name}:{record.levelno}:{getattr(record, 'kind', record.msg)}"
         times, now = self._times[kind], time.monotonic()
         if len(times) == BURST and now - times[0] < PERIOD_S:
             self._held_back[kind] += 1

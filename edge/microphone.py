@@ -55,7 +55,7 @@ class Microphone:
         self._stuck: subprocess.Popen[bytes] | None = None  # killed, but it does not die
         self._failures = 0
         self._next_try = 0.0
-        self._heard_at = 0.0
+        self._heard_to_s = 0.0
         self.problem = "not opened yet"  # why there is no sound; "" while there is
         self.gaps = -1  # times sound was lost; the very first comes after none
         self.restarts = -1  # of the capture process; the first start is none
@@ -85,12 +85,12 @@ class Microphone:
         blocks = self._stream.take(timeout_s)
         now = time.monotonic()
         if blocks:
-            self._heard(now, blocks)
+            self._heard(blocks)
         elif self._process.poll() is not None:
             # Killed, it had no last words: what it said last was the name of the device.
             words = self._stream.last_words() if self._process.returncode > 0 else ""
             self._lose(words or "the capture process has died")
-        elif now - self._heard_at > (self._config.stall_s if self.samples else OPEN_S):
+        elif now - self._stream.arrived > (self._config.stall_s if self.samples else OPEN_S):
             self._lose("no samples arrive")
         return blocks
 
@@ -100,12 +100,7 @@ class Microphone:
             self._process.kill()
             try:
                 self._process.wait(KILLED_S)
-                for pipe in (self._process.stdout, self._process.stderr):
-                    if pipe is not None:
-                        pipe.close()
-            except subprocess.TimeoutExpired:
-                # A driver that hangs in the kernel holds it, and with it the pipes; closing one
-                # that a thread of ours reads would wait for that thread.
+            except subprocess.TimeoutExpired:  # a driver that hangs in the kernel holds it
                 log.error("capture process %d does not die", self._process.pid)
                 self._stuck = self._process
         self._process = self._stream = None
@@ -127,12 +122,11 @@ class Microphone:
         except OSError as error:  # no memory, no processes left
             self._lose(f"the capture process cannot be started: {error.strerror}")
             return
-        self._stream = _Stream(self._process, self.sr)
-        self._heard_at = time.monotonic()
+        self._stream = _Stream(self._process, self.sr, self._heard_to_s)
         self.restarts += 1
 
-    def _heard(self, now: float, blocks: list[Block]) -> None:
-        self._heard_at = now
+    def _heard(self, blocks: list[Block]) -> None:
+        self._heard_to_s = blocks[-1].start_s + blocks[-1].y.size / self.sr
         self.gaps += sum(block.gap for block in blocks)
         if self._stream is not None:
             self.overflows = self._stream.overflows
@@ -159,7 +153,7 @@ def _command(config: AudioConfig) -> list[str]:
 class _Stream:
     """Reads one capture process in threads of its own, so that its pipe never fills up."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sr: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], sr: int, since_s: float) -> None:
         assert process.stdout is not None and process.stderr is not None  # noqa: S101 - piped
         self._sr = sr
         self._blocks: deque[Block] = deque()
@@ -167,8 +161,9 @@ class _Stream:
         self._buffered = 0
         self._words: deque[str] = deque(maxlen=5)
         self.received = 0
+        self.arrived = time.monotonic()  # the latest packet; before the first, the start
         self.overflows = 0
-        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True).start()
         threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
 
     def take(self, timeout_s: float) -> list[Block]:
@@ -184,24 +179,23 @@ class _Stream:
         return self._words[-1] if self._words else ""
 
     def _hear_errors(self, pipe: IO[bytes]) -> None:
-        try:
+        with pipe:
             for line in pipe:
                 self._words.append(line.decode(errors="replace").strip()[:300])
-        except ValueError:  # closed under our feet: we are not wanted any more
-            return
 
-    def _listen(self, pipe: IO[bytes]) -> None:
+    def _listen(self, pipe: IO[bytes], time_s: float) -> None:
+        """Until ``pipe`` ends; ``time_s``: when the sound from before it ended."""
         resampler: Resampler | None = None
-        time_s, gap, fresh = 0.0, True, True  # what came before this process is not joined to it
-        arrived = time.monotonic()
+        gap = fresh = True  # what came before this process is not joined to it
         while (packet := _packet(pipe)) is not None:
             rate, y, lost, self.overflows = packet
-            before, arrived = arrived, time.monotonic()
+            before, self.arrived = self.arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
-            if fresh or lost or arrived - before > PAUSE_S:
+            if fresh or lost or self.arrived - before > PAUSE_S:
                 fresh, gap, resampler = False, True, None
-                # Sample times count on from here; between gaps the clock is the sound card's.
-                time_s = time.monotonic() - y.size / rate
+                # Sample times count on from here; between gaps the clock is the sound card's. If
+                # that is a little fast it is ahead: time never goes back.
+                time_s = max(time_s, self.arrived - y.size / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             self.received += y.size
@@ -210,6 +204,7 @@ class _Stream:
                 self._append(Block(out, time_s, gap, flaws(y, rate)))
                 time_s += out.size / self._sr
                 gap = False
+        pipe.close()  # here and not from outside, which would wait for this very thread
 
     def _append(self, block: Block) -> None:
         with self._arrived:
@@ -225,17 +220,14 @@ class _Stream:
 
 def _packet(pipe: IO[bytes]) -> tuple[int, NDArray[np.float32], int, int] | None:
     """Rate, samples, samples lost before them, overflows; None at the end or out of step."""
-    try:
-        header = pipe.read(HEADER.size)
-        if len(header) < HEADER.size:
-            return None
-        magic, rate, count, lost, overflows = HEADER.unpack(header)
-        if magic != MAGIC or count > MAX_PACKET:
-            log.error("the capture process sent nonsense")
-            return None
-        data = pipe.read(count * SAMPLE_BYTES)
-    except (ValueError, OSError):  # closed under our feet
+    header = pipe.read(HEADER.size)
+    if len(header) < HEADER.size:
         return None
+    magic, rate, count, lost, overflows = HEADER.unpack(header)
+    if magic != MAGIC or count > MAX_PACKET:
+        log.error("the capture process sent nonsense")
+        return None
+    data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None
     return rate, np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), lost, overflows

@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
+LEAST_P = 1 / 512  # half a step of an int8 answer; keeps log-odds finite
 CHECKPOINTS = (".pth", ".safetensors")
 # What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
 DAMAGED = (
@@ -69,6 +70,11 @@ class Manifest:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
         if not 0 < self.temperature < 100:
             raise ModelError(f"temperature {self.temperature!r} must lie between 0 and 100")
+        if self.threshold > self.highest_p:
+            raise ModelError(
+                f"threshold {self.threshold:g} is never reached: {self.precision} answers divided "
+                f"by a temperature of {self.temperature:g} end at {self.highest_p:.3f}"
+            )
         known = "seed" in self.golden and "p_knocking" in self.golden
         if known and not (
             0 <= self.golden["p_knocking"] <= 1
@@ -76,6 +82,16 @@ class Manifest:
             and self.golden["seed"] >= 0
         ):
             raise ModelError(f"golden answer {dict(self.golden)!r} is none")
+
+    @property
+    def highest_p(self) -> float:
+        """The surest its answers can be: int8 ends at 255/256, and a temperature lowers that."""
+        surest = 255 / 256 if self.precision == "int8" else 1.0
+        if self.temperature == 1:
+            return surest
+        # As Classifier reckons with an answer of 0 beside it.
+        odds = (surest * LEAST_P**-1) ** (1 / self.temperature)
+        return odds / (1 + odds)
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""

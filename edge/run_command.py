@@ -22,7 +22,7 @@ from edge.health import StatusFile
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.journal import set_up_logging
 from edge.microphone import Microphone
-from edge.model import ModelFile, default_model
+from edge.model import Manifest, ModelFile, default_model
 from edge.pipeline import Pipeline
 from edge.replay import Replay
 from edge.service import LiveSource, Service
@@ -82,9 +82,25 @@ def _speed(text: str) -> float:
 
 def load_config(path: Path | None) -> Config:
     """The settings in ``path``, else the installed ones, else the defaults."""
-    if path is None and not DEFAULT_PATH.is_file():
-        return Config()
-    return Config.read(path or DEFAULT_PATH)
+    return Config.read(path or DEFAULT_PATH) if path or _installed() else Config()
+
+
+def _installed() -> bool:
+    """Whether there are installed settings; ConfigError if nobody lets us look."""
+    try:
+        return DEFAULT_PATH.is_file()
+    except OSError as error:
+        raise ConfigError(f"{DEFAULT_PATH} cannot be read: {error.strerror}") from error
+
+
+def _fitting(config: Config, manifest: Manifest) -> Config:
+    """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
+    if config.listen.threshold > manifest.highest_p:
+        raise ConfigError(
+            f"listen.threshold = {config.listen.threshold:g} is never reached: the answers of "
+            f"{manifest.name} end at {manifest.highest_p:.3f}"
+        )
+    return config
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -95,9 +111,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
         config = load_config(arguments.config)
-        if config.listen.model:
-            ModelFile.read(Path(config.listen.model))
-        if arguments.config is None and not DEFAULT_PATH.is_file():
+        _fitting(config, _model(config).manifest)
+        if arguments.config is None and not _installed():
             print(f"there is no {DEFAULT_PATH}: the defaults hold")
         else:
             print(f"{arguments.config or DEFAULT_PATH}: settings are right")
@@ -127,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise
     service.run()
     if arguments.source:
-        _summary(service)
+        _summary(service, arguments.source)
     return 0
 
 
@@ -156,8 +171,8 @@ def _build(
     indicator: Indicator,
     microphone: Microphone | None,
 ) -> Service:
-    path = Path(config.listen.model) if config.listen.model else default_model()
-    model = ModelFile.read(path)
+    model = _model(config)
+    _fitting(config, model.manifest)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
@@ -168,7 +183,7 @@ def _build(
     source: LiveSource = microphone or Replay(
         Recording(arguments.source, channel=config.audio.channel, sr=sr), arguments.speed
     )
-    log.info("model %s in %s", path, classifier.runtime)
+    log.info("model %s in %s", model.path, classifier.runtime)
     return Service(
         config,
         source,
@@ -177,8 +192,12 @@ def _build(
         blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
         status=StatusFile(_status(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
-        reload=lambda: load_config(arguments.config),
+        reload=lambda: _fitting(load_config(arguments.config), model.manifest),
     )
+
+
+def _model(config: Config) -> ModelFile:
+    return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
 
 
 def records_folder(config: Config, state: Path | None) -> Path:
@@ -204,8 +223,11 @@ def _status(config: Config, state: Path | None) -> Path | None:
     return Path(named.split(":")[0]) / "status.json" if named else None
 
 
-def _summary(service: Service) -> None:
+def _summary(service: Service, path: Path) -> None:
     c = service.counters
+    if not c.windows_due:
+        seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
+        print(f"{path}: nowhere {seconds:g} s in one piece: nothing was judged", file=sys.stderr)
     print(
         f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown, "
         f"{c.windows_skipped} skipped, {c.alerts} alerts",

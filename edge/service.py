@@ -79,7 +79,7 @@ class Service:
         """
         self.counters = Counters()
         self._config = self._started_with = config
-        self._source, self._pipeline = source, pipeline
+        self._source, self.pipeline = source, pipeline
         self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
         self._skip = skip_when_behind
@@ -99,12 +99,12 @@ class Service:
 
         What they leave as it was in ``old`` goes on: an alert, a window half heard.
         """
-        front_end = self._pipeline.front_end.config
+        front_end = self.pipeline.front_end.config
         self._config = new
-        self._pipeline.gate = Gate(new.gate, sr=front_end.sr)
-        self._pipeline.threshold = new.listen.threshold or self._model_threshold
+        self.pipeline.gate = Gate(new.gate, sr=front_end.sr)
+        self.pipeline.threshold = new.listen.threshold or self._model_threshold
         if not old or (old.detector, old.listen.threshold) != (new.detector, new.listen.threshold):
-            self._detector = Detector(new.detector, self._pipeline.threshold)
+            self._detector = Detector(new.detector, self.pipeline.threshold)
         if not old or old.listen.hop_s != new.listen.hop_s:
             hop = max(1, round(new.listen.hop_s * front_end.sr))
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
@@ -152,7 +152,7 @@ class Service:
             self._judge(window)
 
     def _judge(self, window: Window) -> None:
-        verdict = self._pipeline.judge_window(window)
+        verdict = self.pipeline.judge_window(window)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
         log.debug("window to %.1f s: %s", verdict.end_s, _in_words(verdict))
         if verdict.p_knocking is None:
@@ -204,7 +204,7 @@ class Service:
             self._config_problem = ""
             later = ", ".join(needs_restart(self._started_with, new))
             log.info("settings read again%s", f"; only after a restart: {later}" if later else "")
-        except EdgeError as error:
+        except (EdgeError, OSError) as error:
             self._config_problem = str(error)
             log.error("settings kept as they were: %s", error)
 

@@ -22,13 +22,6 @@ from edge.errors import RecordingError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MAX_CHANNELS = 64
-MAGICS = (
-    (b"fLaC", "FLAC"),
-    (b"OggS", "Ogg"),
-    (b"ID3", "MP3"),
-    (b"FORM", "AIFF"),
-    (b"RF64", "RF64"),
-)
 MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
 
@@ -67,12 +60,7 @@ class WavReader:
         if not riff:
             raise self._damaged("is empty: nothing was recorded")
         if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            known = next((kind for magic, kind in MAGICS if riff.startswith(magic)), "")
-            raise self._damaged(
-                f"is {known}, whatever its name says: rename it"
-                if known
-                else "is no WAVE file, whatever its name says"
-            )
+            raise self._damaged("is no WAVE file, whatever its name says")
         described = False
         for _ in range(MAX_HEADER_CHUNKS):
             header = self._file.read(8)

@@ -303,6 +303,35 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
     assert done[named + 1] == ("sync", tmp_path.name)
 
 
+def test_what_must_go_has_lost_its_name_before_it_is_touched(tmp_path, monkeypatch):
+    """A power cut while it is removed must not leave half a record."""
+    removed = []
+    rmtree = shutil.rmtree
+
+    def note(folder, **how):
+        removed.append(Path(folder).name)
+        rmtree(folder, **how)
+
+    monkeypatch.setattr("edge.blackbox.shutil.rmtree", note)
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=1), SR)
+    keep(box, 1, 2)
+    box.close()
+    assert records(tmp_path) == ["000002"]
+    assert ".000001.part" in removed
+    assert all(name.startswith(".") for name in removed)
+
+
+def test_odd_things_in_a_record_keep_out_no_other(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    keep(box, 1)
+    wait_for(lambda: box.written == 1)
+    (tmp_path / "000001" / "note").symlink_to(tmp_path / "nowhere")
+    keep(box, 2)
+    box.close()
+    assert box.problem == ""
+    assert records(tmp_path) == ["000001", "000002"]
+
+
 def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     keep(box, 1, 2, 3)

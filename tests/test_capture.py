@@ -8,7 +8,7 @@ import pytest
 from edge.capture import Recording
 from edge.errors import EdgeError, MissingPackageError, RecordingError
 from edge.frontend.resample import resample
-from tests.audio import tone, wav_file
+from tests.audio import noise, tone, wav_file
 
 SR = 22_050
 
@@ -234,6 +234,32 @@ def test_wav_needs_no_decoder(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == SR
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("RF64", "PCM_16"), ("AIFF", "PCM_16")],
+)
+def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
+    """Recorders write RF64 into files called .wav."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(2, SR), SR, format=kind, subtype=subtype)
+    y = Recording(path).read()
+    assert y.size == pytest.approx(2 * SR, abs=2)
+    assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_path, caplog):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(10), SR)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    y = Recording(path).read()
+    assert 8.5 * SR < y.size < 9.2 * SR
+    assert np.abs(y - noise(10)[: y.size]).max() < 1e-4
+    (said,) = caplog.messages
+    assert f"{path} is damaged at {y.size / SR:.1f} s" in said
 
 
 def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from convert.checkpoint import load_body, load_checkpoint, save_checkpoint
 from convert.errors import CheckpointError
 from convert.network import KnockNet
+from edge.errors import ConfigError
 from tests.networks import checkpoint, random_network, torchvision_state
 
 
@@ -179,6 +180,26 @@ def test_what_it_says_of_itself_may_be_corrected(tmp_path, network):
     right = {"labels": ("normal", "knocking"), "threshold": 0.7, "temperature": 2.0}
     loaded = load_checkpoint(tmp_path / "a.pth", **right)
     assert (loaded.labels, loaded.threshold, loaded.temperature) == tuple(right.values())
+
+
+def test_labels_that_it_says_itself_are_not_overruled(tmp_path, network):
+    """The answers would be turned round, and nothing later would notice."""
+    save_checkpoint(tmp_path / "a.pth", network, labels=("knocking", "normal"), meta={})
+    with pytest.raises(ConfigError, match=r"--labels normal,knocking: .* are knocking,normal"):
+        load_checkpoint(tmp_path / "a.pth", labels=("normal", "knocking"))
+    same = load_checkpoint(tmp_path / "a.pth", labels=("knocking", "normal"))
+    assert same.labels == ("knocking", "normal")
+
+
+def test_what_half_precision_cannot_hold_is_kept_whole(tmp_path):
+    network = random_network()
+    with torch.no_grad():
+        network.state_dict()["0.1.running_var"][0] = 7e4
+    save_checkpoint(tmp_path / "a.pth", network, labels=("knocking", "normal"), meta={})
+    again = load_checkpoint(tmp_path / "a.pth").network.state_dict()
+    assert again["0.1.running_var"][0] == 7e4
+    stored = torch.load(tmp_path / "a.pth", weights_only=True)["model"]
+    assert stored["0.0.weight"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("odd", ["sparse", "complex"])

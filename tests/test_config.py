@@ -136,7 +136,7 @@ def test_the_limits_are_allowed_and_what_lies_beyond_is_named(key):
             Config.from_toml(said(key, outside), "my.toml")
 
 
-@pytest.mark.parametrize("name", ["hw:1,0", "plughw:0"])
+@pytest.mark.parametrize("name", ["hw:1,0", "plughw:0", "HW:1", "sysdefault:CARD=1", "front:0"])
 def test_numbers_of_cards_are_refused_and_names_with_them_are_not(name):
     with pytest.raises(ConfigError, match="change at every boot"):
         Config.from_toml(f'[audio]\ndevice = "{name}"', "my.toml")

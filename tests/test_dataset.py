@@ -160,16 +160,34 @@ def test_a_recording_is_known_again_under_another_name(tmp_path):
     assert heard([renamed], learnt) == set()
 
 
+def test_another_drive_of_a_car_that_was_heard_is_not_unheard():
+    last, this, other = (Clip(Path(n), "normal", "engine", n) for n in ("2024", "2025", "fiat"))
+    learnt = Learnt().and_also([])
+    learnt = dataclasses.replace(learnt, sources=frozenset({"2024"}), cars=frozenset({"golf"}))
+    this = dataclasses.replace(this, car="golf")
+    assert heard([this, other], learnt) == {"golf"}
+    assert heard([last], learnt) == {"2024"}
+
+
+def test_few_sources_of_each_kind_are_dealt_out_all_the_same():
+    kinds = [("normal", kind) for kind in ("belt", "engine", "pump")]
+    clips = [Clip(Path(f"{k}{i}"), la, k, f"{k}{i}") for la, k in kinds for i in range(2)]
+    parts = fold_sources(clips, 3)
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert frozenset().union(*parts) == {clip.source for clip in clips}
+
+
 def test_what_is_learnt_later_is_added_to_what_was(tmp_path):
     first, second = (
         wav_file(tmp_path / f"{n}.wav", noise(1, seed=n).astype("f8"), SR) for n in range(2)
     )
     one = Clip(first, "normal", "engine", "Golf")
-    two = Clip(second, "normal", "engine", "Polo")
+    two = Clip(second, "normal", "engine", "Polo", car="golf")
     learnt = Learnt(frozenset({"Uno"}), frozenset({"f"}), complete=True).and_also([one])
     learnt = learnt.and_also(clip for clip in [two])
     assert learnt.sources == {"Uno", "Golf", "Polo"}
     assert len(learnt.files) == 3
+    assert learnt.cars == {"golf"}
     assert learnt.complete  # to learn more does not make it less known
     assert not Learnt().and_also([one]).complete
 

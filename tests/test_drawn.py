@@ -35,6 +35,16 @@ def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
     assert found.heard.tolist() == [[n % 3 == 0, False] for n in range(10)]
 
 
+def test_other_code_is_another_maker(monkeypatch, tmp_path):
+    before = drawn.makers()
+    assert drawn.makers() == before
+    for name in ("bay", "examples", "faults", "lookalikes", "recipe", "synth"):
+        text = (Path(drawn.__file__).parent / f"{name}.py").read_text()
+        (tmp_path / f"{name}.py").write_text(text + "# changed\n" * (name == "faults"))
+    monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))
+    assert drawn.makers() != before
+
+
 def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
     asked: list[int] = []
     make = maker(asked)

@@ -1,3 +1,4 @@
+import itertools
 import time
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from edge.config import IndicatorConfig
 from edge.indicator import FIRST_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
+from edge.journal import BURST, RateLimit
 from edge.lamp import RETRY_S, Lamp
 
 
@@ -68,6 +70,53 @@ def test_showing_the_same_again_changes_nothing():
         trace.append(indicator.levels()[0])
     indicator.close()
     assert trace == [lit(Signal.LISTENING, after(step)) for step in range(400)]
+
+
+def test_sound_at_the_edge_of_what_can_be_judged_blinks_no_faster():
+    """With every window another signal: neither of their patterns blinks twice within 1.8 s."""
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    trace = []
+    for step in range(3000):
+        clock.now = 100.0 + step / 100
+        indicator.window_done()
+        if step % 50 == 0:
+            indicator.show([Signal.LISTENING, Signal.UNJUDGED][step // 50 % 2])
+        trace.append(indicator.levels()[0])
+    indicator.close()
+    blinks = [i for i in range(1, 3000) if trace[i] and not trace[i - 1]]
+    assert 7 <= len(blinks) <= 16
+    assert min(b - a for a, b in itertools.pairwise(blinks)) >= 180
+
+
+def test_an_alarm_begins_with_its_own_pattern():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    for signal in (Signal.LISTENING, Signal.MICROPHONE_LOST, Signal.LISTENING):
+        clock.now += 0.77
+        indicator.window_done()
+        indicator.show(signal)
+        assert indicator.levels()[0] == lit(signal, 0.0)
+        clock.now += 0.11
+        assert indicator.levels()[0] == lit(signal, 0.11)
+    indicator.close()
+
+
+def test_a_flood_of_changes_hides_no_fault_in_the_journal(caplog):
+    indicator = Indicator(IndicatorConfig(led_pin=-1))
+    caplog.set_level("INFO", "edge.indicator")
+    limit = RateLimit()
+    caplog.handler.addFilter(limit)
+    try:
+        for _ in range(30):
+            indicator.show(Signal.UNJUDGED)
+            indicator.show(Signal.LISTENING)
+        indicator.show(Signal.FAULT)
+    finally:
+        caplog.handler.removeFilter(limit)
+        indicator.close()
+    assert len(caplog.messages) == 2 * BURST + 1
+    assert caplog.messages[-1].endswith("(fault)")
 
 
 def test_no_windows_no_heartbeat():

@@ -63,20 +63,6 @@ def test_a_score_at_the_limit_counts_as_called():
     assert found.tolist() == [0, 0.5, 1, 1]
 
 
-def test_p_is_right_where_half_of_all_windows_are_true():
-    rng = np.random.default_rng(0)
-    p = rng.uniform(0, 1, 200_000).astype("f4")
-    truth = rng.uniform(0, 1, p.size) < p  # as often as it says
-    few = truth & (rng.uniform(0, 1, p.size) < 0.1)  # a tenth as many windows of the one class
-    keep = few | ~truth
-    bins = calibration_bins(p[keep], truth[keep])
-    assert [row["from"] for row in bins] == [n / 10 for n in range(10)]
-    assert sum(row["windows"] for row in bins) == keep.sum()
-    for row in bins:
-        assert row["true_share"] == pytest.approx(row["from"] + 0.05, abs=0.03)  # of 1000 and more
-        assert row["mean_p"] == pytest.approx(row["true_share"], abs=0.03)
-
-
 def test_certainty_falls_into_the_last_range_and_empty_ones_are_left_out():
     rows = calibration_bins(f(1.0, 0.95, 0.0), np.array([True, True, False]))
     assert [(row["from"], row["windows"]) for row in rows] == [(0.0, 1), (0.9, 2)]

@@ -9,7 +9,7 @@ import pytest
 from edge.capture_process import HEADER, MAGIC, Input, choose, usb_id_of
 from edge.config import AudioConfig
 from edge.errors import AudioDeviceError
-from edge.microphone import Microphone, _Stream
+from edge.microphone import BACK_OFF_S, Microphone, _Stream
 from edge.window import Block
 from tests.fake_capture import PACKET
 
@@ -125,7 +125,7 @@ def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more(monkey
     class Process:
         stdout, stderr = Pipe(20 * packet), io.BytesIO()
 
-    stream = _Stream(Process(), SR)  # type: ignore[arg-type]
+    stream = _Stream(Process(), SR, 0.0)  # type: ignore[arg-type]
     blocks: list[Block] = []
     deadline = time.perf_counter() + 10
     while stream.received < 20 * n and time.perf_counter() < deadline:
@@ -209,8 +209,6 @@ def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening,
     stuck.wait(5)
     heard = gather(microphone, lambda b: size(b) >= 2 * PACKET, seconds=10)
     assert size(heard) >= 2 * PACKET
-    for pipe in (stuck.stdout, stuck.stderr):
-        pipe.close()
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
@@ -222,6 +220,70 @@ def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
     assert time.monotonic() - began < 2.0
     gather(microphone, lambda _: microphone.problem == "", seconds=10)
     assert microphone.problem == ""
+
+
+def test_a_microphone_that_opens_slowly_has_time(listening):
+    microphone = listening("wait:1.2 3 hang", stall_s=0.5)
+    assert size(gather(microphone, lambda b: size(b) >= 2 * PACKET)) >= 2 * PACKET
+    assert microphone.restarts == 0
+
+
+SLOW = """
+import struct, sys, time
+def send():
+    sys.stdout.buffer.write(struct.pack("<IIIII", 0x4B4E4F43, 16_000, 80, 0, 0) + bytes(160))
+    sys.stdout.buffer.flush()
+time.sleep(0.8)
+send()
+time.sleep(0.3)
+for _ in range(100):
+    send()
+time.sleep(1000)
+"""
+
+
+def test_samples_that_the_resampler_keeps_to_itself_count_as_heard():
+    """Of 5 ms it gives nothing yet; opening took longer than a stall may last."""
+    command = [sys.executable, "-c", SLOW]
+    microphone = Microphone(AudioConfig(stall_s=0.5), SR, command=command)
+    try:
+        assert gather(microphone, lambda b: size(b) > 0)
+        assert microphone.restarts == 0
+    finally:
+        microphone.close()
+
+
+def test_a_pause_that_nobody_reports_is_a_gap(listening):
+    microphone = listening("3 wait:1.3 3 hang", stall_s=5)
+    blocks = gather(microphone, lambda b: size(b) >= 6 * PACKET)
+    assert [block.gap for block in blocks] == [True, False, False] * 2
+    assert blocks[3].start_s - blocks[2].start_s == pytest.approx(1.3, abs=0.3)
+
+
+def test_the_time_never_goes_back_though_the_card_is_fast(listening):
+    # 60 packets at once are three seconds of a very fast card; then the process dies, too.
+    blocks = gather(listening("60 lose:500 2 die"), lambda b: size(b) >= 70 * PACKET)
+    assert [block.gap for block in blocks].count(True) >= 3
+    ends = [block.start_s + block.y.size / SR for block in blocks]
+    assert all(b.start_s >= end - 1e-6 for b, end in zip(blocks[1:], ends[:-1], strict=True))
+
+
+def test_after_sound_the_next_try_comes_soon_again(listening):
+    microphone = listening("1 die")
+    for _ in range(3):
+        gather(microphone, lambda b: size(b) > 0)
+        gather(microphone, lambda _: bool(microphone.problem))
+        assert microphone._next_try - time.monotonic() <= BACK_OFF_S[0]
+
+
+def test_closing_waits_for_nobody_who_holds_the_pipe():
+    command = ["sh", "-c", "sleep 30 & exec sleep 100"]
+    microphone = Microphone(AudioConfig(), SR, command=command)
+    microphone.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    microphone.close()
+    assert time.monotonic() - began < 2
 
 
 def test_closing_ends_the_process(listening):
@@ -249,7 +311,16 @@ def test_choosing_by_name_and_usb_id():
     assert choose(INPUTS, "0d8c:0014", None).index == 3
     assert choose(INPUTS, "camera", 3).index == 5
     assert choose(INPUTS, "", 5).index == 5
+    assert choose(INPUTS, "0D8C:0014", None).index == 3
     assert choose(INPUTS, "USB PnP: Audio (hw:1,0)", None).index == 3
+    assert choose(INPUTS, "USB PnP: Audio (hw:7,0)", None).index == 3  # as it was before a boot
+
+
+def test_of_two_alike_the_number_tells_which():
+    alike = [device(3, "USB Mic (hw:1,0)"), device(4, "USB Mic (hw:2,0)")]
+    assert choose(alike, "USB Mic (hw:2,0)", None).index == 4
+    with pytest.raises(AudioDeviceError, match="ambiguous"):
+        choose(alike, "USB Mic", None)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +330,7 @@ def test_choosing_by_name_and_usb_id():
         (INPUTS, "3", "no microphone matches '3'"),  # an index is not a name,
         (INPUTS, "1", "no microphone matches '1'"),  # nor is the number of a card
         (INPUTS, "hw:1,0", "no microphone matches"),
+        (INPUTS, "(hw:1,0)", "no microphone matches"),
         ([], "", "there is no microphone"),
         ([], "USB", "there is no microphone"),
     ],

@@ -4,8 +4,10 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge.classifier import tempered
 from edge.errors import ModelError
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, default_model, write_model
@@ -107,6 +109,22 @@ def test_a_manifest_that_makes_no_sense(change, word):
     values = {**json.loads(MANIFEST.to_json()), **change}
     with pytest.raises(ModelError, match=word):
         Manifest.from_json(json.dumps(values).encode())
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+@pytest.mark.parametrize("temperature", [0.5, 1, 1.5, 2, 8])
+def test_the_highest_answer_is_that_of_the_classifier(precision, temperature):
+    manifest = dataclasses.replace(
+        MANIFEST, precision=precision, temperature=temperature, threshold=0.4
+    )
+    surest = 255 / 256 if precision == "int8" else 1.0
+    p = tempered(np.array([surest, 0], dtype=np.float32), temperature)
+    assert manifest.highest_p == pytest.approx(p[0], abs=1e-6)
+
+
+def test_a_threshold_that_is_never_reached():
+    with pytest.raises(ModelError, match=r"0\.98 is never reached: int8 .* end at 0\.958"):
+        dataclasses.replace(MANIFEST, temperature=2.0, threshold=0.98)
 
 
 def test_a_device_is_no_model_and_has_no_end():

@@ -40,6 +40,56 @@ def test_a_replay_through_the_whole_program(tmp_path):
     assert status(tmp_path / "state")["windows_judged"] == 37
 
 
+def test_a_recording_without_one_whole_window_is_said_to_be(tmp_path):
+    wav = wav_file(tmp_path / "a.wav", noise(1.5).astype("f8"), SR)
+    process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"{wav}: nowhere 2 s in one piece: nothing was judged" in errors
+
+
+def test_a_threshold_that_no_answer_reaches_is_refused_at_the_start_and_later(tmp_path):
+    (tmp_path / "a.toml").write_text("[listen]\nthreshold = 0.998\n")
+    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    for option in (["--check-config"], ["--source", wav]):
+        process = edge("run", "--config", tmp_path / "a.toml", *option)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "listen.threshold = 0.998 is never reached" in errors
+    (tmp_path / "a.toml").write_text("[listen]\nthreshold = 0.99\n")
+    process = edge(
+        *("run", "--config", tmp_path / "a.toml", "--source", wav, "--state", tmp_path / "state")
+    )
+    try:
+        wait_for((tmp_path / "state" / "status.json").exists)
+        (tmp_path / "a.toml").write_text("[listen]\nthreshold = 0.998\n")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: any("never reached" in p for p in status(tmp_path / "state")["problems"]))
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def wait_for(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_installed_settings_that_nobody_lets_us_look_at(monkeypatch):
+    class Closed:
+        def __str__(self):
+            return "/etc/knockknock/edge.toml"
+
+        def is_file(self):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", Closed())
+    with pytest.raises(ConfigError, match=r"/etc/knockknock/edge.toml cannot be read: Permission"):
+        run_command.load_config(None)
+
+
 def test_sigterm_ends_it_within_two_seconds(tmp_path):
     wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
     process = edge("run", "--source", wav, "--state", tmp_path / "state")

@@ -32,6 +32,19 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
     assert watch.shown[0]["state"] == "fault"
 
 
+def test_settings_that_cannot_be_opened_end_nothing(make):
+    def reload():
+        raise PermissionError(13, "Permission denied", "/etc/knockknock/edge.toml")
+
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    service = make([*seconds(6), hang_up, *seconds(6)], reload=reload)
+    service.run()
+    assert service.counters.windows_judged == 9
+    assert any("Permission denied" in problem for problem in service.describe()["problems"])
+
+
 def test_an_alert_goes_on_over_settings_that_leave_it_as_it_was(make, tmp_path):
     judge = Judge()
     judge.script = [0.95] * 40
@@ -64,7 +77,7 @@ def test_another_threshold_holds_for_verdicts_too(make):
     service.run()
     assert service.describe()["last_verdict"] == "knocking"
     service._apply(Config())
-    assert service._pipeline.threshold == 0.5  # the model's own again
+    assert service.pipeline.threshold == 0.5  # the model's own again
 
 
 def test_the_settings_of_the_gate_hold_and_can_be_changed(make):
