@@ -221,10 +221,9 @@ def _same_run(
     path = work / "run.json"
     if path.is_file() and path.read_text() != description:
         raise DatasetError(
-            f"{work} holds another run, with other settings or recordings or of another version "
-            "of this program: give another --work "
-            "folder, or remove run.json, state.pt and best.pt in it; examples are kept where "
-            "recordings and --examples are as they were"
+            f"{work} holds another run, of other settings, recordings or another version of this "
+            "program: give another --work folder, or remove run.json, state.pt and best.pt in it; "
+            "examples are kept where recordings and --examples are as they were"
         )
     write_atomically(path, description.encode())
 

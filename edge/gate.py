@@ -47,9 +47,7 @@ class GateConfig:
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
     tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
-    repetition: float = (
-        0.995  # likeness to itself a while later; above: a stuck buffer. 0: no limit
-    )
+    repetition: float = 0.995  # likeness to itself; above: a stuck buffer. 0: no limit
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
@@ -95,7 +93,8 @@ class Gate:
             return Fault.NOT_FINITE
         if np.abs(y).max(initial=0) > ABSURD:
             return Fault.CLIPPING
-        if self._overdriven(y, flaws.clipped):  # before what follows: a rail does not move either
+        # Before what follows: what is cut off does not move either.
+        if max(flaws.clipped, flat_tops(y)) > self.config.clipping:
             return Fault.CLIPPING
         if max(flaws.still, still(y, self._sr)) * y.size >= self._flat_samples:
             return Fault.FLAT_LINE
@@ -104,19 +103,15 @@ class Gate:
             return Fault.DC
         return self._fault_of_sound(y)
 
-    def _overdriven(self, y: NDArray[np.float32], clipped: float) -> bool:
-        """Too much in flat tops; or, where those were rounded before we got it, at full scale.
-
-        A full-scale sine, the worst honest signal, is there for 13 % of the time.
-        """
-        at_full_scale = float((np.abs(y) >= 0.98).sum()) > 0.7 * self.config.clipping * y.size
-        return at_full_scale or max(clipped, flat_tops(y)) > self.config.clipping
-
     def _fault_of_sound(self, y: NDArray[np.float32]) -> Fault | None:
         """What may be wrong with samples that do move."""
         power = self.power_in_band(y)
         if self._silent(y, float(power.sum())):
             return Fault.SILENCE
+        # Where flat tops were rounded before we got it, too much is at full scale. A full-scale
+        # sine, the worst honest signal, is there for 13 % of the time.
+        if float((np.abs(y) >= 0.98).mean()) > 0.7 * self.config.clipping:
+            return Fault.CLIPPING
         # A whine that follows the revs is wide over the whole window, but narrow at any time.
         parts = (self.power_in_band(part) for part in np.array_split(y, TONE_PARTS))
         if self._tone(power, y.size) or all(self._tone(p, y.size // TONE_PARTS) for p in parts):

@@ -43,9 +43,10 @@ def test_far_beyond_full_scale(gate, value):
     assert gate.check(y) is Fault.CLIPPING
 
 
-def test_digital_silence_and_a_stuck_converter_are_flat_lines(gate):
-    assert gate.check(np.zeros(2 * SR, dtype=np.float32)) is Fault.FLAT_LINE
-    assert gate.check(np.full(2 * SR, 0.5, dtype=np.float32)) is Fault.FLAT_LINE
+@pytest.mark.parametrize("value", [0, 0.5, 1, -1])
+def test_digital_silence_and_a_stuck_converter_are_flat_lines(gate, value):
+    y = np.full(2 * SR, value, dtype=np.float32)
+    assert gate.check(y, flaws(y, SR)) is Fault.FLAT_LINE
 
 
 def test_a_drop_out_in_good_sound(gate):
