@@ -23,7 +23,7 @@ from convert.errors import CheckpointError
 from convert.network import HeadStyle, KnockNet
 from convert.split import Learnt
 from edge.errors import ConfigError
-from edge.wav import write_atomically
+from edge.files import write_atomically
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 MAX_LISTED = 6  # keys named in a message, of each sort

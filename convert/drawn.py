@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
-from edge import frontend
-from edge.wav import write_atomically
+from edge import frontend, hann
+from edge.files import write_atomically
 
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
 
@@ -32,9 +32,9 @@ class Drawn:
 def makers() -> str:
     """A name for the code that makes examples: other code makes others of the same seed."""
     here = Path(__file__).parent
-    names = ("bay", "examples", "faults", "lookalikes", "recipe", "synth")
+    names = ("bay", "dataset", "examples", "faults", "lookalikes", "recipe", "synth")
     files = [here / f"{name}.py" for name in names]
-    files += sorted((Path(frontend.__file__).parent).glob("*.py"))
+    files += [Path(hann.__file__), *sorted(Path(frontend.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

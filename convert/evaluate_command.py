@@ -9,7 +9,7 @@ from pathlib import Path
 from convert.output import check_output, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
-from edge.wav import write_atomically
+from edge.files import write_atomically
 
 EXAMPLES = """\
 examples:

@@ -24,7 +24,7 @@ from convert.bay import beat_seconds, record, shaped_like, sharpen
 from convert.dataset import Clip, not_silent
 from convert.errors import DatasetError
 from convert.recipe import SIMPLE, Recipe
-from edge.capture_process import die_with_parent
+from edge.child import die_with_parent
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 

@@ -20,7 +20,7 @@ from convert.output import check_output, parse_labels
 from convert.progress import Stage
 from edge.classifier import tempered
 from edge.errors import ConfigError
-from edge.frontend import FrontEnd
+from edge.frontend import FrontEnd, FrontEndConfig
 from edge.model import PRECISIONS, Manifest, golden_sound, write_model
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
         labels=loaded.labels or LABELS,
         threshold=loaded.threshold,
         precision=config.precision,
-        front_end=FrontEnd().config,
+        front_end=FrontEndConfig(),
         temperature=loaded.temperature,
     )
 

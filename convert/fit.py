@@ -25,9 +25,9 @@ from convert.metrics import auc
 from convert.network import KnockNet, normalise
 from convert.progress import bar
 from convert.train_config import TrainConfig
-from edge.frontend import FrontEnd
+from edge.files import write_atomically
+from edge.frontend import FrontEndConfig
 from edge.frontend.picture import Renderer
-from edge.wav import write_atomically
 
 SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
@@ -67,7 +67,7 @@ class Pictures:
     """Turns batches of colour indices into normalised pictures of one size."""
 
     def __init__(self, side: int, device: torch.device) -> None:
-        config = FrontEnd().config
+        config = FrontEndConfig()
         rows, columns, margin, colours = Renderer(config).as_matrices()
         factor = config.network_px // side
         # Shrinking by averaging is linear, like enlarging: it joins the same matrices.

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ExportError
-from edge.capture_process import child_environment
+from edge.child import child_environment
 from edge.classifier import RUNTIMES, Classifier
+from edge.files import write_atomically
 from edge.model import ModelFile
-from edge.wav import write_atomically
 
 MAX_SECONDS = 1800
 LAYER_PICTURES = 4  # enough to see which layer goes wrong

@@ -17,9 +17,10 @@ from convert.alarms import in_words
 from convert.evaluate import WINDOW_S, Judged, Report, interval
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
+from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.png import encode_png
-from edge.wav import encode_wav, write_atomically
+from edge.wav import encode_wav
 
 N_LOSSES = 12
 STYLE = """

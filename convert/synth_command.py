@@ -16,7 +16,8 @@ from convert.errors import DatasetError
 from convert.made import Made, make, make_fault, write_demo
 from convert.progress import bar
 from edge.errors import ConfigError
-from edge.wav import write_atomically, write_wav
+from edge.files import write_atomically
+from edge.wav import write_wav
 
 EXAMPLES = """\
 examples:

@@ -39,9 +39,9 @@ from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
+from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from edge.wav import write_atomically
 
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 # Made over held-out recordings, for choosing the best epoch.

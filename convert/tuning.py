@@ -17,12 +17,11 @@ from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
 from convert.evaluate import Report
-from edge.model import Manifest, ModelFile, write_model
+from edge.model import LEAST_P, Manifest, ModelFile, write_model
 
 TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
 STEP = 1 / 256  # of an int8 answer
-P_FLOOR = STEP / 2  # what the device takes an answer of 0 for
 
 
 def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -32,8 +31,8 @@ def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
     known here: it is taken for the surer.
     """
     said = p.astype(np.float64)
-    other = np.where(said >= 1 - STEP, P_FLOOR, np.maximum(1 - said, P_FLOOR))
-    return np.asarray(np.log(np.maximum(said, P_FLOOR) / other))
+    other = np.where(said >= 1 - STEP, LEAST_P, np.maximum(1 - said, LEAST_P))
+    return np.asarray(np.log(np.maximum(said, LEAST_P) / other))
 
 
 def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -64,7 +63,7 @@ def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
     """The least p_knocking that no more than ``false_rate`` of ``others`` reach."""
     allowed = int(false_rate * others.size)
     highest = float(np.sort(others)[::-1][min(allowed, others.size - 1)])
-    return float(np.clip(highest + P_FLOOR, *THRESHOLDS))
+    return float(np.clip(highest + LEAST_P, *THRESHOLDS))
 
 
 def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:

@@ -2,13 +2,14 @@
 
 Arrows point one way; a module imports only from its own line and those above it::
 
-    errors, quiet, hann                         what can go wrong; libraries that chatter
-    window, gate, detector, wav, png            leaves: pure, no clock, no hardware
+    errors, quiet, hann, finding, child         what can go wrong; small helpers
+    window, repetition, gate, detector          leaves: pure, no clock, no files, no hardware
+    files, wav, png                             files, written whole or not at all
     config                                      the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture
     model, classifier                           picture -> probability of knocking
     capture, replay                             recordings
-    capture_process, microphone                 PortAudio, in a process of its own
+    capture_process, microphone, sound_check    PortAudio, in a process of its own
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
     pipeline                                    the straight line from block to verdict
     service                                     all of it, for as long as there is power

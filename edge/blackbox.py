@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import BlackBoxConfig
+from edge.files import write_atomically
 from edge.png import write_png
-from edge.wav import write_atomically, write_wav
+from edge.wav import write_wav
 from edge.window import Block
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,6 @@ next packet says how much is missing.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import os
 import queue
@@ -21,9 +19,9 @@ import signal
 import struct
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from edge.child import die_with_parent
 from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
 from edge.quiet import quiet_stderr
 
@@ -34,24 +32,6 @@ CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
 TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it has gone, however it went."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def child_environment() -> dict[str, str]:
-    """The environment to start this module in: with this very package, nothing of the folder.
-
-    ``python -m`` would first look for modules where it stands, which may be anybody's folder.
-    """
-    ours = str(Path(__file__).resolve().parents[1])
-    theirs = os.environ.get("PYTHONPATH")
-    path = f"{ours}{os.pathsep}{theirs}" if theirs else ours
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""All settings of the service: TOML to frozen dataclasses. Every default is here.
+"""The settings of the service: TOML to frozen dataclasses.
 
+Each default stands once: here, or beside what it sets (gate, detector).
 ``systemd/edge.toml`` documents them for users; a test keeps the two in step.
 """
 
@@ -238,7 +239,7 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{name}: {key} = {value!r} holds a zero byte, which no name can")
     if type(value) is not kind:
-        raise ConfigError(f"{name}: {key} = {value!r} must be a {_KINDS[kind]}")
+        raise ConfigError(f"{name}: {key} = {value!r} must be {_KINDS[kind]}")
     if key in LIMITS:
         low, high = LIMITS[key]
         if not low <= value <= high:  # NaN lies nowhere
@@ -247,4 +248,9 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
 
 
 RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
-_KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text in quotes"}
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text in quotes",
+}

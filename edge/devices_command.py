@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 
-from edge.capture_process import child_environment
+from edge.child import child_environment
 from edge.errors import AudioDeviceError, MissingPackageError
 
 EXAMPLES = """\

@@ -24,8 +24,8 @@ from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
 from edge.lamp import flash
-from edge.model import ModelFile, default_model, golden_sound
-from edge.run_command import load_config, records_folder
+from edge.model import golden_sound
+from edge.run_command import load_config, load_model, records_folder
 
 Sound = NDArray[np.float32]
 
@@ -77,8 +77,7 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _model(config: Config) -> Iterator[Finding]:
     try:
-        path = Path(config.listen.model) if config.listen.model else default_model()
-        model = ModelFile.read(path)
+        model = load_model(config)
         listen = config.listen
         classifier = Classifier(model, runtime=listen.runtime, threads=listen.threads)
     except EdgeError as error:
@@ -87,13 +86,13 @@ def _model(config: Config) -> Iterator[Finding]:
     golden = model.manifest.golden
     if not {"seed", "p_knocking"} <= golden.keys():
         remedy = "export it anew with convert export"
-        yield Finding("fail", "model", f"{path.name} holds no golden answer to check", remedy)
+        yield Finding("fail", "model", f"{model.path.name} holds no golden answer to check", remedy)
         return
     front_end = FrontEnd(model.manifest.front_end)
     y = golden_sound(int(golden["seed"]), front_end.config.n_samples)
     p = classifier.predict(front_end.picture(y))
     off = abs(p - golden["p_knocking"])
-    detail = f"{path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
+    detail = f"{model.path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
     if off <= GOLDEN_TOLERANCE:
         yield Finding("ok", "model", detail)
     else:

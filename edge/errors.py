@@ -46,5 +46,3 @@ class MissingPackageError(EdgeError, ImportError):
 
 class SignalError(EdgeError, ValueError):
     """An array handed to the front end has the wrong shape, dtype or values."""
-
-    exit_code = 7

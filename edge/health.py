@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from edge.wav import write_atomically
+from edge.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The lamp. It must not lie: dark means not running, and a heartbeat means windows are judged.
+"""The lamp. It must not lie: dark means not running, a heartbeat that windows are gone through.
 
 The patterns are one table; the README and ``edge run --help`` print it. Every change goes to the
 log too, for machines without a lamp.
@@ -42,9 +42,7 @@ class Pattern:
 
 PATTERNS: dict[Signal, Pattern] = {
     Signal.KNOCKING: Pattern((1.0,), "solid", "the engine knocks"),
-    Signal.LISTENING: Pattern(
-        (0.1, 1.9), "a short blink every 2 s", "listening, nothing found; one blink, four windows"
-    ),
+    Signal.LISTENING: Pattern((0.1, 1.9), "a short blink every 2 s", "listening, nothing found"),
     Signal.UNJUDGED: Pattern(
         (0.1, 3.9), "a short blink every 4 s", "listening, but engine off or sound unfit to judge"
     ),

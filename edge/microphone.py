@@ -21,7 +21,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES, child_environment
+from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES
+from edge.child import child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
@@ -29,6 +30,7 @@ from edge.window import Block
 
 log = logging.getLogger(__name__)
 
+NOT_OPENED = "not opened yet"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
 MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
@@ -53,12 +55,13 @@ class Microphone:
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: _Stream | None = None
         self._stuck: subprocess.Popen[bytes] | None = None  # killed, but it does not die
+        self._started = False
         self._failures = 0
         self._next_try = 0.0
         self._heard_to_s = 0.0
-        self.problem = "not opened yet"  # why there is no sound; "" while there is
-        self.gaps = -1  # times sound was lost; the very first comes after none
-        self.restarts = -1  # of the capture process; the first start is none
+        self.problem = NOT_OPENED  # why there is no sound; "" while there is
+        self.gaps = 0  # times sound was lost
+        self.restarts = 0  # of the capture process
         self.overflows = 0
 
     @property
@@ -123,11 +126,13 @@ class Microphone:
             self._lose(f"the capture process cannot be started: {error.strerror}")
             return
         self._stream = _Stream(self._process, self.sr, self._heard_to_s)
-        self.restarts += 1
+        self.restarts += self._started
+        self._started = True
 
     def _heard(self, blocks: list[Block]) -> None:
+        first = not self._heard_to_s  # comes after nothing that could be missing
+        self.gaps += sum(block.gap for block in blocks) - first
         self._heard_to_s = blocks[-1].start_s + blocks[-1].y.size / self.sr
-        self.gaps += sum(block.gap for block in blocks)
         if self._stream is not None:
             self.overflows = self._stream.overflows
         if self.problem:

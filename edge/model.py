@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, ModelError
+from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
-from edge.wav import write_atomically
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.capture import AudioSource
 from edge.frontend import FrontEnd
 from edge.gate import Fault, Gate
-from edge.window import Block, Flaws, Window, Windower
+from edge.window import Block, Window, Windower, mean_flaws
 
 PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence
 TAIL_SECONDS = 0.1  # an uncovered rest longer than this gets a last window
@@ -91,7 +91,7 @@ class Pipeline:
         config = self.front_end.config
         y = np.concatenate([block.y for block in blocks])
         start_s = blocks[0].start_s
-        window = Window(y, start_s, start_s + y.size / config.sr, _mean_flaws(blocks))
+        window = Window(y, start_s, start_s + y.size / config.sr, mean_flaws(blocks))
         missing = config.n_samples - y.size
         if missing > PAD_SECONDS * config.sr:
             return self._unknown(window, Fault.TOO_SHORT)
@@ -100,11 +100,3 @@ class Pipeline:
 
     def _unknown(self, window: Window, fault: Fault) -> Verdict:
         return Verdict(window.start_s, window.end_s, "unknown", None, str(fault), None)
-
-
-def _mean_flaws(blocks: list[Block]) -> Flaws:
-    """Of all samples of ``blocks``."""
-    sizes = np.array([block.y.size for block in blocks])
-    if not sizes.sum():
-        return Flaws()
-    return Flaws(*np.average([block.flaws for block in blocks], axis=0, weights=sizes).tolist())

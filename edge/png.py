@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.wav import write_atomically
+from edge.files import write_atomically
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:

@@ -20,6 +20,7 @@ class Replay:
     def __init__(self, recording: Recording, speed: float) -> None:
         self.sr = recording.sr
         self.problem = ""
+        self.gaps = self.restarts = self.overflows = 0
         self._speed = speed
         self._blocks: Iterator[Block] = recording.blocks()
         self._next: Block | None = None

@@ -111,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
         config = load_config(arguments.config)
-        _fitting(config, _model(config).manifest)
+        _fitting(config, load_model(config).manifest)
         if arguments.config is None and not _installed():
             print(f"there is no {DEFAULT_PATH}: the defaults hold")
         else:
@@ -171,7 +171,7 @@ def _build(
     indicator: Indicator,
     microphone: Microphone | None,
 ) -> Service:
-    model = _model(config)
+    model = load_model(config)
     _fitting(config, model.manifest)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
@@ -196,7 +196,8 @@ def _build(
     )
 
 
-def _model(config: Config) -> ModelFile:
+def load_model(config: Config) -> ModelFile:
+    """The one that the settings name, else the shipped one."""
     return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
 
 

@@ -21,6 +21,7 @@ from edge.detector import Detector
 from edge.errors import EdgeError
 from edge.gate import Gate
 from edge.indicator import STALE_S, Indicator, Signal
+from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
 from edge.window import Block, Window, Windower
 
@@ -36,6 +37,9 @@ class LiveSource(Protocol):
 
     sr: int
     problem: str  # why there is no sound; "" while there is
+    gaps: int  # times that sound was lost
+    restarts: int  # of what holds the device
+    overflows: int  # that the device reported
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """What has arrived; None when the source has ended for good."""
@@ -236,7 +240,7 @@ class Service:
         """What the lamp should say: the worst of what is the case."""
         last = self._last
         stale = self._indicator.stale
-        waiting = not self._ready and not stale and self._source.problem == "not opened yet"
+        waiting = not self._ready and not stale and self._source.problem == NOT_OPENED
         cases = [
             (Signal.MICROPHONE_LOST, bool(self._source.problem) and not waiting),
             (Signal.FAULT, stale),
@@ -285,9 +289,9 @@ class Service:
             **vars(self.counters),
             "records_written": self._blackbox.written,
             "records_skipped": self._blackbox.skipped,
-            "gaps": max(0, getattr(self._source, "gaps", 0)),
-            "restarts": max(0, getattr(self._source, "restarts", 0)),
-            "overflows": getattr(self._source, "overflows", 0),
+            "gaps": self._source.gaps,
+            "restarts": self._source.restarts,
+            "overflows": self._source.overflows,
             **self._board,
             "monotonic_s": round(time.monotonic(), 3),
             "boot_id": health.boot_id(),

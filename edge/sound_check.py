@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
 from edge.finding import IN_USE, Finding
-from edge.frontend import FrontEnd
+from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
-from edge.microphone import Microphone
-from edge.window import Block, Flaws
+from edge.microphone import NOT_OPENED, Microphone
+from edge.window import Block, mean_flaws
 
 Sound = NDArray[np.float32]
 
@@ -26,36 +27,38 @@ TAP_APART_FRAMES = 10  # of 10 ms: a blow rings on
 
 def microphone(config: Config) -> Finding:
     """Whether it delivers, at a level that can be judged."""
-    source = Microphone(config.audio, FrontEnd().config.sr)
+    source = Microphone(config.audio, FrontEndConfig().sr)
+    heard: list[Block] = []
     try:
-        heard: list[Block] = []
-        began = time.monotonic()
-        while time.monotonic() - began < OPEN_S:
-            blocks = source.read(0.25)
-            if source.problem not in ("", "not opened yet"):
-                break
+        for blocks in _heard(source, OPEN_S):
             heard += blocks
-            if heard:
-                _meter(heard[-1].y)
+            _meter(heard[-1].y)
             if sum(block.y.size for block in heard) >= LISTEN_S * source.sr:
-                break
+                return _level(heard, Gate(config.gate, sr=source.sr), source.sr)
     finally:
         source.close()
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-    if sum(block.y.size for block in heard) < LISTEN_S * source.sr:
-        why = source.problem or f"too few samples arrive within {OPEN_S:g} s"
-        return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
-    return _level(heard, Gate(config.gate, sr=source.sr), source.sr)
+    why = source.problem or f"too few samples arrive within {OPEN_S:g} s"
+    return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
+
+
+def _heard(source: Microphone, seconds: float) -> Iterator[list[Block]]:
+    """What ``source`` delivers within ``seconds``, until something is wrong with it."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        if blocks := source.read(0.25):
+            yield blocks
+        elif source.problem not in ("", NOT_OPENED):
+            return
 
 
 def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     y = np.concatenate([block.y for block in heard])
-    found = Flaws(*map(float, np.mean([block.flaws for block in heard], axis=0)))
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
-    fault = gate.check(y, found)
+    fault = gate.check(y, mean_flaws(heard))
     if fault is Fault.CLIPPING:
         remedy = "turn its gain down: alsamixer; or move it away"
         return Finding("fail", "microphone", f"{detail}: {fault}", remedy)
@@ -75,19 +78,8 @@ def _meter(y: Sound) -> None:
         print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dB", end="", file=sys.stderr)
 
 
-def _sound_comes(source: Microphone) -> bool:
-    """Whether a first block arrives; nobody should tap for nothing."""
-    began = time.monotonic()
-    while time.monotonic() - began < OPEN_S:
-        if source.read(0.25):
-            return True
-        if source.problem not in ("", "not opened yet"):
-            return False
-    return False
-
-
 class Taps:
-    """Finds sharp blows: 20 dB above the level of the second before, within 10 ms."""
+    """Finds sharp blows: peaks in 10 ms, 20 dB above their running mean of half a second."""
 
     def __init__(self, sr: int) -> None:
         """``sr``: Hz of the sound that will be pushed."""
@@ -118,19 +110,17 @@ class Taps:
 
 def tap_test(config: Config) -> Finding:
     """Listen for sharp blows on the block."""
-    source = Microphone(config.audio, FrontEnd().config.sr)
+    source = Microphone(config.audio, FrontEndConfig().sr)
     taps, heard = Taps(source.sr), 0
     try:
-        if not _sound_comes(source):
+        if not next(_heard(source, OPEN_S), []):  # nobody should tap for nothing
             why = source.problem or f"no sound arrives within {OPEN_S:g} s"
             return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
-        began = time.monotonic()
-        while time.monotonic() - began < TAP_SECONDS:
-            for block in source.read(0.25):
-                for level in taps.push(block.y):
-                    heard += 1
-                    print(f"  heard a tap, {level:.0f} dB")
+        for blocks in _heard(source, TAP_SECONDS):
+            for level in (level for block in blocks for level in taps.push(block.y)):
+                heard += 1
+                print(f"  heard a tap, {level:.0f} dB")
     finally:
         source.close()
     if heard:

@@ -8,7 +8,6 @@ Microsoft, "Multiple Channel Audio Data and WAVE Files" (2001).
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import RecordingError
+from edge.files import write_atomically
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 MAX_CHANNELS = 64
@@ -161,29 +161,3 @@ def encode_wav(y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> bytes:
     header = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
     header += struct.pack("<IHHIIHH", 16, PCM, 1, sr, 2 * sr, 2, 16)
     return header + b"data" + struct.pack("<I", len(samples)) + samples
-
-
-def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
-
-    It may be read and written as the umask says, or as ``mode`` does. A link stays and leads to the
-    new content; a device or a pipe is written to, not replaced.
-    """
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)
-        return
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    # Not by tempfile, whose files are their owner's alone whatever the umask says.
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if mode is not None:
-                os.fchmod(handle, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,3 +92,11 @@ class Windower:
         part = slice(at, at + self.n_samples)
         flaws = Flaws(*map(float, self._flaws[part].mean(axis=0)))
         return Window(self._pending[part], start_s, start_s + self.n_samples / self.sr, flaws)
+
+
+def mean_flaws(blocks: Sequence[Block]) -> Flaws:
+    """Of all samples of ``blocks``."""
+    sizes = np.array([block.y.size for block in blocks])
+    if not sizes.sum():
+        return NO_FLAWS
+    return Flaws(*np.average([block.flaws for block in blocks], axis=0, weights=sizes).tolist())

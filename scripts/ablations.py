@@ -32,9 +32,9 @@ from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.synth import SR, place
 from edge.errors import EdgeError
+from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from edge.wav import write_atomically
 from scripts.scores import Scores
 from scripts.small_network import BATCH, fit
 

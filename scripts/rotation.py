@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
-from convert.drawn import draw
+from convert.drawn import draw, makers
 from convert.examples import ExampleMaker, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
@@ -35,7 +35,7 @@ from convert.split import fold_sources
 from convert.train import digest, identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
-from edge.wav import write_atomically
+from edge.files import write_atomically
 from scripts.ablations import FOLDS, Rotation
 from scripts.scores import Scores
 
@@ -69,7 +69,8 @@ class Stream:
         self._clips = clips
         self._sources = sorted({clip.source for clip in clips})
         self._parts = fold_sources(clips, FOLDS)
-        known = digest(list(map(identity, clips)), dataclasses.asdict(self._recipe), EXAMPLE_SEED)
+        recipe = dataclasses.asdict(self._recipe)
+        known = digest(list(map(identity, clips)), recipe, EXAMPLE_SEED, makers())
         self.name = f"examples-{known}"
         self._folder = work / self.name
 

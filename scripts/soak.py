@@ -47,6 +47,7 @@ class Day:
                 y = synth.mix(y, synth.random_knock(rng, 30), 18)
             parts.append(0.3 * y / np.abs(y).max())
         self._loop = np.concatenate(parts).astype(np.float32)
+        self.gaps = self.restarts = self.overflows = 0
         self._blocks = round(hours * 3600)
         self._sent = 0
         self.rows: list[tuple[float, float, int]] = []  # seconds, MB, descriptors

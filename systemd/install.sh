@@ -8,7 +8,7 @@ usage() {
 usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]]
 
   --wheels DIR   install Python packages from this folder, without network; Debian's python3-venv
-                 and libportaudio2 must be there then (from 3.12 on python3-lgpio, too)
+                 and libportaudio2 must be there then (from 3.13 on python3-lgpio, too)
   --dry-run      say what would be done, do nothing
   --uninstall    remove service and programs; settings and records stay
   --purge        with --uninstall alone: settings, records and user too
@@ -57,7 +57,7 @@ packages() {
         wanted="$wanted portaudio19-dev gcc python3-dev"
     fi
     # lgpio has no wheel for Python 3.13 on a Pi; Debian's own package serves there.
-    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
         wanted="$wanted python3-lgpio"
     fi
     missing=""
@@ -69,6 +69,13 @@ packages() {
         [ -n "$wheels" ] || run apt-get update ||
             echo "install.sh: Debian's lists are as old as they were" >&2
         run apt-get install -y --no-install-recommends $missing
+    fi
+}
+
+# The versions that were tested, which are those of Python 3.11 (Bookworm).
+tested() {
+    if python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
+        echo "--constraint $copy/constraints.txt"
     fi
 }
 
@@ -92,9 +99,9 @@ programs() {
             trap 'rm -rf "$copy"' EXIT
             trap 'exit 130' INT TERM
         fi
-        run cp -R "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$here/edge" \
-            "$here/convert" "$copy"
-        run "$python" -m pip install --quiet --upgrade "$copy[pi]"
+        run cp -R "$here/pyproject.toml" "$here/constraints.txt" "$here/README.md" \
+            "$here/LICENSE" "$here/edge" "$here/convert" "$copy"
+        run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
     fi
     run install -d -m 0755 /usr/local/share/knockknock
     run install -m 0644 "$here/models/knock-int8.tflite" /usr/local/share/knockknock/
@@ -102,8 +109,9 @@ programs() {
 }
 
 service() {
-    run install -m 0644 "$here/systemd/knockknock.sysusers" /usr/lib/sysusers.d/knockknock.conf
-    run install -m 0644 "$here/systemd/knockknock.tmpfiles" /usr/lib/tmpfiles.d/knockknock.conf
+    run mkdir -p /etc/sysusers.d /etc/tmpfiles.d
+    run install -m 0644 "$here/systemd/knockknock.sysusers" /etc/sysusers.d/knockknock.conf
+    run install -m 0644 "$here/systemd/knockknock.tmpfiles" /etc/tmpfiles.d/knockknock.conf
     run install -m 0644 "$here/systemd/99-knockknock.rules" /etc/udev/rules.d/
     run systemd-sysusers
     run systemd-tmpfiles --create knockknock.conf
@@ -116,6 +124,9 @@ service() {
         run systemctl daemon-reload
         run udevadm control --reload || true
         run udevadm trigger --subsystem-match=gpio || true
+        # The rule that keeps microphones awake counts for those that are plugged in already, too.
+        run udevadm trigger --action=add --subsystem-match=usb \
+            --attr-match=bInterfaceClass=01 || true
         run systemctl enable "$unit"
         run systemctl restart --no-block "$unit"
         finished="Installed and started. Its state: systemctl status knockknock-edge"
@@ -132,8 +143,8 @@ uninstall() {
     else
         run systemctl disable "$unit" || true
     fi
-    run rm -f "/etc/systemd/system/$unit" /usr/lib/sysusers.d/knockknock.conf \
-        /usr/lib/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules \
+    run rm -f "/etc/systemd/system/$unit" /etc/sysusers.d/knockknock.conf \
+        /etc/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules \
         /usr/local/bin/edge
     run rm -rf "$prefix" /usr/local/share/knockknock
     if systemd_runs; then run systemctl daemon-reload; fi

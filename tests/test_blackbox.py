@@ -14,6 +14,7 @@ from edge.config import BlackBoxConfig
 from edge.wav import WavReader
 from edge.window import Block
 from tests.audio import noise
+from tests.wait import wait_for
 
 SR = 22_050
 
@@ -28,13 +29,6 @@ def keep(box, *numbers):
     for number in numbers:
         assert box.keep(alert(number))
         wait_for(box._waiting.empty)
-
-
-def wait_for(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def records(folder):
@@ -185,6 +179,7 @@ def kill_while_writing(folder, times):
         )
         assert process.stdout is not None
         process.stdout.readline()
+        wait_for(lambda: records(folder))  # on a slow disk the first takes its time
         time.sleep(rng.uniform(0.02, 0.25))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

@@ -18,10 +18,10 @@ from edge.capture_process import (
     Capture,
     Input,
     _listed,
-    child_environment,
     inputs_of,
     open_stream,
 )
+from edge.child import child_environment
 from edge.errors import AudioDeviceError, MissingPackageError
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 

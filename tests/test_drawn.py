@@ -38,7 +38,7 @@ def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
 def test_other_code_is_another_maker(monkeypatch, tmp_path):
     before = drawn.makers()
     assert drawn.makers() == before
-    for name in ("bay", "examples", "faults", "lookalikes", "recipe", "synth"):
+    for name in ("bay", "dataset", "examples", "faults", "lookalikes", "recipe", "synth"):
         text = (Path(drawn.__file__).parent / f"{name}.py").read_text()
         (tmp_path / f"{name}.py").write_text(text + "# changed\n" * (name == "faults"))
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))

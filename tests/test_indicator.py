@@ -1,5 +1,4 @@
 import itertools
-import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from edge.config import IndicatorConfig
 from edge.indicator import FIRST_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
 from edge.journal import BURST, RateLimit
 from edge.lamp import RETRY_S, Lamp
+from tests.wait import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -159,15 +159,12 @@ def test_a_start_that_gets_nowhere_looks_like_a_fault_and_never_like_a_knock():
 def test_a_real_pin_follows(mock_pins, active_high):
     indicator = Indicator(IndicatorConfig(led_pin=17, knock_pin=18, active_high=active_high))
     led, knock = mock_pins.pin(17), mock_pins.pin(18)
-    time.sleep(0.1)
-    assert (led.state, knock.state) == (active_high, active_high)  # lamp test
+    wait_for(lambda: (led.state, knock.state) == (active_high, active_high))  # lamp test
     indicator.window_done()
     indicator.show(Signal.LISTENING)
-    time.sleep(0.5)
-    assert (led.state, knock.state) == (not active_high, not active_high)
+    wait_for(lambda: (led.state, knock.state) == (not active_high, not active_high))
     indicator.show(Signal.KNOCKING)
-    time.sleep(0.15)
-    assert (led.state, knock.state) == (active_high, active_high)
+    wait_for(lambda: (led.state, knock.state) == (active_high, active_high))
     indicator.close()
     assert led.state in (None, not active_high)
 

@@ -16,6 +16,7 @@ from edge import run_command
 from edge.config import Config, lamp_of
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
+from tests.wait import wait_for
 
 SR = 22_050
 
@@ -68,13 +69,6 @@ def test_a_threshold_that_no_answer_reaches_is_refused_at_the_start_and_later(tm
     finally:
         process.terminate()
         process.communicate(timeout=10)
-
-
-def wait_for(holds, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_installed_settings_that_nobody_lets_us_look_at(monkeypatch):

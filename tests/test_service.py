@@ -1,8 +1,10 @@
 """The whole listener, on made sound and with a judge that says what it is told."""
 
+import contextlib
 import json
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from edge.replay import Replay
 from edge.service import Service
 from tests.audio import noise, wav_file
 from tests.listener import SR, Judge, Watch, seconds, status
+from tests.wait import wait_for
 
 
 def test_every_window_that_is_due_is_judged(make, tmp_path):
@@ -55,6 +58,7 @@ def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
     assert lit[0] == 3 + 8
     assert lit == list(range(lit[0], lit[0] + len(lit)))
     assert 5.0 <= len(lit) / 2 <= 6.0  # held 5 s
+    wait_for(lambda: service._blackbox.written == 1)
     (record,) = [p for p in (tmp_path / "box").iterdir() if p.name.isdigit()]
     facts = json.loads((record / "alert.json").read_text())
     assert facts["p_knocking"] == 0.9
@@ -101,13 +105,16 @@ def test_what_the_service_finds_is_what_the_lamp_shows(make):
     assert watch.shown == [Signal.KNOCKING, Signal.MICROPHONE_LOST]
 
 
-def test_an_alert_ends_though_no_sound_comes_any_more(make):
+def test_an_alert_ends_though_no_sound_comes_any_more(make, monkeypatch):
     judge = Judge()
     judge.script = [0.9] * 50
 
-    def wait():
-        time.sleep(0.2)
+    clock = [time.monotonic()]
 
+    def wait():
+        clock[0] += 0.2
+
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: clock[0])
     config = Config(detector=DetectorConfig(hold_s=0, clear_s=0.6))
     watch = Watch(lambda service: service._detector.alert)
     steps = [*seconds(9), "gone", watch, wait, wait, wait, wait, watch]
@@ -188,6 +195,7 @@ def test_records_are_as_far_apart_as_their_sounds(make):
     service = make(seconds(len(judge.script) + 3), judge)
     service.run()
     assert service.counters.alerts == 3
+    wait_for(lambda: service._blackbox.written == 3)
     assert (service._blackbox.written, service._blackbox.skipped) == (3, 0)
 
 
@@ -207,16 +215,20 @@ def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypa
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(address)
-        line.settimeout(0.2)
+        line.setblocking(False)  # and emptied as it fills: it holds ten messages
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        service = make(["gone", *seconds(10)])
-        service.run()
         said = []
-        while True:
-            try:
-                said.append(line.recv(4096).decode())
-            except TimeoutError:
-                break
+
+        def drain():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    said.append(line.recv(4096).decode())
+
+        steps: list[Any] = ["gone"]
+        for block in seconds(10):
+            steps += [block, drain]
+        make(steps).run()
+        drain()
     ready = next(i for i, words in enumerate(said) if "READY=1" in words)
     beats = [i for i, words in enumerate(said) if words == "WATCHDOG=1"]
     assert min(beats) > ready

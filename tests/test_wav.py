@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.wav import WavReader, write_atomically, write_wav
+from edge.files import write_atomically
+from edge.wav import WavReader, write_wav
 from tests.audio import tone, wav_file
 
 SR = 44_100

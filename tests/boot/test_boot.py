@@ -131,7 +131,7 @@ def left(bay):
     """Paths of ours that are there; runtime folders are not part of the disk."""
     places = (
         "opt etc etc/systemd/system etc/systemd/system/multi-user.target.wants etc/udev/rules.d "
-        "usr/lib/sysusers.d usr/lib/tmpfiles.d usr/local/bin usr/local/share var/lib"
+        "etc/sysusers.d etc/tmpfiles.d usr/local/bin usr/local/share var/lib"
     )
     found = set()
     for place in places.split():
