@@ -10,7 +10,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-LAGS_S = (0.005, 0.6)  # of what a buffer may hold
+# What repeats itself sooner, a buffer of 93 ms, does so here, too; a tone that wavers does not.
+LAGS_S = (0.3, 0.6)
 # Frequencies that are looked at, and from where to where the filter rises and falls. Few samples
 # are left of a sound up to here; without its slow part a correlation means something.
 RISE_HZ, FALL_HZ = (20.0, 80.0), (1100.0, 1378.0)
@@ -34,9 +35,9 @@ def repetition(y: NDArray[np.float32], sr: int) -> float:
     energy = np.concatenate([[0.0], np.cumsum(np.square(x, dtype=np.float64))])
     whole = np.round(lags / STEPS).astype(int)
     norm = np.sqrt(energy[x.size - whole] * (energy[-1] - energy[whole]))
-    if norm.min() <= 0:
-        return 0.0
-    return _peak(products[lags] / norm)
+    # What overlaps hardly at all, of a single bang, proves nothing and is mostly rounding.
+    norm = np.maximum(norm, energy[-1] / 4)
+    return _peak(products[lags] / norm) if energy[-1] > 0 else 0.0
 
 
 def _filtered(y: NDArray[np.float32], sr: int) -> tuple[NDArray[np.float32], float]:
@@ -54,8 +55,13 @@ def _filtered(y: NDArray[np.float32], sr: int) -> tuple[NDArray[np.float32], flo
 
 
 def _peak(values: NDArray[np.float64]) -> float:
-    """Height of the parabola through the largest of ``values`` and its neighbours."""
-    i = int(values[1:-1].argmax()) + 1
-    before, top, after = (float(v) for v in values[i - 1 : i + 2])
-    bend = before - 2 * top + after
-    return top if bend >= 0 else top - (before - after) ** 2 / (8 * bend)
+    """The highest of the peaks of ``values``: of a parabola through one and its neighbours.
+
+    What still falls from the lag 0, at the beginning, is no peak. 0 if there is none.
+    """
+    before, top, after = values[:-2], values[1:-1], values[2:]
+    peaks = np.flatnonzero((top > before) & (top >= after))
+    if not peaks.size:
+        return 0.0
+    a, b, c = (part[peaks] for part in (before, top, after))
+    return float((b + (a - c) ** 2 / (8 * (2 * b - a - c))).max())

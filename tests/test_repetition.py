@@ -45,6 +45,23 @@ def test_a_longer_while_than_a_buffer_holds_is_not_looked_at():
     assert repetition(np.resize(noise(LAGS_S[1] + 0.1), 2 * SR), SR) < 0.2
 
 
+@pytest.mark.parametrize("at_s", [0.07, 0.3, 1.0, 1.7, 1.93])
+def test_a_single_bang_does_not_repeat_itself(at_s):
+    t = np.arange(2 * SR) / SR - at_s
+    bang = np.where(t >= 0, np.exp(-np.maximum(t, 0) / 0.03), 0) * np.sin(2 * np.pi * 170 * t)
+    y = (bang + 1e-5 * noise(2)).astype(np.float32)
+    assert repetition(y, SR) < 0.9
+
+
+@pytest.mark.parametrize(("low", "high"), [(25, 60), (97, 103), (440, 446)])
+def test_a_rumble_or_a_tone_that_wavers_is_like_itself_at_once_and_not_again(low, high):
+    """Its correlation falls from lag 0 on, over a sixth of a second and more."""
+    spectrum = np.fft.rfft(noise(2, seed=3))
+    hz = np.fft.rfftfreq(2 * SR, 1 / SR)
+    y = np.fft.irfft(np.where((hz > low) & (hz < high), spectrum, 0)).astype(np.float32)
+    assert 0 < repetition(y, SR) < 0.95
+
+
 def test_silence_and_what_is_too_short_say_nothing():
     assert repetition(np.zeros(2 * SR, dtype=np.float32), SR) == 0
     assert repetition(tone(1, SR).astype(np.float32), SR) == 0
