@@ -168,7 +168,7 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
                 )
             if twin is not clip:
                 copies[id(clip)] = f"{clip.path} of {twin.path}"
-    _say("left out", "recordings that are copies", list(copies.values()))
+    _say("left out", "recording", "copied from another", list(copies.values()))
     return [clip for clip in clips if id(clip) not in copies]
 
 
@@ -238,13 +238,14 @@ def not_silent(draw: Callable[[], Cut]) -> Cut:
 
 def say_unreadable(unreadable: Sequence[str]) -> None:
     """One line about recordings that were skipped, if any were."""
-    _say("skipped", "unreadable recordings", unreadable)
+    _say("skipped", "recording", "that cannot be read", unreadable)
 
 
-def _say(done: str, what: str, names: Sequence[str]) -> None:
+def _say(done: str, what: str, why: str, names: Sequence[str]) -> None:
     if names:
+        what += "s" * (len(names) > 1)
         shown = "; ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        print(f"{done} {len(names)} {what}: {shown}", file=sys.stderr)
+        print(f"{done} {len(names)} {what} {why}: {shown}", file=sys.stderr)
 
 
 def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:

@@ -74,7 +74,7 @@ def test_copies_are_left_out_and_named(tmp_path, capsys):
     found = [clip.path.name for clip in find_clips([tmp_path])]
     assert found == ["golf copy_1.wav", "golf_2.wav"]  # the first by name stands for its copies
     said = capsys.readouterr().err
-    assert "left out 2 recordings that are copies" in said
+    assert "left out 2 recordings copied from another" in said
     assert "polo_1.wav of" in said
 
 
@@ -82,7 +82,7 @@ def test_a_line_given_twice_counts_once(tmp_path, capsys):
     sound(tmp_path / "a.wav")
     table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
     assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
-    assert "left out 1 recordings" in capsys.readouterr().err
+    assert "left out 1 recording copied" in capsys.readouterr().err
 
 
 def test_a_table_says_label_source_kind_and_car(tmp_path):
@@ -346,5 +346,5 @@ def test_unreadable_recordings_are_skipped_counted_and_named(tmp_path, capsys):
     loaded = load_all(find_clips([tmp_path]))
     assert [clip.path.name for clip, _ in loaded] == ["a_1.wav"]
     said = capsys.readouterr().err
-    assert "skipped 1 unreadable" in said
+    assert "skipped 1 recording that cannot be read" in said
     assert "b_1.wav" in said

@@ -87,7 +87,7 @@ def test_no_knock_is_laid_over_silence(tmp_path):
     out = tmp_path / "out"
     options = ["--count", 12, "--level", 12, "--seconds", 2]
     said = convert("synth", out, "--over", tmp_path, *options).stderr
-    assert "skipped 2 unreadable recordings" in said
+    assert "skipped 2 recordings that cannot be read" in said
     made = [Recording(clip.path).read() for clip in find_clips([out])]
     assert len(made) == 24
     assert min(np.abs(sound).max() for sound in made) > 0.4
