@@ -138,11 +138,12 @@ class Recording:
             raise RecordingError(f"{self.path} is empty: nothing was recorded")
         if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
             return self._from_wav()
-        # Recorders write RF64 into files called .wav; others are misnamed.
         suffix = self.path.suffix.lower()
-        if magic.startswith(SOUNDFILE_MAGICS) or suffix in SOUNDFILE_SUFFIXES:
+        wave = suffix in {".wav", ".wave"}
+        # Recorders write RF64 into files called .wav; others are misnamed.
+        if suffix in SOUNDFILE_SUFFIXES or (wave and magic.startswith(SOUNDFILE_MAGICS)):
             return self._from_soundfile()
-        if suffix in {".wav", ".wave"} and not magic.startswith(b"ID3"):
+        if wave and not magic.startswith(b"ID3"):
             return self._from_wav()  # which says what is wrong
         return self._from_av()
 

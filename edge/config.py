@@ -196,7 +196,10 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
-CARD_NUMBER = re.compile(r"(plug)?hw:|[a-z]+:(CARD=)?[0-9]", re.IGNORECASE)  # ALSA's own names
+# ALSA's own names; a USB id, abcd:0014, looks like one.
+CARD_NUMBER = re.compile(
+    r"(?![0-9a-f]{4}:[0-9a-f]{4}$)((plug)?hw:|[a-z]+:(CARD=)?[0-9])", re.IGNORECASE
+)
 
 
 def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) -> Any:

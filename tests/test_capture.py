@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,8 +213,6 @@ def test_odd_names(tmp_path, monkeypatch):
 
 
 def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "a.mov"
     path.write_bytes(b"anything")
@@ -228,8 +227,6 @@ def test_wav_needs_no_decoder(tmp_path):
         "from pathlib import Path; from edge.capture import Recording\n"
         "print(Recording(Path(sys.argv[1])).read().size)"
     )
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
@@ -248,6 +245,15 @@ def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
     y = Recording(path).read()
     assert y.size == pytest.approx(2 * SR, abs=2)
     assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+def test_a_video_in_ogg_goes_to_the_decoder_of_videos(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("av")
+    path = tmp_path / "a.ogv"
+    soundfile.write(path, tone(2, SR), SR, format="OGG")
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # knows no video
+    assert Recording(path).read().size == pytest.approx(2 * SR, abs=0.01 * SR)
 
 
 def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_path, caplog):

@@ -144,6 +144,11 @@ def test_numbers_of_cards_are_refused_and_names_with_them_are_not(name):
     assert named.audio.device == f"USB Mic ({name})"
 
 
+@pytest.mark.parametrize("usb_id", ["0d8c:0014", "abcd:0014", "FEED:1234"])
+def test_a_usb_id_is_no_number_of_a_card(usb_id):
+    assert Config.from_toml(f'[audio]\ndevice = "{usb_id}"', "x").audio.device == usb_id
+
+
 @pytest.mark.parametrize(
     ("windows", "needed", "keep", "right"),
     [(8, 5, 3, True), (5, 5, 5, True), (4, 5, 3, False), (8, 5, 6, False), (1, 1, 0, True)],

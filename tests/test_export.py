@@ -1,7 +1,6 @@
 """The whole way from checkpoint to verdict, with the real converters; a minute or three each."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +13,12 @@ from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from tests.networks import checkpoint, random_network
+from tests.program import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def convert(*arguments, code=0):
-    command = [sys.executable, "-m", "convert", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+convert = partial(run, "convert")
 
 
 @pytest.fixture(scope="module")

@@ -57,34 +57,32 @@ def test_the_table_tells_all():
     assert "dark" in pattern_table()
 
 
-def test_showing_the_same_again_changes_nothing():
-    """The service says it with every window: a pattern begun anew each time would look solid."""
+def trace(steps, shown):
+    """The lamp in steps of 10 ms, while step i is told to show ``shown(i)``, if anything."""
     clock = Clock()
     indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
-    trace = []
-    for step in range(400):
+    levels = []
+    for step in range(steps):
         clock.now = 100.0 + step / 100
         indicator.window_done()
-        if step % 25 == 0:
-            indicator.show(Signal.LISTENING)
-        trace.append(indicator.levels()[0])
+        if (signal := shown(step)) is not None:
+            indicator.show(signal)
+        levels.append(indicator.levels()[0])
     indicator.close()
-    assert trace == [lit(Signal.LISTENING, after(step)) for step in range(400)]
+    return levels
+
+
+def test_showing_the_same_again_changes_nothing():
+    """The service says it with every window: a pattern begun anew each time would look solid."""
+    levels = trace(400, lambda step: Signal.LISTENING if step % 25 == 0 else None)
+    assert levels == [lit(Signal.LISTENING, after(step)) for step in range(400)]
 
 
 def test_sound_at_the_edge_of_what_can_be_judged_blinks_no_faster():
     """With every window another signal: neither of their patterns blinks twice within 1.8 s."""
-    clock = Clock()
-    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
-    trace = []
-    for step in range(3000):
-        clock.now = 100.0 + step / 100
-        indicator.window_done()
-        if step % 50 == 0:
-            indicator.show([Signal.LISTENING, Signal.UNJUDGED][step // 50 % 2])
-        trace.append(indicator.levels()[0])
-    indicator.close()
-    blinks = [i for i in range(1, 3000) if trace[i] and not trace[i - 1]]
+    both = [Signal.LISTENING, Signal.UNJUDGED]
+    levels = trace(3000, lambda step: both[step // 50 % 2] if step % 50 == 0 else None)
+    blinks = [i for i in range(1, 3000) if levels[i] and not levels[i - 1]]
     assert 7 <= len(blinks) <= 16
     assert min(b - a for a, b in itertools.pairwise(blinks)) >= 180
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,17 +13,13 @@ from PIL import Image
 from edge.cli import main
 from edge.model import default_model
 from tests.audio import noise, tone, wav_file
+from tests.program import run
 
 SR = 22_050
 KEYS = ["file", "start_s", "end_s", "verdict", "p_knocking", "reason"]
 
 
-def edge(*arguments, code=0):
-    command = [sys.executable, "-m", "edge", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+edge = partial(run, "edge")
 
 
 def lines(done):

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,16 +12,12 @@ from convert import faults, synth
 from convert.dataset import find_clips
 from edge.capture import Recording
 from tests.audio import noise, wav_file
+from tests.program import run
 
 SR = synth.SR
 
 
-def convert(*arguments, code=0):
-    command = [sys.executable, "-m", "convert", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+convert = partial(run, "convert")
 
 
 def test_the_command_fills_a_data_set(tmp_path):
