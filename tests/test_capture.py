@@ -253,7 +253,8 @@ def test_a_video_in_ogg_goes_to_the_decoder_of_videos(tmp_path, monkeypatch):
     path = tmp_path / "a.ogv"
     soundfile.write(path, tone(2, SR), SR, format="OGG")
     monkeypatch.setitem(sys.modules, "soundfile", None)  # knows no video
-    assert Recording(path).read().size == pytest.approx(2 * SR, abs=0.01 * SR)
+    # FFmpeg does not cut off what fills Vorbis's last block, of at most 2048 samples.
+    assert 0 <= Recording(path).read().size - 2 * SR < 2048
 
 
 def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_path, caplog):
