@@ -29,7 +29,7 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	@echo "Pictures: out/demo/pictures"
 	@echo "The programs are in $(BIN); for edge and convert by name: . $(BIN)/activate"
 
-test: setup  ## all tests but the ones that take minutes
+test: setup  ## all tests but the slow, hil and boot ones
 	$(BIN)/python -m pytest -m "not slow and not hil and not boot"
 
 test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)

@@ -25,14 +25,14 @@ def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
 def false_alarms(
     sources: Iterable[tuple[NDArray[np.float32], float]], threshold: float, hop_s: float
 ) -> dict[str, float]:
-    """Alerts and hours of ``sources``: all windows of each, end to end, and its seconds of sound.
+    """Alerts and hours of ``sources``: windows of each, end to end, and how many s could be judged.
 
-    Sources of fewer windows than an alert needs can give none, whatever the network says; they are
-    counted apart, and their time is none in which it was silent.
+    Sources of fewer judged windows than an alert needs can give none, whatever the network says;
+    they are counted apart, and their time is none in which it was silent.
     """
     alerts, seconds, short = 0, 0.0, 0
     for p, heard_s in sources:
-        if p.size < DetectorConfig().needed:
+        if np.isfinite(p).sum() < DetectorConfig().needed:
             short += 1
             continue
         alerts += alerts_in(p, threshold, hop_s)

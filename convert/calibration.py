@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import SUFFIXES, fingerprint, windows
+from convert.dataset import SUFFIXES, fingerprint
 from convert.errors import DatasetError
 from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.capture import Recording
 from edge.errors import RecordingError
-from edge.frontend import FrontEnd
+from edge.frontend import FrontEnd, FrontEndConfig
 from edge.gate import Gate
+from edge.window import Windower
 
 N_CALIBRATION = 200  # pictures the value ranges are taken from
 N_MADE_CALIBRATION = 40  # every other one knocking
@@ -51,8 +52,10 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     found = list({fingerprint(path): path for path in reversed(found)}.values())[::-1]
     order = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
     unreadable: list[str] = []
-    first = _take(order[::2], N_CALIBRATION, front_end, unreadable)
-    second = _take(order[1::2], N_REAL, front_end, unreadable)
+    (first, used), (second, used_too) = (
+        _take(part, count, front_end, unreadable)
+        for part, count in ((order[::2], N_CALIBRATION), (order[1::2], N_REAL))
+    )
     if len(first) < LEAST_CALIBRATION:
         why = f"; {len(unreadable)} could not be read, first: {unreadable[0]}" if unreadable else ""
         raise DatasetError(
@@ -67,7 +70,7 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
         np.stack(first + knocking),
         np.stack(second + made),
         {
-            "recordings": len(found) - len(unreadable),
+            "recordings": used + used_too,
             "calibration_pictures": len(first),
             "made_calibration_pictures": len(knocking),
             "real_pictures_held_back": len(second),
@@ -79,24 +82,32 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
 
 def _take(
     paths: list[Path], count: int, front_end: FrontEnd, unreadable: list[str]
-) -> list[NDArray[np.uint8]]:
-    """Up to ``count`` pictures, as evenly from all ``paths`` as can be."""
-    gate = Gate(sr=front_end.config.sr)
+) -> tuple[list[NDArray[np.uint8]], int]:
+    """Up to ``count`` pictures, as evenly from ``paths`` as can be, and of how many of them."""
     rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(PER_RECORDING)]
     for path in paths:
         if len(rounds[0]) >= count:
             break
         try:
-            cut = windows(Recording(path, sr=front_end.config.sr).read(), HOP_SECONDS)
+            fit = _fit_windows(path, front_end.config)
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        fit = [y for y in cut if gate.check(y) is None]
         chosen = np.unique(np.linspace(0, len(fit) - 1, PER_RECORDING).astype(int)) if fit else []
         for queue, i in zip(rounds, chosen, strict=False):
-            queue.append(fit[i].copy())  # not a view, which would keep the whole recording
+            queue.append(fit[i])
     cuts = [y for queue in rounds for y in queue][:count]
-    return [front_end.picture(y) for y in cuts]
+    return [front_end.picture(y) for y in cuts], len(rounds[0][:count])
+
+
+def _fit_windows(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:
+    """Windows of a recording that the device would judge, HOP_SECONDS apart."""
+    gate = Gate(sr=config.sr)
+    windower = Windower(config.n_samples, round(HOP_SECONDS * config.sr), config.sr)
+    blocks = Recording(path, sr=config.sr).blocks()
+    due = (window for block in blocks for window in windower.push(block))
+    # Copies: a view would keep what lies around it.
+    return [window.y.copy() for window in due if gate.check(window.y, window.flaws) is None]
 
 
 def made_pictures(count: int, front_end: FrontEnd, *, seed: int) -> Iterator[NDArray[np.uint8]]:

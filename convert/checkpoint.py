@@ -24,6 +24,7 @@ from convert.network import HeadStyle, KnockNet
 from convert.split import Learnt
 from edge.errors import ConfigError
 from edge.files import write_atomically
+from edge.model import TEMPERATURES, are_labels
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 MAX_LISTED = 6  # keys named in a message, of each sort
@@ -101,8 +102,8 @@ def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
         _labels(meta, path),
         meta,
-        _number(meta, "threshold", 0.5, 1.0, path),
-        _number(meta, "temperature", 1.0, 100.0, path),
+        _number(meta, "threshold", 0.5, (0.0, 1.0), path),
+        _number(meta, "temperature", 1.0, TEMPERATURES, path),
         _learnt(meta, path),
     )
 
@@ -112,17 +113,18 @@ def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     if not labels:
         return None
     names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
-    if len(names) != 2 or len(set(names)) != 2 or "knocking" not in names:
+    if not are_labels(names):
         raise CheckpointError(f"{path}: labels {labels}: two are needed, one of them knocking")
     return names
 
 
 def _number(
-    meta: Mapping[str, Any], name: str, default: float, highest: float, path: Path
+    meta: Mapping[str, Any], name: str, default: float, limits: tuple[float, float], path: Path
 ) -> float:
     value = meta.get(name, default)
-    if not isinstance(value, int | float) or not 0 < value < highest:
-        raise CheckpointError(f"{path}: {name} {value!r} must lie between 0 and {highest:g}")
+    low, high = limits
+    if not isinstance(value, int | float) or not low < value < high:
+        raise CheckpointError(f"{path}: {name} {value!r} must lie between {low:g} and {high:g}")
     return float(value)
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edge import __version__
-from edge.cli import complain, run_command
+from edge.cli import complain, run_cli
 from edge.errors import MissingPackageError
 
 EXAMPLES = """\
@@ -33,7 +33,7 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``convert`` with ``argv``; the exit code is the answer."""
     try:
-        return run_command(_parser(), argv)
+        return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
         what = f"package {error.name} is missing: in the clone, with Python 3.11: "
         what += "pip install '.[convert]'"

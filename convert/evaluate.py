@@ -55,8 +55,9 @@ class Judged:
 
     @property
     def heard_s(self) -> float:
-        """Seconds of sound in all windows together."""
-        return float(np.ptp(self.starts)) + WINDOW_S if self.starts.size else 0.0
+        """Seconds of sound in all windows together that could be judged."""
+        starts = self.starts[np.isfinite(self.every)]
+        return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S * bool(starts.size)
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,9 @@ def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judg
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Not whole verdicts: each holds a picture, and a drive has thousands.
-            said = [(v.start_s, v.p_knocking) for v in pipeline.verdicts(source, hop_s=hop_s)]
+            said = [
+                (v.start_s, v.p_knocking) for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
+            ]
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue

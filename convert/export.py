@@ -21,7 +21,7 @@ from convert.progress import Stage
 from edge.classifier import tempered
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.model import PRECISIONS, Manifest, golden_sound, write_model
+from edge.model import PRECISIONS, TEMPERATURES, Manifest, golden_sound, write_model
 
 if TYPE_CHECKING:
     from convert.checkpoint import Checkpoint
@@ -173,10 +173,10 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     return manifest
 
 
-def golden_picture(seed: int = GOLDEN_SEED) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def golden_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Of :func:`edge.model.golden_sound`, two seconds of it: (224, 224, 3) uint8."""
     front_end = FrontEnd()
-    return front_end.picture(golden_sound(seed, front_end.config.n_samples))
+    return front_end.picture(golden_sound(GOLDEN_SEED, front_end.config.n_samples))
 
 
 def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
@@ -193,12 +193,12 @@ def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
 def _check(config: ExportConfig) -> None:
     if config.seed < 0:
         raise ConfigError(f"--seed {config.seed} must be 0 or more")
-    for what, value, highest in (
-        ("threshold", config.threshold, 1.0),
-        ("temperature", config.temperature, 100.0),
+    for what, value, (low, high) in (
+        ("threshold", config.threshold, (0.0, 1.0)),
+        ("temperature", config.temperature, TEMPERATURES),
     ):
-        if value is not None and not (math.isfinite(value) and 0 < value < highest):
-            raise ConfigError(f"--{what} {value:g} must lie between 0 and {highest:g}")
+        if value is not None and not low < value < high:  # NaN lies nowhere
+            raise ConfigError(f"--{what} {value:g} must lie between {low:g} and {high:g}")
 
 
 def _bare_threshold(manifest: Manifest) -> float:

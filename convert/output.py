@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from edge.errors import ConfigError
+from edge.model import are_labels
 
 
 def check_output(option: str, path: Path, suffix: str = "") -> None:
@@ -23,6 +24,6 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
 def parse_labels(text: str) -> tuple[str, ...]:
     """Names of the two answers in the order of ``text``; ConfigError unless one is knocking."""
     labels = tuple(label.strip() for label in text.split(","))
-    if len(labels) != 2 or "knocking" not in labels or len(set(labels)) != 2:
+    if not are_labels(labels):
         raise ConfigError(f"--labels {text}: two are needed, one of them knocking")
     return labels

@@ -7,7 +7,7 @@ Arrows point one way; a module imports only from its own line and those above it
     files, wav, png                             files, written whole or not at all
     config                                      the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture
-    model, classifier                           picture -> probability of knocking
+    model, classifier, golden                   picture -> probability of knocking, and a proof
     capture, replay                             recordings
     capture_process, microphone, sound_check    PortAudio, in a process of its own
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log

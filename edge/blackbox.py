@@ -15,6 +15,7 @@ import queue
 import re
 import shutil
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from edge.config import BlackBoxConfig
 from edge.files import write_atomically
 from edge.png import write_png
-from edge.wav import write_wav
+from edge.wav import to_int16, write_wav
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ class SoundMemory:
 
     def add(self, block: Block) -> None:
         """Take the next block; sound from before a gap is kept, the gap is not filled."""
-        y = np.clip(np.nan_to_num(block.y), -1, 1)  # a recording that is replayed may hold anything
-        piece = np.round(y * 32767).astype(np.int16)
+        piece = to_int16(np.nan_to_num(block.y))  # a recording that is replayed may hold anything
         self._pieces.append(piece)
         self._size += piece.size
         while self._size - self._pieces[0].size >= self._limit:
@@ -68,7 +68,7 @@ class SoundMemory:
     def read(self) -> NDArray[np.float32]:
         """What is remembered: (n,) float32, at most the configured seconds."""
         whole = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
-        return whole[-self._limit :].astype(np.float32) / np.float32(32767)
+        return whole[-self._limit :].astype(np.float32) / np.float32(32768)
 
 
 class BlackBox:
@@ -104,12 +104,13 @@ class BlackBox:
         return True
 
     def close(self, timeout_s: float = 1.5) -> None:
-        """Write what is waiting, as far as ``timeout_s`` goes."""
+        """Write what is waiting, as far as ``timeout_s``, in all, goes."""
+        until = time.monotonic() + timeout_s
         try:
             self._waiting.put(None, timeout=timeout_s / 2)
         except queue.Full:
             return
-        self._thread.join(timeout_s)
+        self._thread.join(until - time.monotonic())
 
     def _run(self) -> None:
         self._attempt(self._prepare)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import RATES, Resampler
 from edge.gate import flaws
 from edge.wav import WavReader
-from edge.window import Block, Flaws
+from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +35,6 @@ class _Piece(NamedTuple):
     samples: NDArray[np.float32]  # (n, channels)
     rate: int  # Hz
     start_s: float | None = None  # in the file, where it does not go on from the piece before
-
-
-class AudioSource(Protocol):
-    """Anything that gives mono blocks at the model's rate."""
-
-    sr: int
-
-    def blocks(self) -> Iterator[Block]:
-        """Blocks in order, until the source ends."""
-        ...
 
 
 class Recording:
@@ -78,27 +68,28 @@ class Recording:
             raise RecordingError(f"{self.path} is a folder: name the recordings in it")
         if not self.path.is_file():
             raise RecordingError(f"{self.path} does not exist or is no file")
-        heard = False
+        heard = gap = False
         resampler: Resampler | None = None
-        rate, at_s, found = 0, self._start_s, Flaws()  # at_s: where the next block begins
+        rate, at_s, met = 0, self._start_s, FlawsOfInput()  # at_s: where the next block begins
         for piece in self._pieces():
-            gap = piece.start_s is not None or piece.rate != rate
-            if gap:
+            if piece.start_s is not None or piece.rate != rate:
                 if resampler is not None:
-                    block = Block(resampler.flush(), at_s, flaws=found)
-                    yield block
+                    yield (block := Block(resampler.flush(), at_s, flaws=met.take()))
                     at_s += block.y.size / self.sr
                 at_s, rate = at_s if piece.start_s is None else piece.start_s, piece.rate
                 self._check_rate(rate)
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)
-            y = self._pick(piece.samples)
-            found = flaws(y, rate)
-            y = y if resampler is None else resampler.push(y)
-            yield Block(y, at_s, gap and heard, found)
-            at_s += y.size / self.sr
+                gap, met = heard, FlawsOfInput()
             heard = True
+            y = self._pick(piece.samples)
+            met.add(flaws(y, rate), y.size)
+            y = y if resampler is None else resampler.push(y)
+            if y.size:
+                yield Block(y, at_s, gap, met.take())
+                at_s += y.size / self.sr
+                gap = False
         if resampler is not None:
-            yield Block(resampler.flush(), at_s, flaws=found)
+            yield Block(resampler.flush(), at_s, gap, met.take())
         if not heard:
             why = "it ends before --start"
             if self._end_s is not None and self._end_s - self._start_s < 1 / RATES[0]:
@@ -106,7 +97,10 @@ class Recording:
             raise RecordingError(f"{self.path} has no audio at {self._start_s:g} s: {why}")
 
     def read(self) -> NDArray[np.float32]:
-        """The whole part asked for at once: (n,) float32."""
+        """The whole part asked for at once: (n,) float32.
+
+        Gaps are closed up: what lay on both sides of one is joined.
+        """
         return np.concatenate([block.y for block in self.blocks()])
 
     def _pick(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -200,10 +194,14 @@ class Recording:
                 planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
                 origin_s = (container.start_time or 0) / av.time_base
                 at_s, jumped = 0.0, False  # time of the next decoded frame; after a hole
-                for frame in container.decode(stream):
+                for frame in self._frames(container, stream, av.error.InvalidDataError):
+                    if frame is None:  # damaged: what follows does not go on from here
+                        jumped = True
+                        continue
                     rate = frame.sample_rate
-                    if frame.time is not None and frame.time - origin_s > at_s + HOLE_S:
-                        at_s, jumped = frame.time - origin_s, True
+                    due_s = at_s if frame.time is None else frame.time - origin_s
+                    if due_s > at_s + (0 if jumped else HOLE_S):
+                        at_s, jumped = due_s, True
                     start, left = self._range(rate)
                     for plain in planar.resample(frame):
                         samples, at = plain.to_ndarray().T, round(at_s * rate)
@@ -222,6 +220,26 @@ class Recording:
             if isinstance(error, av.error.InvalidDataError):
                 raise RecordingError(f"{self.path} is damaged or no recording") from error
             raise RecordingError(f"{self.path} cannot be decoded: {error}") from error
+
+    def _frames(self, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
+        """Decoded frames of ``stream``, None for each packet that cannot be.
+
+        A player skips those, too. ``damaged`` itself where more packets are lost than read.
+        """
+        good = bad = 0
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except damaged:
+                bad += 1
+                if bad == 1:
+                    log.warning("%s is damaged: what cannot be decoded is left out", self.path)
+                yield None
+                continue
+            good += bool(frames)
+            yield from frames
+        if bad > good:
+            raise damaged(-1, f"{bad} of {good + bad} packets", str(self.path))
 
 
 def _piece(rate: int) -> int:

@@ -61,8 +61,12 @@ class Classifier:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{model.path} does not load in {self.runtime}: {error}") from error
-        (self._input,) = self._interpreter.get_input_details()
-        (self._output,) = self._interpreter.get_output_details()
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if (len(inputs), len(outputs)) != (1, 1):
+            found = f"{len(inputs)} inputs and {len(outputs)} outputs"
+            raise ModelError(f"{model.path} has {found}: one of each is needed")
+        (self._input,), (self._output,) = inputs, outputs
         self._check(model)
         self._knocking = model.manifest.labels.index("knocking")
 

@@ -55,7 +55,7 @@ examples:
   edge predict *.flac --json | jq .             one JSON object a window
   edge predict engine.wav --picture pictures    what the network saw, as PNG
 
-A window is "unknown", never "normal", when it cannot be trusted, and why:
+A window that cannot be trusted is "unknown", never "normal"; reasons:
   too_short   less than two seconds of sound
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
   flat_line   no movement at all: sound dropped out, a dead microphone
@@ -74,10 +74,10 @@ MAX_SECONDS = 1e7  # four months
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``edge`` with ``argv``; the exit code is the answer."""
-    return run_command(build_parser(), argv)
+    return run_cli(build_parser(), argv)
 
 
-def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run the command that ``parser`` finds in ``argv``; errors become one line and a code."""
     if sys.stderr is None:  # closed by whoever started us: its number must not go to a file
         null = os.open(os.devnull, os.O_WRONLY)
@@ -227,7 +227,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
         _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
-    for verdict in pipeline.verdicts(source, hop_s=arguments.hop):
+    for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         _say(_as_json(path, verdict) if arguments.json else _as_row(verdict))
         if arguments.picture and verdict.picture is not None:

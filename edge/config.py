@@ -51,6 +51,11 @@ class IndicatorConfig:
     knock_pin: int = -1  # a second lamp that only lights for knocking; -1: none
     buzzer_pin: int = -1  # sounds while knocking is reported; -1: none
 
+    @property
+    def pins(self) -> list[int]:
+        """Those that are used."""
+        return [pin for pin in (self.led_pin, self.knock_pin, self.buzzer_pin) if pin >= 0]
+
 
 @dataclass(frozen=True)
 class BlackBoxConfig:
@@ -223,10 +228,8 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
     if isinstance(made, ListenConfig) and made.runtime not in RUNTIME_NAMES:
         known = ", ".join(RUNTIME_NAMES)
         raise ConfigError(f"{name}: listen.runtime = {made.runtime!r} is none of {known}")
-    if isinstance(made, IndicatorConfig):
-        pins = [p for p in (made.led_pin, made.knock_pin, made.buzzer_pin) if p >= 0]
-        if len(set(pins)) < len(pins):
-            raise ConfigError(f"{name}: indicator uses a pin twice: {pins}")
+    if isinstance(made, IndicatorConfig) and len(set(made.pins)) < len(made.pins):
+        raise ConfigError(f"{name}: indicator uses a pin twice: {made.pins}")
     return made
 
 

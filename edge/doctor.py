@@ -23,13 +23,13 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
+from edge.golden import TOLERANCE, golden_answer
 from edge.lamp import flash
 from edge.model import golden_sound
-from edge.run_command import load_config, load_model, records_folder
+from edge.run_command import fitting, load_config, load_model, records_folder
 
 Sound = NDArray[np.float32]
 
-GOLDEN_TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/256
 MIN_FREE_MB = 200
 INSTALLED_STATE = Path("/var/lib/knockknock")  # where the service's records go
 
@@ -79,24 +79,24 @@ def _model(config: Config) -> Iterator[Finding]:
     try:
         model = load_model(config)
         listen = config.listen
+        fitting(config, model.manifest)
         classifier = Classifier(model, runtime=listen.runtime, threads=listen.threads)
     except EdgeError as error:
         yield Finding("fail", "model", str(error), "see listen.model and listen.runtime")
         return
-    golden = model.manifest.golden
-    if not {"seed", "p_knocking"} <= golden.keys():
+    front_end = FrontEnd(model.manifest.front_end)
+    answer = golden_answer(front_end, classifier)
+    if answer is None:
         remedy = "export it anew with convert export"
         yield Finding("fail", "model", f"{model.path.name} holds no golden answer to check", remedy)
         return
-    front_end = FrontEnd(model.manifest.front_end)
-    y = golden_sound(int(golden["seed"]), front_end.config.n_samples)
-    p = classifier.predict(front_end.picture(y))
-    off = abs(p - golden["p_knocking"])
+    p, off = answer
     detail = f"{model.path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
-    if off <= GOLDEN_TOLERANCE:
+    if off <= TOLERANCE:
         yield Finding("ok", "model", detail)
     else:
         yield Finding("fail", "model", detail, "this runtime computes wrongly: set listen.runtime")
+    y = golden_sound(0, front_end.config.n_samples)
     yield _speed(front_end, classifier, y, config)
 
 
@@ -139,7 +139,7 @@ def _versions() -> Finding:
 
 def _lamp(config: Config) -> Finding:
     told = config.indicator
-    pins = [pin for pin in (told.led_pin, told.knock_pin, told.buzzer_pin) if pin >= 0]
+    pins = told.pins
     if not pins:
         return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
     # lgpio leaves a pipe where it is started, and without leave to write there it does not start.

@@ -7,11 +7,14 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, mode: int | None = None, durable: bool = True
+) -> None:
     """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
 
-    It may be read and written as the umask says, or as ``mode`` does. A link stays and leads to the
-    new content; a device or a pipe is written to, not replaced.
+    Permissions follow the umask, or ``mode`` if given. A symbolic link is kept and its target
+    replaced; a device or a pipe is written to, not replaced. Not ``durable``: what needs not
+    outlive a power cut is not waited for until the disk has it.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(content)
@@ -26,7 +29,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
                 os.fchmod(handle, mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

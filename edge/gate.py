@@ -1,8 +1,9 @@
 """Is this window fit to be judged? A wrong verdict is worse than none. Pure arithmetic.
 
 The spectrogram is scaled to its own maximum, so the network sees silence, a dead microphone, a
-stuck converter, a buffer played over and over or a whine it has no ears for as a picture in full
-contrast and would gladly call it normal. What cannot be trusted is stopped here, with the reason.
+stuck converter, a short buffer played over and over or a whine it has no ears for as a picture in
+full contrast and would gladly call it normal. What cannot be trusted is stopped here, with the
+reason.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class GateConfig:
 
     The quietest of those engines has -42 dB rms in BAND_HZ, the worst clipped one 5 % of its
     samples in flat tops, the most even one 99.9 % of its power in 290 Hz, the steadiest one a
-    likeness to itself of 0.976; most of what was dropped out (before a codec starts) is 0.31 s.
+    likeness to itself of 0.979; most of what was dropped out (before a codec starts) is 0.31 s.
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
@@ -47,7 +48,7 @@ class GateConfig:
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
     tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
-    repetition: float = 0.995  # likeness to itself; above: a stuck buffer. 0: no limit
+    repetition: float = 0.995  # autocorrelation up to 0.93 s later; above: a stuck buffer. 0: none
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
@@ -84,7 +85,7 @@ class Gate:
         self._flat_samples = max(1, round(self.config.flat_seconds * sr))
 
     def check(self, y: NDArray[np.float32], flaws: Flaws = NO_FLAWS) -> Fault | None:
-        """The first reason not to judge ``y`` (n,) float32, full scale 1; None if it is fit.
+        """The first reason not to judge ``y`` (n,) float32, full scale 1; None if it is fit. n > 0.
 
         ``flaws`` are those :func:`flaws` found before it was resampled, which rounds flat tops and
         rings into holes.
@@ -151,7 +152,10 @@ class Gate:
 
 
 def flaws(y: NDArray[np.float32], sr: int) -> Flaws:
-    """Of ``y`` (n,) as it was recorded, at ``sr`` Hz."""
+    """Shares of clipped and of unmoved samples in ``y`` (n,) float32 as recorded, at ``sr`` Hz.
+
+    Full scale is 1. Measured before a resampler hides both.
+    """
     return Flaws(flat_tops(y), still(y, sr))
 
 

@@ -94,8 +94,10 @@ class StatusFile:
         if self._path is None:
             return
         try:
-            # For everybody to read, whatever the service's umask: nothing in it is private.
-            write_atomically(self._path, json.dumps(status, indent=1).encode() + b"\n", mode=0o644)
+            content = json.dumps(status, indent=1).encode() + b"\n"
+            # For everybody to read, whatever the service's umask: nothing in it is private. Another
+            # comes in a second: a card would wear out, and a slow one would hold up the listener.
+            write_atomically(self._path, content, mode=0o644, durable=False)
             self._failed = False
         except OSError as error:
             if not self._failed:

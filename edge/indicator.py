@@ -1,4 +1,4 @@
-"""The lamp. It must not lie: dark means not running, a heartbeat that windows are gone through.
+"""The lamp. It must not lie: dark is not running, a heartbeat is windows being processed.
 
 The patterns are one table; the README and ``edge run --help`` print it. Every change goes to the
 log too, for machines without a lamp.
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Signal(StrEnum):
-    """What the lamp can say; the worst news first."""
+    """What the lamp can say."""
 
     FAULT = "fault"
     MICROPHONE_LOST = "microphone_lost"
@@ -116,24 +116,26 @@ class Indicator:
     def show(self, signal: Signal) -> None:
         """Show ``signal`` from now on; showing it again changes nothing."""
         with self._lock:
-            if signal is not self._signal:
-                # Each signal a kind of its own: a flood of others must not hide a fault.
-                log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
-                if not {signal, self._signal} <= CALM:
-                    self._since = self._clock()
-                self._signal = signal
+            if signal is self._signal:
+                return
+            if not {signal, self._signal} <= CALM:
+                self._since = self._clock()
+            self._signal = signal
+        # Not under the lock: a log that hangs must not hold up the lamp. Each signal is a kind of
+        # its own: a flood of others must not hide a fault.
+        log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
 
     def window_done(self) -> None:
-        """A window was really gone through; the heartbeat lives on this."""
+        """A window was really processed; the heartbeat lives on this."""
         self._window_at = self._clock()
 
     @property
     def stale(self) -> bool:
-        """Whether no window was gone through for so long that nothing may look well."""
+        """Whether no window was processed for so long that nothing may look well."""
         return self._clock() - self._window_at > STALE_S
 
     def levels(self) -> tuple[bool, bool]:
-        """Whether the lamp should be lit now, and whether those that tell of knocks should.
+        """Whether the lamp is to be lit at this moment, and whether those that tell of knocks are.
 
         Staleness is looked at here too, in the lamp's own thread: the other one may hang.
         """

@@ -26,7 +26,7 @@ from edge.child import child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
-from edge.window import Block
+from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,10 @@ BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped an
 
 
 class Microphone:
-    """A supervised microphone. One thread calls :meth:`read`; nothing here blocks for long."""
+    """A supervised microphone. One thread calls :meth:`read`, which waits for its timeout at most.
+
+    Only :meth:`close`, and a :meth:`read` that gives a process up, may take KILLED_S longer.
+    """
 
     def __init__(
         self, config: AudioConfig, sr: int, *, command: Sequence[str] | None = None
@@ -192,21 +195,23 @@ class _Stream:
         """Until ``pipe`` ends; ``time_s``: when the sound from before it ended."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
+        met = FlawsOfInput()
         while (packet := _packet(pipe)) is not None:
             rate, y, lost, self.overflows = packet
             before, self.arrived = self.arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
             if fresh or lost or self.arrived - before > PAUSE_S:
-                fresh, gap, resampler = False, True, None
+                fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 # Sample times count on from here; between gaps the clock is the sound card's. If
                 # that is a little fast it is ahead: time never goes back.
                 time_s = max(time_s, self.arrived - y.size / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             self.received += y.size
+            met.add(flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
             if out.size:
-                self._append(Block(out, time_s, gap, flaws(y, rate)))
+                self._append(Block(out, time_s, gap, met.take()))
                 time_s += out.size / self._sr
                 gap = False
         pipe.close()  # here and not from outside, which would wait for this very thread

@@ -11,9 +11,10 @@ import hashlib
 import io
 import json
 import os
+import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -27,9 +28,11 @@ from edge.frontend import FrontEndConfig
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SHIPPED = "knock-int8.tflite"
 PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
+TEMPERATURES = (0.05, 100.0)  # beyond, answers are all but certain, or all the same
 LEAST_P = 1 / 512  # half a step of an int8 answer; keeps log-odds finite
 CHECKPOINTS = (".pth", ".safetensors")
 # What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
@@ -62,14 +65,15 @@ class Manifest:
             raise ModelError(
                 f"manifest format {self.format!r} is not {FORMAT}: update this program"
             )
-        if len(self.labels) != 2 or "knocking" not in self.labels:
+        if not are_labels(self.labels):
             raise ModelError(f"labels {list(self.labels)} must be two, one of them 'knocking'")
         if self.precision not in PRECISIONS:
             raise ModelError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
         if not 0 < self.threshold < 1:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
-        if not 0 < self.temperature < 100:
-            raise ModelError(f"temperature {self.temperature!r} must lie between 0 and 100")
+        low, high = TEMPERATURES
+        if not low <= self.temperature <= high:
+            raise ModelError(f"temperature {self.temperature!r} must lie between {low} and {high}")
         if self.threshold > self.highest_p:
             raise ModelError(
                 f"threshold {self.threshold:g} is never reached: {self.precision} answers divided "
@@ -109,10 +113,16 @@ class Manifest:
             values["labels"] = tuple(values["labels"])
             values["front_end"] = FrontEndConfig.from_dict(values["front_end"])
             return cls(**values)
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
+        except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"manifest cannot be read: {error}") from error
+
+
+def are_labels(names: Sequence[object]) -> bool:
+    """Whether ``names`` can be what a network's two answers mean: two texts, one "knocking"."""
+    texts = {name for name in names if isinstance(name, str)}
+    return len(names) == len(texts) == 2 and "knocking" in texts
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
 def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
     """Noise any device can make by itself, (n_samples,) float32, for the manifest's golden answer.
 
-    The export writes down what the network says of it; edge doctor asks again.
+    The export writes down what the network says of it; :mod:`edge.golden` asks again.
     """
     noise = np.random.default_rng(seed).standard_normal(n_samples)
     return (0.1 * noise).astype(np.float32)
@@ -195,8 +205,8 @@ def default_model() -> Path:
         return Path(named)
     package = Path(__file__).resolve().parent
     places = [
-        package.parent / "models" / "knock-int8.tflite",  # a source checkout
-        Path("/usr/local/share/knockknock/knock-int8.tflite"),
+        package.parent / "models" / SHIPPED,  # a source checkout
+        Path(sys.prefix) / "share" / "knockknock" / SHIPPED,  # where pip puts it
     ]
     for place in places:
         if place.is_file():

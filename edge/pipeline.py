@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture import AudioSource
 from edge.frontend import FrontEnd
 from edge.gate import Fault, Gate
 from edge.window import Block, Window, Windower, mean_flaws
@@ -48,8 +47,8 @@ class Pipeline:
         self.threshold = threshold
         self.gate = Gate(sr=front_end.config.sr)
 
-    def verdicts(self, source: AudioSource, *, hop_s: float) -> Iterator[Verdict]:
-        """One verdict a window, every ``hop_s`` seconds, until the source ends.
+    def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
+        """One verdict a window, every ``hop_s`` seconds, until the blocks end.
 
         The end is covered too, by a last window that ends with the signal; likewise before a gap.
         """
@@ -57,15 +56,16 @@ class Pipeline:
         hop = max(1, round(hop_s * config.sr))
         windower = Windower(config.n_samples, hop, config.sr)
         heard: list[Block] = []  # only while it may all be too short for one window
-        for block in source.blocks():
-            if block.gap:
+        for block in blocks:
+            if block.gap and heard:
                 yield from self._end(heard, windower)
                 heard = []
             if sum(b.y.size for b in heard) < config.n_samples:
                 heard.append(block)
             for window in windower.push(block):
                 yield self.judge_window(window)
-        yield from self._end(heard, windower)
+        if heard:
+            yield from self._end(heard, windower)
 
     def _end(self, heard: list[Block], windower: Windower) -> Iterator[Verdict]:
         """What is left when the sound ends, ``heard`` being its beginning."""

@@ -16,8 +16,9 @@ from edge.blackbox import BlackBox
 from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.config import DEFAULT_PATH, Config, lamp_of
-from edge.errors import ConfigError
+from edge.errors import ConfigError, ModelError
 from edge.frontend import FrontEnd, FrontEndConfig
+from edge.golden import TOLERANCE, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.journal import set_up_logging
@@ -56,11 +57,11 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings ({DEFAULT_PATH})")
     parser.add_argument(
-        "--check-config", action="store_true", help="are settings and listen.model right? then end"
+        "--check-config", action="store_true", help="check settings and listen.model, then exit"
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="play this instead")
     parser.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="N", help="of --source: a factor, or max (1)"
+        "--speed", type=_speed, default=1.0, metavar="N", help="of --source: factor (1), or max"
     )
     parser.add_argument("--state", type=Path, metavar="DIR", help="where records and status go")
     parser.add_argument("--verbose", action="store_true", help="log every window's verdict, too")
@@ -82,18 +83,19 @@ def _speed(text: str) -> float:
 
 def load_config(path: Path | None) -> Config:
     """The settings in ``path``, else the installed ones, else the defaults."""
-    return Config.read(path or DEFAULT_PATH) if path or _installed() else Config()
+    path = path or _installed()
+    return Config.read(path) if path else Config()
 
 
-def _installed() -> bool:
-    """Whether there are installed settings; ConfigError if nobody lets us look."""
+def _installed() -> Path | None:
+    """The installed settings, if there are any; ConfigError if nobody lets us look."""
     try:
-        return DEFAULT_PATH.is_file()
+        return DEFAULT_PATH if DEFAULT_PATH.is_file() else None
     except OSError as error:
         raise ConfigError(f"{DEFAULT_PATH} cannot be read: {error.strerror}") from error
 
 
-def _fitting(config: Config, manifest: Manifest) -> Config:
+def fitting(config: Config, manifest: Manifest) -> Config:
     """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
     if config.listen.threshold > manifest.highest_p:
         raise ConfigError(
@@ -111,11 +113,10 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
         config = load_config(arguments.config)
-        _fitting(config, load_model(config).manifest)
-        if arguments.config is None and not _installed():
-            print(f"there is no {DEFAULT_PATH}: the defaults hold")
-        else:
-            print(f"{arguments.config or DEFAULT_PATH}: settings are right")
+        fitting(config, load_model(config).manifest)
+        path = arguments.config or _installed()
+        none = f"there is no {DEFAULT_PATH}: the defaults hold"
+        print(f"{path}: settings are right" if path else none)
         return 0
     set_up_logging(verbose=arguments.verbose)
     # Until the service answers to them itself: a reload must not end it, and an end must put out
@@ -123,6 +124,8 @@ def _run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     try:
+        # From here on this file: one that is deleted later must not mean the defaults.
+        arguments.config = arguments.config or _installed()
         config = load_config(arguments.config)
     except ConfigError:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
@@ -135,12 +138,13 @@ def _run(arguments: argparse.Namespace) -> int:
             microphone = Microphone(config.audio, FrontEndConfig().sr)
             microphone.start()  # while the model is loaded: after a restart every second counts
         service = _build(config, arguments, indicator, microphone)
+        service.run()
     except BaseException as error:
         if microphone is not None:
             microphone.close()
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
-    service.run()
+    indicator.close()
     if arguments.source:
         _summary(service, arguments.source)
     return 0
@@ -172,9 +176,10 @@ def _build(
     microphone: Microphone | None,
 ) -> Service:
     model = load_model(config)
-    _fitting(config, model.manifest)
+    fitting(config, model.manifest)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
+    _computes_rightly(model, front_end, classifier)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr
     if microphone is not None and microphone.sr != sr:  # a model of another rate
@@ -192,8 +197,23 @@ def _build(
         blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
         status=StatusFile(_status(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
-        reload=lambda: _fitting(load_config(arguments.config), model.manifest),
+        reload=lambda: fitting(load_config(arguments.config), model.manifest),
     )
+
+
+def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
+    """Refuse a runtime that gives another answer than the export had; it would look well for ever.
+
+    The question warms up the network, too, so the first window is not late.
+    """
+    answer = golden_answer(front_end, classifier)
+    if answer is None:
+        log.warning("%s holds no golden answer: nobody knows if it computes rightly", model.path)
+    elif answer[1] > TOLERANCE:
+        raise ModelError(
+            f"{model.path.name} in {classifier.runtime}: golden answer off by {answer[1]:.3f}: "
+            "this runtime computes wrongly: set listen.runtime"
+        )
 
 
 def load_model(config: Config) -> ModelFile:

@@ -121,10 +121,11 @@ class Service:
         self._hup = True
 
     def run(self) -> None:
-        """Listen until stopped."""
+        """Listen until stopped; the lamp stays on, its owner's to put out."""
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         signal.signal(signal.SIGHUP, self._hang_up)
+        state = str(Signal.FAULT)
         try:
             while not self._stop:
                 blocks = self._source.read(READ_S)
@@ -134,12 +135,12 @@ class Service:
                 if self._hup:
                     self._reread()
                 self._housekeeping()
-        finally:
             self._notify(STOPPING="1", STATUS="stopping")
+            state = "stopped"
+        finally:
             self._source.close()
             self._blackbox.close()
-            self._indicator.close()
-            self._status.write({**self.describe(), "state": "stopped"})
+            self._status.write({**self.describe(), "state": state})
 
     def _listen(self, blocks: list[Block]) -> None:
         due: list[Window] = []
@@ -154,6 +155,12 @@ class Service:
             due = due[-1:]
         for window in due:
             self._judge(window)
+        if blocks and not due:  # pieces too short to judge: an alert must end for all that
+            self._pass_time(blocks[-1].start_s + blocks[-1].y.size / self._source.sr)
+
+    def _pass_time(self, time_s: float) -> None:
+        if self._detector.pass_time(time_s).ended:
+            log.info("alert ended: nothing could be judged any more")
 
     def _judge(self, window: Window) -> None:
         verdict = self.pipeline.judge_window(window)
@@ -176,7 +183,7 @@ class Service:
             self._ready = True
             self._notify(READY="1", STATUS="listening")
             log.info("ready: first window judged, %s", verdict.verdict)
-        self._notify(WATCHDOG="1")  # only here: a window was really gone through
+        self._notify(WATCHDOG="1")  # only here: a window was really processed
 
     def _alert(self, verdict: Verdict) -> None:
         self.counters.alerts += 1
@@ -223,8 +230,7 @@ class Service:
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end
-            if self._detector.pass_time(end_s + now - at).ended:
-                log.info("alert ended: no sound any more")
+            self._pass_time(end_s + now - at)
         self._show()
         if now < self._next_status:
             return

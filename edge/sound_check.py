@@ -57,7 +57,7 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     y = np.concatenate([block.y for block in heard])
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
-    detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dB rms, {peak:.0f} dB peak"
+    detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
     fault = gate.check(y, mean_flaws(heard))
     if fault is Fault.CLIPPING:
         remedy = "turn its gain down: alsamixer; or move it away"
@@ -75,7 +75,7 @@ def _meter(y: Sound) -> None:
     """A bar that moves with the level, where somebody looks."""
     if sys.stderr.isatty():
         level = 20 * np.log10(max(float(np.abs(y).max()), 1e-4))
-        print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dB", end="", file=sys.stderr)
+        print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dBFS", end="", file=sys.stderr)
 
 
 class Taps:
@@ -88,8 +88,13 @@ class Taps:
         self._background = 0.0
         self._since = TAP_APART_FRAMES
 
-    def push(self, y: Sound) -> list[float]:
-        """Peak levels in dB of full scale of the taps in ``y``, which goes on where it ended."""
+    def push(self, y: Sound, *, gap: bool = False) -> list[float]:
+        """Peak levels, dBFS, of the taps in ``y``, which goes on where the last one ended.
+
+        Or after a ``gap``, which is no tap.
+        """
+        if gap:
+            self._rest, self._background = self._rest[:0], 0.0
         y = np.concatenate([self._rest, y])
         whole = y.size // self._frame * self._frame
         self._rest = y[whole:]
@@ -118,9 +123,9 @@ def tap_test(config: Config) -> Finding:
             return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
         for blocks in _heard(source, TAP_SECONDS):
-            for level in (level for block in blocks for level in taps.push(block.y)):
+            for level in (level for b in blocks for level in taps.push(b.y, gap=b.gap)):
                 heard += 1
-                print(f"  heard a tap, {level:.0f} dB")
+                print(f"  heard a tap, {level:.0f} dBFS")
     finally:
         source.close()
     if heard:

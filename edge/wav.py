@@ -150,14 +150,25 @@ class WavReader:
         return np.frombuffer(raw, f"<i{self._bytes}").astype(np.float32) / scale
 
 
+def to_int16(y: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int16]:
+    """``y`` (n,) in [-1, 1) in steps of 16 bits, as it may have come: reading it gives the same.
+
+    Beyond full scale is clipped.
+    """
+    steps = np.round(
+        np.clip(y, -1, 1) * 32768
+    )  # clipped twice: the largest floats have no multiple
+    return np.minimum(steps, 32767).astype(np.int16)
+
+
 def write_wav(path: Path, y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> None:
     """Write :func:`encode_wav` of ``y`` to ``path``, atomically."""
     write_atomically(path, encode_wav(y, sr))
 
 
 def encode_wav(y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> bytes:
-    """Mono ``y`` (n,) in [-1, 1] as a file of 16-bit PCM; beyond full scale is clipped."""
-    samples = np.clip(np.round(y * 32767), -32768, 32767).astype("<i2").tobytes()
+    """Mono ``y`` (n,) in [-1, 1) as a file of 16-bit PCM; beyond full scale is clipped."""
+    samples = to_int16(y).astype("<i2").tobytes()
     header = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
     header += struct.pack("<IHHIIHH", 16, PCM, 1, sr, 2 * sr, 2, 16)
     return header + b"data" + struct.pack("<I", len(samples)) + samples

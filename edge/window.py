@@ -94,9 +94,30 @@ class Windower:
         return Window(self._pending[part], start_s, start_s + self.n_samples / self.sr, flaws)
 
 
+class FlawsOfInput:
+    """Flaws of what went into a resampler since something came out of it the last time."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(2)
+        self._samples = 0
+        self._mean = NO_FLAWS
+
+    def add(self, found: Flaws, samples: int) -> None:
+        """``samples`` with these flaws went in."""
+        self._sum += np.multiply(found, samples)
+        self._samples += samples
+
+    def take(self) -> Flaws:
+        """Their mean, which the next block has; where nothing went in, as of the block before."""
+        if self._samples:
+            self._mean = Flaws(*(self._sum / self._samples).tolist())
+        self._sum[:], self._samples = 0, 0
+        return self._mean
+
+
 def mean_flaws(blocks: Sequence[Block]) -> Flaws:
-    """Of all samples of ``blocks``."""
-    sizes = np.array([block.y.size for block in blocks])
-    if not sizes.sum():
-        return NO_FLAWS
-    return Flaws(*np.average([block.flaws for block in blocks], axis=0, weights=sizes).tolist())
+    """Flaws of ``blocks``, averaged over their samples; NO_FLAWS if they hold none."""
+    met = FlawsOfInput()
+    for block in blocks:
+        met.add(block.flaws, block.y.size)
+    return met.take()

@@ -101,10 +101,10 @@ programs() {
         fi
         run cp -R "$here/pyproject.toml" "$here/constraints.txt" "$here/README.md" \
             "$here/LICENSE" "$here/edge" "$here/convert" "$copy"
+        run mkdir -p "$copy/models"
+        run cp "$here/models/knock-int8.tflite" "$copy/models/"
         run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
     fi
-    run install -d -m 0755 /usr/local/share/knockknock
-    run install -m 0644 "$here/models/knock-int8.tflite" /usr/local/share/knockknock/
     run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
 }
 
@@ -146,7 +146,7 @@ uninstall() {
     run rm -f "/etc/systemd/system/$unit" /etc/sysusers.d/knockknock.conf \
         /etc/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules \
         /usr/local/bin/edge
-    run rm -rf "$prefix" /usr/local/share/knockknock
+    run rm -rf "$prefix"
     if systemd_runs; then run systemctl daemon-reload; fi
     if [ -n "$purge" ]; then
         run rm -rf /etc/knockknock /var/lib/knockknock

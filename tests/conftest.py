@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,17 @@ def recordings(recordings_dir: Path) -> list[RealRecording]:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Any:
+def make(tmp_path: Path) -> Iterator[Any]:
     """Builds a service on a scripted source; its records and status go to ``tmp_path``."""
+
+    lamps: list[Indicator] = []
 
     def build(
         steps: Any, judge: Any = None, config: Config | None = None, **kwargs: Any
     ) -> Service:
         config = config or Config()
         indicator = Indicator(IndicatorConfig(led_pin=-1))
+        lamps.append(indicator)
         box = BlackBox(tmp_path / "box", config.blackbox, SR)
         return Service(
             config,
@@ -73,7 +77,9 @@ def make(tmp_path: Path) -> Any:
             **kwargs,
         )
 
-    return build
+    yield build
+    for lamp in lamps:
+        lamp.close()
 
 
 @pytest.fixture(scope="session")

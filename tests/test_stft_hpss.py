@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from edge.frontend.hpss import masks, percussive_mask
+from edge.frontend.hpss import percussive_mask
 from edge.frontend.median import running_median
 from edge.frontend.stft import istft, stft
 from edge.hann import hann
@@ -70,20 +70,18 @@ def test_running_median_of_many_columns_is_that_of_each():
 def test_masks_share_out_everything():
     S = np.abs(RNG.standard_normal((87, 200))).astype(np.float32)
     S[:, 50:120] = 0  # wide enough that both medians vanish somewhere
-    mask_h, mask_p = masks(S)
+    mask_h, mask_p = percussive_mask(S.T).T, percussive_mask(S)
     # Two float32 roundings of numbers below 1.
     np.testing.assert_allclose(mask_h + mask_p, 1, atol=2.4e-7)
     assert mask_h.min() >= 0 and mask_p.min() >= 0
     assert (mask_p[:, 80:90] == 0.5).all()
-    np.testing.assert_array_equal(percussive_mask(S), mask_p)
 
 
 def test_margin_leaves_a_residual():
     S = np.abs(RNG.standard_normal((87, 200))).astype(np.float32)
-    mask_h, mask_p = masks(S, margin=3.0)
+    mask_h, mask_p = percussive_mask(S.T, margin=3.0).T, percussive_mask(S, margin=3.0)
     assert (mask_h + mask_p).max() < 1
-    assert (mask_p < masks(S)[1]).all()
-    np.testing.assert_array_equal(percussive_mask(S, margin=3.0), mask_p)
+    assert (mask_p < percussive_mask(S)).all()
     S[:, 50:120] = 0
     assert (percussive_mask(S, margin=3.0)[:, 80:90] == 0).all()  # nothing stands above nothing
 

@@ -27,31 +27,17 @@ def medians(
     return over_time, over_frequency
 
 
-def masks(
-    S: NDArray[np.float32], *, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Share of each cell that is harmonic and share that is percussive.
-
-    ``S`` as for :func:`medians`, whose answers are ``h`` and ``p``. Returns ``(mask_h, mask_p)`` of
-    the same shape, each in [0, 1]; with ``margin`` 1 they add up to 1 everywhere::
-
-        mask_h = h^power / (h^power + (margin p)^power)
-        mask_p = p^power / (p^power + (margin h)^power)
-
-    The device needs only the second, :func:`percussive_mask`; both are here to be checked together.
-    """
-    h, p = medians(S, kernel_size)
-    split_zeros = margin == 1
-    return (
-        soft_mask(h, p * np.float32(margin), power, split_zeros=split_zeros),
-        soft_mask(p, h * np.float32(margin), power, split_zeros=split_zeros),
-    )
-
-
 def percussive_mask(
     S: NDArray[np.float32], *, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
 ) -> NDArray[np.float32]:
-    """The second of :func:`masks`, without the cost of the first."""
+    """Share of each cell that is percussive, in [0, 1], in the shape of ``S``.
+
+    ``S`` as for :func:`medians`, whose answers are ``h`` and ``p``::
+
+        mask = p^power / (p^power + (margin h)^power)
+
+    The harmonic mask is that of the transposed spectrogram; with ``margin`` 1 both add up to 1.
+    """
     h, p = medians(S, kernel_size)
     return soft_mask(p, h * np.float32(margin), power, split_zeros=margin == 1)
 

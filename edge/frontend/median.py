@@ -153,7 +153,8 @@ def _select(a: Run, b: Run, *, rank: int) -> NDArray[np.float32]:
     """The ``rank``-th smallest (from 1) of two ascending runs, without merging them.
 
     If ``j`` of the ``rank`` smallest come from ``a``, the largest of them is the larger of
-    ``a[j]`` and ``b[rank - j]``; every other split gives something larger or equal.
+    ``a[j - 1]`` and ``b[rank - j - 1]``, counted from 0; every other split gives something
+    larger or equal.
     """
     best: NDArray[np.float32] | None = None
     for j in range(max(0, rank - len(b)), min(rank, len(a)) + 1):
