@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 from edge import __version__
 from edge.cli import complain, run_cli
@@ -32,6 +36,8 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``convert`` with ``argv``; the exit code is the answer."""
+    # Killed, it ends as if interrupted: what it has made in /tmp goes with it.
+    signal.signal(signal.SIGTERM, _leave)
     try:
         return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
@@ -39,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

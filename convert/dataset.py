@@ -96,7 +96,10 @@ def _from_table(table: Path) -> list[Clip]:
     try:
         missing = {"file", "label"} - set(rows.fieldnames or ())
         if missing:
-            raise DatasetError(f"{table} lacks the column {' and '.join(sorted(missing))}")
+            raise DatasetError(
+                f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
+                "the columns, with commas between them"
+            )
         return [_from_row(row, table.parent, f"{table}, line {rows.line_num}") for row in rows]
     except csv.Error as error:
         raise DatasetError(f"{table}, line {rows.line_num}: {error}; is a quote open?") from error

@@ -54,7 +54,7 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "out", type=_folder, metavar="OUT", help="folder without a labels.csv, made if need be"
     )
     parser.add_argument("--count", type=int, help="of each label (20)")
-    parser.add_argument("--seconds", type=float, help="length of each (6)")
+    parser.add_argument("--seconds", type=float, help="length of each, 2 to 600 (6)")
     parser.add_argument("--seed", type=int, help="another seed, other engines (1)")
     parser.add_argument(
         "--over", type=Path, metavar="DIR", help="use the healthy engines of these recordings"

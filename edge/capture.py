@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import RATES, Resampler
 from edge.gate import flaws
-from edge.wav import WavReader
+from edge.wav import CodingError, WavReader
 from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,15 @@ class Recording:
         return self._from_av()
 
     def _from_wav(self) -> Iterator[_Piece]:
-        with WavReader(self.path) as wav:
+        try:
+            wav = WavReader(self.path)
+        except CodingError as error:
+            try:
+                yield from self._from_av()
+            except MissingPackageError as missing:
+                raise MissingPackageError(f"{error}, or install av: pip install av") from missing
+            return
+        with wav:
             start, left = self._range(wav.sr)
             wav.skip(start)
             for piece in wav.pieces(_piece(wav.sr)):
@@ -194,7 +202,7 @@ class Recording:
                 planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
                 origin_s = (container.start_time or 0) / av.time_base
                 at_s, jumped = 0.0, False  # time of the next decoded frame; after a hole
-                for frame in self._frames(container, stream, av.error.InvalidDataError):
+                for frame in self._frames(container, stream, av.error.FFmpegError):
                     if frame is None:  # damaged: what follows does not go on from here
                         jumped = True
                         continue
@@ -224,22 +232,24 @@ class Recording:
     def _frames(self, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
         """Decoded frames of ``stream``, None for each packet that cannot be.
 
-        A player skips those, too. ``damaged`` itself where more packets are lost than read.
+        A player skips those, too. ``damaged``, what the decoder raises, where more packets are lost
+        than read.
         """
         good = bad = 0
+        last: Exception | None = None
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
-            except damaged:
-                bad += 1
+            except damaged as error:
+                bad, last = bad + 1, error
                 if bad == 1:
                     log.warning("%s is damaged: what cannot be decoded is left out", self.path)
                 yield None
                 continue
             good += bool(frames)
             yield from frames
-        if bad > good:
-            raise damaged(-1, f"{bad} of {good + bad} packets", str(self.path))
+        if last is not None and bad > good:
+            raise last
 
 
 def _piece(rate: int) -> int:

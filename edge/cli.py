@@ -29,6 +29,8 @@ from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 from edge.run_command import add_run_parser
 
+LONGEST_STEM = 180  # characters of a recording's name in those of its pictures
+
 EXAMPLES = """\
 examples:
   edge predict engine.wav     judge a recording
@@ -190,8 +192,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
+            if not isinstance(error, EdgeError):  # Python's own words name no file, or twice
+                error = RecordingError(f"{path} cannot be read: {error.strerror}")
             complain("edge", error)
-            worst = max(worst, getattr(error, "exit_code", RecordingError.exit_code))
+            worst = max(worst, error.exit_code)
     return worst
 
 
@@ -202,11 +206,14 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"--picture {folder} is a file: name a folder") from error
     except OSError as error:
         raise ConfigError(f"--picture {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"--picture {folder}: nothing can be written there")
 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:
     """What the pictures of each file begin with: its name, numbered where two have the same."""
-    stems = [re.sub(r"[^\w.-]+", "_", path.name) for path in files]
+    # Cut: time and verdict are added, and a name has 255 bytes.
+    stems = [re.sub(r"[^\w.-]+", "_", path.name)[:LONGEST_STEM] for path in files]
     names: list[str] = []
     for stem in stems:
         numbered = (f"{stem}-{n}" for n in itertools.count(1))
@@ -224,6 +231,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         sr=pipeline.front_end.config.sr,
     )
     counts: Counter[str] = Counter()
+    lost: ConfigError | None = None
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
         _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
@@ -233,10 +241,12 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
-            _keep_picture(picture, verdict.picture)
+            lost = lost or _keep_picture(picture, verdict.picture)
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
+    if lost is not None:  # but every window was judged
+        raise lost
 
 
 def _say(line: str) -> None:
@@ -248,11 +258,13 @@ def _say(line: str) -> None:
         raise ConfigError(f"the output cannot be written: {error.strerror}") from error
 
 
-def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:
+    """Write it, or say why not: no fault of the recording's, which is judged to its end."""
     try:
         write_png(path, picture)
-    except OSError as error:  # no fault of the recording's
-        raise ConfigError(f"--picture: {path} cannot be written: {error.strerror}") from error
+    except OSError as error:
+        return ConfigError(f"--picture: {path} cannot be written: {error.strerror}")
+    return None
 
 
 def _as_json(path: Path, verdict: Verdict) -> str:

@@ -126,7 +126,8 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        words = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be read: {words}") from error
 
 
 def lamp_of(path: Path) -> IndicatorConfig | None:

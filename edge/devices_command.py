@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
     devices = list_devices()
     if arguments.json:
         print(json.dumps(devices, indent=1))
-        return 0
+        return 0 if devices else AudioDeviceError.exit_code
     if not devices:
         raise AudioDeviceError(
             "there is no microphone: plug one in; arecord -l shows what ALSA sees"

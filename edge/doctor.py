@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -142,13 +140,11 @@ def _lamp(config: Config) -> Finding:
     pins = told.pins
     if not pins:
         return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
-    # lgpio leaves a pipe where it is started, and without leave to write there it does not start.
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for pin in pins:
-            problem = flash(pin, active_high=told.active_high, seconds=0.5)
-            if problem:
-                remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
-                return Finding("fail", "lamp", f"GPIO {pin}: {problem}", remedy)
+    for pin in pins:
+        problem = flash(pin, active_high=told.active_high, seconds=0.5)
+        if problem:
+            remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
+            return Finding("fail", "lamp", f"GPIO {pin}: {problem}", remedy)
     names = " and ".join(map(str, pins))
     return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")
 

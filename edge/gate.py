@@ -72,8 +72,10 @@ TONE_PARTS = 8  # in a quarter of a second no real engine has so much of its pow
 # lies near its peak. The worst real engine has it as a noise of which 24 % is cut off, where it
 # should be 1.5 times the limit of flat tops.
 SMEARED = 1.5
+SINE_TOPS = 0.13  # what a sine has in its tops, the worst honest signal
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
 FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
+FEW_LEVELS = 16  # likewise of a quiet recording of 8 bits, or of clicks in silence
 
 
 class Gate:
@@ -156,7 +158,8 @@ def flaws(y: NDArray[np.float32], sr: int) -> Flaws:
 
     Full scale is 1. Measured before a resampler hides both.
     """
-    return Flaws(flat_tops(y), still(y, sr))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is another fault
+        return Flaws(flat_tops(y), still(y, sr))
 
 
 def still(y: NDArray[np.float32], sr: int) -> float:
@@ -179,7 +182,8 @@ def flat_tops(y: NDArray[np.float32]) -> float:
     if not FLAT_RANGE <= high - low < np.inf:  # what is not finite is another fault
         return 0.0
     edge = FLAT_TOP * (high - low)
-    return float(((y >= high - edge) | (y <= low + edge)).mean())
+    share = float(((y >= high - edge) | (y <= low + edge)).mean())
+    return share if share < SINE_TOPS or np.unique(y).size >= FEW_LEVELS else 0.0
 
 
 def smeared_tops(y: NDArray[np.float32]) -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
 
     NoGpioError where there is no GPIO at all, OSError where this pin cannot be had now.
     """
+    _send_pipes_away()
     try:
         from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the one place that knows it
     except ImportError as error:
@@ -39,6 +43,20 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
         raise kind(f"no lamp on GPIO {pin}: {_words(error)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+
+
+@cache
+def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
+    """Have lgpio leave its named pipes in a folder of ours, which goes when we do.
+
+    By default they stay where the program was started, which may be somebody's recordings, or
+    nowhere that can be written to: then it does not start.
+    """
+    if "LG_WD" in os.environ:
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="knockknock-", ignore_cleanup_errors=True)
+    os.environ["LG_WD"] = folder.name
+    return folder
 
 
 def _words(error: Exception) -> str:

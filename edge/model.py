@@ -200,7 +200,7 @@ def default_model() -> Path:
     looked for.
     """
     if named := os.environ.get("KNOCKKNOCK_MODEL"):
-        if not Path(named).is_file():
+        if not os.path.isfile(named):  # noqa: PTH113 - pathlib's raises in a folder we may not see
             raise ModelError(f"$KNOCKKNOCK_MODEL, {named}, is no file: correct it, or unset it")
         return Path(named)
     package = Path(__file__).resolve().parent

@@ -107,7 +107,8 @@ def fitting(config: Config, manifest: Manifest) -> Config:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.source and not arguments.source.is_file():
-        what = "is a folder" if arguments.source.is_dir() else "does not exist"
+        there = "is no file" if arguments.source.exists() else "does not exist"
+        what = "is a folder" if arguments.source.is_dir() else there
         raise ConfigError(f"--source {arguments.source} {what}: name a recording")
     if arguments.speed != 1 and not arguments.source:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")

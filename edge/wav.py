@@ -26,6 +26,10 @@ MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
 
 
+class CodingError(RecordingError):
+    """A WAVE file whose samples are coded in a way that is not read here: ADPCM, mu-law, MP3."""
+
+
 class WavReader:
     """An open WAVE file: 8, 16, 24, 32 bit integers, 32 or 64 bit floats, any channel count.
 
@@ -96,8 +100,9 @@ class WavReader:
             (FLOAT, 32),
             (FLOAT, 64),
         }:
-            raise self._damaged(
-                f"holds samples of format {code} with {bits} bits: save it as 16-bit PCM"
+            raise CodingError(
+                f"{self.path} holds samples of format {code} with {bits} bits: "
+                "save it as 16-bit PCM"
             )
         self._code, self._bytes = code, bits // 8
         # The size of a frame adds nothing, and some writers get it wrong, but for this: 24 bits may
@@ -155,9 +160,8 @@ def to_int16(y: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int16]:
 
     Beyond full scale is clipped.
     """
-    steps = np.round(
-        np.clip(y, -1, 1) * 32768
-    )  # clipped twice: the largest floats have no multiple
+    # Clipped before, too: the largest floats have no multiple.
+    steps = np.round(np.clip(y, -1, 1) * np.asarray(32768, dtype=y.dtype))
     return np.minimum(steps, 32767).astype(np.int16)
 
 

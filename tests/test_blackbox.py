@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.blackbox import PIN, RESERVE_BYTES, Alert, BlackBox, SoundMemory
 from edge.config import BlackBoxConfig
-from edge.wav import WavReader
+from edge.wav import WavReader, write_wav
 from edge.window import Block
 from tests.audio import noise
 from tests.wait import wait_for
@@ -346,3 +346,12 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     assert "no room for a record" in box.problem
     assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
     box.close()
+
+
+def test_sound_of_the_models_rate_is_kept_to_the_bit(tmp_path):
+    """It is evidence: 16 bits came, the same 16 bits are kept."""
+    sent = np.arange(-32768, 32768).astype(np.int16)
+    memory = SoundMemory(10, SR)
+    memory.add(Block(sent.astype(np.float32) / np.float32(32768), 0.0))
+    write_wav(tmp_path / "a.wav", memory.read(), SR)
+    assert (tmp_path / "a.wav").read_bytes()[44:] == sent.astype("<i2").tobytes()

@@ -9,6 +9,7 @@ import pytest
 from edge.capture import Recording
 from edge.errors import EdgeError, MissingPackageError, RecordingError
 from edge.frontend.resample import resample
+from edge.window import mean_flaws
 from tests.audio import noise, tone, wav_file
 
 SR = 22_050
@@ -275,3 +276,76 @@ def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
     with pytest.raises(EdgeError) as caught:
         Recording(path).read()
     assert "WAVE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["m4a", "mp3", "mkv"])
+def test_damage_in_the_middle_leaves_a_gap_and_what_follows(tmp_path, form, caplog):
+    """As a player does: what cannot be decoded is skipped."""
+    av = pytest.importorskip("av")
+    path = tmp_path / f"a.{form}"
+    codec = "libmp3lame" if form == "mp3" else "aac"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=SR, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise(8)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = SR
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = b"\xff" * 2000
+    path.write_bytes(content)
+    blocks = list(Recording(path).blocks())
+    assert 7 * SR < sum(block.y.size for block in blocks) < 8.3 * SR
+    if form != "mp3":  # which has no times but those of the frames that are found
+        assert blocks[-1].start_s == pytest.approx(8, abs=0.3)
+    assert any(block.gap for block in blocks)
+    assert any("is damaged" in said for said in caplog.messages)
+
+
+def test_what_is_mostly_damage_is_no_recording(tmp_path):
+    av = pytest.importorskip("av")
+
+    class Packet:
+        def __init__(self, good):
+            self.good = good
+
+        def decode(self):
+            if not self.good:
+                raise av.error.InvalidDataError(-1, "damaged")
+            return ["frame"]
+
+    class Container:
+        def demux(self, _):
+            return [Packet(good) for good in (True, False, True, False, False)]
+
+    frames = Recording(tmp_path / "a.m4a")._frames(Container(), None, av.error.InvalidDataError)
+    found = [next(frames) for _ in range(5)]
+    assert found == ["frame", None, "frame", None, None]
+    with pytest.raises(av.error.InvalidDataError):
+        next(frames)
+
+
+def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("av")
+    path = tmp_path / "dashcam.wav"
+    soundfile.write(path, tone(2, SR), SR, subtype="ULAW")
+    y = Recording(path).read()
+    assert y.size == 2 * SR
+    assert np.abs(y - tone(2, SR)).max() < 0.02  # mu-law has some 4 bits at every level
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match="16-bit PCM, or install av: pip install av"):
+        Recording(path).read()
+
+
+@pytest.mark.parametrize("rate", [44_056, 44_100, 16_000])
+def test_flaws_of_pieces_that_yield_nothing_yet_count_with_the_next_block(
+    tmp_path, rate, monkeypatch
+):
+    """A resampler gives some pieces nothing and the next one twice as much."""
+    monkeypatch.setattr("edge.capture.PIECE_SECONDS", 0.01)
+    y = noise(4, rate).astype("f8")
+    y[: y.size // 2] = 0
+    blocks = list(Recording(wav_file(tmp_path / "a.wav", y, rate)).blocks())
+    assert all(block.y.size for block in blocks[:-1])
+    assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)

@@ -22,6 +22,7 @@ from edge.capture_process import (
     open_stream,
 )
 from edge.child import child_environment
+from edge.cli import main
 from edge.errors import AudioDeviceError, MissingPackageError
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 
@@ -263,3 +264,10 @@ def test_the_fake_refuses_what_a_card_would():
         instance.open(rate=44_100, **{**how, "channels": 3})
     with pytest.raises(OSError, match="Default"):
         instance.get_default_input_device_info()
+
+
+def test_without_a_microphone_a_program_is_told_so_too(monkeypatch, capsys):
+    monkeypatch.setattr("edge.devices_command.list_devices", list)
+    for option in ([], ["--json"]):
+        assert main(["devices", *option]) == AudioDeviceError.exit_code
+    assert capsys.readouterr().out == "[]\n"

@@ -126,3 +126,23 @@ def test_tempered_keeps_order_and_sum():
     assert 0.5 < cooler[0] < 0.9 < hotter[0] < 1
     assert cooler.sum() == pytest.approx(1)
     assert np.isfinite(tempered(np.array([1, 0], dtype=np.float32), 3)).all()
+
+
+def test_a_network_of_two_inputs_is_refused(model, monkeypatch):
+    class Module:
+        class Interpreter:
+            def __init__(self, **_):
+                pass
+
+            def allocate_tensors(self):
+                pass
+
+            def get_input_details(self):
+                return [{}, {}]
+
+            def get_output_details(self):
+                return [{}]
+
+    monkeypatch.setattr("edge.classifier._choose", lambda _: ("some-runtime", Module))
+    with pytest.raises(ModelError, match="2 inputs and 1 outputs: one of each is needed"):
+        Classifier(model)

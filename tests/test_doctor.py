@@ -104,3 +104,9 @@ def test_a_model_without_a_golden_answer_is_a_finding(tmp_path):
     (finding,) = _model(Config.from_toml(text, "my.toml"))
     assert finding.level == "fail"
     assert "no golden answer" in finding.detail
+
+
+def test_a_threshold_that_the_service_refuses_is_no_ok():
+    finding, *_ = _model(Config.from_toml("[listen]\nthreshold = 0.998\n", "my.toml"))
+    assert finding.level == "fail"
+    assert "never reached" in finding.detail

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.alarms import alerts_in
+from convert.alarms import alerts_in, false_alarms
 from convert.cli import main
 from convert.dataset import LABELS, Clip
 from convert.errors import CheckpointError, DatasetError
@@ -313,3 +313,14 @@ def test_calibration_weighs_both_classes_alike():
     rare = ~knocks | (RNG.random(z.size) < 1 / 80)
     for b in calibration_bins(p[rare], knocks[rare]):
         assert b["true_share"] == pytest.approx(b["mean_p"], abs=0.05)  # 80 times fewer windows
+
+
+def test_time_that_could_not_be_judged_is_no_quiet_time():
+    p = np.full(40, 0.1, dtype=np.float32)
+    p[10:30] = np.nan  # half a second apart: 5 s, 10 s of silence, 5 s
+    clip = Clip(Path("a"), "normal", "engine", "a")
+    assert Judged(clip, p, np.arange(40) / 2).heard_s == pytest.approx(2 * (4.5 + 2))
+    nothing = Judged(clip, p[10:30], np.arange(20) / 2)
+    assert nothing.heard_s == 0
+    figures = false_alarms([(nothing.every, nothing.heard_s)], 0.5, 0.5)
+    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 1}

@@ -165,3 +165,39 @@ def test_a_picture_leaves_no_circles_of_references_behind():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("value", [1e16, -1e20, 3e38])
+def test_absurd_samples_give_no_picture(value):
+    y = noise(2)
+    y[5] = value
+    with pytest.raises(SignalError, match="absurd"):
+        FrontEnd().picture(y)
+
+
+@pytest.mark.parametrize("draw", [FrontEnd.figure, FrontEnd.network_picture])
+@pytest.mark.parametrize("S_db", [np.zeros((87, 84), "f4"), np.zeros((84, 86), "f4"), [1.0]])
+def test_only_a_spectrogram_is_drawn(draw, S_db):
+    with pytest.raises(SignalError, match=r"finite \(84, 87\) is needed"):
+        draw(FrontEnd(), S_db)
+    with pytest.raises(SignalError, match="finite"):
+        draw(FrontEnd(), np.full((84, 87), np.nan, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hpss_kernel": 999_999}, "87 frames"),
+        ({"network_px": 1}, "1 px"),
+        ({"figure_px": 1}, "1 px"),
+        ({"sparsity": 1.0}, "nothing of a kernel"),
+    ],
+)
+def test_settings_that_nothing_can_be_built_from(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        FrontEndConfig(**settings)
+
+
+def test_the_smallest_pictures_can_be_drawn():
+    front_end = FrontEnd(FrontEndConfig(network_px=2, figure_px=2, hpss_kernel=87))
+    assert front_end.picture(noise(2)).shape == (2, 2, 3)

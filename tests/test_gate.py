@@ -312,3 +312,30 @@ def test_no_real_engine_is_refused(recordings, gate):
         for block in Recording(recording.path).blocks():
             for window in windower.push(block):
                 assert gate.check(window.y, window.flaws) is None, recording.path
+
+
+@pytest.mark.parametrize("peak", [0.005, 0.01, 0.016, 0.03, 0.05])
+def test_a_quiet_recording_of_8_bits_is_not_said_to_be_overdriven(gate, peak):
+    """Of few steps many lie at the highest; turning it down would be no remedy."""
+    y = noise(2)
+    y = (np.round(127 * y * peak / np.abs(y).max()) / 128).astype(np.float32)
+    assert gate.check(y, flaws(y, SR)) is not Fault.CLIPPING
+
+
+def test_clicks_in_silence_are_not_overdriven(gate):
+    y = np.zeros(2 * SR, dtype=np.float32)
+    y[::2205] = 0.5
+    assert gate.check(y, flaws(y, SR)) is Fault.FLAT_LINE
+
+
+def test_a_comparator_in_place_of_a_converter_is_overdriven(gate):
+    """Two levels only, but no silence between them."""
+    y = np.where(noise(2) > 0, 0.4, -0.4).astype(np.float32)
+    assert gate.check(y, flaws(y, SR)) is Fault.CLIPPING
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_flaws_of_what_is_not_finite_are_no_warning(value):
+    y = noise(0.05)
+    y[[100, 101, 500]] = value
+    assert all(0 <= share <= 1 for share in flaws(y, SR))

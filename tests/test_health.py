@@ -114,3 +114,12 @@ def test_what_was_asked_for_is_not_held_back():
     limit = journal.RateLimit()
     record = logging.LogRecord("a", logging.DEBUG, "", 0, "window", (), None)
     assert all(limit.filter(record) for _ in range(50))
+
+
+def test_the_status_does_not_wear_out_the_card(tmp_path, monkeypatch):
+    """Each second another comes; none needs to outlive a power cut."""
+    synced: list[int] = []
+    monkeypatch.setattr("edge.files.os.fsync", synced.append)
+    StatusFile(tmp_path / "status.json").write({"state": "listening"})
+    assert "listening" in (tmp_path / "status.json").read_text()
+    assert synced == []

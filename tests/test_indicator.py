@@ -1,4 +1,9 @@
 import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -240,3 +245,56 @@ def test_the_readme_shows_the_same_table():
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
     for pattern in PATTERNS.values():
         assert f"| {pattern.looks} | {pattern.means} |" in readme
+
+
+def test_a_log_that_hangs_does_not_hold_up_the_lamp():
+    """The journal may be full; then the lamp must still go from knocking to fault."""
+    clock, hangs, go_on = Clock(), threading.Event(), threading.Event()
+
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            hangs.set()
+            go_on.wait(10)
+
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    handler, told = Stuck(), logging.getLogger("edge.indicator")
+    told.addHandler(handler)
+    before = told.level
+    told.setLevel(logging.INFO)
+    try:
+        thread = threading.Thread(target=indicator.show, args=(Signal.KNOCKING,))
+        thread.start()
+        assert hangs.wait(5)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(indicator.levels()))
+        asking.start()
+        asking.join(5)
+        assert answers
+    finally:
+        go_on.set()
+        thread.join()
+        told.removeHandler(handler)
+        told.setLevel(before)
+        indicator.close()
+
+
+def test_the_pins_driver_leaves_nothing_where_it_is_started(tmp_path):
+    """lgpio puts its named pipes where LG_WD says, or else into the current folder."""
+    code = (
+        "import os; from edge.lamp import flash\n"
+        "flash(17, active_high=True, seconds=0)\n"
+        "print(os.environ['LG_WD'])"
+    )
+    ours = {"GPIOZERO_PIN_FACTORY", "LG_WD"}
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(done.stdout.strip()).exists()  # it went with the program

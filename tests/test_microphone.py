@@ -1,6 +1,8 @@
 import io
 import sys
+import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from edge.capture_process import HEADER, MAGIC, Input, choose, usb_id_of
 from edge.config import AudioConfig
 from edge.errors import AudioDeviceError
 from edge.microphone import Microphone, _Stream
-from edge.window import Block
+from edge.window import Block, mean_flaws
+from tests.audio import noise
 from tests.fake_capture import PACKET
 
 SR = 22_050
@@ -346,3 +349,21 @@ def test_usb_ids_come_from_the_cards(tmp_path):
     assert usb_id_of("USB PnP: Audio (hw:1,0)", str(tmp_path)) == "0d8c:0014"
     assert usb_id_of("HDA (hw:0,0)", str(tmp_path)) == ""
     assert usb_id_of("pulse", str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(44_100, 441), (32_000, 1600)])
+def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, monkeypatch):
+    """Every other packet stands still; with callbacks of 10 ms four in five give no block."""
+    count = 400
+    loud = (3000 * noise(samples / rate, rate)).astype("<i2").tobytes()
+    packets = b"".join(
+        HEADER.pack(MAGIC, rate, samples, 0, 0) + (loud if i % 2 else bytes(2 * samples))
+        for i in range(count)
+    )
+    monkeypatch.setattr("edge.microphone.BUFFER_S", 100)
+    stream = _Stream.__new__(_Stream)
+    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    stream._listen(io.BytesIO(packets), 0.0)
+    blocks = stream.take(0)
+    assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)

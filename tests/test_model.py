@@ -10,7 +10,7 @@ import pytest
 from edge.classifier import tempered
 from edge.errors import ModelError
 from edge.frontend import FrontEndConfig
-from edge.model import Manifest, ModelFile, default_model, write_model
+from edge.model import Manifest, ModelFile, are_labels, default_model, write_model
 
 NETWORK = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 40  # has a flatbuffer's mark, no more is read
 MANIFEST = Manifest(
@@ -146,3 +146,29 @@ def test_no_model_anywhere_says_where_it_was_looked_for(monkeypatch):
     monkeypatch.setattr("pathlib.Path.is_file", lambda self: False)
     with pytest.raises(ModelError, match="--model"):
         default_model()
+
+
+@pytest.mark.parametrize("labels", [("knocking", "knocking"), ("knocking", 5), ("knocking",)])
+def test_labels_must_be_two_texts(labels):
+    assert not are_labels(labels)
+    with pytest.raises(ModelError, match="labels"):
+        dataclasses.replace(MANIFEST, labels=labels)
+
+
+def test_numbers_that_no_computer_holds_are_a_model_error():
+    content = json.loads(MANIFEST.to_json())
+    content["golden"] = {"seed": 10**400, "p_knocking": 0.5}
+    with pytest.raises(ModelError):
+        Manifest.from_json(json.dumps(content).encode())
+
+
+def test_the_installed_model_lies_where_pip_puts_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("KNOCKKNOCK_MODEL", raising=False)
+    monkeypatch.setattr("edge.model.__file__", str(tmp_path / "site-packages/edge/model.py"))
+    monkeypatch.setattr("edge.model.sys.prefix", str(tmp_path))
+    with pytest.raises(ModelError, match="share/knockknock"):
+        default_model()
+    installed = tmp_path / "share/knockknock/knock-int8.tflite"
+    installed.parent.mkdir(parents=True)
+    installed.write_bytes(b"")
+    assert default_model() == installed

@@ -125,3 +125,10 @@ def test_pieces_too_short_to_judge_are_said_to_be(front_end):
 def test_no_verdict_spans_a_gap(front_end):
     heard, _ = verdicts(front_end, noise(5), size=SR, gap_at=3 * SR)
     assert [(round(v.start_s), round(v.end_s)) for v in heard] == [(0, 2), (1, 3), (3, 5)]
+
+
+def test_a_microphones_first_block_comes_after_a_gap_that_nothing_was_before(front_end):
+    pipeline = Pipeline(front_end, Told(0.1), 0.5)
+    (verdict,) = pipeline.verdicts([Block(noise(2), 7.0, gap=True)], hop_s=1.0)
+    assert (verdict.start_s, verdict.verdict) == (7.0, "normal")
+    assert list(pipeline.verdicts([], hop_s=1.0)) == []

@@ -204,3 +204,48 @@ def test_a_reader_that_has_seen_enough(engine):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - a pipe is what is tested
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monkeypatch, capsys):
+    def full(path, picture):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge.cli.write_png", full)
+    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
+    out, errors = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert errors.count("cannot be written: No space left on device") == 1
+
+
+def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
+    engine, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("edge.cli.os.access", lambda path, mode: path != tmp_path)
+    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert f"--picture {tmp_path}: nothing can be written there" in errors
+
+
+def test_a_name_as_long_as_can_be_has_pictures(engine, tmp_path):
+    path = tmp_path / ("n" * 251 + ".wav")
+    shutil.copy(engine, path)
+    assert main(["predict", str(path), "--json", "--picture", str(tmp_path / "new")]) == 0
+    assert len(list((tmp_path / "new").iterdir())) == 4
+
+
+def test_what_the_system_says_of_a_file_names_the_file(engine, capsys):
+    assert main(["predict", "/proc/self/mem", str(engine), "--json"]) == 3
+    out, errors = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert errors == "edge: /proc/self/mem cannot be read: Input/output error\n"
+
+
+def test_infinite_samples_are_unknown_and_no_warning(tmp_path, capsys):
+    y = noise(3, 44_100).astype("f8")
+    y[[100, 101, 60_000]] = np.inf, -np.inf, np.nan
+    path = wav_file(tmp_path / "a.wav", y, 44_100, form="f32")
+    assert main(["predict", str(path), "--json"]) == 0
+    out, errors = capsys.readouterr()
+    assert [json.loads(line)["reason"] for line in out.splitlines()] == ["not_finite"] * 2
+    assert errors == ""

@@ -8,7 +8,7 @@ SR = 22_050
 
 
 @pytest.mark.parametrize("rate", [SR, 48_000])
-@pytest.mark.parametrize("period_s", [0.0061, 0.02, 0.1234567, 0.37, 0.59])
+@pytest.mark.parametrize("period_s", [0.0061, 0.02, 0.1234567, 0.37, 0.59, 0.75, 0.92])
 @pytest.mark.parametrize("slow", [False, True])
 def test_what_repeats_itself_does_so_by_one(rate, period_s, slow):
     piece = noise(period_s, rate)

@@ -1,6 +1,7 @@
 """``edge run`` and ``edge doctor`` as a user meets them: a process, its output, its exit code."""
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from edge import run_command
 from edge.config import Config, lamp_of
 from edge.errors import ConfigError
+from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
 from tests.wait import wait_for
 
@@ -259,3 +261,84 @@ def test_a_garbage_model_ends_with_its_own_code(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
     assert "m.tflite" in errors
+
+
+def test_a_runtime_that_computes_wrongly_does_not_listen(tmp_path):
+    shipped = ModelFile.read(default_model())
+    golden = dict(shipped.manifest.golden)
+    golden["p_knocking"] = 1 - golden["p_knocking"]
+    changed = dataclasses.replace(shipped.manifest, golden=golden)
+    write_model(tmp_path / "a.tflite", shipped.network, changed)
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    environment = {**os.environ, "KNOCKKNOCK_MODEL": str(tmp_path / "a.tflite")}
+    process = edge("run", "--source", wav, "--state", tmp_path / "state", env=environment)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "this runtime computes wrongly: set listen.runtime" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monkeypatch):
+    shown: list[object] = []
+
+    class Failing:
+        def run(self):
+            raise RuntimeError("bug")
+
+    monkeypatch.setattr("edge.run_command._build", lambda *_: Failing())
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    monkeypatch.setattr("edge.run_command.time.sleep", shown.append)
+    monkeypatch.setattr(
+        "edge.indicator.Indicator.show", lambda self, signal: shown.append(str(signal))
+    )
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    with pytest.raises(RuntimeError, match="bug"):
+        run_command._run(
+            argparse.Namespace(
+                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert shown == ["fault", run_command.FAULT_SECONDS]
+
+
+def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
+    """An editor may delete and write anew; a reload in between must not change anything."""
+    settings = tmp_path / "a.toml"
+    settings.write_text("[listen]\nthreshold = 0.3\n")
+    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    process = edge("run", "--config", settings, "--source", wav, "--state", tmp_path / "state")
+    try:
+        wait_for((tmp_path / "state" / "status.json").exists)
+        settings.unlink()
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: any("a.toml" in p for p in status(tmp_path / "state")["problems"]))
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    assert "settings kept as they were" in errors
+
+
+def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monkeypatch):
+    installed = tmp_path / "edge.toml"
+    installed.write_text("[listen]\nthreshold = 0.3\n")
+    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", installed)
+    reloads = []
+
+    def build(config, arguments, *_):
+        installed.unlink()
+        with pytest.raises(ConfigError, match=r"edge\.toml"):
+            run_command.load_config(arguments.config)
+        reloads.append(config.listen.threshold)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("edge.run_command._build", build)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    with pytest.raises(SystemExit):
+        run_command._run(
+            argparse.Namespace(
+                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert reloads == [0.3]

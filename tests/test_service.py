@@ -15,8 +15,9 @@ from edge.detector import DetectorConfig
 from edge.indicator import Signal
 from edge.replay import Replay
 from edge.service import Service
+from edge.window import Block
 from tests.audio import noise, wav_file
-from tests.listener import SR, Judge, Watch, seconds, status
+from tests.listener import SR, Judge, Scripted, Watch, seconds, status
 from tests.wait import wait_for
 
 
@@ -242,3 +243,31 @@ def test_threads_end_with_the_service(make):
     service.run()
     service._indicator.close()  # its owner's to put out
     assert threading.active_count() <= before
+
+
+def test_an_alert_ends_while_sound_comes_in_pieces_too_short_to_judge(make):
+    """A microphone that drops out each second never gives a whole window."""
+    judge = Judge()
+    judge.script = [0.9] * 20
+    pieces = [Block(noise(0.5), 10 + 0.6 * i, gap=True) for i in range(20)]  # to 22 s
+    blocks = [Block(y, 0.5 * i) for i, y in enumerate(seconds(20))]
+
+    class Source(Scripted):
+        def read(self, timeout_s):
+            return [self.steps.pop(0)] if self.steps else None
+
+    service = make(Source([*blocks, *pieces]), judge)
+    service.run()
+    assert service.counters.alerts == 1
+    assert not service.describe()["alert"]
+
+
+def test_a_crash_is_no_stop_in_the_status(make, tmp_path):
+    class Broken(Judge):
+        def predict(self, picture):
+            raise RuntimeError("bug")
+
+    service = make(seconds(6), Broken())
+    with pytest.raises(RuntimeError):
+        service.run()
+    assert status(tmp_path)["state"] == "fault"

@@ -140,3 +140,11 @@ def test_taps_are_told_and_counted(plug, capsys):
     finding = tap_test(Config())
     assert (finding.level, finding.detail) == ("fail", "no taps heard")
     assert "to the block" in finding.remedy
+
+
+def test_a_gap_is_no_tap():
+    taps = Taps(SR)
+    hiss = 0.001 * noise(2)
+    assert taps.push(hiss) == []
+    assert taps.push(100 * noise(1), gap=True) == []  # another sound begins
+    assert taps.push(hiss) == []

@@ -1,14 +1,18 @@
 """``convert synth`` as a user meets it."""
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 
 from convert import faults, synth
+from convert.cli import main
 from convert.dataset import find_clips
 from edge.capture import Recording
 from tests.audio import noise, wav_file
@@ -137,3 +141,16 @@ def test_no_torch_for_synthesis(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["healthy.wav", "knocking.wav"]
+
+
+def test_killed_it_ends_as_if_interrupted(monkeypatch):
+    """So that gigabytes in /tmp go with it."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("convert.cli.run_cli", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([])
+            time.sleep(1)
+        assert ended.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)

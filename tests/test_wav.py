@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import RecordingError
 from edge.files import write_atomically
-from edge.wav import WavReader, write_wav
+from edge.wav import WavReader, to_int16, write_wav
 from tests.audio import tone, wav_file
 
 SR = 44_100
@@ -181,3 +181,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, 3)  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_is_beyond_full_scale_is_clipped_however_far(kind):
+    y = np.array([1, 1.5, 3e38, -1, -7, -3e38, 0.5], dtype=kind)
+    assert to_int16(y).tolist() == [32767, 32767, 32767, -32768, -32768, -32768, 16384]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_what_must_outlive_a_power_cut_is_waited_for(tmp_path, monkeypatch, durable):
+    synced: list[int] = []
+    monkeypatch.setattr("edge.files.os.fsync", synced.append)
+    write_atomically(tmp_path / "a", b"new", durable=durable)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert len(synced) == durable

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.window import Block, Flaws, Windower
+from edge.window import NO_FLAWS, Block, Flaws, FlawsOfInput, Windower
 
 SR = 1000
 
@@ -75,3 +75,14 @@ def test_memory_is_bounded():
 def test_a_hop_of_nothing_is_refused():
     with pytest.raises(ValueError, match="hop"):
         Windower(500, 0, SR)
+
+
+def test_flaws_are_averaged_over_what_went_in_since_the_last_block():
+    met = FlawsOfInput()
+    assert met.take() == NO_FLAWS
+    met.add(Flaws(1.0, 0.0), 100)
+    met.add(Flaws(0.0, 0.5), 300)
+    assert met.take() == Flaws(0.25, 0.375)
+    assert met.take() == Flaws(0.25, 0.375)  # what only the filter still held
+    met.add(Flaws(0.1, 0.2), 10)
+    assert met.take() == pytest.approx(Flaws(0.1, 0.2))

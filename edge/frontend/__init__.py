@@ -21,6 +21,8 @@ from edge.frontend.config import FrontEndConfig
 
 __all__ = ["FrontEnd", "FrontEndConfig"]
 
+LARGEST = 1e15  # of a sample; squares of larger ones are beyond float32
+
 
 class FrontEnd:
     """The whole front end for windows of one length; kernels and maps are computed once.
@@ -68,11 +70,17 @@ class FrontEnd:
         """The training figure of a spectrogram: (figure_px, figure_px, 3) uint8 RGB, top first.
 
         What matplotlib drew; the network's picture is this enlarged, but made without it.
+        SignalError unless ``S_db`` is finite (n_bins, n_frames), dB.
         """
+        self._check_spectrogram(S_db)
         return self._renderer.figure(S_db)
 
     def network_picture(self, S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The network's input for a spectrogram: (network_px, network_px, 3) uint8 RGB."""
+        """The network's input for a spectrogram: (network_px, network_px, 3) uint8 RGB.
+
+        SignalError as for :meth:`figure`.
+        """
+        self._check_spectrogram(S_db)
         return self._renderer.network_picture(picture.colour_indices(S_db))
 
     def picture(self, y: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -91,5 +99,10 @@ class FrontEnd:
                 f"window has shape {y.shape}: {self.config.n_samples} samples at "
                 f"{self.config.sr} Hz, one channel, are needed"
             )
-        if not np.isfinite(y).all():
-            raise SignalError("window holds NaN or infinite samples: no spectrogram exists of it")
+        if not np.abs(y).max() <= LARGEST:  # nor is NaN
+            raise SignalError("window holds NaN, infinite or absurd samples: scale it to [-1, 1)")
+
+    def _check_spectrogram(self, S_db: NDArray[np.float32]) -> None:
+        shape = (self.config.n_bins, self.config.n_frames)
+        if np.shape(S_db) != shape or not np.isfinite(S_db).all():
+            raise SignalError(f"spectrogram has shape {np.shape(S_db)}: finite {shape} is needed")

@@ -50,6 +50,11 @@ class FrontEndConfig:
     def _conditions(self) -> Iterator[tuple[bool, str]]:
         """What must hold between settings, and what to say if it does not; checked in order."""
         yield self.hpss_kernel % 2 == 1, f"hpss_kernel = {self.hpss_kernel} must be odd"
+        yield (
+            self.hpss_kernel <= self.n_frames,
+            f"hpss_kernel = {self.hpss_kernel} must not exceed the {self.n_frames} frames",
+        )
+        yield self.sparsity < 1, f"sparsity = {self.sparsity:g} would leave nothing of a kernel"
         smallest = min(self.figure_px, self.network_px)
         yield smallest >= 2, f"a picture of {smallest} px cannot be drawn: 2 are needed"
         yield self.hpss_margin >= 1, f"hpss_margin = {self.hpss_margin} must be at least 1"

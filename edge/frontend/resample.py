@@ -101,7 +101,8 @@ class Resampler:
         for p in range(self._up):
             start, phase = divmod(p * self._down, self._up)
             rows = windows[start :: self._down][: self._cycles]
-            out[:, p] = rows @ self._bank[phase]
+            with np.errstate(invalid="ignore", over="ignore"):  # infinite stays so, or is NaN
+                out[:, p] = rows @ self._bank[phase]
         return out.reshape(-1)
 
 
