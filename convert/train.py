@@ -10,40 +10,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
-from convert.dataset import (
-    LABELS,
-    Clip,
-    describe,
-    find_clips,
-    fingerprint,
-    load_all,
-    windows,
-)
-from convert.drawn import draw, makers
+from convert.dataset import LABELS, Clip, describe, find_clips
+from convert.drawn import makers
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, fill_pools
-from convert.fit import Examples, Fit, need_batch
+from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
+from convert.run_data import NO_ENGINE, digest, examples_of, identity, real_windows
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.files import write_atomically
-from edge.frontend import FrontEnd
-from edge.frontend.picture import colour_indices
 
-NO_ENGINE = "no recording of a healthy engine is left to train on"
 # Made over held-out recordings, for choosing the best epoch.
 CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
 GUESSING = 0.6  # an AUC of less is as good as none
@@ -69,6 +55,47 @@ def train(
     started again with the same settings the run goes on from its last finished epoch. DatasetError
     or CheckpointError if the recordings or the start cannot be used.
     """
+    parts = _parts(folders, config, init, labels, never_train_on)
+    torch.manual_seed(config.seed)
+    network = parts.start.knocking_first() if parts.start else _fresh(pretrained)
+    before = {k: v.clone() for k, v in network.state_dict().items()} if config.keep else {}
+    need_batch(config.examples, config.batch_size)
+    work.mkdir(parents=True, exist_ok=True)
+    origin = _origin(init or pretrained, parts.start.labels if parts.start else None)
+    _same_run(work, config, parts.training, parts.held_out, origin)
+    run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
+    run.go()
+    best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
+    network.load_state_dict(best["model"])
+    if config.keep:
+        _keep(config.keep, before, network)
+    save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run))
+    if run.best < GUESSING:
+        print(
+            f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
+            "it more --examples or epochs"
+        )
+    judged_on = "sources not trained on" if parts.held_out else "new examples of the same sources"
+    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
+
+
+class _Parts(NamedTuple):
+    """The recordings of a run, and the network it starts from."""
+
+    training: list[Clip]
+    held_out: list[Clip]
+    start: Checkpoint | None
+    learnt: Learnt  # by the end, with what the start had learnt
+    known: set[str]  # sources held out that the start has heard
+
+
+def _parts(
+    folders: Sequence[Path],
+    config: TrainConfig,
+    init: Path | None,
+    labels: tuple[str, ...] | None,
+    never_train_on: frozenset[str],
+) -> _Parts:
     clips = find_clips(folders)
     share = config.hold_out
     if config.fold != (0, 0):
@@ -84,25 +111,24 @@ def train(
     # Read first: a name misspelt must not cost the time of making examples.
     start = load_checkpoint(init, labels=labels) if init else None
     learnt, known = _heard_before(start, clips, held_out)
-    learnt = learnt.and_also(training)  # now, while the files are what will be learnt from
-    torch.manual_seed(config.seed)
-    network = start.knocking_first() if start else _fresh(pretrained)
-    before = {k: v.clone() for k, v in network.state_dict().items()} if config.keep else {}
-    need_batch(config.examples, config.batch_size)
-    work.mkdir(parents=True, exist_ok=True)
-    origin = _origin(init or pretrained, start.labels if start else None)
-    _same_run(work, config, training, held_out, origin)
     _hint_at_sources(clips)
+    # Asked for now, while the files are what will be learnt from.
+    return _Parts(training, held_out, start, learnt.and_also(training), known)
+
+
+def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, frozen: bool) -> Fit:
+    """The run's training, with its examples made."""
+    training, held_out = parts.training, parts.held_out
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
-    if not any(clip.knocks for clip in training):
+    knocks = any(clip.knocks for clip in training)
+    if not knocks:
         print("no recording of a knock to train on: the network will learn made knocks alone")
-    real_knocks = REAL_KNOCKS if any(clip.knocks for clip in training) else 0.0
-    recipe = Recipe(real_knocks=real_knocks, simple=config.simple)
-    examples = _examples(
+    recipe = Recipe(real_knocks=REAL_KNOCKS if knocks else 0.0, simple=config.simple)
+    examples = examples_of(
         work / "train", training, recipe, config.examples, config.seed, needs_engine=True
     )
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
-    check = _examples(
+    check = examples_of(
         work / "check",
         held_out or training,
         Recipe(simple=config.simple),
@@ -110,34 +136,23 @@ def train(
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = _real_windows(work / f"real-{digest(*map(identity, held_out))}.npz", held_out)
-    frozen_start = init is not None or pretrained is not None
-    run = Fit(
-        network, examples, check=check, real=real, work=work, config=config, frozen=frozen_start
-    )
-    run.go()
-    best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(best["model"])
-    if config.keep:
-        _keep(config.keep, before, network)
-    meta = {
+    real = real_windows(work / f"real-{digest(*map(identity, held_out))}.npz", held_out)
+    return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
+
+
+def _meta(config: TrainConfig, parts: _Parts, run: Fit) -> dict[str, object]:
+    """What the checkpoint says of itself."""
+    learnt, start = parts.learnt, parts.start
+    return {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
         "trained_on_files": sorted(learnt.files),
         "trained_on_cars": sorted(learnt.cars),
         "start_unknown": not learnt.complete,
         **({"threshold": start.threshold, "temperature": start.temperature} if start else {}),
-        "held_out": sorted({clip.source for clip in held_out} - known),
+        "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "history": run.history,
     }
-    save_checkpoint(out, network, labels=LABELS, meta=meta)
-    if run.best < GUESSING:
-        print(
-            f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
-            "it more --examples or epochs"
-        )
-    judged_on = "sources not trained on" if held_out else "new examples of the same sources"
-    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
 
 
 def _heard_before(
@@ -226,61 +241,3 @@ def _same_run(
             "examples are kept where recordings and --examples are as they were"
         )
     write_atomically(path, description.encode())
-
-
-def identity(clip: Clip) -> list[str]:
-    """What must be as it was for examples made of ``clip`` to hold still; for JSON."""
-    return [clip.path.name, fingerprint(clip.path), clip.label, clip.kind, clip.source, clip.car]
-
-
-def digest(*settings: object) -> str:
-    """A name for ``settings``: other ones never go on with what these have left in a folder."""
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-
-
-def _examples(
-    place: Path,
-    clips: list[Clip],
-    recipe: Recipe,
-    count: int,
-    seed: int,
-    *,
-    quiet: bool = False,
-    needs_engine: bool = False,
-) -> Examples:
-    """Made once, kept at ``place`` for every run that learns from the same ones.
-
-    ``quiet`` about unreadable recordings.
-    """
-    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
-    folder = place.with_name(f"{place.name}-{known}")
-
-    def maker() -> ExampleMaker:
-        pools = fill_pools(load_all(clips, quiet=quiet))
-        if needs_engine and not (pools.engine or pools.other_fault):
-            raise DatasetError(f"{NO_ENGINE}: none of them could be read")
-        return ExampleMaker(pools, recipe, seed)
-
-    drawn = draw(maker, (), count, folder, workers=os.cpu_count() or 1, name=place.name)
-    return Examples(drawn.indices, drawn.labels)
-
-
-def _real_windows(cache: Path, clips: list[Clip]) -> Examples:
-    """Every second of the held-out recordings as it is; unreadable ones were named before."""
-    if not cache.is_file():
-        front_end = FrontEnd()
-        indices, labels = [], []
-        for clip, sound in load_all(clips, quiet=True):
-            for y in windows(sound, 1.0):
-                indices.append(colour_indices(front_end.spectrogram(y)))
-                labels.append(0 if clip.knocks else 1)
-        _save(cache, indices, labels)
-    with np.load(cache) as stored:
-        return Examples(stored["indices"], stored["labels"])
-
-
-def _save(path: Path, indices: list[NDArray[np.uint8]], labels: list[int]) -> None:
-    buffer = io.BytesIO()
-    stack = np.array(indices, dtype=np.uint8).reshape(-1, 84, 87)
-    np.savez_compressed(buffer, indices=stack, labels=np.array(labels, dtype=np.int64))
-    write_atomically(path, buffer.getvalue())

@@ -38,6 +38,31 @@ interrupted goes on from its last finished epoch when started again. Then:
 convert export OUT --calibration recordings --out M.tflite"""
 
 
+# Fields of TrainConfig that are options: type, what the value is called, help; {} is the default.
+SETTINGS: dict[str, tuple[type, str, str]] = {
+    "examples": (int, "N", "made before training ({})"),
+    "simple": (
+        *(float, "SHARE"),
+        "among them, plain knocks over engines as they are ({}); the others are elaborate: kinds "
+        "of knocks, lookalikes, bystanders",
+    ),
+    "small_epochs": (int, "N", "on quarter-size pictures ({})"),
+    "full_epochs": (int, "N", "on full-size pictures ({})"),
+    "batch_size": (int, "N", "examples a step ({}); a GPU wants 64 or more"),
+    "learning_rate": (float, "RATE", "at its peak ({})"),
+    "keep": (
+        *(float, "SHARE"),
+        "of --init's weights in the result ({}): 0.5 forgets less of what it knew, and learns most "
+        "of what is new",
+    ),
+    "seed": (int, "N", "another seed, other weights and examples ({})"),
+}
+
+
+def _shown(config: TrainConfig, name: str) -> str:
+    return f"{getattr(config, name):g}"
+
+
 def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``train`` to the command line."""
     parser = commands.add_parser(
@@ -61,50 +86,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--pretrained", type=Path, metavar="resnet34.pth", help="torchvision's body to start from"
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (OUT.work)")
-    parser.add_argument(
-        "--examples",
-        type=int,
-        metavar="N",
-        help=f"made before training ({default.examples}; with --init {tuned.examples})",
-    )
-    parser.add_argument(
-        "--simple",
-        type=float,
-        metavar="SHARE",
-        help=f"among them, plain knocks over engines as they are ({default.simple:g}); the others "
-        "are elaborate: kinds of knocks, lookalikes, bystanders",
-    )
-    parser.add_argument(
-        "--small-epochs",
-        type=int,
-        metavar="N",
-        help=f"on quarter-size pictures ({default.small_epochs}; with --init {tuned.small_epochs})",
-    )
-    parser.add_argument(
-        "--full-epochs",
-        type=int,
-        metavar="N",
-        help=f"on full-size pictures ({default.full_epochs}; with --init {tuned.full_epochs})",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help=f"examples a step ({default.batch_size}); a GPU wants 64 or more",
-    )
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="RATE",
-        help=f"at its peak ({default.learning_rate:g}; with --init {tuned.learning_rate:g})",
-    )
-    parser.add_argument(
-        "--keep",
-        type=float,
-        metavar="SHARE",
-        help="of --init's weights in the result (0): 0.5 forgets less of what it knew, and learns "
-        "most of what is new",
-    )
+    for name, (kind, of, words) in SETTINGS.items():
+        before = _shown(default, name)
+        now = _shown(tuned, name)
+        values = before if now == before else f"{before}; with --init {now}"
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=kind, metavar=of, help=words.format(values))
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--hold-out",
@@ -120,12 +107,6 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     parser.add_argument(
         "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=default.seed,
-        help=f"another seed, other weights and examples ({default.seed})",
     )
     parser.set_defaults(run=_run)
 
@@ -145,18 +126,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = TrainConfig.fine_tuning() if arguments.init else TrainConfig()
     chosen = {
         name: value
-        for name in (
-            "examples",
-            "simple",
-            "small_epochs",
-            "full_epochs",
-            "batch_size",
-            "learning_rate",
-            "keep",
-            "hold_out",
-            "fold",
-            "seed",
-        )
+        for name in (*SETTINGS, "hold_out", "fold")
         if (value := getattr(arguments, name)) is not None
     }
     config = dataclasses.replace(config, **chosen)

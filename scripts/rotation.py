@@ -31,8 +31,8 @@ from convert.examples import ExampleMaker, fill_pools
 from convert.fit import SMALL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
+from convert.run_data import digest, identity
 from convert.split import fold_sources
-from convert.train import digest, identity
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.files import write_atomically

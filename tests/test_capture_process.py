@@ -271,3 +271,9 @@ def test_without_a_microphone_a_program_is_told_so_too(monkeypatch, capsys):
     for option in ([], ["--json"]):
         assert main(["devices", *option]) == AudioDeviceError.exit_code
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_an_overflow_counts_among_other_flags():
+    capture = Capture(as_module(None), 0, 1)
+    capture(b"ab", 1, None, OVERFLOW | 1)
+    assert capture.packets.get_nowait() == (b"ab", 1, 1)

@@ -146,3 +146,16 @@ def test_a_network_of_two_inputs_is_refused(model, monkeypatch):
     monkeypatch.setattr("edge.classifier._choose", lambda _: ("some-runtime", Module))
     with pytest.raises(ModelError, match="2 inputs and 1 outputs: one of each is needed"):
         Classifier(model)
+
+
+def test_which_output_is_knocking_is_what_the_labels_say(tmp_path):
+    model = ModelFile.read(default_model())
+    picture = FrontEnd().picture(noise(2))
+    answers = []
+    for labels in (model.manifest.labels, model.manifest.labels[::-1]):
+        write_model(
+            tmp_path / "m.tflite", model.network, dataclasses.replace(model.manifest, labels=labels)
+        )
+        answers.append(Classifier(ModelFile.read(tmp_path / "m.tflite")).predict(picture))
+    assert answers[0] != pytest.approx(answers[1], abs=0.02)
+    assert sum(answers) == pytest.approx(1, abs=0.02)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.blackbox import BlackBox
 from edge.classifier import RUNTIMES
 from edge.config import LIMITS, RUNTIME_NAMES, Config, needs_restart
 from edge.errors import ConfigError
+from tests.listener import SR
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = dataclasses.asdict(Config())
@@ -160,3 +162,24 @@ def test_how_many_windows_the_detector_asks_for(windows, needed, keep, right):
     else:
         with pytest.raises(ConfigError, match="must hold"):
             Config.from_toml(text, "my.toml")
+
+
+def test_a_rate_beyond_what_can_be_resampled_is_refused():
+    with pytest.raises(ConfigError, match="8000 and 192000"):
+        Config.from_toml("[audio]\nrates = [200000]", "x")
+
+
+def test_windows_two_and_a_half_times_apart_are_refused():
+    with pytest.raises(ConfigError, match="three times"):
+        Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 5\n", "x")
+
+
+def test_pin_0_is_a_pin():
+    with pytest.raises(ConfigError, match="pin twice"):
+        Config.from_toml("[indicator]\nled_pin = 0\nknock_pin = 0\n", "x")
+
+
+def test_limits_that_other_parts_rely_on():
+    assert LIMITS["audio.stall_s"][1] <= 60
+    record = BlackBox._bytes(round(LIMITS["blackbox.seconds"][1] * SR))
+    assert LIMITS["blackbox.max_mb"][0] * 1e6 >= record

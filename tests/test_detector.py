@@ -90,3 +90,20 @@ def test_knocks_of_the_last_alert_do_not_count_for_the_next():
 def test_the_threshold_counts_as_knocking(p):
     detector = Detector(DetectorConfig(windows=1, needed=1, keep=1), 0.5)
     assert detector.update(p, 0).started
+
+
+def test_an_alert_goes_on_where_knocking_does_though_some_could_not_be_judged():
+    detector = Detector(DetectorConfig(hold_s=12, clear_s=10), 0.5)
+    for n in range(5):
+        detector.update(0.9, n * 0.5)
+    for n in range(5, 28):
+        detector.update(None, n * 0.5)
+    assert detector.alert
+    assert not detector.update(0.9, 14.0).ended
+
+
+def test_exactly_so_long_is_forgotten():
+    detector = Detector(DetectorConfig(clear_s=10), 0.5)
+    for n in range(4):
+        detector.update(0.9, n)
+    assert not detector.update(0.9, 13).started

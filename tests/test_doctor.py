@@ -1,14 +1,24 @@
 """``edge doctor``: what it finds, and that nothing ends its report."""
 
+import argparse
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from edge import doctor
 from edge.config import Config
-from edge.doctor import _lamp, _model, _space
+from edge.doctor import _board, _lamp, _model, _space, _speed
+from edge.finding import Finding
+from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model, write_model
+from tests.audio import noise
+from tests.test_pipeline import Told
 
 
 def edge(*arguments, **kwargs):
@@ -110,3 +120,63 @@ def test_a_threshold_that_the_service_refuses_is_no_ok():
     finding, *_ = _model(Config.from_toml("[listen]\nthreshold = 0.998\n", "my.toml"))
     assert finding.level == "fail"
     assert "never reached" in finding.detail
+
+
+@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("fail", 1)])
+def test_a_tap_test_that_fails_is_a_failure(monkeypatch, level, code):
+    monkeypatch.setattr(doctor, "load_config", lambda _: Config())
+    monkeypatch.setattr("edge.sound_check.tap_test", lambda _: Finding(level, "tap test", ""))
+    assert doctor._run(argparse.Namespace(config=None, tap_test=True)) == code
+
+
+def test_without_a_watchdog_it_is_a_warning(monkeypatch):
+    for there, level in ((True, "ok"), (False, "warn")):
+        monkeypatch.setattr("edge.doctor.Path.exists", lambda _, there=there: there)
+        assert doctor._watchdog().level == level
+
+
+def test_a_runtime_that_computes_wrongly_fails(tmp_path):
+    model = ModelFile.read(default_model())
+    golden = dict(model.manifest.golden)
+    golden["p_knocking"] = golden["p_knocking"] + (0.3 if golden["p_knocking"] < 0.5 else -0.3)
+    write_model(
+        tmp_path / "m.tflite", model.network, dataclasses.replace(model.manifest, golden=golden)
+    )
+    first, _ = _model(Config.from_toml(f'[listen]\nmodel = "{tmp_path}/m.tflite"\n', "my.toml"))
+    assert first.level == "fail"
+
+
+def test_no_model_is_a_finding(tmp_path):
+    (finding,) = _model(Config.from_toml(f'[listen]\nmodel = "{tmp_path}/m.tflite"\n', "my.toml"))
+    assert finding.level == "fail"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "low", "level"),
+    [(40, False, "ok"), (None, None, "ok"), (40, True, "warn"), (80, False, "warn")],
+)
+def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, level):
+    monkeypatch.setattr("edge.health.temperature_c", lambda: temperature)
+    monkeypatch.setattr("edge.health.under_voltage", lambda: low)
+    assert _board(Config()).level == level
+
+
+def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
+    config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    free = [10**9]
+    monkeypatch.setattr(
+        "edge.doctor.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, free[0])
+    )
+    assert _space(config).level == "ok"
+    free[0] = 10**8
+    assert _space(config).level == "warn"
+    free[0] = 10**9
+    monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
+    assert _space(config).level == "warn"
+
+
+@pytest.mark.parametrize(("ms", "level"), [(100, "ok"), (200, "warn")])
+def test_a_board_too_slow_is_a_warning(monkeypatch, ms, level):
+    monkeypatch.setattr("edge.doctor._median_ms", lambda _: ms)
+    told: Any = Told(0.1)
+    assert _speed(FrontEnd(), told, noise(2), Config()).level == level

@@ -339,3 +339,21 @@ def test_flaws_of_what_is_not_finite_are_no_warning(value):
     y = noise(0.05)
     y[[100, 101, 500]] = value
     assert all(0 <= share <= 1 for share in flaws(y, SR))
+
+
+def test_an_offset_is_one_whatever_its_sign(gate):
+    small = np.float32(0.1) * noise(2)
+    assert gate.check(small + np.float32(0.5)) is Fault.DC
+    assert gate.check(small - np.float32(0.5)) is Fault.DC
+
+
+@pytest.mark.parametrize("hz", [20, 4600, 5200])
+def test_just_beside_what_the_picture_shows_is_silence(gate, hz):
+    assert gate.check(sine(hz, -10)) is Fault.SILENCE
+
+
+def test_a_loose_plug_of_five_milliseconds(gate):
+    t = np.arange(2 * SR)
+    on = t % (SR // 100) < SR // 200
+    hiss = np.float32(10 ** (-70 / 20)) * np.random.default_rng(1).standard_normal(2 * SR)
+    assert gate.check(np.where(on, noise(2), hiss).astype(np.float32)) is Fault.SILENCE

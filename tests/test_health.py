@@ -3,11 +3,12 @@
 import json
 import logging
 import os
+import socket
 
 import pytest
 
 from edge import health, journal
-from edge.health import StatusFile, clock_is_synchronised, temperature_c, under_voltage
+from edge.health import Notifier, StatusFile, clock_is_synchronised, temperature_c, under_voltage
 
 
 def zone(sysfs, number, text):
@@ -123,3 +124,43 @@ def test_the_status_does_not_wear_out_the_card(tmp_path, monkeypatch):
     StatusFile(tmp_path / "status.json").write({"state": "listening"})
     assert "listening" in (tmp_path / "status.json").read_text()
     assert synced == []
+
+
+def test_systemd_that_does_not_listen_holds_up_nothing(tmp_path):
+    Notifier(str(tmp_path / "none"))(WATCHDOG="1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        notify = Notifier(str(tmp_path / "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.setblocking(False)
+            try:
+                while True:
+                    filler.sendto(b"x", str(tmp_path / "notify"))
+            except BlockingIOError:
+                pass
+        import threading
+
+        thread = threading.Thread(target=lambda: notify(WATCHDOG="1"), daemon=True)
+        thread.start()
+        thread.join(3)
+        assert not thread.is_alive()
+
+
+def test_each_time_it_fails_anew_is_said(tmp_path, caplog):
+    folder = tmp_path / "run"
+    file = StatusFile(folder / "status.json")
+    file.write({})
+    folder.mkdir()
+    file.write({})
+    (folder / "status.json").unlink()
+    folder.rmdir()
+    file.write({})
+    assert len(caplog.records) == 2
+
+
+def test_a_reader_of_the_status_never_sees_half(tmp_path):
+    file = StatusFile(tmp_path / "status.json")
+    file.write({"state": "listening"})
+    with (tmp_path / "status.json").open() as reading:
+        file.write({"state": "fault"})
+        assert json.load(reading) == {"state": "listening"}

@@ -132,3 +132,10 @@ def test_a_microphones_first_block_comes_after_a_gap_that_nothing_was_before(fro
     (verdict,) = pipeline.verdicts([Block(noise(2), 7.0, gap=True)], hop_s=1.0)
     assert (verdict.start_s, verdict.verdict) == (7.0, "normal")
     assert list(pipeline.verdicts([], hop_s=1.0)) == []
+
+
+def test_overdriven_and_a_little_short_is_unknown(tmp_path):
+    y = 0.4 * np.clip(100 * noise(1.985, 44_100), -1, 1)
+    recording = Recording(wav_file(tmp_path / "a.wav", y.astype("f8"), 44_100))
+    (found,) = Pipeline(FrontEnd(), Told(0.1), 0.5).verdicts(recording.blocks(), hop_s=1.0)
+    assert (found.verdict, found.reason) == ("unknown", "clipping")

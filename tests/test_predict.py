@@ -1,5 +1,6 @@
 """``edge predict`` as a user meets it: a process, its output and its exit code."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edge.cli import main
-from edge.model import default_model
+from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, tone, wav_file
 from tests.program import run
 
@@ -249,3 +250,56 @@ def test_infinite_samples_are_unknown_and_no_warning(tmp_path, capsys):
     out, errors = capsys.readouterr()
     assert [json.loads(line)["reason"] for line in out.splitlines()] == ["not_finite"] * 2
     assert errors == ""
+
+
+@pytest.fixture
+def wav(tmp_path):
+    return wav_file(tmp_path / "a.wav", noise(2).astype("f8"), SR)
+
+
+def test_the_models_own_threshold_decides(wav, tmp_path, capsys):
+    model = ModelFile.read(default_model())
+    assert main(["predict", str(wav), "--json"]) == 0
+    p = json.loads(capsys.readouterr().out)["p_knocking"]
+    for threshold, verdict in ((p * 0.9, "knocking"), (p + 0.9 * (0.9 - p), "normal")):
+        path = tmp_path / "m.tflite"
+        write_model(path, model.network, dataclasses.replace(model.manifest, threshold=threshold))
+        assert main(["predict", str(wav), "--json", "--model", str(path)]) == 0
+        assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+
+
+def test_a_file_that_may_not_be_read_does_not_stop_the_others(wav, capsys, monkeypatch):
+    from edge import cli
+
+    def refused(path, *rest):
+        if path.name == "closed.wav":
+            raise PermissionError(13, "Permission denied", str(path))
+        judged.append(path)
+
+    judged: list[object] = []
+    monkeypatch.setattr(cli, "_predict_file", refused)
+    assert main(["predict", str(wav.with_name("closed.wav")), str(wav)]) == 3
+    assert judged == [wav]
+
+
+def test_the_highest_code_counts(wav, monkeypatch):
+    from edge import cli
+    from edge.errors import MissingPackageError, RecordingError
+
+    errors = [MissingPackageError("no av"), RecordingError("damaged")]
+
+    def fails(*_):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(cli, "_predict_file", fails)
+    assert main(["predict", str(wav), str(wav)]) == MissingPackageError.exit_code
+
+
+def test_an_error_of_the_system_is_no_success(monkeypatch, wav):
+    from edge import cli
+
+    def fails(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "_predict", fails)
+    assert main(["predict", str(wav)]) == 2

@@ -120,7 +120,7 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
 
     monkeypatch.setattr("convert.train.Fit", looked)
     none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
-    monkeypatch.setattr("convert.train.draw", lambda *_, **__: none)
+    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
     for work in ("w", "fresh"):
         other = dataclasses.replace(TINY, hold_out=0.2)
         with pytest.raises(DatasetError, match="enough"):
@@ -135,7 +135,7 @@ def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, mon
     def enough(*_, **__):
         raise DatasetError("enough")
 
-    monkeypatch.setattr("convert.train._examples", enough)
+    monkeypatch.setattr("convert.train.examples_of", enough)
     for labels, words in ((None, "enough"), (("normal", "knocking"), "another run")):
         with pytest.raises(DatasetError, match=words):
             train(
@@ -149,7 +149,7 @@ def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, mon
 
 
 def test_a_batch_that_cannot_be_filled_costs_no_examples(recordings_made, tmp_path, monkeypatch):
-    monkeypatch.setattr("convert.train.draw", lambda *_, **__: pytest.fail("made"))
+    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: pytest.fail("made"))
     large = dataclasses.replace(TINY, batch_size=128)
     with pytest.raises(DatasetError, match="64 examples do not fill one batch of 128"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", large)
@@ -170,7 +170,8 @@ def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_mad
     start = whole_run / "a.pth"
     nets = [load_checkpoint(start).network.state_dict()]
     for keep in (0.0, 0.5):
-        config = dataclasses.replace(TINY, keep=keep)
+        # Not frozen in any epoch: whichever is the best has moved everything.
+        config = dataclasses.replace(TINY, keep=keep, frozen_epochs=0)
         out, work = tmp_path / f"{keep}.pth", tmp_path / f"work{keep}"
         train([recordings_made], out, work, config, init=start)
         nets.append(load_checkpoint(out).network.state_dict())
@@ -191,7 +192,7 @@ def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_pa
         made.append(recipe.simple)
         return ExampleMaker(pools, recipe, seed)
 
-    monkeypatch.setattr("convert.train.ExampleMaker", recorded)
+    monkeypatch.setattr("convert.run_data.ExampleMaker", recorded)
     few = dataclasses.replace(TINY, examples=32, small_epochs=1, simple=share)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
     assert made == [share, share]  # of those to learn from and of those to choose the epoch by

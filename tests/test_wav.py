@@ -196,3 +196,24 @@ def test_only_what_must_outlive_a_power_cut_is_waited_for(tmp_path, monkeypatch,
     write_atomically(tmp_path / "a", b"new", durable=durable)
     assert (tmp_path / "a").read_bytes() == b"new"
     assert len(synced) == durable
+
+
+def test_what_is_there_is_replaced_and_not_written_over(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with path.open("rb") as reading:
+        write_atomically(path, b"new")
+        assert reading.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    sizes, sync = [], os.fsync
+
+    def note(handle):
+        sizes.append(os.fstat(handle).st_size)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_atomically(tmp_path / "a", b"few")
+    assert sizes == [3]

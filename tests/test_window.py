@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.window import NO_FLAWS, Block, Flaws, FlawsOfInput, Windower
+from edge.window import NO_FLAWS, Block, Flaws, FlawsOfInput, Windower, mean_flaws
 
 SR = 1000
 
@@ -86,3 +86,8 @@ def test_flaws_are_averaged_over_what_went_in_since_the_last_block():
     assert met.take() == Flaws(0.25, 0.375)  # what only the filter still held
     met.add(Flaws(0.1, 0.2), 10)
     assert met.take() == pytest.approx(Flaws(0.1, 0.2))
+
+
+def test_long_blocks_weigh_more():
+    blocks = [Block(np.zeros(900, "f4"), 0.0, flaws=Flaws(1, 0)), Block(np.zeros(100, "f4"), 0.9)]
+    assert mean_flaws(blocks) == pytest.approx((0.9, 0))

@@ -1,0 +1,107 @@
+"""The black box on a disk that is slow, full or broken."""
+
+import threading
+
+import numpy as np
+
+from edge.blackbox import RESERVE_BYTES, BlackBox, SoundMemory, _size
+from edge.config import BlackBoxConfig
+from edge.window import Block
+from tests.listener import SR
+from tests.test_blackbox import alert, keep, records
+from tests.wait import wait_for
+
+
+def test_a_disk_that_hangs_holds_up_no_end(tmp_path, monkeypatch):
+    slow = threading.Event()
+    monkeypatch.setattr(BlackBox, "_write", lambda *_: slow.wait(20))
+    box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=0), 22_050)
+    box.keep(alert(1))
+    wait_for(box._waiting.empty)
+    box.keep(alert(2))
+    box.keep(alert(3))
+    closing = threading.Thread(target=box.close, daemon=True)
+    closing.start()
+    closing.join(3)
+    late = closing.is_alive()
+    slow.set()
+    assert not late
+
+
+def test_sound_beyond_full_scale_or_none_at_all_is_remembered_as_it_can_be():
+    memory = SoundMemory(2.0, SR)
+    y = np.array([2, -2, np.nan, np.inf, -np.inf, 0.5], dtype=np.float32)
+    with np.errstate(all="raise"):
+        memory.add(Block(y, 0.0))
+    np.testing.assert_allclose(memory.read(), [1, -1, 0, 1, -1, 0.5], atol=1e-4)
+
+
+def test_a_disk_that_is_behind_costs_records_not_memory(tmp_path, monkeypatch):
+    slow = threading.Event()
+    write = BlackBox._write
+    monkeypatch.setattr(BlackBox, "_write", lambda box, a: (slow.wait(20), write(box, a)))
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    assert box.keep(alert(1, at=0.0))
+    wait_for(box._waiting.empty)
+    assert box.keep(alert(2, at=100.0))
+    assert box.keep(alert(3, at=200.0))
+    assert not box.keep(alert(4, at=300.0))
+    assert box.skipped == 1
+    slow.set()
+    wait_for(lambda: box.written == 3)
+    assert box.keep(alert(5, at=301.0))  # what was not kept keeps out no other
+    box.close()
+
+
+def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._tried)
+
+    def refuse(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("edge.blackbox.write_atomically", refuse)
+        box.keep(alert(1))
+        wait_for(lambda: box.problem)
+        assert not box._attempt(box._prepare)
+        assert "Input/output error" in box.problem
+    assert box._attempt(box._prepare)
+    assert box.problem == ""
+    box.close()
+
+
+def test_no_room_is_said_before_the_first_alert(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
+    wait_for(lambda: "no room" in box.problem, seconds=5)
+    box.close()
+
+
+def test_the_oldest_goes_though_its_number_has_fewer_digits(tmp_path):
+    (tmp_path / "999999").mkdir()
+    (tmp_path / "999999" / "alert.json").write_text("{}")
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=2), SR)
+    keep(box, 1, 2)
+    box.close()
+    assert records(tmp_path) == ["1000000", "1000001"]
+
+
+def test_a_card_that_hangs_holds_up_no_end(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    assert box._thread.daemon
+    box.close()
+    assert RESERVE_BYTES >= 10e6
+
+
+def test_what_is_half_written_is_in_nobodys_way(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._tried)
+    (tmp_path / ".000001.part").mkdir()
+    keep(box, 1)
+    box.close()
+    assert box.problem == ""
+    assert records(tmp_path) == ["000001"]
+
+
+def test_a_record_that_goes_meanwhile_has_no_size(tmp_path):
+    assert _size(tmp_path / "gone") == 0

@@ -1,0 +1,114 @@
+"""Lamps that fail, and a lamp that must not look well when nobody listens."""
+
+import inspect
+import time
+
+import pytest
+
+from edge.config import IndicatorConfig
+from edge.indicator import FIRST_S, PATTERNS, STALE_S, STEP_S, Indicator, Signal, lit
+from tests.wait import wait_for
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "signal_", sorted(set(Signal) - {Signal.FAULT, Signal.MICROPHONE_LOST, Signal.STARTING})
+)
+def test_no_signal_but_bad_news_outlives_the_windows(signal_):
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    indicator.window_done()
+    indicator.show(signal_)
+    since = indicator._since
+    shown = []
+    for step in range(200):
+        clock.now = 100.0 + STALE_S + 0.1 + step / 100
+        shown.append((indicator.levels(), clock.now - since))
+    indicator.close()
+    assert [levels for levels, _ in shown] == [(lit(Signal.FAULT, s), False) for _, s in shown]
+
+
+def test_times_of_the_lamp():
+    assert (STALE_S, FIRST_S) == (5.0, 15.0)
+    assert inspect.signature(Indicator).parameters["clock"].default is time.monotonic
+    assert STEP_S <= min(s for p in PATTERNS.values() for s in p.seconds) / 2
+
+
+def test_any_lamp_that_fails_is_a_problem(monkeypatch):
+    def open_pin(pin, *, active_high):
+        raise OSError(f"no lamp on GPIO {pin}")
+
+    monkeypatch.setattr("edge.lamp.open_pin", open_pin)
+    for pins in (
+        {"led_pin": 17},
+        {"led_pin": -1, "knock_pin": 18},
+        {"led_pin": -1, "buzzer_pin": 19},
+    ):
+        indicator = Indicator(IndicatorConfig(**pins))  # type: ignore[arg-type]
+        try:
+            assert indicator.problem
+        finally:
+            indicator.close()
+
+
+def test_a_lamp_that_was_busy_is_lit_when_it_can_be(monkeypatch):
+    class Led:
+        lit = 0
+
+        def on(self):
+            self.lit += 1
+
+        def off(self):
+            pass
+
+        def close(self):
+            pass
+
+    led, busy = Led(), [True]
+
+    def open_pin(pin, *, active_high):
+        if busy[0]:
+            raise OSError("busy")
+        return led
+
+    monkeypatch.setattr("edge.lamp.open_pin", open_pin)
+    monkeypatch.setattr("edge.lamp.RETRY_S", 0.05)
+    indicator = Indicator(IndicatorConfig(led_pin=17))
+    try:
+        indicator.show(Signal.KNOCKING)
+        indicator.window_done()
+        time.sleep(0.2)
+        busy[0] = False
+        wait_for(lambda: led.lit, seconds=5)
+        wait_for(lambda: indicator.problem == "", seconds=5)
+    finally:
+        indicator.close()
+
+
+def test_a_lamp_that_fails_at_the_end_keeps_no_other_lit(monkeypatch):
+    off = []
+
+    class Led:
+        def __init__(self, pin):
+            self.pin = pin
+
+        def on(self):
+            pass
+
+        def off(self):
+            pass
+
+        def close(self):
+            off.append(self.pin)
+            if self.pin == 17:
+                raise OSError("gone")
+
+    monkeypatch.setattr("edge.lamp.open_pin", lambda pin, active_high: Led(pin))
+    Indicator(IndicatorConfig(led_pin=17, knock_pin=18, buzzer_pin=19)).close()
+    assert off == [17, 18, 19]

@@ -1,0 +1,120 @@
+"""``edge run`` hands on what settings, model and systemd say."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge import doctor, run_command
+from edge.config import Config
+from edge.indicator import Signal
+from edge.model import ModelFile, default_model
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+class Mic:
+    closed = False
+
+    def __init__(self, config, sr):
+        self.sr = sr
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.0])
+@pytest.mark.parametrize("sr", [None, 1, 22_050])
+def test_the_service_is_built_from_what_the_model_says(tmp_path, monkeypatch, speed, sr):
+    built: dict[str, Any] = {}
+
+    def service(config, source, pipeline, **how):
+        built.update(source=source, pipeline=pipeline, **how)
+        how["blackbox"].close()
+
+    monkeypatch.setattr(run_command, "Service", service)
+    monkeypatch.setattr(run_command, "Microphone", Mic)
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), 22_050)
+    microphone = None if sr is None else Mic(None, sr)
+    arguments = argparse.Namespace(source=wav, speed=speed, config=None, state=tmp_path)
+    run_command._build(Config(), arguments, None, microphone)  # type: ignore[arg-type]
+    assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
+    assert built["skip_when_behind"] == (speed != 0)
+    assert built["source"].sr == 22_050
+    assert microphone is None or microphone.closed == (sr == 1)
+
+
+def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
+    shown = []
+
+    class Lamp:
+        def show(self, signal):
+            shown.append(signal)
+
+        def close(self):
+            shown.append("closed")
+
+    run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
+    assert shown == [Signal.FAULT, "closed"]
+
+
+def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
+    made = []
+
+    class Started(Mic):
+        def __init__(self, *how):
+            super().__init__(*how)
+            made.append(self)
+
+        def start(self):
+            pass
+
+    def fails(*_):
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(run_command, "Microphone", Started)
+    monkeypatch.setattr(run_command, "_build", fails)
+    monkeypatch.setattr(run_command, "_tell_of_fault", lambda _, *, wait: None)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
+    monkeypatch.setattr(run_command, "load_config", lambda _: dark)
+    with pytest.raises(RuntimeError):
+        run_command._run(
+            argparse.Namespace(
+                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert made[0].closed
+
+
+def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
+    asked = []
+
+    class AskedError(Exception):
+        pass
+
+    def classifier(model, **how):
+        asked.append(how)
+        raise AskedError
+
+    monkeypatch.setattr(run_command, "Classifier", classifier)
+    monkeypatch.setattr(doctor, "Classifier", classifier)
+    config = Config.from_toml("[listen]\nruntime = 'tflite-runtime'\nthreads = 3\n", "x")
+    with pytest.raises(AskedError):
+        run_command._build(config, argparse.Namespace(), None, None)  # type: ignore[arg-type]
+    with pytest.raises(AskedError):
+        list(doctor._model(config))
+    assert asked == [{"runtime": "tflite-runtime", "threads": 3}] * 2
+
+
+def test_records_and_status_go_where_systemd_says(monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/knockknock:/other")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/knockknock:/other")
+    assert run_command.records_folder(Config(), None) == Path("/var/lib/knockknock/records")
+    assert run_command._status(Config(), None) == Path("/run/knockknock/status.json")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    assert run_command.records_folder(Config(), None) == Path("knockknock/records")
+    assert run_command._status(Config(), None) is None
