@@ -1,4 +1,4 @@
-"""Bias correction: what rounding weights to int8 shifts on average is given back by the biases.
+"""Bias correction: biases absorb the mean shift that rounding weights to int8 causes.
 
 The errors of a layer's rounded weights do not average out: its inputs, behind rectifiers, are
 never negative, so a channel is off to the same side in every picture, and some forty layers add up.

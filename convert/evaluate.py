@@ -83,7 +83,12 @@ class Report:
         return [np.concatenate(parts) for parts in joined.values()]
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
-        """Figures of some recordings together."""
+        """Figures of some recordings together, by name.
+
+        Windows that were judged, and ``unknown`` ones that were not; ``mean_p`` and the share
+        ``called_knocking`` are of those judged. ``sources`` are as in labels.csv, several of
+        which may be one car; intervals are drawn from cars.
+        """
         p = np.concatenate([j.p for j in judged])
         return {
             "recordings": len(judged),
@@ -198,7 +203,7 @@ class Report:
 
 
 def interval(limits: Sequence[float] | None) -> str:
-    """For people."""
+    """``limits`` (low, high) of a 95 % interval in words."""
     return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
 
 
@@ -266,7 +271,7 @@ def evaluate(
 
 
 def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
-    """``clips`` without those that were learnt from, if ``only`` the others are asked for."""
+    """``clips``; with ``only``, just those the network was not trained on."""
     known = heard(clips, learnt)
     new = [clip for clip in clips if clip.group not in known]
     if not only:

@@ -180,7 +180,7 @@ class ExampleMaker:
     def _cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         """Two seconds of a random clip of a random source, seven times in ten at another speed.
 
-        Slower and faster engines of other sizes come of few recordings so. Shorter clips are
+        This makes slower, faster, larger and smaller engines of few recordings. Shorter clips are
         repeated end to end, which at most adds one beat at the seam.
         """
         return not_silent(lambda: self._any_cut(rng, pool))
@@ -201,8 +201,8 @@ class ExampleMaker:
 def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
     """The first ``n`` samples of ``y`` played ``speed`` times as fast, by its Fourier series.
 
-    ``y`` must hold ``n * speed`` samples. Exact for what lies below both Nyquist frequencies; what
-    the ends of ``y`` have not in common spreads over some milliseconds there.
+    ``y`` must hold ``n * speed`` samples. Exact for what lies below both Nyquist frequencies; a
+    mismatch between the two ends of ``y`` rings for some milliseconds at each.
     """
     spectrum = scipy.fft.rfft(y.astype(np.float64))
     size = max(n, round(y.size / speed))

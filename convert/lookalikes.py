@@ -1,4 +1,4 @@
-"""Made sounds of engines that do not knock but might be taken to: what must not fool the network.
+"""Made sounds of engines that do not knock but sound as if: what must not fool the network.
 
 The same conventions as in :mod:`convert.synth`: the random generator first, float64 at ``SR`` Hz.
 """

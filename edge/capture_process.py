@@ -147,7 +147,10 @@ def open_stream(
 
 
 class Capture:
-    """Callback and queue."""
+    """PortAudio's callback, and the bounded queue it fills.
+
+    In it: interleaved int16 samples as bytes, frames lost before them, overflows so far.
+    """
 
     def __init__(self, module: Any, channel: int, channels: int) -> None:
         self._go_on = module.paContinue

@@ -44,6 +44,7 @@ class Windower:
     """Cuts blocks into windows of ``n_samples``, one every ``hop`` samples; none spans a gap."""
 
     def __init__(self, n_samples: int, hop: int, sr: int) -> None:
+        """``sr``: Hz. ValueError for a ``hop`` of 0 or less."""
         if not 0 < hop:
             raise ValueError(f"hop = {hop} samples must be positive")
         self.n_samples = n_samples

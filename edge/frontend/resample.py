@@ -47,6 +47,7 @@ class Resampler:
     """
 
     def __init__(self, sr_in: int, sr_out: int) -> None:
+        """From ``sr_in`` to ``sr_out`` Hz; SignalError if either is outside RATES."""
         for sr in (sr_in, sr_out):
             if not RATES[0] <= sr <= RATES[1]:
                 raise SignalError(
