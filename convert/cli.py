@@ -37,7 +37,7 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``convert`` with ``argv``; the exit code is the answer."""
     # Killed, it ends as if interrupted: what it has made in /tmp goes with it.
-    signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

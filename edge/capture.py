@@ -74,8 +74,9 @@ class Recording:
         for piece in self._pieces():
             if piece.start_s is not None or piece.rate != rate:
                 if resampler is not None:
-                    yield (block := Block(resampler.flush(), at_s, flaws=met.take()))
-                    at_s += block.y.size / self.sr
+                    rest = resampler.flush()
+                    yield Block(rest, at_s, gap, met.take())
+                    at_s += rest.size / self.sr
                 at_s, rate = at_s if piece.start_s is None else piece.start_s, piece.rate
                 self._check_rate(rate)
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)

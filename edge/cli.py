@@ -29,7 +29,7 @@ from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 from edge.run_command import add_run_parser
 
-LONGEST_STEM = 180  # characters of a recording's name in those of its pictures
+LONGEST_STEM = 180  # bytes of a recording's name in those of its pictures
 
 EXAMPLES = """\
 examples:
@@ -213,7 +213,8 @@ def _make_folder(folder: Path) -> None:
 def _picture_names(files: Sequence[Path]) -> list[str]:
     """What the pictures of each file begin with: its name, numbered where two have the same."""
     # Cut: time and verdict are added, and a name has 255 bytes.
-    stems = [re.sub(r"[^\w.-]+", "_", path.name)[:LONGEST_STEM] for path in files]
+    plain = [re.sub(r"[^\w.-]+", "_", path.name).encode() for path in files]
+    stems = [name[:LONGEST_STEM].decode(errors="ignore") for name in plain]
     names: list[str] = []
     for stem in stems:
         numbered = (f"{stem}-{n}" for n in itertools.count(1))
@@ -241,7 +242,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
-            lost = lost or _keep_picture(picture, verdict.picture)
+            failed = _keep_picture(picture, verdict.picture)
+            lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")

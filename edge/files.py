@@ -13,7 +13,7 @@ def write_atomically(
     """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
 
     Permissions follow the umask, or ``mode`` if given. A symbolic link is kept and its target
-    replaced; a device or a pipe is written to, not replaced. Not ``durable``: what needs not
+    replaced; a device or a pipe is written to, not replaced. Not ``durable``: what need not
     outlive a power cut is not waited for until the disk has it.
     """
     if path.exists() and not path.is_file():

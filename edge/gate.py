@@ -75,7 +75,7 @@ SMEARED = 1.5
 SINE_TOPS = 0.13  # what a sine has in its tops, the worst honest signal
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
 FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
-FEW_LEVELS = 16  # likewise of a quiet recording of 8 bits, or of clicks in silence
+FEW_STEPS = 16  # of 8 bits: likewise of recordings so coarse, if that quiet
 
 
 class Gate:
@@ -183,7 +183,8 @@ def flat_tops(y: NDArray[np.float32]) -> float:
         return 0.0
     edge = FLAT_TOP * (high - low)
     share = float(((y >= high - edge) | (y <= low + edge)).mean())
-    return share if share < SINE_TOPS or np.unique(y).size >= FEW_LEVELS else 0.0
+    small = high - low < FEW_STEPS / 128
+    return 0.0 if small and share >= SINE_TOPS and np.unique(y).size <= FEW_STEPS else share
 
 
 def smeared_tops(y: NDArray[np.float32]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge.classifier import Classifier
 from edge.frontend import FrontEnd
 from edge.model import golden_sound
@@ -20,4 +22,4 @@ def golden_answer(front_end: FrontEnd, classifier: Classifier) -> tuple[float, f
         return None
     y = golden_sound(int(known["seed"]), front_end.config.n_samples)
     p = classifier.predict(front_end.picture(y))
-    return p, abs(p - known["p_knocking"]) if p == p else float("inf")  # noqa: PLR0124 - NaN
+    return p, math.inf if math.isnan(p) else abs(p - known["p_knocking"])

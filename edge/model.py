@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-import sys
+import sysconfig
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -193,6 +193,13 @@ def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
     return (0.1 * noise).astype(np.float32)
 
 
+def _data_folders() -> list[str]:
+    """Where pip puts a package's data: of this environment, of all, of the user."""
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    found = [sysconfig.get_path("data", scheme) for scheme in schemes]
+    return list(dict.fromkeys([found[0], "/usr/local", found[1]]))
+
+
 def default_model() -> Path:
     """The model to use when none is named on the command line or in the settings.
 
@@ -206,7 +213,7 @@ def default_model() -> Path:
     package = Path(__file__).resolve().parent
     places = [
         package.parent / "models" / SHIPPED,  # a source checkout
-        Path(sys.prefix) / "share" / "knockknock" / SHIPPED,  # where pip puts it
+        *(Path(folder) / "share" / "knockknock" / SHIPPED for folder in _data_folders()),
     ]
     for place in places:
         if place.is_file():

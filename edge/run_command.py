@@ -141,6 +141,8 @@ def _run(arguments: argparse.Namespace) -> int:
         service = _build(config, arguments, indicator, microphone)
         service.run()
     except BaseException as error:
+        signal.signal(signal.SIGTERM, _leave)  # no service is there any more to be asked
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if microphone is not None:
             microphone.close()
         _tell_of_fault(indicator, wait=isinstance(error, Exception))

@@ -138,6 +138,8 @@ class Service:
             self._notify(STOPPING="1", STATUS="stopping")
             state = "stopped"
         finally:
+            if state != "stopped":
+                self._notify(STATUS=f"{state}, it will be tried again")
             self._source.close()
             self._blackbox.close()
             self._status.write({**self.describe(), "state": state})
@@ -155,8 +157,12 @@ class Service:
             due = due[-1:]
         for window in due:
             self._judge(window)
-        if blocks and not due:  # pieces too short to judge: an alert must end for all that
-            self._pass_time(blocks[-1].start_s + blocks[-1].y.size / self._source.sr)
+        if blocks and not due:
+            end_s = blocks[-1].start_s + blocks[-1].y.size / self._source.sr
+            windower = self._windower
+            # Overdue: the pieces are too short to judge. Before that the next window will say.
+            if end_s - self._last_end[0] > (windower.n_samples + 2 * windower.hop) / windower.sr:
+                self._pass_time(end_s)
 
     def _pass_time(self, time_s: float) -> None:
         if self._detector.pass_time(time_s).ended:

@@ -21,6 +21,8 @@ from edge.errors import RecordingError
 from edge.files import write_atomically
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+# Microsoft's and IMA's ADPCM, A-law, mu-law, GSM, G.726, MP3: of telephones and dashboard cameras.
+CODINGS = {0x02, 0x06, 0x07, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64}
 MAX_CHANNELS = 64
 MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
@@ -100,7 +102,8 @@ class WavReader:
             (FLOAT, 32),
             (FLOAT, 64),
         }:
-            raise CodingError(
+            kind = CodingError if code in CODINGS else RecordingError
+            raise kind(
                 f"{self.path} holds samples of format {code} with {bits} bits: "
                 "save it as 16-bit PCM"
             )

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from edge.blackbox import RESERVE_BYTES, BlackBox, SoundMemory, _size
+from edge.blackbox import BlackBox, SoundMemory, _size
 from edge.config import BlackBoxConfig
 from edge.window import Block
 from tests.listener import SR
@@ -84,13 +84,6 @@ def test_the_oldest_goes_though_its_number_has_fewer_digits(tmp_path):
     keep(box, 1, 2)
     box.close()
     assert records(tmp_path) == ["1000000", "1000001"]
-
-
-def test_a_card_that_hangs_holds_up_no_end(tmp_path):
-    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    assert box._thread.daemon
-    box.close()
-    assert RESERVE_BYTES >= 10e6
 
 
 def test_what_is_half_written_is_in_nobodys_way(tmp_path):

@@ -1,3 +1,4 @@
+import itertools
 import os
 import subprocess
 import sys
@@ -276,6 +277,24 @@ def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
     with pytest.raises(EdgeError) as caught:
         Recording(path).read()
     assert "WAVE" not in str(caught.value)
+
+
+def test_sound_between_two_holes_is_joined_to_neither(tmp_path):
+    """Each piece of it is shorter than what a resampler takes at a time."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44_100, layout="mono")
+        y = noise(4, 44_100)[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(y, format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        for number, packet in enumerate([*stream.encode(frame), *stream.encode(None)]):
+            if not 60 < number < 100 or number % 2:
+                container.mux(packet)
+    blocks = list(Recording(path).blocks())
+    for before, after in itertools.pairwise(blocks):
+        goes_on = after.start_s - before.start_s - before.y.size / SR < 0.001
+        assert goes_on or after.gap
 
 
 @pytest.mark.parametrize("form", ["m4a", "mp3", "mkv"])

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from edge.classifier import tempered
 from edge.errors import ModelError
 from edge.frontend import FrontEndConfig
-from edge.model import Manifest, ModelFile, are_labels, default_model, write_model
+from edge.model import Manifest, ModelFile, _data_folders, are_labels, default_model, write_model
 
 NETWORK = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 40  # has a flatbuffer's mark, no more is read
 MANIFEST = Manifest(
@@ -165,10 +166,17 @@ def test_numbers_that_no_computer_holds_are_a_model_error():
 def test_the_installed_model_lies_where_pip_puts_it(tmp_path, monkeypatch):
     monkeypatch.delenv("KNOCKKNOCK_MODEL", raising=False)
     monkeypatch.setattr("edge.model.__file__", str(tmp_path / "site-packages/edge/model.py"))
-    monkeypatch.setattr("edge.model.sys.prefix", str(tmp_path))
+    monkeypatch.setattr("edge.model._data_folders", lambda: [str(tmp_path)])
     with pytest.raises(ModelError, match="share/knockknock"):
         default_model()
     installed = tmp_path / "share/knockknock/knock-int8.tflite"
     installed.parent.mkdir(parents=True)
     installed.write_bytes(b"")
     assert default_model() == installed
+
+
+def test_pips_own_folders_for_data_are_looked_at():
+    """In an environment, of everybody, and of a user who installs without one."""
+    assert _data_folders()[0] == sys.prefix
+    assert "/usr/local" in _data_folders()
+    assert str(Path("~/.local").expanduser()) in _data_folders()

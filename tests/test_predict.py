@@ -208,7 +208,10 @@ def test_a_reader_that_has_seen_enough(engine):
 
 
 def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monkeypatch, capsys):
+    tried = []
+
     def full(path, picture):
+        tried.append(path)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("edge.cli.write_png", full)
@@ -216,6 +219,7 @@ def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monke
     out, errors = capsys.readouterr()
     assert len(out.splitlines()) == 4
     assert errors.count("cannot be written: No space left on device") == 1
+    assert len(tried) == 4  # there may be room again
 
 
 def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
@@ -228,8 +232,9 @@ def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
     assert f"--picture {tmp_path}: nothing can be written there" in errors
 
 
-def test_a_name_as_long_as_can_be_has_pictures(engine, tmp_path):
-    path = tmp_path / ("n" * 251 + ".wav")
+@pytest.mark.parametrize("name", ["n" * 251, "\u00e4" * 120, "\u30ce" * 80])
+def test_a_name_as_long_as_can_be_has_pictures(engine, tmp_path, name):
+    path = tmp_path / f"{name}.wav"
     shutil.copy(engine, path)
     assert main(["predict", str(path), "--json", "--picture", str(tmp_path / "new")]) == 0
     assert len(list((tmp_path / "new").iterdir())) == 4

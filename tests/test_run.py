@@ -34,6 +34,25 @@ def edge(*arguments, **kwargs):
     )
 
 
+@pytest.fixture(autouse=True)
+def the_log_is_pytests(monkeypatch):
+    monkeypatch.setattr("edge.run_command.set_up_logging", lambda *, verbose: None)
+
+
+def arguments(folder, source="a.wav"):
+    """Of ``edge run --source``, on a machine whose pins are nobody's business here."""
+    (folder / "dark.toml").write_text("[indicator]\nled_pin = -1\n")
+    wav = wav_file(folder / source, noise(3).astype("f8"), SR)
+    return argparse.Namespace(
+        source=wav,
+        speed=1,
+        config=folder / "dark.toml",
+        check_config=False,
+        verbose=False,
+        state=folder / "state",
+    )
+
+
 def test_a_replay_through_the_whole_program(tmp_path):
     wav = wav_file(tmp_path / "a.wav", noise(20, 44_100).astype("f8"), 44_100)
     process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
@@ -152,13 +171,8 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     monkeypatch.setattr("edge.run_command._build", fails)
     monkeypatch.setattr("edge.run_command._tell_of_fault", lambda _, *, wait: told.append(wait))
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
     with pytest.raises(type(error)):
-        run_command._run(
-            argparse.Namespace(
-                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
+        run_command._run(arguments(tmp_path))
     assert told == [waits]
 
 
@@ -287,19 +301,16 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
 
     monkeypatch.setattr("edge.run_command._build", lambda *_: Failing())
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    monkeypatch.setattr("edge.run_command.time.sleep", shown.append)
+    monkeypatch.setattr("edge.run_command.FAULT_SECONDS", 0.7)
     monkeypatch.setattr(
         "edge.indicator.Indicator.show", lambda self, signal: shown.append(str(signal))
     )
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
-    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    began = time.monotonic()
     with pytest.raises(RuntimeError, match="bug"):
-        run_command._run(
-            argparse.Namespace(
-                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
-    assert shown == ["fault", run_command.FAULT_SECONDS]
+        run_command._run(arguments(tmp_path))
+    assert shown == ["fault"]
+    assert time.monotonic() - began >= 0.7
 
 
 def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
@@ -321,7 +332,7 @@ def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
 
 def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monkeypatch):
     installed = tmp_path / "edge.toml"
-    installed.write_text("[listen]\nthreshold = 0.3\n")
+    installed.write_text("[listen]\nthreshold = 0.3\n[indicator]\nled_pin = -1\n")
     monkeypatch.setattr("edge.run_command.DEFAULT_PATH", installed)
     reloads = []
 
@@ -334,11 +345,42 @@ def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monk
 
     monkeypatch.setattr("edge.run_command._build", build)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    told = arguments(tmp_path)
+    told.config = None
     with pytest.raises(SystemExit):
-        run_command._run(
-            argparse.Namespace(
-                source=wav, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
+        run_command._run(told)
     assert reloads == [0.3]
+
+
+def test_killed_while_it_tells_of_a_crash_it_ends_at_once(tmp_path):
+    """systemd gives it four seconds; the lamp must be out by then."""
+    program = (
+        "import sys, edge.run_command as r\n"
+        "from edge.service import Service\n"
+        "def crash(*_): raise RuntimeError('bug')\n"
+        "Service._listen = crash\n"
+        "close = r.Indicator.close\n"
+        "r.Indicator.close = lambda self: (close(self), print('out', flush=True))\n"
+        "show = r.Indicator.show\n"
+        "def shown(self, signal): show(self, signal); print(signal, flush=True)\n"
+        "r.Indicator.show = shown\n"
+        "from edge.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "a.toml").write_text("[indicator]\nled_pin = -1\n")
+    wav = wav_file(tmp_path / "a.wav", noise(5).astype("f8"), SR)
+    options = ["run", "--source", wav, "--config", tmp_path / "a.toml", "--state", tmp_path / "s"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "nobody")},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "fault\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    assert time.monotonic() - began < 3
+    assert out == "out\n"

@@ -76,7 +76,8 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
 
     monkeypatch.setattr(run_command, "Microphone", Started)
     monkeypatch.setattr(run_command, "_build", fails)
-    monkeypatch.setattr(run_command, "_tell_of_fault", lambda _, *, wait: None)
+    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
     monkeypatch.setattr(run_command, "load_config", lambda _: dark)

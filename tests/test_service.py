@@ -271,3 +271,22 @@ def test_a_crash_is_no_stop_in_the_status(make, tmp_path):
     with pytest.raises(RuntimeError):
         service.run()
     assert status(tmp_path)["state"] == "fault"
+
+
+@pytest.mark.parametrize("starts_s", [0.0, 12345.678, 100.1, 7.3, 86400.777])
+def test_an_alert_in_sound_that_is_judged_ends_with_a_window(make, caplog, starts_s):
+    """Times are sums of halves of a second and not exact: no block in between may be earlier."""
+    caplog.set_level("INFO")
+    judge = Judge()
+    judge.script = [0.9] * 9
+    y = noise(25)
+    blocks = [Block(y[i : i + 1103], starts_s + i / SR) for i in range(0, y.size, 1103)]
+
+    class Source(Scripted):
+        def read(self, timeout_s):
+            return [self.steps.pop(0)] if self.steps else None
+
+    service = make(Source(blocks), judge)
+    service.run()
+    assert service.counters.alerts == 1
+    assert [said for said in caplog.messages if "alert ended" in said] == ["alert ended"]
