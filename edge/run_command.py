@@ -182,7 +182,6 @@ def _build(
     fitting(config, model.manifest)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
-    _computes_rightly(model, front_end, classifier)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr
     if microphone is not None and microphone.sr != sr:  # a model of another rate
@@ -200,6 +199,7 @@ def _build(
         blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
         status=StatusFile(_status(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
+        prove=lambda: _computes_rightly(model, front_end, classifier),
         reload=lambda: fitting(load_config(arguments.config), model.manifest),
     )
 

@@ -75,11 +75,14 @@ class Service:
         blackbox: BlackBox,
         status: health.StatusFile,
         skip_when_behind: bool = True,
+        prove: Callable[[], None] | None = None,
         reload: Callable[[], Config] | None = None,
     ) -> None:
         """``skip_when_behind`` is off for recordings played at full speed: nothing is stale there.
 
-        ``reload`` reads the settings again at SIGHUP.
+        ``prove`` raises if the network computes wrongly; it is asked when the first sound has come:
+        until there are two seconds of it nobody is kept waiting, and the microphone has been opened
+        on a processor of its own. ``reload`` reads the settings again at SIGHUP.
         """
         self.counters = Counters()
         self._config = self._started_with = config
@@ -87,7 +90,7 @@ class Service:
         self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
         self._skip = skip_when_behind
-        self._reload = reload
+        self._prove, self._reload = prove, reload
         self._notify = health.Notifier()
         self._stop = self._hup = self._ready = False
         self._behind_until = self._next_status = self._next_check = 0.0
@@ -131,6 +134,9 @@ class Service:
                 blocks = self._source.read(READ_S)
                 if blocks is None:
                     break
+                if blocks and self._prove is not None:
+                    self._prove()
+                    self._prove = None
                 self._listen(blocks)
                 if self._hup:
                     self._reread()

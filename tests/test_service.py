@@ -12,6 +12,7 @@ import pytest
 from edge.capture import Recording
 from edge.config import Config
 from edge.detector import DetectorConfig
+from edge.errors import ModelError
 from edge.indicator import Signal
 from edge.replay import Replay
 from edge.service import Service
@@ -290,3 +291,27 @@ def test_an_alert_in_sound_that_is_judged_ends_with_a_window(make, caplog, start
     service.run()
     assert service.counters.alerts == 1
     assert [said for said in caplog.messages if "alert ended" in said] == ["alert ended"]
+
+
+def test_the_network_is_proved_once_and_before_anything_is_judged(make):
+    order = []
+
+    class Notes(Judge):
+        def predict(self, picture):
+            order.append("judged")
+            return 0.1
+
+    service = make(["not yet", *seconds(5)], Notes(), prove=lambda: order.append("proved"))
+    service.run()
+    assert order == ["proved", "judged", "judged"]
+
+
+def test_a_network_that_is_not_proved_judges_nothing(make):
+    def refuse():
+        raise ModelError("computes wrongly")
+
+    judge = Judge()
+    service = make(seconds(6), judge, prove=refuse)
+    with pytest.raises(ModelError):
+        service.run()
+    assert service.counters.windows_due == 0
