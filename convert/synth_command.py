@@ -31,7 +31,8 @@ OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source,
 cylinders, knock, level_db). The same seed gives the same files. A knock's level counts against the
 loudest tenth of the engine's own sound, 250 to 4500 Hz. Another fault (kind starter, misfire or
 belt) is a starter that turns an engine which does not fire, a dead cylinder, or a belt that
-squeals, chirps or flaps; always on made engines, in normal/."""
+squeals, chirps or flaps; always on made engines, in normal/. Some microphones are overdriven, as
+real ones are: edge predict calls such sound unknown."""
 
 DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
 WHAT = ("normal", "knocking", "fault")  # each has its own random numbers
