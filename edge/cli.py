@@ -193,7 +193,7 @@ def _predict(arguments: argparse.Namespace) -> int:
             if isinstance(error, BrokenPipeError):
                 raise
             if not isinstance(error, EdgeError):  # Python's own words name no file, or twice
-                error = RecordingError(f"{path} cannot be read: {error.strerror}")
+                error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
             complain("edge", error)
             worst = max(worst, error.exit_code)
     return worst

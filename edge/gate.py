@@ -72,10 +72,8 @@ TONE_PARTS = 8  # in a quarter of a second no real engine has so much of its pow
 # lies near its peak. The worst real engine has it as a noise of which 24 % is cut off, where it
 # should be 1.5 times the limit of flat tops.
 SMEARED = 1.5
-SINE_TOPS = 0.13  # what a sine has in its tops, the worst honest signal
 FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
 FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
-FEW_STEPS = 16  # of 8 bits: likewise of recordings so coarse, if that quiet
 
 
 class Gate:
@@ -182,9 +180,7 @@ def flat_tops(y: NDArray[np.float32]) -> float:
     if not FLAT_RANGE <= high - low < np.inf:  # what is not finite is another fault
         return 0.0
     edge = FLAT_TOP * (high - low)
-    share = float(((y >= high - edge) | (y <= low + edge)).mean())
-    small = high - low < FEW_STEPS / 128
-    return 0.0 if small and share >= SINE_TOPS and np.unique(y).size <= FEW_STEPS else share
+    return float(((y >= high - edge) | (y <= low + edge)).mean())
 
 
 def smeared_tops(y: NDArray[np.float32]) -> float:

@@ -72,7 +72,7 @@ class Manifest:
         if not 0 < self.threshold < 1:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
         low, high = TEMPERATURES
-        if not low <= self.temperature <= high:
+        if not low <= self.temperature < high:
             raise ModelError(f"temperature {self.temperature!r} must lie between {low} and {high}")
         if self.threshold > self.highest_p:
             raise ModelError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.blackbox import PIN, RESERVE_BYTES, Alert, BlackBox, SoundMemory
+from edge.blackbox import PIN, Alert, BlackBox, SoundMemory
 from edge.config import BlackBoxConfig
 from edge.wav import WavReader, write_wav
 from edge.window import Block
@@ -99,20 +99,6 @@ def test_what_a_power_cut_left_is_swept_away(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".writable"]
 
 
-def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp_path, monkeypatch):
-    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
-    monkeypatch.setattr("edge.blackbox.os.access", lambda *_: False)
-
-    def refuse(*_):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("edge.blackbox.write_atomically", refuse)
-    box._attempt(box._prepare)
-    assert "Read-only" in box.problem
-    box.close()
-
-
 def test_alerts_in_quick_succession_are_not_all_kept(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
     assert box.keep(alert(1, at=0.0))
@@ -121,39 +107,6 @@ def test_alerts_in_quick_succession_are_not_all_kept(tmp_path):
     box.close()
     assert box.skipped == 1
     assert len(records(tmp_path)) == 2
-
-
-def test_a_folder_that_vanishes_is_made_again(tmp_path):
-    folder = tmp_path / "box"
-    box = BlackBox(folder, BlackBoxConfig(), SR)
-    keep(box, 1)
-    wait_for(lambda: box.written == 1)
-    shutil.rmtree(folder)
-    keep(box, 2)
-    box.close()
-    assert records(folder) == ["000001"]
-    assert box.problem == ""
-
-
-def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
-    wait_for(lambda: box.problem)
-    assert str(tmp_path / "file" / "box") in box.problem
-    assert box.keep(alert(1))
-    (tmp_path / "file").unlink()
-    wait_for(box._waiting.empty)
-    box.keep(alert(2))
-    box.close()
-    assert box.problem == ""
-    assert records(tmp_path / "file" / "box")[-1:] != []
-
-
-def test_no_room_is_a_problem(tmp_path):
-    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
-    box.keep(alert(1))
-    wait_for(lambda: "no room" in box.problem)
-    box.close()
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -238,19 +191,6 @@ def test_an_alert_that_could_not_be_kept_does_not_keep_out_the_next(tmp_path, mo
     box.close()
 
 
-def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.blackbox.RETRY_S", 0.05)
-    (tmp_path / "file").write_text("x")
-    box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
-    wait_for(lambda: box.problem)
-    (tmp_path / "file").unlink()
-    wait_for(lambda: not box.problem)
-    time.sleep(0.2)  # several looks at a disk that is well
-    assert box.keep(alert(1))
-    wait_for(lambda: box.written == 1)
-    box.close()
-
-
 def test_an_hour_of_sound_takes_no_more_memory_than_its_seconds():
     memory = SoundMemory(2.0, SR)
     for at in range(3600):
@@ -325,27 +265,6 @@ def test_odd_things_in_a_record_keep_out_no_other(tmp_path):
     box.close()
     assert box.problem == ""
     assert records(tmp_path) == ["000001", "000002"]
-
-
-def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, monkeypatch):
-    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    keep(box, 1, 2, 3)
-    wait_for(lambda: box.written == 3)
-    record = sum(f.stat().st_size for f in (tmp_path / "000001").iterdir())
-    needed = BlackBox._bytes(alert(4).sound.size) + RESERVE_BYTES
-    free = needed - record - 1  # two must go
-    monkeypatch.setattr(
-        "edge.blackbox.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, free)
-    )
-    box.keep(alert(4))
-    wait_for(lambda: box.written == 4)
-    assert records(tmp_path) == ["000003", "000004"]
-    free = 1000
-    box.keep(alert(5))
-    wait_for(lambda: box.problem)
-    assert "no room for a record" in box.problem
-    assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
-    box.close()
 
 
 def test_sound_of_the_models_rate_is_kept_to_the_bit(tmp_path):

@@ -1,21 +1,15 @@
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
-from convert.bay import band_limit
 from edge.frontend.resample import resample
 from edge.gate import (
     BAND_HZ,
-    FLAT_RANGE,
     Fault,
     Gate,
     GateConfig,
-    flat_tops,
     flaws,
     in_long_runs,
-    smeared_tops,
 )
-from edge.window import Flaws
 from tests.audio import noise
 
 SR = 22_050
@@ -191,91 +185,6 @@ def test_a_small_sound_on_a_large_offset(gate):
     assert gate.check(np.float32(0.1) * noise(2) + np.float32(0.5)) is Fault.DC
 
 
-def test_overdriven(gate):
-    y = noise(2)
-    assert gate.check(np.clip(y * 4, -1, 1)) is None  # the loudest samples only
-    assert gate.check(np.clip(y * 100, -1, 1)) is Fault.CLIPPING
-
-
-@pytest.mark.parametrize("level", [0.012, 0.024, 0.06, 0.4, 0.9, 1.0])
-@pytest.mark.parametrize("one_sided", [False, True])
-def test_overdriven_at_any_level(gate, level, one_sided):
-    y = 10 * noise(2)
-    y = np.clip(y, -np.inf if one_sided else -0.4, 0.4)
-    assert gate.check(np.float32(level) * y / np.abs(y).max()) is Fault.CLIPPING
-
-
-@pytest.mark.parametrize("level", [0.4, 0.9, 1.0])
-def test_overdriven_before_the_resampler(gate, level):
-    rng = np.random.default_rng(0)
-    hard = level * np.clip(10 * rng.standard_normal(4 * SR), -1, 1).astype(np.float32)
-    y = resample(hard, 2 * SR, SR)
-    assert gate.check(y, flaws(hard, 2 * SR)) is Fault.CLIPPING
-    # Without that word only what is at full scale gives it away.
-    assert gate.check(y) is (Fault.CLIPPING if level == 1 else None)
-
-
-def through_a_capacitor(y, hz):
-    """First-order high-pass."""
-    decay = np.exp(-2 * np.pi * hz / SR)
-    return lfilter([1, -1], [1, -decay], y).astype(np.float32)
-
-
-@pytest.mark.parametrize("hz", [3, 10])
-@pytest.mark.parametrize("gain", [15, 30, 100])
-def test_overdriven_before_a_capacitor(gate, hz, gain):
-    """What was cut off flat sags, and no two tops are at one height any more."""
-    rumble = band_limit(np.random.default_rng(0).standard_normal(2 * SR), SR, 30, 400)
-    y = through_a_capacitor(np.clip(gain * rumble / rumble.std(), -10, 10) / 40, hz)
-    assert gate.check(y) is Fault.CLIPPING
-    assert gate.check(through_a_capacitor(rumble / rumble.std() / 40, hz)) is None
-
-
-def test_smeared_tops_are_the_share_of_a_noise_that_was_cut_off():
-    y = noise(20)
-    for share, told in (
-        (0.1, 0.1),
-        (0.3, 0.3),
-        (0.6, 0.5),
-    ):  # a half is where the median is cut, too
-        limit = np.quantile(np.abs(y), 1 - share)
-        assert smeared_tops(np.clip(y, -limit, limit)) == pytest.approx(told, abs=0.01)
-        assert smeared_tops(3 * np.clip(y, -limit, limit) + np.float32(0.2)) == pytest.approx(
-            told, abs=0.01
-        )
-    assert smeared_tops(y) == pytest.approx(0.005, abs=0.002)  # the peak is that percentile
-    assert smeared_tops(np.zeros(100, dtype=np.float32)) == 0
-    assert smeared_tops(np.eye(1, 100, dtype=np.float32)[0]) < 0.01
-
-
-@pytest.mark.parametrize("offset", [-0.15, 0.15])
-def test_overdriven_and_off_centre(gate, offset):
-    y = np.clip(noise(2), -0.1, 0.1)
-    assert gate.check(y + np.float32(offset)) is Fault.CLIPPING
-
-
-def test_flat_tops_are_what_was_cut_off():
-    y = noise(2)
-    for share in (0.1, 0.3, 0.6):
-        limit = np.quantile(np.abs(y), 1 - share)
-        # And what lies within a hundredth of the range below the limit.
-        assert flat_tops(np.clip(y, -limit, limit)) == pytest.approx(share, abs=0.03)
-    assert flat_tops(y) < 0.01
-    assert flat_tops(np.float32(FLAT_RANGE / 3) * np.sign(y)) == 0  # a few steps of 8 bits
-
-
-@pytest.mark.parametrize("y", [[], [np.nan, 1], [np.inf, np.inf], [np.inf, -np.inf]])
-def test_flat_tops_of_what_is_no_sound(y):
-    assert flat_tops(np.array(y, dtype=np.float32)) == 0
-
-
-def test_a_sine_is_no_clipping(gate):
-    # Share of a sine above 0.98 of its peak, a hundredth of its range: 2 acos(0.98) / pi = 13 %.
-    sine = np.sin(2 * np.pi * 441.3 * np.arange(2 * SR) / SR).astype(np.float32)
-    assert flat_tops(sine) == pytest.approx(0.1275, abs=0.003)
-    assert gate.check(sine) is Fault.TONE  # which is asked after clipping
-
-
 @pytest.mark.parametrize("period_s", [0.023, 0.0464, 0.093, 0.25, 0.5])
 def test_a_buffer_that_is_played_for_ever(gate, period_s):
     y = np.resize(noise(period_s), 2 * SR)
@@ -313,33 +222,6 @@ def test_no_real_engine_is_refused(recordings, gate):
         for block in Recording(recording.path).blocks():
             for window in windower.push(block):
                 assert gate.check(window.y, window.flaws) is None, recording.path
-
-
-@pytest.mark.parametrize("peak", [0.005, 0.01, 0.016, 0.03, 0.05])
-def test_a_quiet_recording_of_8_bits_is_not_said_to_be_overdriven(gate, peak):
-    """Of few steps many lie at the highest; turning it down would be no remedy."""
-    y = noise(2)
-    y = (np.round(127 * y * peak / np.abs(y).max()) / 128).astype(np.float32)
-    found = gate.check(y, flaws(y, SR))
-    assert found is (Fault.FLAT_LINE if peak <= 0.01 else None)
-
-
-@pytest.mark.parametrize("offset", [0.0, 0.3, 0.5])
-@pytest.mark.parametrize("gain", [200, 5000])
-def test_the_worst_overdrive_has_few_levels_and_is_overdriven(gate, offset, gain):
-    """Not symmetric, and resampled: what is left of its flat tops then says nothing."""
-    y = band_limit(noise(2, 44_100).astype("f8"), 30, 4000, 44_100)
-    y = np.clip(gain * (y / y.std() + offset), -0.4, 0.4)
-    y = (np.round(y * 32768) / 32768).astype(np.float32)
-    pieces = [flaws(piece, 44_100) for piece in y.reshape(40, -1)]
-    found = Flaws(*np.mean(pieces, axis=0).tolist())
-    assert gate.check(resample(y, 44_100, SR), found) is Fault.CLIPPING
-
-
-def test_a_comparator_in_place_of_a_converter_is_overdriven(gate):
-    """Two levels only, but no silence between them."""
-    y = np.where(noise(2) > 0, 0.4, -0.4).astype(np.float32)
-    assert gate.check(y, flaws(y, SR)) is Fault.CLIPPING
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])

@@ -6,10 +6,13 @@ import time
 from collections import deque
 
 import numpy as np
+import pytest
 
 from edge.capture_process import HEADER, MAGIC
 from edge.config import AudioConfig
 from edge.microphone import BACK_OFF_S, OPEN_S, Microphone, _packet, _Stream
+from edge.window import mean_flaws
+from tests.audio import noise
 
 SR = 22_050
 
@@ -85,3 +88,21 @@ def test_flat_tops_of_a_microphone_are_told_as_recorded():
     finally:
         microphone.close()
     assert all(block.flaws.clipped > 0.8 for block in blocks)
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(44_100, 441), (32_000, 1600)])
+def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, monkeypatch):
+    """Every other packet stands still; with callbacks of 10 ms four in five give no block."""
+    count = 400
+    loud = (3000 * noise(samples / rate, rate)).astype("<i2").tobytes()
+    packets = b"".join(
+        HEADER.pack(MAGIC, rate, samples, 0, 0) + (loud if i % 2 else bytes(2 * samples))
+        for i in range(count)
+    )
+    monkeypatch.setattr("edge.microphone.BUFFER_S", 100)
+    stream = _Stream.__new__(_Stream)
+    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    stream._listen(io.BytesIO(packets), 0.0)
+    blocks = stream.take(0)
+    assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)

@@ -92,7 +92,7 @@ def test_a_bare_network_has_no_manifest(path):
         ({"threshold": 0.0}, "threshold"),
         ({"threshold": "high"}, "cannot be read"),
         ({"temperature": 0}, "temperature"),
-        ({"temperature": 101}, "temperature"),
+        ({"temperature": 100}, "temperature"),
         ({"temperature": 0.005}, "temperature"),
         ({"precision": "int4"}, "precision"),
         ({"format": 2}, "update"),

@@ -1,0 +1,35 @@
+"""``edge run`` as a process, and its arguments for a test."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+def status(folder):
+    return json.loads((folder / "status.json").read_text())
+
+
+def edge(*arguments, **kwargs):
+    command = [sys.executable, "-m", "edge", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def arguments(folder, source="a.wav"):
+    """Of ``edge run --source``, on a machine whose pins are nobody's business here."""
+    (folder / "dark.toml").write_text("[indicator]\nled_pin = -1\n")
+    wav = wav_file(folder / source, noise(3).astype("f8"), SR)
+    return argparse.Namespace(
+        source=wav,
+        speed=1,
+        config=folder / "dark.toml",
+        check_config=False,
+        verbose=False,
+        state=folder / "state",
+    )

@@ -1,0 +1,244 @@
+"""Recordings that need a decoder, whole or damaged."""
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.capture import Recording
+from edge.errors import EdgeError, MissingPackageError, RecordingError
+from tests.audio import noise, tone
+
+SR = 22_050
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+def test_other_formats(tmp_path, suffix):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(2, 44_100).astype("f4"), 44_100)
+    y = Recording(path, start_s=0.5, end_s=1.5).read()
+    assert y.size == pytest.approx(SR, abs=1)
+    assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)  # lossy: 2 %
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
+def test_video(tmp_path, suffix):
+    """The original's case: seconds 4 to 6 of a film."""
+    path = film(tmp_path / f"a.{suffix}")
+    source = Recording(path, start_s=4, end_s=6)
+    blocks = list(source.blocks())
+    y = np.concatenate([b.y for b in blocks])
+    assert blocks[0].start_s == 4
+    assert y.size == pytest.approx(2 * SR, abs=1)
+    # The film's tone rises a hundred hertz every second: which seconds these are can be heard.
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
+    peaks = {round(f, -2) for f in np.flatnonzero(spectrum > spectrum.max() / 3) / 2}
+    assert peaks == {900, 1000}
+
+
+def film(path, hole=(8, 0)):
+    """Eight seconds of tones, silent pictures; after ``hole[0]`` s no sound for ``hole[1]`` s."""
+    av = pytest.importorskip("av")
+    rate = 44_100
+    t = np.arange(8 * rate) / rate
+    frequency = 500 + 100 * np.floor(t)
+    y = (0.5 * np.sin(2 * np.pi * np.cumsum(frequency) / rate)).astype("f4")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=rate, layout="mono")
+        picture = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        for _ in range(40):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "u1"), format="rgb24")
+            container.mux(picture.encode(frame))
+        for at in range(0, y.size, 1024):
+            sound = av.AudioFrame.from_ndarray(
+                y[None, at : at + 1024], format="fltp", layout="mono"
+            )
+            sound.sample_rate, sound.pts = rate, at + hole[1] * rate * (at >= hole[0] * rate)
+            container.mux(stream.encode(sound))
+        container.mux(picture.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_sound_that_is_missing_in_a_film_is_a_gap_and_moves_nothing(tmp_path):
+    path = film(tmp_path / "a.mkv", hole=(4, 3))  # 4 s, 3 s without sound, 4 s
+    blocks = list(Recording(path).blocks())
+    gaps = [i for i, block in enumerate(blocks) if block.gap]
+    assert len(gaps) == 1
+    assert blocks[gaps[0]].start_s == pytest.approx(7, abs=0.03)  # AAC comes in 23 ms
+    before = sum(block.y.size for block in blocks[: gaps[0]])
+    assert before == pytest.approx(4 * SR, abs=0.03 * SR)
+    last = blocks[-1]
+    assert last.start_s + last.y.size / SR == pytest.approx(11, abs=0.05)
+    # Asked for seconds 7.5 to 9.5, it gives those: the tone of seconds 4 to 6 of what sounds.
+    part = Recording(path, start_s=7.5, end_s=9.5)
+    assert next(part.blocks()).start_s == pytest.approx(7.5, abs=1e-3)
+    y = part.read()
+    assert y.size == pytest.approx(2 * SR, abs=2)
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
+    assert round(spectrum.argmax() / 2, -2) == 1000
+    assert next(Recording(path, start_s=5).blocks()).start_s == pytest.approx(7, abs=0.03)
+
+
+def test_sound_that_begins_after_the_picture(tmp_path):
+    path = film(tmp_path / "a.mkv", hole=(0, 2))
+    first = next(Recording(path).blocks())
+    assert first.start_s == pytest.approx(2, abs=0.03)
+    assert not first.gap  # nothing was heard before it
+
+
+def test_a_film_without_sound(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "silent.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "u1"), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(RecordingError, match="no audio track"):
+        Recording(path).read()
+
+
+def test_odd_names(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    flac = tmp_path / os.fsdecode(b"n\xff.flac")
+    soundfile.write(os.fsencode(flac), tone(1, SR), SR)
+    assert Recording(flac).read().size == SR
+    film(tmp_path / "12.mp4")
+    address = (tmp_path / "12.mp4").rename(tmp_path / "12:30:05.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert Recording(Path(address.name)).read().size > 0
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    path = tmp_path / "a.mov"
+    path.write_bytes(b"anything")
+    with pytest.raises(MissingPackageError, match=r"the package av: pip install av"):
+        Recording(path).read()
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("RF64", "PCM_16"), ("AIFF", "PCM_16")],
+)
+def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
+    """Recorders write RF64 into files called .wav."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(2, SR), SR, format=kind, subtype=subtype)
+    y = Recording(path).read()
+    assert y.size == pytest.approx(2 * SR, abs=2)
+    assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+def test_a_video_in_ogg_goes_to_the_decoder_of_videos(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("av")
+    path = tmp_path / "a.ogv"
+    soundfile.write(path, tone(2, SR), SR, format="OGG")
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # knows no video
+    # FFmpeg does not cut off what fills Vorbis's last block, of at most 2048 samples.
+    assert 0 <= Recording(path).read().size - 2 * SR < 2048
+
+
+def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_path, caplog):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(10), SR)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    y = Recording(path).read()
+    assert 8.5 * SR < y.size < 9.2 * SR
+    assert np.abs(y - noise(10)[: y.size]).max() < 1e-4
+    (said,) = caplog.messages
+    assert f"{path} is damaged at {y.size / SR:.1f} s" in said
+
+
+def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
+    path = tmp_path / "dashcam.avi"
+    path.write_bytes(b"RIFF" + bytes(4) + b"AVI LIST" + bytes(100))
+    with pytest.raises(EdgeError) as caught:
+        Recording(path).read()
+    assert "WAVE" not in str(caught.value)
+
+
+def test_sound_between_two_holes_is_joined_to_neither(tmp_path):
+    """Each piece of it is shorter than what a resampler takes at a time."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44_100, layout="mono")
+        y = noise(4, 44_100)[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(y, format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        for number, packet in enumerate([*stream.encode(frame), *stream.encode(None)]):
+            if not 60 < number < 100 or number % 2:
+                container.mux(packet)
+    blocks = list(Recording(path).blocks())
+    for before, after in itertools.pairwise(blocks):
+        goes_on = after.start_s - before.start_s - before.y.size / SR < 0.001
+        assert goes_on or after.gap
+
+
+@pytest.mark.parametrize("form", ["m4a", "mp3", "mkv"])
+def test_damage_in_the_middle_leaves_a_gap_and_what_follows(tmp_path, form, caplog):
+    """As a player does: what cannot be decoded is skipped."""
+    av = pytest.importorskip("av")
+    path = tmp_path / f"a.{form}"
+    codec = "libmp3lame" if form == "mp3" else "aac"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=SR, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise(8)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = SR
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = b"\xff" * 2000
+    path.write_bytes(content)
+    blocks = list(Recording(path).blocks())
+    assert 7 * SR < sum(block.y.size for block in blocks) < 8.3 * SR
+    if form != "mp3":  # which has no times but those of the frames that are found
+        assert blocks[-1].start_s == pytest.approx(8, abs=0.3)
+    assert any(block.gap for block in blocks)
+    assert any("is damaged" in said for said in caplog.messages)
+
+
+def test_what_is_mostly_damage_is_no_recording(tmp_path):
+    av = pytest.importorskip("av")
+
+    class Packet:
+        def __init__(self, good):
+            self.good = good
+
+        def decode(self):
+            if not self.good:
+                raise av.error.InvalidDataError(-1, "damaged")
+            return ["frame"]
+
+    class Container:
+        def demux(self, _):
+            return [Packet(good) for good in (True, False, True, False, False)]
+
+    frames = Recording(tmp_path / "a.m4a")._frames(Container(), None, av.error.InvalidDataError)
+    found = [next(frames) for _ in range(5)]
+    assert found == ["frame", None, "frame", None, None]
+    with pytest.raises(av.error.InvalidDataError):
+        next(frames)
+
+
+def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("av")
+    path = tmp_path / "dashcam.wav"
+    soundfile.write(path, tone(2, SR), SR, subtype="ULAW")
+    y = Recording(path).read()
+    assert y.size == 2 * SR
+    assert np.abs(y - tone(2, SR)).max() < 0.02  # mu-law has some 4 bits at every level
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match="16-bit PCM, or install av: pip install av"):
+        Recording(path).read()

@@ -1,0 +1,200 @@
+"""``edge run`` with something wrong in it: what the lamp, the log and systemd get to know."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge import run_command
+from edge.config import Config, lamp_of
+from edge.errors import ConfigError
+from edge.model import ModelFile, default_model, write_model
+from tests.audio import noise, wav_file
+from tests.run_program import arguments, edge, status
+from tests.wait import wait_for
+
+SR = 22_050
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_pytests(monkeypatch):
+    monkeypatch.setattr("edge.run_command.set_up_logging", lambda *, verbose: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "pin"),
+    [
+        ("[indicator]\nled_pin = 5\n[audoi]\n", 5),
+        ("[listen]\nhop_s = 99\n", 17),
+        ("[indcator]\nled_pin = 5\n", None),
+        ("[indicator]\nled_pin = 99\n", None),
+        ("indicator = 3\n", None),
+        ("[indicator\n", None),
+        ("a = " + 5000 * "[", None),
+        ("a = " + 5000 * "1", None),
+    ],
+)
+def test_the_lamp_of_broken_settings(tmp_path, text, pin):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError):
+        Config.read(tmp_path / "a.toml")
+    lamp = lamp_of(tmp_path / "a.toml")
+    assert (lamp.led_pin if lamp else None) == pin
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [(RuntimeError("bug"), True), (ConfigError("no"), True), (SystemExit(0), False)],
+)
+def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, error, waits):
+    """systemd tries again after 0.1 s, for ever: each try costs a lamp test and the card."""
+    told = []
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("edge.run_command._build", fails)
+    monkeypatch.setattr("edge.run_command._tell_of_fault", lambda _, *, wait: told.append(wait))
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    with pytest.raises(type(error)):
+        run_command._run(arguments(tmp_path))
+    assert told == [waits]
+
+
+@pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
+def test_broken_settings_are_told_of_and_a_signal_answered(tmp_path, name, ends):
+    """As under systemd: the lamp says so for a while, and only then it ends by itself."""
+    (tmp_path / "a.toml").write_text("[indicator]\nled_pin = 5\n[listen]\nhop_s = 99\n")
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "none")}
+    process = edge("run", "--config", tmp_path / "a.toml", env=environment, cwd=tmp_path)
+    assert "GPIO 5" in process.stderr.readline()  # it tells of the lamp it has not: it is that far
+    process.send_signal(getattr(signal, name))
+    if ends:
+        assert process.wait(timeout=8) == 0
+    else:
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.kill()
+    process.communicate(timeout=10)
+
+
+def test_a_garbage_model_ends_with_its_own_code(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(b"garbage")
+    (tmp_path / "a.toml").write_text(f'[listen]\nmodel = "{tmp_path}/m.tflite"\n')
+    process = edge("run", "--config", tmp_path / "a.toml")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "m.tflite" in errors
+
+
+def test_a_runtime_that_computes_wrongly_does_not_listen(tmp_path):
+    shipped = ModelFile.read(default_model())
+    golden = dict(shipped.manifest.golden)
+    golden["p_knocking"] = 1 - golden["p_knocking"]
+    changed = dataclasses.replace(shipped.manifest, golden=golden)
+    write_model(tmp_path / "a.tflite", shipped.network, changed)
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    environment = {**os.environ, "KNOCKKNOCK_MODEL": str(tmp_path / "a.tflite")}
+    process = edge("run", "--source", wav, "--state", tmp_path / "state", env=environment)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "this runtime computes wrongly: set listen.runtime" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monkeypatch):
+    shown: list[object] = []
+
+    class Failing:
+        def run(self):
+            raise RuntimeError("bug")
+
+    monkeypatch.setattr("edge.run_command._build", lambda *_: Failing())
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    monkeypatch.setattr("edge.run_command.FAULT_SECONDS", 0.7)
+    monkeypatch.setattr(
+        "edge.indicator.Indicator.show", lambda self, signal: shown.append(str(signal))
+    )
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="bug"):
+        run_command._run(arguments(tmp_path))
+    assert shown == ["fault"]
+    assert time.monotonic() - began >= 0.7
+
+
+def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
+    """An editor may delete and write anew; a reload in between must not change anything."""
+    settings = tmp_path / "a.toml"
+    settings.write_text("[listen]\nthreshold = 0.3\n")
+    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    process = edge("run", "--config", settings, "--source", wav, "--state", tmp_path / "state")
+    try:
+        wait_for((tmp_path / "state" / "status.json").exists)
+        settings.unlink()
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: any("a.toml" in p for p in status(tmp_path / "state")["problems"]))
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    assert "settings kept as they were" in errors
+
+
+def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monkeypatch):
+    installed = tmp_path / "edge.toml"
+    installed.write_text("[listen]\nthreshold = 0.3\n[indicator]\nled_pin = -1\n")
+    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", installed)
+    reloads = []
+
+    def build(config, arguments, *_):
+        installed.unlink()
+        with pytest.raises(ConfigError, match=r"edge\.toml"):
+            run_command.load_config(arguments.config)
+        reloads.append(config.listen.threshold)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("edge.run_command._build", build)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    told = arguments(tmp_path)
+    told.config = None
+    with pytest.raises(SystemExit):
+        run_command._run(told)
+    assert reloads == [0.3]
+
+
+def test_killed_while_it_tells_of_a_crash_it_ends_at_once(tmp_path):
+    """systemd gives it four seconds; the lamp must be out by then."""
+    program = (
+        "import sys, edge.run_command as r\n"
+        "from edge.service import Service\n"
+        "def crash(*_): raise RuntimeError('bug')\n"
+        "Service._listen = crash\n"
+        "close = r.Indicator.close\n"
+        "r.Indicator.close = lambda self: (close(self), print('out', flush=True))\n"
+        "show = r.Indicator.show\n"
+        "def shown(self, signal): show(self, signal); print(signal, flush=True)\n"
+        "r.Indicator.show = shown\n"
+        "from edge.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "a.toml").write_text("[indicator]\nled_pin = -1\n")
+    wav = wav_file(tmp_path / "a.wav", noise(5).astype("f8"), SR)
+    options = ["run", "--source", wav, "--config", tmp_path / "a.toml", "--state", tmp_path / "s"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "nobody")},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "fault\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    assert time.monotonic() - began < 3
+    assert out == "out\n"
