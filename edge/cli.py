@@ -64,6 +64,7 @@ A window that cannot be trusted is "unknown", never "normal"; reasons:
   clipping    overdriven: turn the microphone down, or move it away
   tone        a hum or whistle, steady or slow, and nothing else: an open input, a loose earth
   repeats     the same over and over: a driver that hangs, or a steady tone above all else
+  hiss        noise alone, or with a hum: a dead microphone, rain; no engine can be heard
   dc          an offset, no sound: a broken converter
   not_finite  samples that are no numbers: a damaged file
   bad_answer  the network's answer is no probability: try another --runtime

@@ -185,6 +185,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "gate.dc_ratio": (0.1, 1000),
     "gate.tone_hz": (0, 4000),
     "gate.repetition": (0, 1),
+    "gate.hiss": (0, 10),
     "detector.windows": (1, 1000),
     "detector.needed": (1, 1000),
     "detector.keep": (0, 1000),

@@ -1,9 +1,9 @@
 """Is this window fit to be judged? A wrong verdict is worse than none. Pure arithmetic.
 
 The spectrogram is scaled to its own maximum, so the network sees silence, a dead microphone, a
-stuck converter, a short buffer played over and over or a whine it has no ears for as a picture in
-full contrast and would gladly call it normal. What cannot be trusted is stopped here, with the
-reason.
+stuck converter, a short buffer played over and over, bare hiss or a whine it has no ears for as a
+picture in full contrast and would gladly call it normal. What cannot be trusted is stopped here,
+with the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from edge.hann import hann
+from edge.hiss import structure
 from edge.repetition import repetition
 from edge.window import NO_FLAWS, Flaws
 
@@ -32,6 +33,7 @@ class Fault(StrEnum):
     CLIPPING = "clipping"
     TONE = "tone"
     REPEATS = "repeats"
+    HISS = "hiss"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class GateConfig:
 
     The quietest of those engines has -42 dB rms in BAND_HZ, the worst clipped one 5 % of its
     samples in flat tops, the most even one 99.9 % of its power in 290 Hz, the steadiest one a
-    likeness to itself of 0.979; most of what was dropped out (before a codec starts) is 0.31 s.
+    likeness to itself of 0.979, the one most like noise a structure of 1.37; most of what was
+    dropped out (before a codec starts) is 0.31 s.
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
@@ -49,6 +52,7 @@ class GateConfig:
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
     tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
     repetition: float = 0.995  # autocorrelation up to 0.93 s later; above: a stuck buffer. 0: none
+    hiss: float = 1.2  # how far from noise, of whatever colour; below: a dead capsule. 0: no limit
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
@@ -119,8 +123,14 @@ class Gate:
             return Fault.TONE
         if smeared_tops(y) > SMEARED * self.config.clipping:  # of a few tones it says nothing
             return Fault.CLIPPING
+        return self._like_no_engine(y)
+
+    def _like_no_engine(self, y: NDArray[np.float32]) -> Fault | None:
+        """Too much like itself a while later, or too little like anything."""
         if 0 < self.config.repetition < repetition(y, self._sr):
             return Fault.REPEATS
+        if structure(y, self._sr) < self.config.hiss:
+            return Fault.HISS
         return None
 
     def _silent(self, y: NDArray[np.float32], in_band: float) -> bool:

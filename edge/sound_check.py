@@ -62,6 +62,9 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     if fault is Fault.CLIPPING:
         remedy = "turn its gain down: alsamixer; or move it away"
         return Finding("fail", "microphone", f"{detail}: {fault}", remedy)
+    if fault is Fault.HISS:  # nobody says that the engine runs while this is asked
+        remedy = "start the engine; if it stays: is the microphone unplugged?"
+        return Finding("warn", "microphone", f"{detail}: {fault}, no engine", remedy)
     if fault is not None:
         return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
     if peak > LOUD_DB:

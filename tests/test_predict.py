@@ -13,7 +13,7 @@ from PIL import Image
 
 from edge.cli import main
 from edge.model import ModelFile, default_model, write_model
-from tests.audio import noise, tone, wav_file
+from tests.audio import hiss, noise, tone, wav_file
 from tests.program import run
 
 SR = 22_050
@@ -72,6 +72,7 @@ def test_formats(tmp_path, form, channels, sr):
         (np.full(3 * SR, 0.25), "flat_line"),
         (tone(3, SR) * 1e-4, "silence"),
         (tone(3, SR), "tone"),
+        (hiss(3).astype("f8"), "hiss"),
         (noise(0.3).astype("f8"), "too_short"),
         (np.full(3 * SR, np.nan), "not_finite"),
         (noise(3).astype("f8") * 0.1 + 0.5, "dc"),

@@ -7,7 +7,7 @@ from edge.config import Config
 from edge.gate import Gate, GateConfig
 from edge.sound_check import Taps, _level, microphone, tap_test
 from edge.window import Block, Flaws
-from tests.audio import noise, tone
+from tests.audio import hiss, noise, tone
 
 SR = 22_050
 
@@ -65,6 +65,14 @@ def test_the_level_and_what_to_do(plug, scale_db, level, words):
     assert words in finding.line()
     assert "3.0 s heard" in finding.detail
     assert source.closed
+
+
+def test_bare_hiss_is_a_warning_as_the_engine_may_be_off(plug):
+    plug(hiss(4))
+    finding = microphone(Config())
+    assert finding.level == "warn"
+    assert "hiss" in finding.detail
+    assert "start the engine" in finding.line()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ def hum():
     return (32767 * y).astype(np.int16)
 
 
+def hiss():
+    """A dead capsule, and gain control that has turned it up."""
+    return (3000 * np.random.default_rng(0).normal(size=5 * RATE)).astype(np.int16)
+
+
 FAULTS = {
     "no samples arrive (cable out)": (
         lambda p: p.rig.pause(),
@@ -71,6 +76,11 @@ FAULTS = {
     ),
     "mains hum of an open input": (
         lambda p: p.rig.play(hum()),
+        lambda p: p.rig.play(engine()),
+        "unjudged",
+    ),
+    "hiss of a dead capsule": (
+        lambda p: p.rig.play(hiss()),
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),

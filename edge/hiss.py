@@ -1,0 +1,76 @@
+"""Is there anything in a sound but noise? A dead capsule hisses, and automatic gain turns it up.
+
+Gaussian noise of whatever colour has a spectrum whose every line is distributed exponentially, over
+time and over frequency alike. What an engine adds shows on one of these axes: strokes come and
+go, firing makes lines. Both are known measures: the flatness of Gray and Markel (1974) along time,
+as spectral kurtosis is used (Antoni 2006) but less easily upset by one loud moment, and Fisher's
+test for a line in a periodogram (1929). Mains hum as loud as the hiss is not taken for a line.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from edge.hann import hann
+
+# Of 2667 pieces of noise, two seconds long, white or falling by up to 6 dB an octave, 23 exceed one
+# of them, 7 by a fifth. Each of 1393 windows of real engines does by a third or more.
+BURSTS, LINE = 0.038, 8.5
+FRAME_S = 0.0232  # bands of 43 Hz: an engine's single strokes are apart
+BURSTS_HZ = (40.0, 4100.0)
+LINES_HZ = (16.0, 2000.0)
+LINE_HZ = 4.5  # a line is this wide, as no engine turns evenly
+BLOCK_HZ = 40.0  # lines rise above the median of so much
+MAINS_HZ, MAINS_WIDTH_HZ = (50.0, 60.0), 2.5  # all harmonics, and how far to either side they reach
+
+
+def structure(y: NDArray[np.float32], sr: int) -> float:
+    """How far ``y`` (n,), ``sr`` Hz, is from noise: 1 is what hardly any noise of 2 s exceeds.
+
+    The larger of its burstiness over BURSTS and its strongest line over LINE. Infinite for what is
+    too short to tell, a quarter of a second.
+    """
+    if y.size < sr / 4:
+        return np.inf
+    return max(bursts(y, sr) / BURSTS, strongest_line(y, sr) / LINE)
+
+
+def bursts(y: NDArray[np.float32], sr: int) -> float:
+    """How much the power in bands of 43 Hz varies over time, beyond what noise does.
+
+    ``log(mean) - mean(log)`` of a band's power is Euler's constant for noise, more where it comes
+    in bursts, less where it is steady (a hum), which does not count. The mean over BURSTS_HZ.
+    """
+    n = round(FRAME_S * sr)
+    frames = np.lib.stride_tricks.sliding_window_view(y, n)[:: n // 2] * hann(n)
+    low, high = (round(f * n / sr) for f in BURSTS_HZ)
+    power = np.square(np.abs(scipy.fft.rfft(frames, axis=1)[:, low:high]), dtype=np.float64)
+    power += np.finfo(float).tiny  # the logarithm of a band without anything
+    excess = np.log(power.mean(axis=0)) - np.log(power).mean(axis=0) - np.euler_gamma
+    return float(np.maximum(excess, 0).mean())
+
+
+def strongest_line(y: NDArray[np.float32], sr: int) -> float:
+    """The most power in LINE_HZ, over what noise of the same colour has there; mains left out."""
+    power = np.square(np.abs(scipy.fft.rfft(y * hann(y.size))), dtype=np.float64)
+    step = sr / y.size
+    low, high = (round(f / step) for f in (LINES_HZ[0] - LINE_HZ, LINES_HZ[1] + LINE_HZ))
+    power = power[low:high] + np.finfo(float).tiny
+    power /= _colour(power, max(1, round(BLOCK_HZ / step)))
+    f = (low + np.arange(power.size)) * step
+    for mains in MAINS_HZ:
+        power[np.abs(f - mains * np.round(f / mains)) < MAINS_WIDTH_HZ] = 1
+    width = max(1, round(LINE_HZ / step))
+    total = np.concatenate([[0], np.cumsum(power)])
+    return float((total[width:] - total[:-width]).max() / width)
+
+
+def _colour(power: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+    """The mean of noise with the medians of ``power`` (n,) in blocks, and between them."""
+    count = max(1, power.size // block)
+    parts = power[: count * block].reshape(count, -1)
+    middles = (np.arange(count) + 0.5) * block
+    means = np.log(np.median(parts, axis=1) / np.log(2))  # of an exponential distribution
+    return np.asarray(np.exp(np.interp(np.arange(power.size), middles, means)))

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from edge.gate import Fault, Gate, GateConfig
+from edge.hiss import BURSTS, LINE, bursts, strongest_line, structure
+from tests.audio import hiss, noise
+
+SR = 22_050
+
+
+def coloured(slope_db, seconds=2.0, sr=SR, seed=0):
+    """Noise that falls by ``slope_db`` an octave above 30 Hz, rms 0.1."""
+    spectrum = np.fft.rfft(hiss(seconds, sr, seed))
+    f = np.maximum(np.fft.rfftfreq(round(seconds * sr), 1 / sr), 30)
+    y = np.fft.irfft(spectrum * f ** (-slope_db / 6.02), round(seconds * sr))
+    return (0.1 * y / y.std()).astype("f4")
+
+
+def hum(hz, seconds=2.0, sr=SR):
+    t = np.arange(round(seconds * sr)) / sr
+    y = sum(np.sin(2 * np.pi * hz * k * t + k) / k for k in range(1, 21))
+    return (0.1 * y / y.std()).astype("f4")
+
+
+@pytest.mark.parametrize("slope_db", [0, 3, 6])
+@pytest.mark.parametrize("gain", [0.2, 1, 2])
+def test_noise_of_any_colour_and_level_is_hiss(slope_db, gain):
+    found = [structure(gain * coloured(slope_db, seed=seed), SR) for seed in range(20)]
+    assert max(found) < 1.2  # of 2667, 7 were more
+    assert np.median(found) < 0.8
+    assert Gate(sr=SR).check(np.float32(gain) * coloured(slope_db)) is Fault.HISS
+
+
+@pytest.mark.parametrize("sr", [8200, 48_000, 192_000])
+@pytest.mark.parametrize("seconds", [1.9, 3.0])
+def test_at_any_rate(sr, seconds):
+    assert structure(hiss(seconds, sr), sr) < 1.1
+    assert structure(noise(seconds, sr), sr) > 3
+
+
+def test_longer_pieces_of_noise_are_nearer_to_it():
+    assert bursts(hiss(20), SR) < bursts(hiss(2), SR) / 2
+
+
+@pytest.mark.parametrize("depth", [0.3, 0.8])
+def test_bursts_of_a_beat_are_what_the_logarithm_says(depth):
+    """Power that swells by (1 + depth sin)^2: log of its mean less the mean of its log."""
+    t = np.arange(20 * SR) / SR
+    y = (1 + depth * np.sin(2 * np.pi * 3 * t)) * hiss(20)
+    # The mean of log(1 + d sin) over a turn is log((1 + sqrt(1 - d^2)) / 2).
+    exact = np.log(1 + depth**2 / 2) - 2 * np.log((1 + np.sqrt(1 - depth**2)) / 2)
+    assert bursts(y.astype("f4"), SR) == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
+
+
+@pytest.mark.parametrize("hz", [23, 135, 1775])
+def test_a_line_stands_as_far_above_the_noise_as_it_has_power(hz):
+    t = np.arange(4 * SR) / SR
+    amplitude = 0.02
+    line = np.float32(amplitude) * np.sin(2 * np.pi * hz * t).astype("f4")
+    found = [strongest_line(hiss(4, seed=seed) + line, SR) for seed in range(20)]
+    # White noise of 0.1 rms has 0.01 in 11 025 Hz; the line spreads its power over 4.5 Hz.
+    above = (amplitude**2 / 2) / (0.01 / 11_025 * 4.5)
+    assert np.mean(found) == pytest.approx(1 + above, rel=0.1)  # one scatters by a fifth
+
+
+def test_a_line_of_the_mains_is_none():
+    t = np.arange(2 * SR) / SR
+    for hz in (50, 60, 150, 1020, 1950):
+        y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * hz * t).astype("f4")
+        assert strongest_line(y, SR) == pytest.approx(strongest_line(hiss(2), SR), rel=0.3)
+    y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * 55 * t).astype("f4")
+    assert strongest_line(y, SR) > 2 * LINE
+
+
+@pytest.mark.parametrize("hz", [50, 60, 50.05, 59.95])
+def test_hiss_with_as_much_hum_is_hiss(hz):
+    for seed in range(5):
+        assert structure(hiss(2, seed=seed) + hum(hz), SR) < 1.2
+
+
+def test_what_knocks_in_hiss_is_heard():
+    y = hiss(2)
+    for start in range(1000, y.size - 200, SR // 8):
+        y[start : start + 200] *= 5  # 9 ms, eight times a second
+    assert bursts(y, SR) > 3 * BURSTS
+    assert Gate(sr=SR).check(y) is None
+
+
+def test_limit_of_the_gate_can_be_set():
+    y = hiss(2)
+    assert Gate(GateConfig(hiss=0), sr=SR).check(y) is None
+    weak = 0.9 * structure(y, SR)
+    assert Gate(GateConfig(hiss=weak), sr=SR).check(y) is None
+    assert Gate(GateConfig(hiss=5), sr=SR).check(y) is Fault.HISS
+
+
+@pytest.mark.parametrize("n", [0, 1, SR // 4 - 1])
+def test_of_too_little_nothing_is_said(n):
+    assert structure(hiss(2)[:n], SR) == np.inf
+
+
+def test_silence_has_no_structure():
+    assert structure(np.zeros(2 * SR, dtype=np.float32), SR) <= 1
