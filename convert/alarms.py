@@ -15,9 +15,9 @@ def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
 
     The device looks every half second; with another ``hop_s`` its windows span another time.
     """
-    detector = Detector(DetectorConfig(), threshold)
+    detector = Detector(DetectorConfig())
     return sum(
-        detector.update(None if np.isnan(value) else float(value), number * hop_s).started
+        detector.update(None if np.isnan(value) else value >= threshold, number * hop_s).started
         for number, value in enumerate(p)
     )
 

@@ -36,11 +36,10 @@ class Detection:
 class Detector:
     """Keeps the latest windows and the alert."""
 
-    def __init__(self, config: DetectorConfig, threshold: float) -> None:
-        """``threshold``: p_knocking from which a window counts as knocking."""
+    def __init__(self, config: DetectorConfig) -> None:
         self.config = config
-        self._threshold = threshold
-        self._recent: deque[bool] = deque(maxlen=config.windows)
+        self._recent: deque[tuple[int, bool]] = deque(maxlen=config.windows)  # number, knocks
+        self._windows = 0
         self._alert_since: float | None = None
         self._last_knock = -math.inf
         self._last_end = -math.inf
@@ -51,19 +50,23 @@ class Detector:
         """Whether knocking is reported."""
         return self._alert_since is not None
 
-    def update(self, p_knocking: float | None, time_s: float) -> Detection:
-        """Take the next window: its probability, None if it could not be judged, and its end.
+    def update(self, knocks: bool | None, time_s: float) -> Detection:
+        """Take the next window: whether it knocks, None if it could not be judged, and its end.
 
         A window that could not be judged speaks neither for knocking nor against it, so it only
-        lets time pass. After ``clear_s`` without one that could, what was heard before is
-        forgotten: yesterday's knocks must not add up with today's.
+        lets time pass. What an alert starts on lies within twice as many windows as are looked at,
+        and after ``clear_s`` without one that could be judged it is forgotten: yesterday's knocks
+        must not add up with today's, nor the few that pass a gate with those of minutes ago.
         """
-        if p_knocking is not None:
+        self._windows += 1
+        if self._alert_since is None:
+            while self._recent and self._windows - self._recent[0][0] >= 2 * self.config.windows:
+                self._recent.popleft()
+        if knocks is not None:
             if self._alert_since is None and time_s - self._last_judged >= self.config.clear_s:
                 self._recent.clear()
             self._last_judged = time_s
-            knocks = p_knocking >= self._threshold
-            self._recent.append(knocks)
+            self._recent.append((self._windows, knocks))
             if knocks:
                 self._last_knock = time_s
         return self._decide(time_s)
@@ -73,7 +76,7 @@ class Detector:
         return self._decide(time_s)
 
     def _decide(self, time_s: float) -> Detection:
-        knocking = sum(self._recent)
+        knocking = sum(knocks for _, knocks in self._recent)
         if self._alert_since is None:
             rested = time_s - self._last_end >= self.config.refractory_s
             if rested and knocking >= self.config.needed and self._last_knock == time_s:
