@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[0-9]{6,12}")  # of a record's folder
 PIN = "pinned"  # a file of this name in a record keeps it from being dropped
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
+OUTAGE_S = 1.0  # a longer gap parts what was before from what comes after
 RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
 RESERVE_BYTES = 20_000_000  # left free on the disk in any case
 
@@ -53,12 +54,21 @@ class SoundMemory:
     """The last seconds of sound, 16 bits a sample, in memory of fixed size."""
 
     def __init__(self, seconds: float, sr: int) -> None:
-        self._limit = round(seconds * sr)
+        self._limit, self._sr = round(seconds * sr), sr
+        self._end_s = 0.0  # of what was heard last, on the sound's own clock
         self._pieces: deque[NDArray[np.int16]] = deque()
         self._size = 0
 
     def add(self, block: Block) -> None:
-        """Take the next block; sound from before a gap is kept, the gap is not filled."""
+        """Take the next block; sound from before a short gap is kept, the gap is not filled.
+
+        From before a longer one it is forgotten: the record of an alert is evidence of what came
+        right before it.
+        """
+        if block.start_s - self._end_s > OUTAGE_S:
+            self._pieces.clear()
+            self._size = 0
+        self._end_s = block.start_s + block.y.size / self._sr
         piece = to_int16(np.nan_to_num(block.y))  # a recording that is replayed may hold anything
         self._pieces.append(piece)
         self._size += piece.size

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edge.blackbox import PIN, Alert, BlackBox, SoundMemory
 from edge.config import BlackBoxConfig
@@ -160,6 +161,16 @@ def test_the_memory_keeps_the_last_seconds_and_no_more():
     assert np.abs(kept - y[-2 * SR :]).max() < 1e-4
     assert memory._size < 2 * SR + 777
     assert SoundMemory(2.0, SR).read().size == 0
+
+
+@pytest.mark.parametrize(("outage_s", "kept_s"), [(0.9, 2.0), (1.1, 1.0), (3600.0, 1.0)])
+def test_a_record_holds_nothing_from_before_an_outage(outage_s, kept_s):
+    memory = SoundMemory(10, SR)
+    memory.add(Block(noise(1, seed=1), 0.0))
+    memory.add(Block(noise(1, seed=2), 1.0 + outage_s, gap=True))
+    kept = memory.read()
+    assert kept.size == kept_s * SR
+    assert np.abs(kept[-SR:] - noise(1, seed=2)).max() < 1e-4
 
 
 def test_what_others_keep_in_the_folder_is_theirs(tmp_path):
