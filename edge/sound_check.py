@@ -14,12 +14,18 @@ from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
 from edge.microphone import NOT_OPENED, Microphone
-from edge.window import Block, mean_flaws
+from edge.window import Block, Windower
 
 Sound = NDArray[np.float32]
 
-LISTEN_S = 3.0
+LISTEN_S, HOP_S = 3.0, 0.5
 OPEN_S = 12.0
+TROUBLE: dict[Fault, tuple[str, str, str]] = {
+    Fault.CLIPPING: ("fail", "clipping", "turn its gain down: alsamixer; or move it away"),
+    Fault.TOO_SHORT: ("fail", "in pieces: sound is lost", "another port or cable? a busy board?"),
+    # Nobody says that the engine runs while this is asked.
+    Fault.HISS: ("warn", "hiss, no engine", "start the engine; if it stays: is it unplugged?"),
+}
 LOUD_DB, QUIET_DB = -3.0, -50.0
 TAP_SECONDS = 15.0
 TAP_APART_FRAMES = 10  # of 10 ms: a blow rings on
@@ -58,20 +64,26 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
-    fault = gate.check(y, mean_flaws(heard))
-    if fault is Fault.CLIPPING:
-        remedy = "turn its gain down: alsamixer; or move it away"
-        return Finding("fail", "microphone", f"{detail}: {fault}", remedy)
-    if fault is Fault.HISS:  # nobody says that the engine runs while this is asked
-        remedy = "start the engine; if it stays: is the microphone unplugged?"
-        return Finding("warn", "microphone", f"{detail}: {fault}, no engine", remedy)
+    fault = _fault(heard, gate, sr)
     if fault is not None:
-        return Finding("fail", "microphone", f"{detail}: {fault}", "is it muted, or unplugged?")
+        otherwise = ("fail", str(fault), "is it muted, or unplugged?")
+        level, words, remedy = TROUBLE.get(fault, otherwise)
+        return Finding(level, "microphone", f"{detail}: {words}", remedy)
     if peak > LOUD_DB:
         return Finding("warn", "microphone", detail, "turn its gain down: alsamixer")
     if rms < QUIET_DB:
         return Finding("warn", "microphone", detail, "start the engine, or turn its gain up")
     return Finding("ok", "microphone", detail)
+
+
+def _fault(heard: list[Block], gate: Gate, sr: int) -> Fault | None:
+    """What is wrong with the first window that the listener would not judge either."""
+    windower = Windower(FrontEndConfig().n_samples, round(HOP_S * sr), sr)
+    windows = [window for block in heard for window in windower.push(block)]
+    if not windows:
+        return Fault.TOO_SHORT
+    faults = (gate.check(window.y, window.flaws) for window in windows)
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def _meter(y: Sound) -> None:

@@ -67,6 +67,25 @@ def test_the_level_and_what_to_do(plug, scale_db, level, words):
     assert source.closed
 
 
+def test_it_judges_windows_as_the_listener_does(plug):
+    y = noise(4)
+    y[SR // 2 : SR // 2 + round(0.51 * SR)] = 0  # of 3 s it would be a sixth, of a window a quarter
+    plug(y)
+    assert "flat_line" in microphone(Config()).detail
+
+
+def test_sound_in_pieces_is_no_sound(plug):
+    source = plug(noise(4))
+    source._blocks = [
+        Block(block.y, block.start_s, gap=number % 30 == 0)  # every 1.5 s
+        for number, block in enumerate(source._blocks)
+    ]
+    finding = microphone(Config())
+    assert finding.level == "fail"
+    assert "sound is lost" in finding.detail
+    assert "cable" in finding.line()
+
+
 def test_bare_hiss_is_a_warning_as_the_engine_may_be_off(plug):
     plug(hiss(4))
     finding = microphone(Config())
