@@ -8,10 +8,12 @@ Arrows point one way; a module imports only from its own line and those above it
     config                                      the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture
     model, classifier, golden                   picture -> probability of knocking, and a proof
+    installed                                   settings, model and folders as installed
     capture, replay                             recordings
     capture_process, microphone, sound_check    PortAudio, in a process of its own
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
     pipeline                                    the straight line from block to verdict
+    status                                      one state: what lamp and status say
     service                                     all of it, for as long as there is power
     devices_command, run_command, doctor        edge devices, edge run, edge doctor
     cli, __main__                               edge predict, and the command line

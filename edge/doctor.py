@@ -22,14 +22,13 @@ from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
 from edge.golden import TOLERANCE, golden_answer
+from edge.installed import STATE, load_config, load_model, records_folder, require_fitting
 from edge.lamp import flash
 from edge.model import golden_sound
-from edge.run_command import fitting, load_config, load_model, records_folder
 
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
-INSTALLED_STATE = Path("/var/lib/knockknock")  # where the service's records go
 
 
 def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,7 +76,7 @@ def _model(config: Config) -> Iterator[Finding]:
     try:
         model = load_model(config)
         listen = config.listen
-        fitting(config, model.manifest)
+        require_fitting(config, model.manifest)
         classifier = Classifier(model, runtime=listen.runtime, threads=listen.threads)
     except EdgeError as error:
         yield Finding("fail", "model", str(error), "see listen.model and listen.runtime")
@@ -162,14 +161,14 @@ def _board(config: Config) -> Finding:
 def _space(config: Config) -> Finding:
     folder = records_folder(config, None)
     own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
-    if not own and INSTALLED_STATE.is_dir():
-        folder = INSTALLED_STATE
+    if not own and STATE.is_dir():
+        folder = STATE
     while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
     detail = f"{free:.0f} MB free at {folder.resolve()}"
     # The service's own folder is closed to whoever asks here.
-    if folder != INSTALLED_STATE and not os.access(folder, os.W_OK):
+    if folder != STATE and not os.access(folder, os.W_OK):
         return Finding("warn", "space", f"{folder} cannot be written", "records go nowhere")
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "records will be dropped early")

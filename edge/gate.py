@@ -34,6 +34,7 @@ class Fault(StrEnum):
     TONE = "tone"
     REPEATS = "repeats"
     HISS = "hiss"
+    BAD_ANSWER = "bad_answer"  # of the network, not of the sound
 
 
 @dataclass(frozen=True)

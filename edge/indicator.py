@@ -47,7 +47,9 @@ PATTERNS: dict[Signal, Pattern] = {
         (0.1, 3.9), "a short blink every 4 s", "listening, but engine off or sound unfit to judge"
     ),
     Signal.DEGRADED: Pattern(
-        (0.1, 0.2, 0.1, 1.6), "two blinks every 2 s", "listening, but behind, hot, low on power"
+        (0.1, 0.2, 0.1, 1.6),
+        "two blinks every 2 s",
+        "listening, but behind, losing sound, hot, low on power",
     ),
     Signal.MICROPHONE_LOST: Pattern((0.12, 0.13), "fast, 4 a second", "no sound arrives"),
     Signal.FAULT: Pattern(
@@ -95,23 +97,23 @@ class Indicator:
         self._lock = threading.Lock()
         self._signal, self._since = Signal.STARTING, clock()
         self._window_at = clock() + FIRST_S - STALE_S
-        self._led, *self._extra = (
+        self._lamps = [
             Lamp(pin, active_high=config.active_high, clock=clock)
             for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
-        )
+        ]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     @property
-    def problem(self) -> str:
-        """Why a lamp cannot be lit; "" when all can."""
-        return next((lamp.problem for lamp in (self._led, *self._extra) if lamp.problem), "")
+    def failure(self) -> str:
+        """Why a lamp cannot be lit that should be; "" when all can."""
+        return next((lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible), "")
 
     @property
-    def signal(self) -> Signal:
-        """What is shown."""
-        return self._signal
+    def missing(self) -> str:
+        """Why there can be no lamp here; "" where there can."""
+        return next((lamp.problem for lamp in self._lamps if not lamp.possible), "")
 
     def show(self, signal: Signal) -> None:
         """Show ``signal`` from now on; showing it again changes nothing."""
@@ -150,13 +152,15 @@ class Indicator:
         """All lamps off, and let go."""
         self._ended.set()
         self._thread.join()
-        for lamp in (self._led, *self._extra):
+        for lamp in self._lamps:
             lamp.close()
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            level, knocks = self.levels()
-            self._led.set(lit=level)
-            for lamp in self._extra:
-                lamp.set(lit=knocks)
+            try:
+                lit_now, knocks = self.levels()
+                for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):
+                    lamp.set(lit=level)
+            except Exception:  # a lamp that freezes tells for ever what it told last
+                log.exception("the lamp's thread stumbles", extra={"kind": "stumble"})
             self._ended.wait(STEP_S)

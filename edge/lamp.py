@@ -72,6 +72,7 @@ class Lamp:
     def __init__(self, pin: int, *, active_high: bool, clock: Callable[[], float]) -> None:
         """Take ``pin``; -1 means no lamp. ``clock`` gives seconds."""
         self.problem = ""
+        self.possible = True  # a lamp at all, on this machine
         self._pin, self._active_high, self._clock = pin, active_high, clock
         self._led: Any = None
         self._next_try = float("inf") if pin < 0 else clock()
@@ -104,6 +105,7 @@ class Lamp:
         try:
             self._led = open_pin(self._pin, active_high=self._active_high)
         except NoGpioError as error:
+            self.possible = False
             self._fail(str(error), float("inf"))
         except OSError as error:
             self._fail(str(error), RETRY_S)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frontend import FrontEnd
-from edge.gate import Fault, Gate
+from edge.gate import Fault, Gate, GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
 PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence
@@ -44,8 +44,12 @@ class Pipeline:
     def __init__(self, front_end: FrontEnd, judge: Judge, threshold: float) -> None:
         self.front_end = front_end
         self.judge = judge
+        self.set_limits(threshold)
+
+    def set_limits(self, threshold: float, gate: GateConfig | None = None) -> None:
+        """From the next window on: p_knocking of one that knocks, and what is not judged."""
         self.threshold = threshold
-        self.gate = Gate(sr=front_end.config.sr)
+        self.gate = Gate(gate, sr=self.front_end.config.sr)
 
     def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
         """One verdict a window, every ``hop_s`` seconds, until the blocks end.
@@ -83,7 +87,7 @@ class Pipeline:
         picture = self.front_end.picture(window.y)
         p = self.judge.predict(picture)
         if not (math.isfinite(p) and 0 <= p <= 1):
-            return Verdict(window.start_s, window.end_s, "unknown", None, "bad_answer", picture)
+            return Verdict(window.start_s, window.end_s, "unknown", None, Fault.BAD_ANSWER, picture)
         name = "knocking" if p >= self.threshold else "normal"
         return Verdict(window.start_s, window.end_s, name, p, "", picture)
 

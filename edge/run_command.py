@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import math
 import os
@@ -21,9 +22,16 @@ from edge.frontend import FrontEnd, FrontEndConfig
 from edge.golden import TOLERANCE, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator, Signal, pattern_table
+from edge.installed import (
+    installed_config,
+    load_config,
+    load_model,
+    records_folder,
+    require_fitting,
+)
 from edge.journal import set_up_logging
 from edge.microphone import Microphone
-from edge.model import Manifest, ModelFile, default_model
+from edge.model import ModelFile
 from edge.pipeline import Pipeline
 from edge.replay import Replay
 from edge.service import LiveSource, Service
@@ -81,30 +89,6 @@ def _speed(text: str) -> float:
     return value
 
 
-def load_config(path: Path | None) -> Config:
-    """The settings in ``path``, else the installed ones, else the defaults."""
-    path = path or _installed()
-    return Config.read(path) if path else Config()
-
-
-def _installed() -> Path | None:
-    """The installed settings, if there are any; ConfigError if nobody lets us look."""
-    try:
-        return DEFAULT_PATH if DEFAULT_PATH.is_file() else None
-    except OSError as error:
-        raise ConfigError(f"{DEFAULT_PATH} cannot be read: {error.strerror}") from error
-
-
-def fitting(config: Config, manifest: Manifest) -> Config:
-    """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
-    if config.listen.threshold > manifest.highest_p:
-        raise ConfigError(
-            f"listen.threshold = {config.listen.threshold:g} is never reached: the answers of "
-            f"{manifest.name} end at {manifest.highest_p:.3f}"
-        )
-    return config
-
-
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.source and not arguments.source.is_file():
         there = "is no file" if arguments.source.exists() else "does not exist"
@@ -114,27 +98,28 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
         config = load_config(arguments.config)
-        fitting(config, load_model(config).manifest)
-        path = arguments.config or _installed()
+        require_fitting(config, load_model(config).manifest)
+        path = arguments.config or installed_config()
         none = f"there is no {DEFAULT_PATH}: the defaults hold"
         print(f"{path}: settings are right" if path else none)
         return 0
     set_up_logging(verbose=arguments.verbose)
+    faulthandler.enable()  # systemd aborts what hangs: where it hung belongs into the journal
     # Until the service answers to them itself: a reload must not end it, and an end must put out
     # the lamp.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     try:
         # From here on this file: one that is deleted later must not mean the defaults.
-        arguments.config = arguments.config or _installed()
+        arguments.config = arguments.config or installed_config()
         config = load_config(arguments.config)
     except ConfigError:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
         _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
-    indicator = Indicator(config.indicator)
-    microphone = None
+    indicator = microphone = None
     try:
+        indicator = Indicator(config.indicator)
         if not arguments.source:
             microphone = Microphone(config.audio, FrontEndConfig().sr)
             microphone.start()  # while the model is loaded: after a restart every second counts
@@ -179,7 +164,7 @@ def _build(
     microphone: Microphone | None,
 ) -> Service:
     model = load_model(config)
-    fitting(config, model.manifest)
+    require_fitting(config, model.manifest)
     classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
     front_end = FrontEnd(model.manifest.front_end)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
@@ -200,7 +185,7 @@ def _build(
         status=StatusFile(_status(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
         prove=lambda: _computes_rightly(model, front_end, classifier),
-        reload=lambda: fitting(load_config(arguments.config), model.manifest),
+        reload=lambda: require_fitting(load_config(arguments.config), model.manifest),
     )
 
 
@@ -217,21 +202,6 @@ def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classif
             f"{model.path.name} in {classifier.runtime}: golden answer off by {answer[1]:.3f}: "
             "this runtime computes wrongly: set listen.runtime"
         )
-
-
-def load_model(config: Config) -> ModelFile:
-    """The one that the settings name, else the shipped one."""
-    return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
-
-
-def records_folder(config: Config, state: Path | None) -> Path:
-    """Where records go: below ``state``, or where the settings or systemd say."""
-    if state:
-        return state / "records"
-    if config.blackbox.directory:
-        return Path(config.blackbox.directory)
-    named = os.environ.get("STATE_DIRECTORY", "knockknock")
-    return Path(named.split(":")[0]) / "records"
 
 
 def _status(config: Config, state: Path | None) -> Path | None:

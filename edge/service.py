@@ -10,7 +10,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol
 
@@ -19,10 +18,10 @@ from edge.blackbox import Alert, BlackBox, SoundMemory
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
-from edge.gate import Gate
-from edge.indicator import STALE_S, Indicator, Signal
+from edge.indicator import Indicator, Signal
 from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
+from edge.status import Counters, Losses, State, board_problems, problems_of, signal_of
 from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
@@ -48,18 +47,6 @@ class LiveSource(Protocol):
     def close(self) -> None:
         """Let go of the device."""
         ...
-
-
-@dataclass
-class Counters:
-    """What has happened since the start."""
-
-    windows_due: int = 0
-    windows_judged: int = 0
-    windows_unknown: int = 0
-    windows_skipped: int = 0  # analysis was behind
-    alerts: int = 0
-    unknown_reasons: dict[str, int] = field(default_factory=dict)
 
 
 class Service:
@@ -97,7 +84,8 @@ class Service:
         self._last: Verdict | None = None
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
         self._board: dict[str, Any] = {}
-        self._config_problem = ""
+        self._config_problem = self._losing = ""
+        self._losses = Losses()
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
@@ -108,10 +96,9 @@ class Service:
         """
         front_end = self.pipeline.front_end.config
         self._config = new
-        self.pipeline.gate = Gate(new.gate, sr=front_end.sr)
-        self.pipeline.threshold = new.listen.threshold or self._model_threshold
-        if not old or (old.detector, old.listen.threshold) != (new.detector, new.listen.threshold):
-            self._detector = Detector(new.detector, self.pipeline.threshold)
+        self.pipeline.set_limits(new.listen.threshold or self._model_threshold, new.gate)
+        if not old or old.detector != new.detector:
+            self._detector = Detector(new.detector)
         if not old or old.listen.hop_s != new.listen.hop_s:
             hop = max(1, round(new.listen.hop_s * front_end.sr))
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
@@ -184,7 +171,8 @@ class Service:
             reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
         else:
             self.counters.windows_judged += 1
-        detection = self._detector.update(verdict.p_knocking, window.end_s)
+        knocks = None if verdict.verdict == "unknown" else verdict.verdict == "knocking"
+        detection = self._detector.update(knocks, window.end_s)
         if detection.started:
             self._alert(verdict)
         elif detection.ended:
@@ -233,6 +221,7 @@ class Service:
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
+        self._losing = self._losses.count(self._source.gaps, now)
         if now >= self._next_check:
             self._next_check = now + HOT_CHECK_S
             self._board = {
@@ -252,55 +241,34 @@ class Service:
         self._notify(STATUS=f"{status['state']}, {self.counters.windows_judged} windows judged")
 
     def _show(self) -> None:
-        self._indicator.show(self.signal())
+        self._indicator.show(signal_of(self.state()))
 
-    def signal(self) -> Signal:
-        """What the lamp should say: the worst of what is the case."""
-        last = self._last
-        stale = self._indicator.stale
-        waiting = not self._ready and not stale and self._source.problem == NOT_OPENED
-        cases = [
-            (Signal.MICROPHONE_LOST, bool(self._source.problem) and not waiting),
-            (Signal.FAULT, stale),
-            (Signal.STARTING, last is None),
-            (Signal.KNOCKING, self._detector.alert),
-            (Signal.FAULT, last is not None and last.reason == "bad_answer"),
-            (Signal.FAULT, bool(self._blackbox.problem or self._config_problem)),
-            (Signal.UNJUDGED, last is not None and last.verdict == "unknown"),
-            (Signal.DEGRADED, bool(self.degraded())),
-        ]
-        return next((shown for shown, holds in cases if holds), Signal.LISTENING)
+    def state(self) -> State:
+        """What is the case now."""
+        source, stale = self._source, self._indicator.stale
+        return State(
+            source_problem=source.problem,
+            opening=not self._ready and not stale and source.problem == NOT_OPENED,
+            stale=stale,
+            alert=self._detector.alert,
+            last=self._last,
+            faults=(self._blackbox.problem, self._indicator.failure, self._config_problem),
+            remarks=(self._indicator.missing,),
+            degraded=(*self._lagging(), *board_problems(self._board, self._config.health.hot_c)),
+        )
 
-    def degraded(self) -> list[str]:
-        """What makes it worse than it should be, if anything."""
-        found = []
-        if time.monotonic() < self._behind_until:
-            found.append("analysis is behind: windows are skipped")
-        temperature = self._board.get("temperature_c")
-        if temperature is not None and temperature >= self._config.health.hot_c:
-            found.append(f"hot: {temperature:.0f} degrees Celsius")
-        if self._board.get("under_voltage"):
-            found.append("under-voltage: the supply is too weak")
-        return found
+    def _lagging(self) -> list[str]:
+        """What is lost of the sound, here or on its way."""
+        behind = time.monotonic() < self._behind_until
+        return [self._losing, "analysis is behind: windows are skipped" if behind else ""]
 
     def describe(self) -> dict[str, Any]:
         """The status as it is written."""
-        last = self._last
+        state, last = self.state(), self._last
         return {
-            "state": str(self.signal()),
-            "alert": self._detector.alert,
-            "problems": [
-                problem
-                for problem in (
-                    self._source.problem,
-                    self._blackbox.problem,
-                    self._indicator.problem,
-                    self._config_problem,
-                    f"no window went through for {STALE_S:g} s" if self._indicator.stale else "",
-                    *self.degraded(),
-                )
-                if problem
-            ],
+            "state": str(signal_of(state)),
+            "alert": state.alert,
+            "problems": problems_of(state),
             "last_verdict": last.verdict if last else None,
             "last_p_knocking": last.p_knocking if last else None,
             "last_reason": last.reason if last else None,

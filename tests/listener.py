@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from edge.service import Service
+from edge.status import signal_of
 from edge.window import Block
 from tests.audio import noise
 
@@ -57,7 +58,7 @@ class Scripted:
 class Watch:
     """Notes the signal of a service that is made later, as a step of its source."""
 
-    def __init__(self, ask=Service.signal):
+    def __init__(self, ask=lambda service: signal_of(service.state())):
         self.service: Service | None = None
         self.shown: list[Any] = []
         self._ask = ask

@@ -97,7 +97,7 @@ def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
 
 def test_the_space_is_that_where_the_records_go(tmp_path, monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    monkeypatch.setattr("edge.doctor.INSTALLED_STATE", tmp_path)
+    monkeypatch.setattr("edge.doctor.STATE", tmp_path)
     assert str(tmp_path) in _space(Config()).detail
     own = tmp_path / "own"
     own.mkdir()

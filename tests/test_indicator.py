@@ -180,7 +180,7 @@ def test_without_gpio_it_goes_on_and_says_so_once(monkeypatch, caplog):
     indicator = Indicator(IndicatorConfig(led_pin=17))
     indicator.show(Signal.KNOCKING)
     indicator.close()
-    assert "no such chip" in indicator.problem
+    assert "no such chip" in indicator.failure
     assert sum("no such chip" in r.message for r in caplog.records) == 1
 
 

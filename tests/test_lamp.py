@@ -52,9 +52,25 @@ def test_any_lamp_that_fails_is_a_problem(monkeypatch):
     ):
         indicator = Indicator(IndicatorConfig(**pins))  # type: ignore[arg-type]
         try:
-            assert indicator.problem
+            assert indicator.failure
         finally:
             indicator.close()
+
+
+def test_the_thread_of_the_lamp_survives_what_nobody_thought_of(monkeypatch, caplog):
+    indicator = Indicator(IndicatorConfig(led_pin=-1))
+    try:
+        calls = []
+
+        def stumble():
+            calls.append(1)
+            raise MemoryError("what nobody thought of")
+
+        monkeypatch.setattr(indicator, "levels", stumble)
+        wait_for(lambda: len(calls) > 2, seconds=5)
+    finally:
+        indicator.close()
+    assert "stumbles" in caplog.text
 
 
 def test_a_lamp_that_was_busy_is_lit_when_it_can_be(monkeypatch):
@@ -86,7 +102,7 @@ def test_a_lamp_that_was_busy_is_lit_when_it_can_be(monkeypatch):
         time.sleep(0.2)
         busy[0] = False
         wait_for(lambda: led.lit, seconds=5)
-        wait_for(lambda: indicator.problem == "", seconds=5)
+        wait_for(lambda: indicator.failure == "", seconds=5)
     finally:
         indicator.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import run_command
+from edge import installed
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
 from tests.run_program import edge, status
@@ -25,6 +25,16 @@ def test_a_replay_through_the_whole_program(tmp_path):
     assert process.returncode == 0
     assert "37 windows due, 37 judged" in errors
     assert status(tmp_path / "state")["windows_judged"] == 37
+
+
+def test_aborted_by_the_watchdog_it_says_where_it_hung(tmp_path):
+    wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    process = edge("run", "--source", wav, "--state", tmp_path / "state")
+    wait_for((tmp_path / "state" / "status.json").exists)
+    process.send_signal(signal.SIGABRT)
+    _, errors = process.communicate(timeout=10)
+    assert "Fatal Python error: Aborted" in errors
+    assert 'edge/service.py", line' in errors
 
 
 def test_a_recording_without_one_whole_window_is_said_to_be(tmp_path):
@@ -65,9 +75,9 @@ def test_installed_settings_that_nobody_lets_us_look_at(monkeypatch):
         def is_file(self):
             raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", Closed())
+    monkeypatch.setattr("edge.installed.DEFAULT_PATH", Closed())
     with pytest.raises(ConfigError, match=r"/etc/knockknock/edge.toml cannot be read: Permission"):
-        run_command.load_config(None)
+        installed.load_config(None)
 
 
 def test_sigterm_ends_it_within_two_seconds(tmp_path):

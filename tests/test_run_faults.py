@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from edge import run_command
+from edge import installed, run_command
 from edge.config import Config, lamp_of
 from edge.errors import ConfigError
 from edge.model import ModelFile, default_model, write_model
@@ -145,15 +145,15 @@ def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
 
 
 def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monkeypatch):
-    installed = tmp_path / "edge.toml"
-    installed.write_text("[listen]\nthreshold = 0.3\n[indicator]\nled_pin = -1\n")
-    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", installed)
+    there = tmp_path / "edge.toml"
+    there.write_text("[listen]\nthreshold = 0.3\n[indicator]\nled_pin = -1\n")
+    monkeypatch.setattr("edge.installed.DEFAULT_PATH", there)
     reloads = []
 
     def build(config, arguments, *_):
-        installed.unlink()
+        there.unlink()
         with pytest.raises(ConfigError, match=r"edge\.toml"):
-            run_command.load_config(arguments.config)
+            installed.load_config(arguments.config)
         reloads.append(config.listen.threshold)
         raise SystemExit(0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge import doctor, run_command
+from edge import doctor, installed, run_command
 from edge.config import Config
 from edge.indicator import Signal
 from edge.model import ModelFile, default_model
@@ -58,6 +58,28 @@ def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
 
     run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
     assert shown == [Signal.FAULT, "closed"]
+
+
+def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
+    waited = []
+
+    def fails(*_):
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(run_command, "Indicator", fails)
+    monkeypatch.setattr(
+        run_command, "_tell_of_fault", lambda lamp, *, wait: waited.append((lamp, wait))
+    )
+    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    monkeypatch.setattr(run_command, "load_config", lambda _: Config())
+    with pytest.raises(RuntimeError):
+        run_command._run(
+            argparse.Namespace(
+                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert waited == [(None, True)]
 
 
 def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
@@ -113,9 +135,9 @@ def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
 def test_records_and_status_go_where_systemd_says(monkeypatch):
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/knockknock:/other")
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/knockknock:/other")
-    assert run_command.records_folder(Config(), None) == Path("/var/lib/knockknock/records")
+    assert installed.records_folder(Config(), None) == Path("/var/lib/knockknock/records")
     assert run_command._status(Config(), None) == Path("/run/knockknock/status.json")
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.delenv("RUNTIME_DIRECTORY")
-    assert run_command.records_folder(Config(), None) == Path("knockknock/records")
+    assert installed.records_folder(Config(), None) == Path("knockknock/records")
     assert run_command._status(Config(), None) is None

@@ -100,7 +100,7 @@ def test_a_lost_microphone_is_shown_even_during_an_alert(make):
 def test_what_the_service_finds_is_what_the_lamp_shows(make):
     judge = Judge()
     judge.script = [0.9] * 50
-    watch = Watch(lambda service: service._indicator.signal)
+    watch = Watch(lambda service: service._indicator._signal)
     service = make([*seconds(12), watch, "gone", watch], judge)
     watch.service = service
     service.run()
@@ -167,7 +167,7 @@ def test_behind_it_skips_the_old_and_says_so(make, tmp_path):
 
     def judge_and_look(window):
         judge_window(window)
-        degraded.append(service.degraded())
+        degraded.append(service.describe()["problems"])
 
     service._judge = judge_and_look
     began = time.monotonic()

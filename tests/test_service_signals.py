@@ -98,7 +98,7 @@ def test_a_microphone_missing_from_the_start_is_lost(make, problem, shown):
 def test_what_has_failed_is_told(make, part):
     def fail():
         if part == "_indicator":
-            service._indicator._led.problem = "broken"
+            service._indicator._lamps[0].problem = "broken"
         else:
             getattr(service, part).problem = "broken"
 
@@ -112,7 +112,7 @@ def test_what_has_failed_is_told(make, part):
     state = {
         "_source": Signal.MICROPHONE_LOST,
         "_blackbox": Signal.FAULT,
-        "_indicator": Signal.LISTENING,
+        "_indicator": Signal.FAULT,
     }
     assert watch.shown == [state[part]]
 

@@ -41,6 +41,21 @@ def test_what_the_microphone_counted_is_told(make, tmp_path):
     assert [status(tmp_path)[name] for name in ("gaps", "restarts", "overflows")] == [3, 2, 7]
 
 
+def test_sound_that_is_lost_again_and_again_is_no_good_listening(make, tmp_path):
+    """Each gap costs a window: the lamp must not say that nothing was found."""
+    source = Scripted([])
+
+    def lose():
+        source.gaps += 1
+
+    watch = Watch()
+    source.steps = [*seconds(8), lose, lose, watch, lose, watch, *seconds(2)]
+    watch.service = service = make(source)
+    service.run()
+    assert watch.shown == [Signal.LISTENING, Signal.DEGRADED]
+    assert status(tmp_path)["problems"] == ["sound is being lost: 3 gaps in the last minute"]
+
+
 def test_records_are_counted(make, tmp_path):
     judge = Judge()
     judge.script = [0.9] * 8 + [0.1] * 30 + [0.9] * 8
@@ -67,7 +82,6 @@ def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, wo
     service = make([*seconds(8), watch], config=Config())
     watch.service = service
     service.run()
-    assert service.degraded() == words
     told = service.describe()
     assert told["problems"] == words
     assert (told["temperature_c"], told["under_voltage"]) == (temperature, low)
@@ -78,4 +92,4 @@ def test_the_limit_of_heat_is_that_of_the_settings(make, monkeypatch):
     monkeypatch.setattr("edge.health.temperature_c", lambda: 70.0)
     service = make(seconds(5), config=Config.from_toml("[health]\nhot_c = 70", "my.toml"))
     service.run()
-    assert service.degraded() == ["hot: 70 degrees Celsius"]
+    assert service.describe()["problems"] == ["hot: 70 degrees Celsius"]

@@ -143,7 +143,7 @@ def test_the_lamps_pin_is_taken(program, table):
     program.rig.start_server()
     program.rig.play(engine())
     program.start("-m", "tests.hil.recorded_lamp")
-    after = program.wait("listening", 30, "no lamp on GPIO 17")
+    after = program.wait("fault", 30, "no lamp on GPIO 17")
     (problem,) = [p for p in program.status()["problems"] if p.startswith("no lamp")]
     busy.unlink()
     began = time.monotonic()
@@ -155,7 +155,7 @@ def test_the_lamps_pin_is_taken(program, table):
     time.sleep(6)
     assert len(record.read_text().splitlines()) >= lit + 4  # it blinks: two changes every 2 s
     status = {"problems": [re.sub("^no lamp", "The lamp: no lamp", problem)]}
-    note(table, "lamp's pin in use", "listening", status, (after, f"{back:.1f} s"))
+    note(table, "lamp's pin in use", "fault", status, (after, f"{back:.1f} s"))
 
 
 def test_killed_a_hundred_times_while_a_record_is_written(tmp_path, table):

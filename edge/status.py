@@ -1,0 +1,90 @@
+"""What the listener says of itself: one state, and what lamp and status make of it. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.gate import Fault
+from edge.indicator import STALE_S, Signal
+from edge.pipeline import Verdict
+
+LOSSES, LOSSES_S = 3, 60.0  # so many gaps within so long are no accident any more
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the lamp depends on, at one moment. Texts are for people; "" is nothing wrong."""
+
+    source_problem: str = ""  # why there is no sound
+    opening: bool = False  # it is opened for the first time, which may take a while
+    stale: bool = False  # no window went through for STALE_S
+    alert: bool = False  # the detector reports knocking
+    last: Verdict | None = None  # on the latest window
+    faults: tuple[str, ...] = ()  # parts that have failed
+    remarks: tuple[str, ...] = ()  # what is worth a word, but no fault: no GPIO on a workstation
+    degraded: tuple[str, ...] = ()  # what makes it worse than it should be
+
+
+def signal_of(state: State) -> Signal:
+    """What the lamp should say: the worst of what is the case."""
+    last = state.last
+    cases = [
+        (Signal.MICROPHONE_LOST, bool(state.source_problem) and not state.opening),
+        (Signal.FAULT, state.stale),
+        (Signal.STARTING, last is None),
+        (Signal.KNOCKING, state.alert),
+        (Signal.FAULT, last is not None and last.reason == Fault.BAD_ANSWER),
+        (Signal.FAULT, any(state.faults)),
+        (Signal.UNJUDGED, last is not None and last.verdict == "unknown"),
+        (Signal.DEGRADED, any(state.degraded)),
+    ]
+    return next((shown for shown, holds in cases if holds), Signal.LISTENING)
+
+
+def problems_of(state: State) -> list[str]:
+    """Everything that is wrong, in words, the gravest first."""
+    stale = f"no window went through for {STALE_S:g} s" if state.stale else ""
+    told = (state.source_problem, stale, *state.faults, *state.remarks, *state.degraded)
+    return [problem for problem in told if problem]
+
+
+def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
+    """What heat and supply make worse; ``board`` has temperature_c and under_voltage, or not."""
+    found = []
+    temperature = board.get("temperature_c")
+    if temperature is not None and temperature >= hot_c:
+        found.append(f"hot: {temperature:.0f} degrees Celsius")
+    if board.get("under_voltage"):
+        found.append("under-voltage: the supply is too weak")
+    return found
+
+
+class Losses:
+    """Whether sound is lost again and again: each gap costs the window that it falls into."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._times: deque[float] = deque(maxlen=1000)
+
+    def count(self, gaps: int, now: float) -> str:
+        """Take the number of ``gaps`` since the start, at ``now`` s; "" or what is wrong."""
+        self._times.extend([now] * min(gaps - self._seen, 1000))
+        self._seen = gaps
+        while self._times and now - self._times[0] > LOSSES_S:
+            self._times.popleft()
+        n = len(self._times)
+        return f"sound is being lost: {n} gaps in the last minute" if n >= LOSSES else ""
+
+
+@dataclass
+class Counters:
+    """What has happened since the start."""
+
+    windows_due: int = 0
+    windows_judged: int = 0
+    windows_unknown: int = 0
+    windows_skipped: int = 0  # analysis was behind
+    alerts: int = 0
+    unknown_reasons: dict[str, int] = field(default_factory=dict)

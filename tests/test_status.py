@@ -1,0 +1,97 @@
+"""The table from what is the case to what the lamp says; the worst comes first."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from edge.gate import Fault
+from edge.indicator import Signal
+from edge.pipeline import Verdict
+from edge.status import LOSSES, LOSSES_S, Losses, State, board_problems, problems_of, signal_of
+
+NORMAL = Verdict(0, 2, "normal", 0.1, "", None)
+UNKNOWN = Verdict(0, 2, "unknown", None, "hiss", None)
+BAD = Verdict(0, 2, "unknown", None, Fault.BAD_ANSWER, None)
+
+
+def test_nothing_wrong_is_listening_and_no_words():
+    state = State(last=NORMAL)
+    assert signal_of(state) is Signal.LISTENING
+    assert problems_of(state) == []
+
+
+# Each beats all that follow.
+RANKS: list[tuple[dict[str, Any], Signal]] = [
+    ({"source_problem": "cable out"}, Signal.MICROPHONE_LOST),
+    ({"stale": True}, Signal.FAULT),
+    ({"last": None}, Signal.STARTING),
+    ({"alert": True}, Signal.KNOCKING),
+    ({"faults": ("", "disk full")}, Signal.FAULT),
+    ({"last": UNKNOWN}, Signal.UNJUDGED),
+    ({"degraded": ("", "hot")}, Signal.DEGRADED),
+]
+
+
+@pytest.mark.parametrize("rank", range(len(RANKS)))
+def test_the_worst_is_shown(rank):
+    case, shown = RANKS[rank]
+    assert signal_of(State(**{"last": NORMAL, **case})) is shown
+    for less, _ in RANKS[rank + 1 :]:
+        assert signal_of(State(**{"last": NORMAL, **less, **case})) is shown
+
+
+def test_a_bad_answer_is_a_fault_but_not_while_it_knocks():
+    assert signal_of(State(last=BAD)) is Signal.FAULT
+    assert signal_of(State(last=BAD, alert=True)) is Signal.KNOCKING
+
+
+def test_a_microphone_that_is_being_opened_is_not_lost():
+    assert signal_of(State(source_problem="not yet", opening=True)) is Signal.STARTING
+
+
+def test_no_lamp_on_a_workstation_is_a_remark_and_no_fault():
+    state = State(last=NORMAL, remarks=("no GPIO",))
+    assert signal_of(state) is Signal.LISTENING
+    assert problems_of(state) == ["no GPIO"]
+
+
+def test_all_that_is_wrong_is_told_the_gravest_first():
+    state = State("gone", stale=True, faults=("a", "", "b"), remarks=("r",), degraded=("", "d"))
+    told = problems_of(state)
+    assert [told[0], *told[2:]] == ["gone", "a", "b", "r", "d"]
+    assert "5 s" in told[1]
+
+
+def test_the_lamp_never_says_well_with_a_fault_or_a_dead_microphone():
+    for problem, stale, alert, fault, last in itertools.product(
+        ("", "gone"), (False, True), (False, True), ("", "full"), (None, NORMAL, UNKNOWN, BAD)
+    ):
+        state = State(problem, stale=stale, alert=alert, faults=(fault,), last=last)
+        well = signal_of(state) is Signal.LISTENING
+        assert well == (last is NORMAL and not (problem or stale or alert or fault))
+
+
+@pytest.mark.parametrize("gaps", [LOSSES - 1, LOSSES])
+def test_sound_that_is_lost_again_and_again(gaps):
+    losses = Losses()
+    assert losses.count(0, 100) == ""
+    for n in range(gaps):
+        told = losses.count(n + 1, 100 + n)
+    assert bool(told) == (gaps >= LOSSES)
+    assert (f"{gaps} gaps" in told) == (gaps >= LOSSES)
+    # It is the last minute that counts.
+    assert bool(losses.count(gaps, 100 + LOSSES_S)) == (gaps >= LOSSES)
+    assert losses.count(gaps, 101.1 + LOSSES_S) == ""
+    # Whatever the number, its memory ends.
+    assert "1000 gaps" in losses.count(10**9, 300)
+
+
+def test_heat_and_supply():
+    assert board_problems({}, 80) == []
+    assert board_problems({"temperature_c": None, "under_voltage": None}, 80) == []
+    assert board_problems({"temperature_c": 79.9, "under_voltage": False}, 80) == []
+    assert board_problems({"temperature_c": 80.0, "under_voltage": True}, 80) == [
+        "hot: 80 degrees Celsius",
+        "under-voltage: the supply is too weak",
+    ]
