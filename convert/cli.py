@@ -10,8 +10,8 @@ from types import FrameType
 from typing import NoReturn
 
 from edge import __version__
-from edge.cli import complain, run_cli
-from edge.errors import MissingPackageError
+from edge.cli import run_cli
+from edge.errors import MissingPackageError, complain
 
 EXAMPLES = """\
 examples:

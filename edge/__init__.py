@@ -3,20 +3,23 @@
 Arrows point one way; a module imports only from its own line and those above it::
 
     errors, quiet, hann, finding, child         what can go wrong; small helpers
-    window, repetition, hiss, gate, detector    leaves: pure, no clock, no files, no hardware
+    gate_config, detector, window               leaves: pure, no clock, no files, no hardware
+    repetition, hiss, gate                      is a window fit to be judged?
     files, wav, png                             files, written whole or not at all
-    config                                      the settings of what is above and below
+    config, installed                           the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture
     model, classifier, golden                   picture -> probability of knocking, and a proof
-    installed                                   settings, model and folders as installed
     capture, replay                             recordings
-    capture_process, microphone, sound_check    PortAudio, in a process of its own
+    capture_start, capture_process              PortAudio, in a process of its own
+    microphone, sound_check                     what comes from there
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
     pipeline                                    the straight line from block to verdict
     status                                      one state: what lamp and status say
     service                                     all of it, for as long as there is power
-    devices_command, run_command, doctor        edge devices, edge run, edge doctor
-    cli, __main__                               edge predict, and the command line
+    assembly                                    all of it put together
+    predict_command, devices_command            edge predict, edge devices
+    run_command, doctor                         edge run, edge doctor
+    cli, __main__                               the command line; loads what is asked for
 """
 
 __version__ = "0.1.0"

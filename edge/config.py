@@ -15,7 +15,7 @@ from typing import Any, Self, get_type_hints
 
 from edge.detector import DetectorConfig
 from edge.errors import ConfigError
-from edge.gate import GateConfig
+from edge.gate_config import GateConfig
 
 DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
 MAX_FILE = 2**20

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import health, sound_check
+from edge.assembly import load_model, require_fitting
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
 from edge.golden import TOLERANCE, golden_answer
-from edge.installed import STATE, load_config, load_model, records_folder, require_fitting
+from edge.installed import STATE, load_config, records_folder
 from edge.lamp import flash
 from edge.model import golden_sound
 
@@ -31,24 +32,8 @@ Sound = NDArray[np.float32]
 MIN_FREE_MB = 200
 
 
-def add_doctor_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``doctor`` to the command line."""
-    parser = commands.add_parser(
-        "doctor",
-        help="is everything well?",
-        description="Check model, microphone, lamp, board and space; exit 1 if anything fails.",
-        epilog="examples:\n  edge doctor\n  edge doctor --tap-test    tap the block with a spanner",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (the installed ones)")
-    seconds = sound_check.TAP_SECONDS
-    parser.add_argument(
-        "--tap-test", action="store_true", help=f"listen {seconds:g} s for taps on the block"
-    )
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is found; 1 if anything fails."""
     config = load_config(arguments.config)
     if arguments.tap_test:
         finding = sound_check.tap_test(config)

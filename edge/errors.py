@@ -7,6 +7,10 @@ who has never read this file. A message names the thing, its value and the remed
 is printed to the user as it stands.
 """
 
+from __future__ import annotations
+
+import sys
+
 
 class EdgeError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line exits with."""
@@ -46,3 +50,8 @@ class MissingPackageError(EdgeError, ImportError):
 
 class SignalError(EdgeError, ValueError):
     """An array handed to the front end has the wrong shape, dtype or values."""
+
+
+def complain(program: str, error: BaseException) -> None:
+    """One line on standard error."""
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

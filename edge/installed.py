@@ -1,4 +1,4 @@
-"""What is installed: the settings, the model they name, and where records go."""
+"""What is installed: the settings, and where records and status go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edge.config import DEFAULT_PATH, Config
 from edge.errors import ConfigError
-from edge.model import Manifest, ModelFile, default_model
 
 STATE = Path("/var/lib/knockknock")  # of the service
 
@@ -26,21 +25,6 @@ def installed_config() -> Path | None:
         raise ConfigError(f"{DEFAULT_PATH} cannot be read: {error.strerror}") from error
 
 
-def load_model(config: Config) -> ModelFile:
-    """The one that the settings name, else the shipped one."""
-    return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
-
-
-def require_fitting(config: Config, manifest: Manifest) -> Config:
-    """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
-    if config.listen.threshold > manifest.highest_p:
-        raise ConfigError(
-            f"listen.threshold = {config.listen.threshold:g} is never reached: the answers of "
-            f"{manifest.name} end at {manifest.highest_p:.3f}"
-        )
-    return config
-
-
 def records_folder(config: Config, state: Path | None) -> Path:
     """Where records go: below ``state``, or where the settings or systemd say."""
     if state:
@@ -49,3 +33,17 @@ def records_folder(config: Config, state: Path | None) -> Path:
         return Path(config.blackbox.directory)
     named = os.environ.get("STATE_DIRECTORY", "knockknock")
     return Path(named.split(":")[0]) / "records"
+
+
+def status_file(config: Config, state: Path | None) -> Path | None:
+    """Where the status goes, likewise; None: nowhere."""
+    if state:
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--state {state}: {error.strerror}") from error
+        return state / "status.json"
+    if config.health.status_file:
+        return Path(config.health.status_file)
+    named = os.environ.get("RUNTIME_DIRECTORY")
+    return Path(named.split(":")[0]) / "status.json" if named else None

@@ -7,10 +7,8 @@ of devices anew.
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.capture_process import HEADER, MAGIC, SAMPLE_BYTES
-from edge.child import child_environment
+from edge.capture_start import capture_command, start_capture
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
@@ -46,14 +44,20 @@ class Microphone:
     """
 
     def __init__(
-        self, config: AudioConfig, sr: int, *, command: Sequence[str] | None = None
+        self,
+        config: AudioConfig,
+        sr: int,
+        *,
+        command: Sequence[str] | None = None,
+        process: subprocess.Popen[bytes] | None = None,
     ) -> None:
         """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`.
 
-        ``command`` starts another capture process than the real one.
+        ``command`` starts another capture process than the real one; ``process`` is one that was
+        started already, by :func:`edge.capture_start.start_capture`, and is ours from now on.
         """
         self._config = config
-        self._command = list(command or _command(config))
+        self._command = list(command or capture_command(config))
         self.sr = sr
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: _Stream | None = None
@@ -66,16 +70,13 @@ class Microphone:
         self.gaps = 0  # times sound was lost
         self.restarts = 0  # of the capture process
         self.overflows = 0
+        if process is not None:
+            self._listen_to(process)
 
     @property
     def samples(self) -> int:
         """Samples received from the device since it was opened last."""
         return self._stream.received if self._stream else 0
-
-    def start(self) -> None:
-        """Start opening the device, which takes its time; the first :meth:`read` does it too."""
-        if self._process is None:
-            self._open()
 
     def read(self, timeout_s: float) -> list[Block]:
         """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
@@ -118,17 +119,15 @@ class Microphone:
             return
         self._stuck = None
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=child_environment(),
-            )
+            process = start_capture(self._command)
         except OSError as error:  # no memory, no processes left
             self._lose(f"the capture process cannot be started: {error.strerror}")
             return
-        self._stream = _Stream(self._process, self.sr, self._heard_to_s)
+        self._listen_to(process)
+
+    def _listen_to(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._stream = _Stream(process, self.sr, self._heard_to_s)
         self.restarts += self._started
         self._started = True
 
@@ -151,11 +150,6 @@ class Microphone:
             log.warning("microphone lost: %s; next try in %g s", why, wait)
         self.problem = why
         self.close()
-
-
-def _command(config: AudioConfig) -> list[str]:
-    command = [sys.executable, "-m", "edge.capture_process", config.device]
-    return [*command, str(config.channel), json.dumps(list(config.rates))]
 
 
 class _Stream:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frontend import FrontEnd
-from edge.gate import Fault, Gate, GateConfig
+from edge.gate import Fault, Gate
+from edge.gate_config import GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
 PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence

@@ -1,42 +1,29 @@
-"""``edge run``: builds the service from its settings and runs it."""
+"""``edge run``: the microphone is being opened, the lamp lit, while all the rest is loaded.
+
+What computes (numpy, scipy, the network) is imported after both: on a Pi that takes two seconds.
+"""
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
-import logging
 import math
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from edge.blackbox import BlackBox
-from edge.capture import Recording
-from edge.classifier import Classifier
-from edge.config import DEFAULT_PATH, Config, lamp_of
-from edge.errors import ConfigError, ModelError
-from edge.frontend import FrontEnd, FrontEndConfig
-from edge.golden import TOLERANCE, golden_answer
-from edge.health import StatusFile
+from edge.capture_start import capture_command, start_capture
+from edge.config import DEFAULT_PATH, lamp_of
+from edge.errors import ConfigError
 from edge.indicator import Indicator, Signal, pattern_table
-from edge.installed import (
-    installed_config,
-    load_config,
-    load_model,
-    records_folder,
-    require_fitting,
-)
+from edge.installed import installed_config, load_config
 from edge.journal import set_up_logging
-from edge.microphone import Microphone
-from edge.model import ModelFile
-from edge.pipeline import Pipeline
-from edge.replay import Replay
-from edge.service import LiveSource, Service
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from edge.service import Service
 
 FAULT_SECONDS = 10.0  # how long the lamp tells of a failed start before systemd tries again
 
@@ -97,8 +84,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.speed != 1 and not arguments.source:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
+        from edge import assembly  # noqa: PLC0415 - see above
+
         config = load_config(arguments.config)
-        require_fitting(config, load_model(config).manifest)
+        assembly.require_fitting(config, assembly.load_model(config).manifest)
         path = arguments.config or installed_config()
         none = f"there is no {DEFAULT_PATH}: the defaults hold"
         print(f"{path}: settings are right" if path else none)
@@ -117,19 +106,20 @@ def _run(arguments: argparse.Namespace) -> int:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
         _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
-    indicator = microphone = None
+    indicator = capture = None
     try:
-        indicator = Indicator(config.indicator)
         if not arguments.source:
-            microphone = Microphone(config.audio, FrontEndConfig().sr)
-            microphone.start()  # while the model is loaded: after a restart every second counts
-        service = _build(config, arguments, indicator, microphone)
+            capture = start_capture(capture_command(config.audio))
+        indicator = Indicator(config.indicator)
+        from edge import assembly  # noqa: PLC0415 - see above
+
+        service = assembly.build(config, arguments, indicator, capture)
         service.run()
     except BaseException as error:
         signal.signal(signal.SIGTERM, _leave)  # no service is there any more to be asked
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if microphone is not None:
-            microphone.close()
+        if capture is not None:
+            capture.kill()
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
     indicator.close()
@@ -155,66 +145,6 @@ def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
     finally:
         if indicator is not None:
             indicator.close()
-
-
-def _build(
-    config: Config,
-    arguments: argparse.Namespace,
-    indicator: Indicator,
-    microphone: Microphone | None,
-) -> Service:
-    model = load_model(config)
-    require_fitting(config, model.manifest)
-    classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
-    front_end = FrontEnd(model.manifest.front_end)
-    pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
-    sr = front_end.config.sr
-    if microphone is not None and microphone.sr != sr:  # a model of another rate
-        microphone.close()
-        microphone = Microphone(config.audio, sr)
-    source: LiveSource = microphone or Replay(
-        Recording(arguments.source, channel=config.audio.channel, sr=sr), arguments.speed
-    )
-    log.info("model %s in %s", model.path, classifier.runtime)
-    return Service(
-        config,
-        source,
-        pipeline,
-        indicator=indicator,
-        blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
-        status=StatusFile(_status(config, arguments.state)),
-        skip_when_behind=arguments.speed != 0,
-        prove=lambda: _computes_rightly(model, front_end, classifier),
-        reload=lambda: require_fitting(load_config(arguments.config), model.manifest),
-    )
-
-
-def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
-    """Refuse a runtime that gives another answer than the export had; it would look well for ever.
-
-    The question warms up the network, too, so the first window is not late.
-    """
-    answer = golden_answer(front_end, classifier)
-    if answer is None:
-        log.warning("%s holds no golden answer: nobody knows if it computes rightly", model.path)
-    elif answer[1] > TOLERANCE:
-        raise ModelError(
-            f"{model.path.name} in {classifier.runtime}: golden answer off by {answer[1]:.3f}: "
-            "this runtime computes wrongly: set listen.runtime"
-        )
-
-
-def _status(config: Config, state: Path | None) -> Path | None:
-    if state:
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--state {state}: {error.strerror}") from error
-        return state / "status.json"
-    if config.health.status_file:
-        return Path(config.health.status_file)
-    named = os.environ.get("RUNTIME_DIRECTORY")
-    return Path(named.split(":")[0]) / "status.json" if named else None
 
 
 def _summary(service: Service, path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_threshold_that_the_service_refuses_is_no_ok():
 def test_a_tap_test_that_fails_is_a_failure(monkeypatch, level, code):
     monkeypatch.setattr(doctor, "load_config", lambda _: Config())
     monkeypatch.setattr("edge.sound_check.tap_test", lambda _: Finding(level, "tap test", ""))
-    assert doctor._run(argparse.Namespace(config=None, tap_test=True)) == code
+    assert doctor.run(argparse.Namespace(config=None, tap_test=True)) == code
 
 
 def test_without_a_watchdog_it_is_a_warning(monkeypatch):

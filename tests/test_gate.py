@@ -6,10 +6,10 @@ from edge.gate import (
     BAND_HZ,
     Fault,
     Gate,
-    GateConfig,
     flaws,
     in_long_runs,
 )
+from edge.gate_config import GateConfig
 from tests.audio import noise
 
 SR = 22_050

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from edge.gate import Fault, Gate, GateConfig
+from edge.gate import Fault, Gate
+from edge.gate_config import GateConfig
 from edge.hiss import BURSTS, LINE, bursts, strongest_line, structure
 from tests.audio import hiss, noise
 

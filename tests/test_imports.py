@@ -44,6 +44,13 @@ def test_import_edge_loads_nothing():
     assert not {name for name in loaded_by("import edge") if name.startswith(("numpy", "scipy"))}
 
 
+def test_the_command_line_waits_for_nothing_that_computes():
+    """On a Pi numpy and scipy take two seconds; the microphone is opened meanwhile."""
+    modules = loaded_by("from edge.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+    assert "edge.run_command" in modules
+    assert not {name for name in modules if name.partition(".")[0] in ("numpy", "scipy")}
+
+
 def test_a_whole_prediction_loads_nothing_heavy(tmp_path):
     path = wav_file(tmp_path / "a.wav", noise(2, 48_000).astype("f8"), 48_000)
     code = "import sys; from edge.cli import main; main(['predict', sys.argv[1], '--json'])"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.capture_process import HEADER, MAGIC
+from edge.capture_start import start_capture
 from edge.config import AudioConfig
 from edge.microphone import Microphone, _Stream
 from edge.window import Block
@@ -98,7 +99,7 @@ def test_a_microphone_of_another_rate_is_resampled():
 
 def test_a_reader_that_was_late_gets_the_newest_and_a_gap(listening):
     microphone = listening("200 hang")
-    microphone.start()
+    microphone.read(0)
     deadline = time.monotonic() + 5
     while microphone.samples < 200 * PACKET and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -278,11 +279,40 @@ def test_after_sound_the_next_try_comes_soon_again(listening):
 def test_closing_waits_for_nobody_who_holds_the_pipe():
     command = ["sh", "-c", "sleep 30 & exec sleep 100"]
     microphone = Microphone(AudioConfig(), SR, command=command)
-    microphone.start()
+    microphone.read(0)
     time.sleep(0.3)
     began = time.monotonic()
     microphone.close()
     assert time.monotonic() - began < 2
+
+
+def test_one_that_was_started_before_is_listened_to_and_once_only():
+    process = start_capture([sys.executable, "-c", TONE])
+    time.sleep(0.5)  # what it sends meanwhile is not lost
+    microphone = Microphone(AudioConfig(), SR, command=["false"], process=process)
+    try:
+        blocks = gather(microphone, lambda b: size(b) > 0.4 * SR)
+        assert microphone.gaps == 0
+        assert blocks
+        process.kill()
+        gather(microphone, lambda _: "false" in str(microphone._command) and microphone.restarts)
+    finally:
+        microphone.close()
+
+
+def test_one_that_was_started_but_never_listened_to_ends_too():
+    process = start_capture([sys.executable, "-c", TONE])
+    Microphone(AudioConfig(), SR, process=process).close()
+    assert process.poll() is not None
+
+
+def test_a_second_of_silence_from_us_costs_no_sound():
+    """A Pi loads the network for longer than a pipe of usual size has room for."""
+    process = start_capture(["sh", "-c", "head -c 900000 /dev/zero && echo done >&2 && sleep 9"])
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"done\n"
+        process.kill()
 
 
 def test_closing_ends_the_process(listening):

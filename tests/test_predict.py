@@ -187,7 +187,7 @@ def test_a_picture_that_cannot_be_written_is_not_the_recordings_fault(engine, tm
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as disk:
-        disk.setattr("edge.cli.write_png", full)
+        disk.setattr("edge.predict_command.write_png", full)
         code = main(["predict", str(engine), "--picture", str(tmp_path / "out")])
     assert code == 2
     assert "--picture" in (said := capsys.readouterr().err)
@@ -215,7 +215,7 @@ def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monke
         tried.append(path)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.cli.write_png", full)
+    monkeypatch.setattr("edge.predict_command.write_png", full)
     assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
     out, errors = capsys.readouterr()
     assert len(out.splitlines()) == 4
@@ -226,7 +226,7 @@ def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monke
 def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
     engine, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("edge.cli.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("edge.predict_command.os.access", lambda path, mode: path != tmp_path)
     assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
     out, errors = capsys.readouterr()
     assert out == ""
@@ -275,7 +275,7 @@ def test_the_models_own_threshold_decides(wav, tmp_path, capsys):
 
 
 def test_a_file_that_may_not_be_read_does_not_stop_the_others(wav, capsys, monkeypatch):
-    from edge import cli
+    from edge import predict_command
 
     def refused(path, *rest):
         if path.name == "closed.wav":
@@ -283,13 +283,13 @@ def test_a_file_that_may_not_be_read_does_not_stop_the_others(wav, capsys, monke
         judged.append(path)
 
     judged: list[object] = []
-    monkeypatch.setattr(cli, "_predict_file", refused)
+    monkeypatch.setattr(predict_command, "_predict_file", refused)
     assert main(["predict", str(wav.with_name("closed.wav")), str(wav)]) == 3
     assert judged == [wav]
 
 
 def test_the_highest_code_counts(wav, monkeypatch):
-    from edge import cli
+    from edge import predict_command
     from edge.errors import MissingPackageError, RecordingError
 
     errors = [MissingPackageError("no av"), RecordingError("damaged")]
@@ -297,15 +297,15 @@ def test_the_highest_code_counts(wav, monkeypatch):
     def fails(*_):
         raise errors.pop(0)
 
-    monkeypatch.setattr(cli, "_predict_file", fails)
+    monkeypatch.setattr(predict_command, "_predict_file", fails)
     assert main(["predict", str(wav), str(wav)]) == MissingPackageError.exit_code
 
 
 def test_an_error_of_the_system_is_no_success(monkeypatch, wav):
-    from edge import cli
+    from edge import predict_command
 
     def fails(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli, "_predict", fails)
+    monkeypatch.setattr(predict_command, "run", fails)
     assert main(["predict", str(wav)]) == 2

@@ -146,14 +146,14 @@ def test_ctrl_c_while_it_is_still_being_loaded(program):
 def test_a_reload_or_an_end_during_the_start(tmp_path):
     """Sent as soon as Python runs; both are answered from then on, the end with a lamp put out."""
     program = (
-        "import os, signal, sys, edge.run_command as r\n"
+        "import os, signal, sys, edge.assembly as a, edge.run_command as r\n"
         # A shell that starts something by nohup has it ignore SIGHUP.
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "build = r._build\n"
-        "def slow(*a):\n"
+        "build = a.build\n"
+        "def slow(*given):\n"
         "    os.kill(os.getpid(), getattr(signal, sys.argv.pop()))\n"
-        "    return build(*a)\n"
-        "r._build = slow\n"
+        "    return build(*given)\n"
+        "a.build = slow\n"
         "close = r.Indicator.close\n"
         "r.Indicator.close = lambda self: (print('lamp out', file=sys.stderr), close(self))\n"
         "from edge.cli import main\n"

@@ -57,7 +57,7 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("edge.run_command._build", fails)
+    monkeypatch.setattr("edge.assembly.build", fails)
     monkeypatch.setattr("edge.run_command._tell_of_fault", lambda _, *, wait: told.append(wait))
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     with pytest.raises(type(error)):
@@ -113,7 +113,7 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
         def run(self):
             raise RuntimeError("bug")
 
-    monkeypatch.setattr("edge.run_command._build", lambda *_: Failing())
+    monkeypatch.setattr("edge.assembly.build", lambda *_: Failing())
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     monkeypatch.setattr("edge.run_command.FAULT_SECONDS", 0.7)
     monkeypatch.setattr(
@@ -157,7 +157,7 @@ def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monk
         reloads.append(config.listen.threshold)
         raise SystemExit(0)
 
-    monkeypatch.setattr("edge.run_command._build", build)
+    monkeypatch.setattr("edge.assembly.build", build)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     told = arguments(tmp_path)
     told.config = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge import doctor, installed, run_command
+from edge import assembly, doctor, installed, run_command
 from edge.config import Config
 from edge.indicator import Signal
 from edge.model import ModelFile, default_model
@@ -16,34 +16,28 @@ SR = 22_050
 
 
 class Mic:
-    closed = False
-
-    def __init__(self, config, sr):
-        self.sr = sr
-
-    def close(self):
-        self.closed = True
+    def __init__(self, config, sr, *, process):
+        self.sr, self.process = sr, process
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.0])
-@pytest.mark.parametrize("sr", [None, 1, 22_050])
-def test_the_service_is_built_from_what_the_model_says(tmp_path, monkeypatch, speed, sr):
+@pytest.mark.parametrize("capture", [None, object()])
+def test_the_service_is_built_from_what_the_model_says(tmp_path, monkeypatch, speed, capture):
     built: dict[str, Any] = {}
 
     def service(config, source, pipeline, **how):
         built.update(source=source, pipeline=pipeline, **how)
         how["blackbox"].close()
 
-    monkeypatch.setattr(run_command, "Service", service)
-    monkeypatch.setattr(run_command, "Microphone", Mic)
+    monkeypatch.setattr(assembly, "Service", service)
+    monkeypatch.setattr(assembly, "Microphone", Mic)
     wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), 22_050)
-    microphone = None if sr is None else Mic(None, sr)
     arguments = argparse.Namespace(source=wav, speed=speed, config=None, state=tmp_path)
-    run_command._build(Config(), arguments, None, microphone)  # type: ignore[arg-type]
+    assembly.build(Config(), arguments, None, capture)  # type: ignore[arg-type]
     assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
     assert built["skip_when_behind"] == (speed != 0)
     assert built["source"].sr == 22_050
-    assert microphone is None or microphone.closed == (sr == 1)
+    assert getattr(built["source"], "process", None) is capture
 
 
 def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
@@ -67,6 +61,7 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
         raise RuntimeError("bug")
 
     monkeypatch.setattr(run_command, "Indicator", fails)
+    monkeypatch.setattr(run_command, "start_capture", lambda _: None)
     monkeypatch.setattr(
         run_command, "_tell_of_fault", lambda lamp, *, wait: waited.append((lamp, wait))
     )
@@ -83,21 +78,17 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
 
 
 def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
-    made = []
+    killed = []
 
-    class Started(Mic):
-        def __init__(self, *how):
-            super().__init__(*how)
-            made.append(self)
-
-        def start(self):
-            pass
+    class Started:
+        def kill(self):
+            killed.append(1)
 
     def fails(*_):
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(run_command, "Microphone", Started)
-    monkeypatch.setattr(run_command, "_build", fails)
+    monkeypatch.setattr(run_command, "start_capture", lambda _: Started())
+    monkeypatch.setattr(assembly, "build", fails)
     monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
@@ -109,7 +100,7 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
                 source=None, speed=1, config=None, check_config=False, verbose=False, state=None
             )
         )
-    assert made[0].closed
+    assert killed
 
 
 def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
@@ -122,11 +113,11 @@ def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
         asked.append(how)
         raise AskedError
 
-    monkeypatch.setattr(run_command, "Classifier", classifier)
+    monkeypatch.setattr(assembly, "Classifier", classifier)
     monkeypatch.setattr(doctor, "Classifier", classifier)
     config = Config.from_toml("[listen]\nruntime = 'tflite-runtime'\nthreads = 3\n", "x")
     with pytest.raises(AskedError):
-        run_command._build(config, argparse.Namespace(), None, None)  # type: ignore[arg-type]
+        assembly.build(config, argparse.Namespace(), None, None)  # type: ignore[arg-type]
     with pytest.raises(AskedError):
         list(doctor._model(config))
     assert asked == [{"runtime": "tflite-runtime", "threads": 3}] * 2
@@ -136,8 +127,8 @@ def test_records_and_status_go_where_systemd_says(monkeypatch):
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/knockknock:/other")
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/knockknock:/other")
     assert installed.records_folder(Config(), None) == Path("/var/lib/knockknock/records")
-    assert run_command._status(Config(), None) == Path("/run/knockknock/status.json")
+    assert installed.status_file(Config(), None) == Path("/run/knockknock/status.json")
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert installed.records_folder(Config(), None) == Path("knockknock/records")
-    assert run_command._status(Config(), None) is None
+    assert installed.status_file(Config(), None) is None

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge.config import Config
-from edge.gate import Gate, GateConfig
+from edge.gate import Gate
+from edge.gate_config import GateConfig
 from edge.sound_check import Taps, _level, microphone, tap_test
 from edge.window import Block, Flaws
 from tests.audio import hiss, noise, tone

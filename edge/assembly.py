@@ -1,0 +1,92 @@
+"""All parts put together, as ``edge run`` and ``edge doctor`` need them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+from pathlib import Path
+
+from edge.blackbox import BlackBox
+from edge.capture import Recording
+from edge.classifier import Classifier
+from edge.config import Config
+from edge.errors import ConfigError, ModelError
+from edge.frontend import FrontEnd
+from edge.golden import TOLERANCE, golden_answer
+from edge.health import StatusFile
+from edge.indicator import Indicator
+from edge.installed import load_config, records_folder, status_file
+from edge.microphone import Microphone
+from edge.model import Manifest, ModelFile, default_model
+from edge.pipeline import Pipeline
+from edge.replay import Replay
+from edge.service import LiveSource, Service
+
+log = logging.getLogger(__name__)
+
+
+def load_model(config: Config) -> ModelFile:
+    """The one that the settings name, else the shipped one."""
+    return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
+
+
+def require_fitting(config: Config, manifest: Manifest) -> Config:
+    """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
+    if config.listen.threshold > manifest.highest_p:
+        raise ConfigError(
+            f"listen.threshold = {config.listen.threshold:g} is never reached: the answers of "
+            f"{manifest.name} end at {manifest.highest_p:.3f}"
+        )
+    return config
+
+
+def build(
+    config: Config,
+    arguments: argparse.Namespace,
+    indicator: Indicator,
+    capture: subprocess.Popen[bytes] | None,
+) -> Service:
+    """The service for the command line's ``arguments``; ``capture`` opens the microphone.
+
+    Without ``capture`` the recording ``arguments.source`` is played.
+    """
+    model = load_model(config)
+    require_fitting(config, model.manifest)
+    classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
+    front_end = FrontEnd(model.manifest.front_end)
+    pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
+    sr = front_end.config.sr
+    source: LiveSource
+    if capture is not None:
+        source = Microphone(config.audio, sr, process=capture)
+    else:
+        recording = Recording(arguments.source, channel=config.audio.channel, sr=sr)
+        source = Replay(recording, arguments.speed)
+    log.info("model %s in %s", model.path, classifier.runtime)
+    return Service(
+        config,
+        source,
+        pipeline,
+        indicator=indicator,
+        blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
+        status=StatusFile(status_file(config, arguments.state)),
+        skip_when_behind=arguments.speed != 0,
+        prove=lambda: _computes_rightly(model, front_end, classifier),
+        reload=lambda: require_fitting(load_config(arguments.config), model.manifest),
+    )
+
+
+def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
+    """Refuse a runtime that gives another answer than the export had; it would look well for ever.
+
+    The question warms up the network, too, so the first window is not late.
+    """
+    answer = golden_answer(front_end, classifier)
+    if answer is None:
+        log.warning("%s holds no golden answer: nobody knows if it computes rightly", model.path)
+    elif answer[1] > TOLERANCE:
+        raise ModelError(
+            f"{model.path.name} in {classifier.runtime}: golden answer off by {answer[1]:.3f}: "
+            "this runtime computes wrongly: set listen.runtime"
+        )
