@@ -11,7 +11,7 @@ class GateConfig:
 
     The quietest of those engines has -42 dB rms in BAND_HZ, the worst clipped one 5 % of its
     samples in flat tops, the most even one 99.9 % of its power in 290 Hz, the steadiest one a
-    likeness to itself of 0.979, the one most like noise a structure of 1.37; most of what was
+    likeness to itself of 0.979, the one most like noise a structure of 1.5; most of what was
     dropped out (before a codec starts) is 0.31 s.
     """
 
@@ -21,4 +21,4 @@ class GateConfig:
     dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
     tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
     repetition: float = 0.995  # autocorrelation up to 0.93 s later; above: a stuck buffer. 0: none
-    hiss: float = 1.2  # how far from noise, of whatever colour; below: a dead capsule. 0: no limit
+    hiss: float = 1.1  # how far from noise, of whatever colour; below: a dead capsule. 0: no limit

@@ -27,7 +27,7 @@ def hum(hz, seconds=2.0, sr=SR):
 @pytest.mark.parametrize("gain", [0.2, 1, 2])
 def test_noise_of_any_colour_and_level_is_hiss(slope_db, gain):
     found = [structure(gain * coloured(slope_db, seed=seed), SR) for seed in range(20)]
-    assert max(found) < 1.2  # of 2667, 7 were more
+    assert max(found) < 1.1  # of 2667, 3 were more
     assert np.median(found) < 0.8
     assert Gate(sr=SR).check(np.float32(gain) * coloured(slope_db)) is Fault.HISS
 
@@ -76,7 +76,19 @@ def test_a_line_of_the_mains_is_none():
 @pytest.mark.parametrize("hz", [50, 60, 50.05, 59.95])
 def test_hiss_with_as_much_hum_is_hiss(hz):
     for seed in range(5):
-        assert structure(hiss(2, seed=seed) + hum(hz), SR) < 1.2
+        assert structure(hiss(2, seed=seed) + hum(hz), SR) < 1.1
+
+
+def test_an_engine_that_is_revved_has_lines_that_move():
+    """Smeared over two seconds they are none; in half a second they hardly move."""
+    t = np.arange(2 * SR) / SR
+    turns = 70 * (t + 0.1 * t**2)  # 70 Hz, and a fifth more every second
+    for seed in range(4):
+        engine = sum(0.016 * np.sin(2 * np.pi * k * turns + k) for k in range(1, 12))
+        y = (hiss(2, seed=seed) + engine).astype("f4")
+        assert strongest_line(y, SR) < 0.95 * LINE
+        assert structure(y, SR) > 1.2
+        assert Gate(sr=SR).check(y) is None
 
 
 def test_what_knocks_in_hiss_is_heard():
@@ -95,7 +107,7 @@ def test_limit_of_the_gate_can_be_set():
     assert Gate(GateConfig(hiss=5), sr=SR).check(y) is Fault.HISS
 
 
-@pytest.mark.parametrize("n", [0, 1, SR // 4 - 1])
+@pytest.mark.parametrize("n", [0, 1, SR // 2 - 1])
 def test_of_too_little_nothing_is_said(n):
     assert structure(hiss(2)[:n], SR) == np.inf
 
