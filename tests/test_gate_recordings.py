@@ -1,0 +1,38 @@
+"""What the gate makes of real recordings: it must not cost the ears an engine."""
+
+from edge.capture import Recording
+from edge.gate import Fault, Gate
+from edge.hiss import structure
+from edge.window import Windower
+
+SR = 22_050
+
+
+def windows(path):
+    windower = Windower(2 * SR, SR, SR)
+    for block in Recording(path).blocks():
+        yield from windower.push(block)
+
+
+def test_no_real_engine_is_refused(recordings):
+    gate, judged, least = Gate(sr=SR), 0, float("inf")
+    for recording in recordings:
+        if recording.label == "not_engine":
+            continue
+        for window in windows(recording.path):
+            assert gate.check(window.y, window.flaws) is None, (recording.path, window.start_s)
+            least = min(least, structure(window.y, SR))
+            judged += 1
+    assert judged > 700
+    assert least > 1.3 * gate.config.hiss  # seen: 1.52, of all half seconds
+
+
+def test_most_of_the_rain_is_hiss(recordings):
+    gate = Gate(sr=SR)
+    faults = [
+        gate.check(window.y, window.flaws)
+        for recording in recordings
+        if recording.source == "weather"
+        for window in windows(recording.path)
+    ]
+    assert faults.count(Fault.HISS) > 0.8 * len(faults) > 10
