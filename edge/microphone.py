@@ -30,6 +30,9 @@ from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
 
+# rate, samples, samples lost before them, overflows so far
+_Packet = tuple[int, NDArray[np.float32], int, int]
+
 NOT_OPENED = "not opened yet"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
@@ -92,6 +95,8 @@ class Microphone:
         now = time.monotonic()
         if blocks:
             self._heard(blocks)
+        elif self._stream.out_of_step:
+            self._lose("the capture process sent nonsense")
         elif self._process.poll() is not None:
             # Killed, it had no last words: what it said last was the name of the device.
             words = self._stream.last_words() if self._process.returncode > 0 else ""
@@ -171,6 +176,7 @@ class _Stream:
         self.received = 0
         self.arrived = time.monotonic()  # the latest packet; before the first, the start
         self.overflows = 0
+        self.out_of_step = False
         threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True).start()
         threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
 
@@ -192,11 +198,11 @@ class _Stream:
                 self._words.append(line.decode(errors="replace").strip()[:300])
 
     def _listen(self, pipe: IO[bytes], time_s: float) -> None:
-        """Until ``pipe`` ends; ``time_s``: when the sound from before it ended."""
+        """Until ``pipe`` ends or is out of step; ``time_s``: when the sound before it ended."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
         met = FlawsOfInput()
-        while (packet := _packet(pipe)) is not None:
+        while packet := self._next(pipe):
             rate, y, lost, self.overflows = packet
             before, self.arrived = self.arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
@@ -216,6 +222,13 @@ class _Stream:
                 gap = False
         pipe.close()  # here and not from outside, which would wait for this very thread
 
+    def _next(self, pipe: IO[bytes]) -> _Packet | None:
+        try:
+            return _packet(pipe)
+        except ValueError:
+            self.out_of_step = True
+            return None
+
     def _append(self, block: Block) -> None:
         with self._arrived:
             if self._buffered > BUFFER_S * self._sr:
@@ -228,15 +241,14 @@ class _Stream:
             self._arrived.notify()
 
 
-def _packet(pipe: IO[bytes]) -> tuple[int, NDArray[np.float32], int, int] | None:
-    """Rate, samples, samples lost before them, overflows; None at the end or out of step."""
+def _packet(pipe: IO[bytes]) -> _Packet | None:
+    """The next one; None at the end, ValueError out of step."""
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
     magic, rate, count, lost, overflows = HEADER.unpack(header)
     if magic != MAGIC or count > MAX_PACKET:
-        log.error("the capture process sent nonsense")
-        return None
+        raise ValueError("out of step")
     data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None

@@ -23,6 +23,7 @@ from edge.capture_process import (
 )
 from edge.child import child_environment
 from edge.cli import main
+from edge.devices_command import list_devices
 from edge.errors import AudioDeviceError, MissingPackageError
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 
@@ -132,6 +133,35 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
     process.stdout.close()
     assert process.wait(10) == 0
     assert process.stderr.read().decode().strip() == NAME
+
+
+def test_what_a_sound_library_prints_gets_among_no_packets(capture):
+    process = capture("", "0", "[44100]", devices=[CARD], default=0, chatter="jack is down\n")
+    for n in range(20):
+        _, samples, lost, _ = packet(process.stdout)
+        assert (samples[0], lost) == (n * 2205 % COUNTED, 0)
+    assert process.stderr.readline() == b"jack is down\n"
+
+
+def test_what_a_sound_library_prints_gets_into_no_list(tmp_path, monkeypatch):
+    how = environment(tmp_path, devices=[CARD], default=0, chatter="jack is down\n")
+    monkeypatch.setattr("edge.devices_command.child_environment", lambda: how)
+    assert [device["name"] for device in list_devices()] == [NAME]
+
+
+@pytest.mark.parametrize("said", ["", "Segmentation fault", "\xff\xfe"])
+def test_a_list_that_is_none_is_one_clear_line(tmp_path, monkeypatch, capsys, said):
+    folder = tmp_path / "edge"
+    folder.mkdir()
+    folder.joinpath("__init__.py").touch()
+    code = f"import sys; sys.stdout.buffer.write({said.encode('latin-1')!r})\n"
+    folder.joinpath("capture_process.py").write_text(code)
+    theirs = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    monkeypatch.setattr("edge.devices_command.child_environment", lambda: theirs)
+    assert main(["devices"]) == AudioDeviceError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no JSON but" in line
+    assert "arecord -l" in line
 
 
 def test_without_the_package_its_remedy_is_said(tmp_path):

@@ -168,6 +168,13 @@ def test_the_reason_is_what_the_process_said_last(listening):
     assert microphone.problem == "no_such_card"
 
 
+def test_nonsense_is_said_to_be_the_reason_at_once(listening):
+    microphone = listening("say:knockmic 3 nonsense hang", stall_s=60)
+    gather(microphone, lambda b: size(b) >= 3 * PACKET)
+    gather(microphone, lambda _: microphone.problem, seconds=5)
+    assert microphone.problem == "the capture process sent nonsense"
+
+
 def test_a_process_that_was_killed_had_no_last_words(listening):
     microphone = listening("say:knockmic 3 hang")
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
