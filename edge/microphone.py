@@ -68,7 +68,8 @@ class Microphone:
         self.problem = NOT_OPENED  # why there is no sound; "" while there is
         self.gaps = 0  # times sound was lost
         self.restarts = 0  # of the capture process
-        self.overflows = 0
+        self.overflows = 0  # that the device reported
+        self._overflows_before = 0  # by capture processes that have gone
 
     @property
     def samples(self) -> int:
@@ -134,6 +135,7 @@ class Microphone:
             self._lose(f"the capture process cannot be started: {error.strerror}")
             return
         self._stream = _Stream(self._process, self.sr, self._heard_to_s)
+        self._overflows_before = self.overflows
         self.restarts += self._started
         self._started = True
 
@@ -142,7 +144,7 @@ class Microphone:
         self.gaps += sum(block.gap for block in blocks) - first
         self._heard_to_s = blocks[-1].start_s + blocks[-1].y.size / self.sr
         if self._stream is not None:
-            self.overflows = self._stream.overflows
+            self.overflows = self._overflows_before + self._stream.overflows
         if self.problem:
             log.info("microphone delivers: %s", self._stream.last_words() if self._stream else "")
         self.problem = ""

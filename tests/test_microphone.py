@@ -217,6 +217,12 @@ def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening,
     assert size(heard) >= 2 * PACKET
 
 
+def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
+    microphone = listening("1 overflow:3 1 overflow:5 1 die")
+    gather(microphone, lambda _: microphone.restarts >= 2 and microphone.overflows >= 15)
+    assert microphone.overflows == 15
+
+
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
     microphone = listening("2 wait:3 2 hang", stall_s=0.5)
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
