@@ -29,6 +29,7 @@ from edge.quiet import quiet_stderr
 MAGIC = 0x4B4E4F43
 # magic, rate in Hz, samples that follow, samples lost before them, input overflows so far
 HEADER = struct.Struct("<IIIII")
+MOST = 2**32 - 1  # that a header can tell: 27 hours of 44.1 kHz, of a reader that was stopped
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
@@ -167,13 +168,13 @@ class Capture:
     def __call__(self, data: bytes, frames: int, _: Any, status: int) -> tuple[None, int]:
         """Called by PortAudio in its own thread."""
         if status & self._overflow:
-            self._overflows += 1
-            self._lost += 1  # how many is not told; at least one
+            self._overflows = min(self._overflows + 1, MOST)
+            self._lost = min(self._lost + 1, MOST)  # how many is not told; at least one
         try:
             self.packets.put_nowait((data, self._lost, self._overflows))
             self._lost = 0
         except queue.Full:
-            self._lost += frames
+            self._lost = min(self._lost + frames, MOST)
         return None, self._go_on
 
     def mono(self, data: bytes) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from edge.capture_process import (
     HEADER,
     MAGIC,
+    MOST,
     QUEUE_SECONDS,
     Capture,
     Input,
@@ -276,6 +277,20 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
     capture(b"ab", 1102, None, 0)
     capture(b"ab", 1102, None, 0)
     assert [capture.packets.get_nowait()[1] for _ in range(2)] == [3 * 1102, 0]
+
+
+def test_more_than_a_header_can_tell_is_as_much_as_it_can():
+    capture = Capture(as_module(None), 0, 1)
+    capture._overflows = MOST
+    for _ in range(round(QUEUE_SECONDS / 0.05)):
+        capture(b"", 0, None, 0)
+    for _ in range(3):  # of hours each, instead of many small ones
+        capture(b"", 2**31, None, OVERFLOW)
+    capture.packets.get_nowait()
+    capture(b"", 0, None, OVERFLOW)
+    *_, (_, lost, overflows) = list(capture.packets.queue)
+    assert (lost, overflows) == (MOST, MOST)
+    assert HEADER.unpack(HEADER.pack(MAGIC, 44_100, 0, lost, overflows))[3:] == (MOST, MOST)
 
 
 def test_one_channel_is_passed_on_as_it_is():
