@@ -4,6 +4,7 @@ Arrows point one way; a module imports only from its own line and those above it
 
     errors, quiet, hann, finding, child         what can go wrong; small helpers
     window, repetition, hiss, gate, detector    leaves: pure, no clock, no files, no hardware
+    pace                                        samples against the clock; pure, too
     files, wav, png                             files, written whole or not at all
     config                                      the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture

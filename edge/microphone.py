@@ -26,6 +26,7 @@ from edge.child import child_environment
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
+from edge.pace import Pace
 from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Microphone:
         self.restarts = 0  # of the capture process
         self.overflows = 0  # that the device reported
         self._overflows_before = 0  # by capture processes that have gone
+        self.rate_error = 0.0  # relative: -0.3 where three in ten samples are missing; 0.0: fine
 
     @property
     def samples(self) -> int:
@@ -145,10 +147,17 @@ class Microphone:
         self._heard_to_s = blocks[-1].start_s + blocks[-1].y.size / self.sr
         if self._stream is not None:
             self.overflows = self._overflows_before + self._stream.overflows
+            self._keep_pace(self._stream.rate_error)
         if self.problem:
             log.info("microphone delivers: %s", self._stream.last_words() if self._stream else "")
         self.problem = ""
         self._failures = 0
+
+    def _keep_pace(self, error: float) -> None:
+        if error and not self.rate_error:
+            words = "microphone delivers %.0f %% of its samples: try other sockets, audio.rates"
+            log.warning(words, 100 * (1 + error))
+        self.rate_error = error
 
     def _lose(self, why: str) -> None:
         wait = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
@@ -157,6 +166,7 @@ class Microphone:
         if why != self.problem:
             log.warning("microphone lost: %s; next try in %g s", why, wait)
         self.problem = why
+        self.rate_error = 0.0  # nothing is left of what was measured
         self.close()
 
 
@@ -178,6 +188,7 @@ class _Stream:
         self.received = 0
         self.arrived = time.monotonic()  # the latest packet; before the first, the start
         self.overflows = 0
+        self.rate_error = 0.0
         self.out_of_step = False
         threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True).start()
         threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
@@ -203,12 +214,14 @@ class _Stream:
         """Until ``pipe`` ends or is out of step; ``time_s``: when the sound before it ended."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
-        met = FlawsOfInput()
+        met, pace = FlawsOfInput(), Pace()
         while packet := self._next(pipe):
             rate, y, lost, self.overflows = packet
             before, self.arrived = self.arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
-            if fresh or lost or self.arrived - before > PAUSE_S:
+            missed = fresh or lost > 0 or self.arrived - before > PAUSE_S
+            self.rate_error = pace.push(y.size / rate, self.arrived, gap=missed)
+            if missed:
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 # Sample times count on from here; between gaps the clock is the sound card's. If
                 # that is a little fast it is ahead: time never goes back.
