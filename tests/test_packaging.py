@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+UNIT = ROOT / "systemd" / "knockknock-edge.service"
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +51,39 @@ def test_the_wheel_holds_the_two_packages_the_model_and_nothing_else(wheel):
 def test_the_unit_is_right_and_shut_in():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
-    unit = ROOT / "systemd" / "knockknock-edge.service"
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, check=False
     )
     # The one thing it may miss here is the program, which install.sh puts there.
     said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
     assert said == []
     subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=12", str(unit)],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=12", str(UNIT)],
         check=True,
         capture_output=True,
     )
+
+
+def said_in_the_unit(key):
+    lines = [line for line in UNIT.read_text().splitlines() if line.startswith(f"{key}=")]
+    return [word for line in lines for word in line.partition("=")[2].split()]
+
+
+def test_records_on_a_damaged_partition_keep_nobody_from_listening():
+    """StateDirectory= and its like require the mount (systemd.exec(5), implicit dependencies)."""
+    folder = "/var/lib/knockknock"
+    text = UNIT.read_text()
+    for key in ("StateDirectory", "CacheDirectory", "RequiresMountsFor", "BindsTo", "Requisite"):
+        assert f"\n{key}=" not in text
+    assert said_in_the_unit("Requires") == ["sysinit.target"]
+    assert said_in_the_unit("WorkingDirectory") == ["/run/knockknock"]
+    # But it waits for one that is there, finds it, and may write to it.
+    assert "var-lib-knockknock.mount" in said_in_the_unit("After")
+    assert f"STATE_DIRECTORY={folder}" in said_in_the_unit("Environment")
+    assert said_in_the_unit("ReadWritePaths") == [f"-{folder}"]
+    assert "x-systemd.device-timeout=5s" in (ROOT / "docs/raspberry-pi.md").read_text()
+    owned = (ROOT / "systemd/knockknock.tmpfiles").read_text()
+    assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
 
 
 def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
