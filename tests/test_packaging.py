@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import subprocess
 import sys
@@ -6,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import (
+    AudioDeviceError,
+    ConfigError,
+    MissingPackageError,
+    ModelError,
+    RecordingError,
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = ROOT / "systemd" / "knockknock-edge.service"
+
+
+TIDY = (ConfigError, RecordingError, ModelError, AudioDeviceError, MissingPackageError)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +96,38 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert "x-systemd.device-timeout=5s" in (ROOT / "docs/raspberry-pi.md").read_text()
     owned = (ROOT / "systemd/knockknock.tmpfiles").read_text()
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "waits"),
+    [
+        ("exit-code", "1", True),  # a traceback of Python's, before main
+        ("exit-code", "203", True),  # no such program
+        ("core-dump", "SEGV", True),
+        ("signal", "SEGV", True),  # where no core is dumped
+        ("signal", "KILL", False),
+        ("watchdog", "ABRT", False),
+        ("oom-kill", "KILL", False),
+        ("success", "0", False),
+        *(("exit-code", str(error.exit_code), False) for error in TIDY),
+    ],
+)
+def test_only_after_a_crash_nobody_told_of_it_is_not_started_at_once(
+    tmp_path, result, status, waits
+):
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStopPost=")]
+    command = shlex.split(line.partition("=")[2])
+    assert command[:2] == ["/bin/sh", "-c"]
+    assert "$" not in command[2].replace("$$", "")  # systemd would put something else there
+    (tmp_path / "sleep").write_text(f"#!/bin/sh\necho $1 > {tmp_path}/slept\n")
+    (tmp_path / "sleep").chmod(0o755)
+    told = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SERVICE_RESULT": result, "EXIT_STATUS": status}
+    subprocess.run([*command[:2], command[2].replace("$$", "$")], env=told, check=True)
+    slept = tmp_path / "slept"
+    assert slept.exists() == waits
+    if waits:
+        (most,) = said_in_the_unit("TimeoutStopSec")
+        assert 2 <= int(slept.read_text()) < int(most)
 
 
 def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
