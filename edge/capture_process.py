@@ -5,9 +5,10 @@ its kind in the exit code, as the command line has them (edge.errors).
 
 When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
 process helps. So the microphone lives in a process of its own that can be killed at any moment.
-It writes packets to its standard output: a header, then 16-bit samples of one channel. The
-callback copies and queues, nothing else; what does not fit into the queue is counted, and the
-next packet says how much is missing.
+It writes packets to its standard output: a header, then 16-bit samples of one channel. Nobody else
+gets there: what a sound library prints goes to standard error. The callback copies and queues,
+nothing else; what does not fit into the queue is counted, and the next packet says how much is
+missing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import struct
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from edge.child import die_with_parent
 from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
@@ -28,6 +29,7 @@ from edge.quiet import quiet_stderr
 MAGIC = 0x4B4E4F43
 # magic, rate in Hz, samples that follow, samples lost before them, input overflows so far
 HEADER = struct.Struct("<IIIII")
+MOST = 2**32 - 1  # that a header can tell: 27 hours of 44.1 kHz, of a reader that was stopped
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
@@ -166,13 +168,13 @@ class Capture:
     def __call__(self, data: bytes, frames: int, _: Any, status: int) -> tuple[None, int]:
         """Called by PortAudio in its own thread."""
         if status & self._overflow:
-            self._overflows += 1
-            self._lost += 1  # how many is not told; at least one
+            self._overflows = min(self._overflows + 1, MOST)
+            self._lost = min(self._lost + 1, MOST)  # how many is not told; at least one
         try:
             self.packets.put_nowait((data, self._lost, self._overflows))
             self._lost = 0
         except queue.Full:
-            self._lost += frames
+            self._lost = min(self._lost + frames, MOST)
         return None, self._go_on
 
     def mono(self, data: bytes) -> bytes:
@@ -207,17 +209,28 @@ def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
     return True
 
 
-def main() -> int:
-    """Open, then write packets until killed or until nobody reads any more."""
+def own_output() -> IO[bytes]:
+    """Standard output for us alone; whoever else prints does it on standard error from now on.
+
+    One printf of PortAudio, JACK or ALSA between two packets would put them out of step for ever.
+    """
+    ours = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return ours
+
+
+def main(out: IO[bytes]) -> int:
+    """Open, then write packets to ``out`` until killed or until nobody reads any more."""
     die_with_parent()  # should the service die without a word, its microphone must not stay taken
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
     try:
         module, instance = start_portaudio()
         if sys.argv[1] == "--list":
-            print(json.dumps(_listed(module, instance)), flush=True)
+            out.write(json.dumps(_listed(module, instance)).encode())
+            out.flush()
             return 0
         wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-        _run(module, instance, wanted, channel, rates)
+        _run(module, instance, wanted, channel, rates, out=out)
     except (EdgeError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             return 0
@@ -226,7 +239,9 @@ def main() -> int:
     return 0
 
 
-def _run(module: Any, instance: Any, wanted: str, channel: int, rates: list[int]) -> None:
+def _run(
+    module: Any, instance: Any, wanted: str, channel: int, rates: list[int], *, out: IO[bytes]
+) -> None:
     inputs, default = inputs_of(instance)
     device = choose(inputs, wanted, default)
     if channel >= device.channels:
@@ -235,7 +250,6 @@ def _run(module: Any, instance: Any, wanted: str, channel: int, rates: list[int]
         )
     capture = Capture(module, channel, channel + 1)
     stream, rate = open_stream(module, instance, device, rates, capture)
-    out = sys.stdout.buffer
     print(f"{device.name}", file=sys.stderr, flush=True)
     stream.start_stream()
     while True:
@@ -252,6 +266,7 @@ def _run(module: Any, instance: Any, wanted: str, channel: int, rates: list[int]
 
 if __name__ == "__main__":
     # Without the interpreter's tidying, which would be PortAudio's, too: see start_portaudio.
-    code = main()
+    output = own_output()
+    code = main(output)
     sys.stderr.flush()
     os._exit(code)

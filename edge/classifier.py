@@ -44,23 +44,12 @@ class Classifier:
     def __init__(self, model: ModelFile, *, runtime: str = "auto", threads: int = 1) -> None:
         """Load ``model`` in ``runtime`` ("auto" or a key of RUNTIMES) on so many threads.
 
-        MissingPackageError without a runtime, ModelError if the network is not what its manifest
-        says.
+        MissingPackageError without a runtime that works, ModelError if the network is not what its
+        manifest says.
         """
         self.manifest = model.manifest
-        package, module = _choose(runtime)
-        try:
-            self.runtime = f"{package} {version(package)}"
-        except PackageNotFoundError:
-            self.runtime = package
-        try:
-            with quiet_stderr():
-                self._interpreter: Any = module.Interpreter(
-                    model_content=model.network, num_threads=threads
-                )
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{model.path} does not load in {self.runtime}: {error}") from error
+        package, self._interpreter = _started(model, runtime, threads)
+        self.runtime = _named(package)
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if (len(inputs), len(outputs)) != (1, 1):
@@ -120,14 +109,40 @@ def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     return np.asarray(shares / shares.sum(), dtype=np.float32)
 
 
-def _choose(runtime: str) -> tuple[str, Any]:
+def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
+    """The first package of ``runtime`` that works here, and its interpreter with the network."""
     if runtime != "auto" and runtime not in RUNTIMES:
         raise ConfigError(f"runtime {runtime!r} is none of auto, {', '.join(RUNTIMES)}")
     candidates = installed_runtimes() if runtime == "auto" else [runtime]
+    broken = []
     for package in candidates:
         try:
-            return package, importlib.import_module(RUNTIMES[package])
-        except ImportError as error:
-            if package == candidates[-1]:
-                raise MissingPackageError(f"{package} cannot be used: {error}") from error
+            return package, _interpreter(package, model, threads)
+        # With a numpy it was not built for, tflite-runtime is imported and fails only afterwards.
+        except (ImportError, AttributeError, SystemError) as error:
+            words = " ".join(str(error).split())
+            broken.append(f"{_named(package)} cannot be used with numpy {np.__version__}: {words}")
+            cause = error
+    if broken:
+        remedy = "pip install ai-edge-litert==2.1.0, or 'numpy<2' for tflite-runtime"
+        raise MissingPackageError(f"{'; '.join(broken)}: {remedy}") from cause
     raise MissingPackageError("no TFLite runtime is installed: pip install knockknock-edge")
+
+
+def _interpreter(package: str, model: ModelFile, threads: int) -> Any:
+    module = importlib.import_module(RUNTIMES[package])
+    try:
+        with quiet_stderr():
+            made = module.Interpreter(model_content=model.network, num_threads=threads)
+            made.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{model.path} does not load in {_named(package)}: {error}") from error
+    return made
+
+
+def _named(package: str) -> str:
+    """With its version, where that is known."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return package

@@ -179,19 +179,19 @@ LIMITS: dict[str, tuple[float, float]] = {
     "listen.hop_s": (0.1, 2),  # the lamp calls 5 s without a window a fault
     "listen.threads": (1, 16),
     "listen.threshold": (0, 0.999),
-    "gate.silence_db": (-120, 0),
+    "gate.silence_db": (-120, -20),  # above that it is deaf for ever
     "gate.flat_seconds": (0.01, 2),
     "gate.clipping": (0.001, 1),
     "gate.dc_ratio": (0.1, 1000),
     "gate.tone_hz": (0, 4000),
     "gate.repetition": (0, 1),
     "gate.hiss": (0, 10),
-    "detector.windows": (1, 1000),
-    "detector.needed": (1, 1000),
-    "detector.keep": (0, 1000),
+    "detector.windows": (1, 240),  # two minutes of them: what knocked before that helps nobody
+    "detector.needed": (1, 240),
+    "detector.keep": (0, 240),
     "detector.hold_s": (0, 3600),
     "detector.clear_s": (0.3, 3600),
-    "detector.refractory_s": (0, 3600),
+    "detector.refractory_s": (0, 600),  # the lamp is off for so long, whatever knocks
     "indicator.led_pin": (-1, 27),
     "indicator.knock_pin": (-1, 27),
     "indicator.buzzer_pin": (-1, 27),

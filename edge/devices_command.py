@@ -48,7 +48,8 @@ def list_devices() -> list[dict[str, object]]:
         done = subprocess.run(
             command,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=LIST_SECONDS,
             check=False,
             env=child_environment(),
@@ -66,7 +67,13 @@ def list_devices() -> list[dict[str, object]]:
             else AudioDeviceError
         )
         raise kind(words[-1] if words else f"PortAudio died ({done.returncode})")
-    found: list[dict[str, object]] = json.loads(done.stdout)
+    try:
+        found: list[dict[str, object]] = json.loads(done.stdout)
+    except ValueError as error:
+        raise AudioDeviceError(
+            f"the list of microphones is no JSON but {done.stdout[:60]!r}: try again, and see: "
+            "arecord -l"
+        ) from error
     return found
 
 

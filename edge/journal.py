@@ -45,10 +45,19 @@ class _Format(logging.Formatter):
         return f"<{priority}>{line}"
 
 
+def _journal_listens() -> bool:
+    """Whether standard error is the stream that systemd names (systemd.exec(5)).
+
+    Its name alone says little: who is started by a service inherits it with any other output.
+    """
+    ours = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{ours.st_dev}:{ours.st_ino}"
+
+
 def set_up_logging(*, verbose: bool) -> None:
     """Log to standard error, with priorities where the journal listens."""
     handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in os.environ:
+    if _journal_listens():
         handler.setFormatter(_Format("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))

@@ -24,9 +24,13 @@ from edge.capture_start import capture_command, start_capture
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
+from edge.pace import Pace
 from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
+
+# rate, samples, samples lost before them, overflows so far
+_Packet = tuple[int, NDArray[np.float32], int, int]
 
 NOT_OPENED = "not opened yet"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -69,7 +73,9 @@ class Microphone:
         self.problem = NOT_OPENED  # why there is no sound; "" while there is
         self.gaps = 0  # times sound was lost
         self.restarts = 0  # of the capture process
-        self.overflows = 0
+        self.overflows = 0  # that the device reported
+        self._overflows_before = 0  # by capture processes that have gone
+        self.rate_error = 0.0  # relative: -0.3 where three in ten samples are missing; 0.0: fine
         if process is not None:
             self._listen_to(process)
 
@@ -93,6 +99,8 @@ class Microphone:
         now = time.monotonic()
         if blocks:
             self._heard(blocks)
+        elif self._stream.out_of_step:
+            self._lose("the capture process sent nonsense")
         elif self._process.poll() is not None:
             # Killed, it had no last words: what it said last was the name of the device.
             words = self._stream.last_words() if self._process.returncode > 0 else ""
@@ -128,6 +136,7 @@ class Microphone:
     def _listen_to(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._stream = _Stream(process, self.sr, self._heard_to_s)
+        self._overflows_before = self.overflows
         self.restarts += self._started
         self._started = True
 
@@ -136,11 +145,18 @@ class Microphone:
         self.gaps += sum(block.gap for block in blocks) - first
         self._heard_to_s = blocks[-1].start_s + blocks[-1].y.size / self.sr
         if self._stream is not None:
-            self.overflows = self._stream.overflows
+            self.overflows = self._overflows_before + self._stream.overflows
+            self._keep_pace(self._stream.rate_error)
         if self.problem:
             log.info("microphone delivers: %s", self._stream.last_words() if self._stream else "")
         self.problem = ""
         self._failures = 0
+
+    def _keep_pace(self, error: float) -> None:
+        if error and not self.rate_error:
+            words = "microphone delivers %.0f %% of its samples: try other sockets, audio.rates"
+            log.warning(words, 100 * (1 + error))
+        self.rate_error = error
 
     def _lose(self, why: str) -> None:
         wait = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
@@ -149,6 +165,7 @@ class Microphone:
         if why != self.problem:
             log.warning("microphone lost: %s; next try in %g s", why, wait)
         self.problem = why
+        self.rate_error = 0.0  # nothing is left of what was measured
         self.close()
 
 
@@ -165,6 +182,8 @@ class _Stream:
         self.received = 0
         self.arrived = time.monotonic()  # the latest packet; before the first, the start
         self.overflows = 0
+        self.rate_error = 0.0
+        self.out_of_step = False
         threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True).start()
         threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
 
@@ -186,15 +205,17 @@ class _Stream:
                 self._words.append(line.decode(errors="replace").strip()[:300])
 
     def _listen(self, pipe: IO[bytes], time_s: float) -> None:
-        """Until ``pipe`` ends; ``time_s``: when the sound from before it ended."""
+        """Until ``pipe`` ends or is out of step; ``time_s``: when the sound before it ended."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
-        met = FlawsOfInput()
-        while (packet := _packet(pipe)) is not None:
+        met, pace = FlawsOfInput(), Pace()
+        while packet := self._next(pipe):
             rate, y, lost, self.overflows = packet
             before, self.arrived = self.arrived, time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
-            if fresh or lost or self.arrived - before > PAUSE_S:
+            missed = fresh or lost > 0 or self.arrived - before > PAUSE_S
+            self.rate_error = pace.push(y.size / rate, self.arrived, gap=missed)
+            if missed:
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 # Sample times count on from here; between gaps the clock is the sound card's. If
                 # that is a little fast it is ahead: time never goes back.
@@ -210,6 +231,13 @@ class _Stream:
                 gap = False
         pipe.close()  # here and not from outside, which would wait for this very thread
 
+    def _next(self, pipe: IO[bytes]) -> _Packet | None:
+        try:
+            return _packet(pipe)
+        except ValueError:
+            self.out_of_step = True
+            return None
+
     def _append(self, block: Block) -> None:
         with self._arrived:
             if self._buffered > BUFFER_S * self._sr:
@@ -222,15 +250,14 @@ class _Stream:
             self._arrived.notify()
 
 
-def _packet(pipe: IO[bytes]) -> tuple[int, NDArray[np.float32], int, int] | None:
-    """Rate, samples, samples lost before them, overflows; None at the end or out of step."""
+def _packet(pipe: IO[bytes]) -> _Packet | None:
+    """The next one; None at the end, ValueError out of step."""
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
     magic, rate, count, lost, overflows = HEADER.unpack(header)
     if magic != MAGIC or count > MAX_PACKET:
-        log.error("the capture process sent nonsense")
-        return None
+        raise ValueError("out of step")
     data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None

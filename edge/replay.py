@@ -21,6 +21,7 @@ class Replay:
         self.sr = recording.sr
         self.problem = ""
         self.gaps = self.restarts = self.overflows = 0
+        self.rate_error = 0.0  # a recording has the rate it has
         self._speed = speed
         self._blocks: Iterator[Block] = recording.blocks()
         self._next: Block | None = None

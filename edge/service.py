@@ -21,7 +21,15 @@ from edge.errors import EdgeError
 from edge.indicator import Indicator, Signal
 from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
-from edge.status import Counters, Losses, State, board_problems, problems_of, signal_of
+from edge.status import (
+    Counters,
+    Losses,
+    State,
+    board_problems,
+    pace_problem,
+    problems_of,
+    signal_of,
+)
 from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
@@ -39,6 +47,7 @@ class LiveSource(Protocol):
     gaps: int  # times that sound was lost
     restarts: int  # of what holds the device
     overflows: int  # that the device reported
+    rate_error: float  # relative, of the samples against the clock; 0.0: fine
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """What has arrived; None when the source has ended for good."""
@@ -260,7 +269,11 @@ class Service:
     def _lagging(self) -> list[str]:
         """What is lost of the sound, here or on its way."""
         behind = time.monotonic() < self._behind_until
-        return [self._losing, "analysis is behind: windows are skipped" if behind else ""]
+        return [
+            self._losing,
+            pace_problem(self._source.rate_error),
+            "analysis is behind: windows are skipped" if behind else "",
+        ]
 
     def describe(self) -> dict[str, Any]:
         """The status as it is written."""

@@ -61,6 +61,13 @@ def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
     return found
 
 
+def pace_problem(rate_error: float) -> str:
+    """ "" while as many samples come as the rate says, give or take edge.pace.TOLERANCE."""
+    if not rate_error:
+        return ""
+    return f"the microphone delivers {1 + rate_error:.0%} of its samples: try another USB socket"
+
+
 class Losses:
     """Whether sound is lost again and again: each gap costs the window that it falls into."""
 

@@ -48,6 +48,7 @@ class Day:
             parts.append(0.3 * y / np.abs(y).max())
         self._loop = np.concatenate(parts).astype(np.float32)
         self.gaps = self.restarts = self.overflows = 0
+        self.rate_error = 0.0
         self._blocks = round(hours * 3600)
         self._sent = 0
         self.rows: list[tuple[float, float, int]] = []  # seconds, MB, descriptors

@@ -108,6 +108,15 @@ programs() {
     run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
 }
 
+# Settings that this version refuses must not end an upgrade half way, with a unit that is not loaded.
+settings() {
+    run "$prefix/venv/bin/edge" run --check-config || {
+        echo "install.sh: the new version refuses your settings: edit /etc/knockknock/edge.toml and" \
+            "run install.sh again; until its next start the service runs as before" >&2
+        exit 1
+    }
+}
+
 service() {
     run mkdir -p /etc/sysusers.d /etc/tmpfiles.d
     run install -m 0644 "$here/systemd/knockknock.sysusers" /etc/sysusers.d/knockknock.conf
@@ -119,7 +128,6 @@ service() {
     [ -e /etc/knockknock/edge.toml ] || \
         run install -m 0644 "$here/systemd/edge.toml" /etc/knockknock/edge.toml
     run install -m 0644 "$here/systemd/$unit" "/etc/systemd/system/$unit"
-    run "$prefix/venv/bin/edge" run --check-config
     if systemd_runs; then
         run systemctl daemon-reload
         run udevadm control --reload || true
@@ -157,6 +165,6 @@ uninstall() {
 }
 
 case "$action" in
-    install) packages; programs; service ;;
+    install) packages; programs; settings; service ;;
     uninstall) uninstall ;;
 esac

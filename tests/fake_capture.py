@@ -2,7 +2,8 @@
 
 It counts: sample n of what it was ever asked to send is n modulo 30 000, so whatever is lost or
 repeated shows. SCRIPT is a list of words: a number of packets to send at once, ``wait:S``,
-``lose:N`` (samples), ``die``, ``hang`` (for ever), ``nonsense``, ``say:WORDS``, ``paced:N``.
+``lose:N`` (samples), ``overflow:N`` (so far), ``die``, ``hang`` (for ever), ``nonsense``,
+``say:WORDS``, ``paced:N`` (packets, at their own pace), ``slow:N`` (at seven tenths of it).
 """
 
 import signal
@@ -17,17 +18,19 @@ PACKET = 1102
 def main():
     """Follow the script."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    at, lost = 0, 0
+    at, lost, overflows = 0, 0, 0
 
-    def send(count, pause):
+    def send(count, every_s):
         nonlocal at, lost
+        due = time.monotonic()
         for _ in range(count):
             samples = [(at + i) % 30_000 for i in range(PACKET)]
-            header = struct.pack("<IIIII", 0x4B4E4F43, RATE, PACKET, lost, 0)
+            header = struct.pack("<IIIII", 0x4B4E4F43, RATE, PACKET, lost, overflows)
             sys.stdout.buffer.write(header + struct.pack(f"<{PACKET}h", *samples))
             sys.stdout.buffer.flush()
             at, lost = at + PACKET, 0
-            time.sleep(pause)
+            due += every_s  # on the whole no slower on a machine that is
+            time.sleep(max(0, due - time.monotonic()))
 
     for word in sys.argv[1].split():
         verb, _, value = word.partition(":")
@@ -35,10 +38,14 @@ def main():
             send(int(verb), 0)
         elif verb == "paced":
             send(int(value), PACKET / RATE)
+        elif verb == "slow":
+            send(int(value), PACKET / RATE / 0.7)
         elif verb == "wait":
             time.sleep(float(value))
         elif verb == "lose":
             lost, at = int(value), at + int(value)
+        elif verb == "overflow":
+            overflows = int(value)
         elif verb == "say":
             print(value, file=sys.stderr, flush=True)
         elif verb == "nonsense":

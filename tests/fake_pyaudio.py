@@ -5,6 +5,7 @@ or repeated, shows. It starts counting when the stream is started, which happens
 own, as in PortAudio.
 """
 
+import os
 import struct
 import sys
 import threading
@@ -16,15 +17,18 @@ INT16, GO_ON, OVERFLOW = 8, 0, 2  # PortAudio's own numbers
 class FakePyAudio:
     """``devices``: dicts of name, channels and the rates that open; ``default``: an index or None.
 
-    A stream stops by itself after ``packets`` callbacks.
+    A stream stops by itself after ``packets`` callbacks. ``chatter`` is what the native libraries
+    below print to standard output: while devices are counted, and before each callback.
     """
 
-    def __init__(self, devices, default=None, packets=10**9):
+    def __init__(self, devices, default=None, packets=10**9, chatter=""):
         self._devices, self._default, self._packets = devices, default, packets
+        self._chatter = chatter.encode()
         self.opened = []  # keywords of each open()
         self.streams = []
 
     def get_device_count(self):
+        os.write(1, self._chatter)
         return len(self._devices)
 
     def get_device_info_by_index(self, index):
@@ -45,15 +49,15 @@ class FakePyAudio:
             raise ValueError("invalid number of channels")
         assert how["format"] == INT16
         assert how["input"]
-        self.streams.append(FakeStream(how, self._packets))
+        self.streams.append(FakeStream(how, self._packets, self._chatter))
         return self.streams[-1]
 
 
 class FakeStream:
     """Calls back every few milliseconds, which is faster than real time."""
 
-    def __init__(self, how, packets):
-        self._how, self._packets = how, packets
+    def __init__(self, how, packets, chatter):
+        self._how, self._packets, self._chatter = how, packets, chatter
         self._thread = threading.Thread(target=self._deliver, daemon=True)
         self.closed = False
         if how["start"]:
@@ -74,6 +78,7 @@ class FakeStream:
             at = packet * frames
             samples = [(at + n + 1000 * c) % 30_000 for n in range(frames) for c in range(channels)]
             data = struct.pack(f"<{len(samples)}h", *samples)
+            os.write(1, self._chatter)
             _, what = self._how["stream_callback"](data, frames, None, 0)
             assert what == GO_ON
             threading.Event().wait(0.002)

@@ -35,6 +35,7 @@ class Scripted:
         self.at = 0.0
         self.closed = False
         self.gaps = self.restarts = self.overflows = 0  # as a microphone counts them
+        self.rate_error = 0.0
 
     def read(self, timeout_s):
         if not self.steps:

@@ -14,6 +14,7 @@ import pytest
 from edge.capture_process import (
     HEADER,
     MAGIC,
+    MOST,
     QUEUE_SECONDS,
     Capture,
     Input,
@@ -23,6 +24,7 @@ from edge.capture_process import (
 )
 from edge.child import child_environment
 from edge.cli import main
+from edge.devices_command import list_devices
 from edge.errors import AudioDeviceError, MissingPackageError
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 
@@ -132,6 +134,35 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
     process.stdout.close()
     assert process.wait(10) == 0
     assert process.stderr.read().decode().strip() == NAME
+
+
+def test_what_a_sound_library_prints_gets_among_no_packets(capture):
+    process = capture("", "0", "[44100]", devices=[CARD], default=0, chatter="jack is down\n")
+    for n in range(20):
+        _, samples, lost, _ = packet(process.stdout)
+        assert (samples[0], lost) == (n * 2205 % COUNTED, 0)
+    assert process.stderr.readline() == b"jack is down\n"
+
+
+def test_what_a_sound_library_prints_gets_into_no_list(tmp_path, monkeypatch):
+    how = environment(tmp_path, devices=[CARD], default=0, chatter="jack is down\n")
+    monkeypatch.setattr("edge.devices_command.child_environment", lambda: how)
+    assert [device["name"] for device in list_devices()] == [NAME]
+
+
+@pytest.mark.parametrize("said", ["", "Segmentation fault", "\xff\xfe"])
+def test_a_list_that_is_none_is_one_clear_line(tmp_path, monkeypatch, capsys, said):
+    folder = tmp_path / "edge"
+    folder.mkdir()
+    folder.joinpath("__init__.py").touch()
+    code = f"import sys; sys.stdout.buffer.write({said.encode('latin-1')!r})\n"
+    folder.joinpath("capture_process.py").write_text(code)
+    theirs = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    monkeypatch.setattr("edge.devices_command.child_environment", lambda: theirs)
+    assert main(["devices"]) == AudioDeviceError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no JSON but" in line
+    assert "arecord -l" in line
 
 
 def test_without_the_package_its_remedy_is_said(tmp_path):
@@ -246,6 +277,20 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
     capture(b"ab", 1102, None, 0)
     capture(b"ab", 1102, None, 0)
     assert [capture.packets.get_nowait()[1] for _ in range(2)] == [3 * 1102, 0]
+
+
+def test_more_than_a_header_can_tell_is_as_much_as_it_can():
+    capture = Capture(as_module(None), 0, 1)
+    capture._overflows = MOST
+    for _ in range(round(QUEUE_SECONDS / 0.05)):
+        capture(b"", 0, None, 0)
+    for _ in range(3):  # of hours each, instead of many small ones
+        capture(b"", 2**31, None, OVERFLOW)
+    capture.packets.get_nowait()
+    capture(b"", 0, None, OVERFLOW)
+    *_, (_, lost, overflows) = list(capture.packets.queue)
+    assert (lost, overflows) == (MOST, MOST)
+    assert HEADER.unpack(HEADER.pack(MAGIC, 44_100, 0, lost, overflows))[3:] == (MOST, MOST)
 
 
 def test_one_channel_is_passed_on_as_it_is():

@@ -81,6 +81,44 @@ def test_the_other_is_taken_where_the_first_cannot_be_imported(model, monkeypatc
         Classifier(model, runtime="ai-edge-litert")
 
 
+def broken(monkeypatch, package, error):
+    """As tflite-runtime with numpy 2: it can be imported, and fails when it is used."""
+
+    class Module:
+        def Interpreter(**_):  # noqa: N802 - as the packages have it
+            raise error
+
+    monkeypatch.setitem(sys.modules, RUNTIMES[package], Module)
+
+
+MEANT = [
+    ImportError("numpy.core.multiarray\nfailed to import"),
+    AttributeError("_ARRAY_API not found"),
+    SystemError("initialization of _pywrap_tensorflow raised unreported exception"),
+]
+
+
+@pytest.mark.parametrize("error", MEANT)
+def test_the_other_is_taken_where_the_first_fails_when_it_is_used(model, monkeypatch, error):
+    broken(monkeypatch, "ai-edge-litert", error)
+    assert Classifier(model).runtime.startswith("tflite-runtime")
+
+
+@pytest.mark.parametrize("error", MEANT)
+def test_a_runtime_that_fails_with_this_numpy_is_one_line_with_its_remedy(
+    model, monkeypatch, error
+):
+    broken(monkeypatch, "tflite-runtime", error)
+    with pytest.raises(MissingPackageError, match=f"numpy {np.__version__}") as caught:
+        Classifier(model, runtime="tflite-runtime")
+    assert str(caught.value).startswith("tflite-runtime ")
+    assert "'numpy<2'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    broken(monkeypatch, "ai-edge-litert", error)
+    with pytest.raises(MissingPackageError, match=r"ai-edge-litert .*; tflite-runtime "):
+        Classifier(model)
+
+
 def test_no_runtime_at_all(model, monkeypatch):
     monkeypatch.setattr("edge.classifier.installed_runtimes", list)
     with pytest.raises(MissingPackageError, match="pip install"):
@@ -143,7 +181,7 @@ def test_a_network_of_two_inputs_is_refused(model, monkeypatch):
             def get_output_details(self):
                 return [{}]
 
-    monkeypatch.setattr("edge.classifier._choose", lambda _: ("some-runtime", Module))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", Module)
     with pytest.raises(ModelError, match="2 inputs and 1 outputs: one of each is needed"):
         Classifier(model)
 

@@ -119,8 +119,8 @@ def said(key, value):
     section, name = key.split(".")
     others = {
         "detector.windows": "needed = 1\nkeep = 0\n",
-        "detector.needed": f"windows = 1000\nkeep = {min(value, 1)}\n",
-        "detector.keep": "windows = 1000\nneeded = 1000\n",
+        "detector.needed": f"windows = 240\nkeep = {min(value, 1)}\n",
+        "detector.keep": "windows = 240\nneeded = 240\n",
     }.get(key, "")
     hop = "[listen]\nhop_s = 0.1\n" if key == "detector.clear_s" else ""
     return f"{hop}[{section}]\n{others}{name} = {value}\n"
@@ -177,6 +177,12 @@ def test_windows_two_and_a_half_times_apart_are_refused():
 def test_pin_0_is_a_pin():
     with pytest.raises(ConfigError, match="pin twice"):
         Config.from_toml("[indicator]\nled_pin = 0\nknock_pin = 0\n", "x")
+
+
+def test_nothing_that_is_allowed_makes_it_deaf():
+    assert LIMITS["gate.silence_db"][1] <= -20  # an engine as loud as a good level, in dBFS rms
+    assert LIMITS["detector.refractory_s"][1] <= 600
+    assert LIMITS["detector.windows"][1] <= 240
 
 
 def test_limits_that_other_parts_rely_on():

@@ -4,10 +4,13 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from edge import health, journal
+from edge.child import child_environment
 from edge.health import Notifier, StatusFile, clock_is_synchronised, temperature_c, under_voltage
 
 
@@ -164,3 +167,21 @@ def test_a_reader_of_the_status_never_sees_half(tmp_path):
     with (tmp_path / "status.json").open() as reading:
         file.write({"state": "fault"})
         assert json.load(reading) == {"state": "listening"}
+
+
+@pytest.mark.parametrize(("said", "prefix"), [("{0}:{1}", "<4>"), ("{0}:1", ""), ("1:{1}", "")])
+def test_priorities_are_for_the_journal_alone(said, prefix):
+    reading, writing = os.pipe()
+    there = os.fstat(writing)
+    code = (
+        "import logging; from edge.journal import set_up_logging\n"
+        "set_up_logging(verbose=False); logging.warning('hot')"
+    )
+    told = {"JOURNAL_STREAM": said.format(there.st_dev, there.st_ino)}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env={**child_environment(), **told}, stderr=writing, check=True)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:  # noqa: PTH123 - a pipe has no path
+        (line,) = pipe.read().splitlines()
+    assert line.startswith("<") == bool(prefix)
+    assert line.endswith(f"{prefix}hot")

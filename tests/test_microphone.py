@@ -169,6 +169,13 @@ def test_the_reason_is_what_the_process_said_last(listening):
     assert microphone.problem == "no_such_card"
 
 
+def test_nonsense_is_said_to_be_the_reason_at_once(listening):
+    microphone = listening("say:knockmic 3 nonsense hang", stall_s=60)
+    gather(microphone, lambda b: size(b) >= 3 * PACKET)
+    gather(microphone, lambda _: microphone.problem, seconds=5)
+    assert microphone.problem == "the capture process sent nonsense"
+
+
 def test_a_process_that_was_killed_had_no_last_words(listening):
     microphone = listening("say:knockmic 3 hang")
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
@@ -209,6 +216,12 @@ def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening,
     stuck.wait(5)
     heard = gather(microphone, lambda b: size(b) >= 2 * PACKET, seconds=10)
     assert size(heard) >= 2 * PACKET
+
+
+def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
+    microphone = listening("1 overflow:3 1 overflow:5 1 die")
+    gather(microphone, lambda _: microphone.restarts >= 2 and microphone.overflows >= 15)
+    assert microphone.overflows == 15
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):

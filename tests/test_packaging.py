@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import subprocess
 import sys
@@ -6,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import (
+    AudioDeviceError,
+    ConfigError,
+    MissingPackageError,
+    ModelError,
+    RecordingError,
+)
+
 ROOT = Path(__file__).resolve().parents[1]
+UNIT = ROOT / "systemd" / "knockknock-edge.service"
+
+
+TIDY = (ConfigError, RecordingError, ModelError, AudioDeviceError, MissingPackageError)
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +63,72 @@ def test_the_wheel_holds_the_two_packages_the_model_and_nothing_else(wheel):
 def test_the_unit_is_right_and_shut_in():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
-    unit = ROOT / "systemd" / "knockknock-edge.service"
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, check=False
     )
     # The one thing it may miss here is the program, which install.sh puts there.
     said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
     assert said == []
     subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=12", str(unit)],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=12", str(UNIT)],
         check=True,
         capture_output=True,
     )
+
+
+def said_in_the_unit(key):
+    lines = [line for line in UNIT.read_text().splitlines() if line.startswith(f"{key}=")]
+    return [word for line in lines for word in line.partition("=")[2].split()]
+
+
+def test_records_on_a_damaged_partition_keep_nobody_from_listening():
+    """StateDirectory= and its like require the mount (systemd.exec(5), implicit dependencies)."""
+    folder = "/var/lib/knockknock"
+    text = UNIT.read_text()
+    for key in ("StateDirectory", "CacheDirectory", "RequiresMountsFor", "BindsTo", "Requisite"):
+        assert f"\n{key}=" not in text
+    assert said_in_the_unit("Requires") == ["sysinit.target"]
+    assert said_in_the_unit("WorkingDirectory") == ["/run/knockknock"]
+    # But it waits for one that is there, finds it, and may write to it.
+    assert "var-lib-knockknock.mount" in said_in_the_unit("After")
+    assert f"STATE_DIRECTORY={folder}" in said_in_the_unit("Environment")
+    assert said_in_the_unit("ReadWritePaths") == [f"-{folder}"]
+    guide = (ROOT / "docs/raspberry-pi.md").read_text()
+    assert f"{folder} ext4 nofail,noatime,x-systemd.device-timeout=5s" in guide
+    owned = (ROOT / "systemd/knockknock.tmpfiles").read_text()
+    assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "waits"),
+    [
+        ("exit-code", "1", True),  # a traceback of Python's, before main
+        ("exit-code", "203", True),  # no such program
+        ("core-dump", "SEGV", True),
+        ("signal", "SEGV", True),  # where no core is dumped
+        ("signal", "KILL", False),
+        ("watchdog", "ABRT", False),
+        ("oom-kill", "KILL", False),
+        ("success", "0", False),
+        *(("exit-code", str(error.exit_code), False) for error in TIDY),
+    ],
+)
+def test_only_after_a_crash_nobody_told_of_it_is_not_started_at_once(
+    tmp_path, result, status, waits
+):
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStopPost=")]
+    command = shlex.split(line.partition("=")[2])
+    assert command[:2] == ["/bin/sh", "-c"]
+    assert "$" not in command[2].replace("$$", "")  # systemd would put something else there
+    (tmp_path / "sleep").write_text(f"#!/bin/sh\necho $1 > {tmp_path}/slept\n")
+    (tmp_path / "sleep").chmod(0o755)
+    told = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SERVICE_RESULT": result, "EXIT_STATUS": status}
+    subprocess.run([*command[:2], command[2].replace("$$", "$")], env=told, check=True)
+    slept = tmp_path / "slept"
+    assert slept.exists() == waits
+    if waits:
+        (most,) = said_in_the_unit("TimeoutStopSec")
+        assert 2 <= int(slept.read_text()) < int(most)
 
 
 def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):

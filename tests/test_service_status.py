@@ -56,6 +56,20 @@ def test_sound_that_is_lost_again_and_again_is_no_good_listening(make, tmp_path)
     assert status(tmp_path)["problems"] == ["sound is being lost: 3 gaps in the last minute"]
 
 
+def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
+    source = Scripted([])
+    watch = Watch()
+
+    def slow():
+        source.rate_error = -0.3
+
+    source.steps = [*seconds(8), slow, watch, *seconds(2)]
+    watch.service = service = make(source)
+    service.run()
+    assert watch.shown == [Signal.DEGRADED]
+    assert ["70%" in problem for problem in status(tmp_path)["problems"]] == [True]
+
+
 def test_records_are_counted(make, tmp_path):
     judge = Judge()
     judge.script = [0.9] * 8 + [0.1] * 30 + [0.9] * 8

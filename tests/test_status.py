@@ -8,7 +8,16 @@ import pytest
 from edge.gate import Fault
 from edge.indicator import Signal
 from edge.pipeline import Verdict
-from edge.status import LOSSES, LOSSES_S, Losses, State, board_problems, problems_of, signal_of
+from edge.status import (
+    LOSSES,
+    LOSSES_S,
+    Losses,
+    State,
+    board_problems,
+    pace_problem,
+    problems_of,
+    signal_of,
+)
 
 NORMAL = Verdict(0, 2, "normal", 0.1, "", None)
 UNKNOWN = Verdict(0, 2, "unknown", None, "hiss", None)
@@ -85,6 +94,12 @@ def test_sound_that_is_lost_again_and_again(gaps):
     assert losses.count(gaps, 101.1 + LOSSES_S) == ""
     # Whatever the number, its memory ends.
     assert "1000 gaps" in losses.count(10**9, 300)
+
+
+def test_a_card_that_keeps_no_pace():
+    assert pace_problem(0.0) == ""
+    assert "70%" in pace_problem(-0.3)
+    assert "109%" in pace_problem(0.09)
 
 
 def test_heat_and_supply():

@@ -1,0 +1,47 @@
+"""Whether sound comes at the rate it is said to have: its samples against the clock.
+
+A card that drops USB frames, or that runs at another rate than it claims, tells nobody; its sound
+is spliced or out of tune, and the network's answers are worth nothing. No clock in here.
+"""
+
+from __future__ import annotations
+
+STRETCH_S = 20.0  # without a declared gap; in less, jitter looks like a wrong rate
+TOLERANCE = 0.03  # share that may be missing or too much; clocks of sound cards keep within 0.001
+# Sound that is late is no loss: on its way 2 s may be held in the capture process's queue, 2 in its
+# pipe (64 KiB at 16 kHz), 1 by the driver. What is missing for good grows beyond that.
+HELD_S = 5.0
+
+
+class Pace:
+    """Compares one stretch of sound after another with the time it took to arrive."""
+
+    def __init__(self) -> None:
+        self._began_s = self._sound_s = 0.0
+        self._error = 0.0
+
+    def push(self, sound_s: float, at_s: float, *, gap: bool) -> float:
+        """Sound of ``sound_s`` arrived at ``at_s``: the relative error of the rate, 0.0 if fine.
+
+        -0.3: three in ten samples are missing. It stays as it was until a stretch says otherwise.
+        ``gap``: sound before this was lost, and that is known; a new stretch begins.
+        """
+        if gap:
+            self._begin(at_s)
+            return self._error
+        self._sound_s += sound_s
+        passed_s = at_s - self._began_s
+        if passed_s < STRETCH_S:
+            return self._error
+        off_s = self._sound_s - passed_s
+        if abs(off_s) <= TOLERANCE * passed_s:
+            self._error = 0.0
+            self._begin(at_s)
+        elif abs(off_s) > HELD_S:
+            self._error = off_s / passed_s
+            self._begin(at_s)
+        return self._error  # in between it may be late only: the stretch goes on
+
+    def _begin(self, at_s: float) -> None:
+        """What arrived until ``at_s`` counts no more."""
+        self._began_s, self._sound_s = at_s, 0.0

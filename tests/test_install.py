@@ -1,0 +1,79 @@
+"""``install.sh`` with every place in a folder of the test, and programs that only note."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get")
+
+
+def program(path, text="exit 0"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def board(tmp_path):
+    """One with an older version on it, and settings of its owner."""
+    shutil.copytree(ROOT / "systemd", tmp_path / "systemd")
+    script = tmp_path / "systemd/install.sh"
+    text = script.read_text()
+    for place in ("/opt/", "/etc/", "/usr/local/", "/run/"):
+        text = text.replace(place, f"{tmp_path}{place}")
+    script.write_text(text)
+    for folder in ("etc/systemd/system", "etc/udev/rules.d", "etc/knockknock", "usr/local/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "etc/systemd/system/knockknock-edge.service").write_text("old")
+    (tmp_path / "etc/knockknock/edge.toml").write_text("# mine")
+    program(tmp_path / "opt/knockknock/venv/bin/python")
+    for name in NOTED:
+        program(tmp_path / f"bin/{name}", f'echo "{name} $*" >> {tmp_path}/noted')
+    program(tmp_path / "bin/id", "echo 0")
+    program(tmp_path / "bin/dpkg")
+    (tmp_path / "noted").touch()
+    return tmp_path
+
+
+def upgrade(board, check):
+    program(board / "opt/knockknock/venv/bin/edge", check)
+    return subprocess.run(
+        ["sh", str(board / "systemd/install.sh"), "--wheels", str(board / "wheels")],
+        env={"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_settings_that_the_new_version_refuses_leave_the_service_as_it_was(board):
+    done = upgrade(board, "echo 'edge.toml: unknown key gate.hum' >&2; exit 2")
+    assert done.returncode != 0
+    assert "unknown key gate.hum" in done.stderr
+    assert f"edit {board}/etc/knockknock/edge.toml" in done.stderr
+    assert "runs as before" in done.stderr
+    assert (board / "etc/systemd/system/knockknock-edge.service").read_text() == "old"
+    assert "systemctl" not in (board / "noted").read_text()
+
+
+def test_an_upgrade_loads_the_new_unit_and_starts_it(board):
+    done = upgrade(board, f'echo "edge $*" >> {board}/noted')
+    assert done.returncode == 0, done.stderr
+    unit = ROOT / "systemd/knockknock-edge.service"
+    assert (board / "etc/systemd/system/knockknock-edge.service").read_text() == unit.read_text()
+    assert (board / "etc/knockknock/edge.toml").read_text() == "# mine"
+    noted = [line for line in (board / "noted").read_text().splitlines() if "udevadm" not in line]
+    assert noted == [
+        "edge run --check-config",
+        "systemd-sysusers ",
+        "systemd-tmpfiles --create knockknock.conf",
+        "systemctl daemon-reload",
+        "systemctl enable knockknock-edge.service",
+        "systemctl restart --no-block knockknock-edge.service",
+    ]

@@ -1,0 +1,183 @@
+"""Samples against the clock: a scripted one, and then that of a capture process."""
+
+import io
+import sys
+import threading
+from collections import deque
+
+import numpy as np
+import pytest
+
+from edge.capture import Recording
+from edge.capture_process import HEADER, MAGIC
+from edge.config import AudioConfig
+from edge.microphone import Microphone, _Stream
+from edge.pace import HELD_S, STRETCH_S, TOLERANCE, Pace
+from edge.replay import Replay
+from tests.audio import noise, wav_file
+from tests.test_microphone import ROOT, SR, gather
+
+PACKET_S = 0.05
+
+
+def errors(pace, speed, seconds, *, since_s=0.0, late=None, gaps=(0,)):
+    """(time, error) after each packet of a card that delivers ``speed`` of what it claims.
+
+    ``late``: seconds that each packet is late, cut to what can be held; none overtakes another.
+    """
+    count = round(seconds * speed / PACKET_S)
+    times = since_s + np.arange(count) * PACKET_S / speed
+    if late is not None:
+        times = np.maximum.accumulate(times + np.clip(late(count), 0, HELD_S - 0.1))
+    return [(t, pace.push(PACKET_S, t, gap=n in gaps)) for n, t in enumerate(times)]
+
+
+def found_s(said):
+    """When the first error was told."""
+    return next((t for t, error in said if error), None)
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.999, 1.001, 0.975, 1.025])
+def test_a_card_that_keeps_its_rate_is_fine(speed):
+    assert found_s(errors(Pace(), speed, 3600)) is None
+
+
+@pytest.mark.parametrize(
+    ("speed", "until_s"),
+    # 5 s must be off: after 5 / 0.3 s, but in no less than a stretch; and so on.
+    [(0.7, 20.1), (0.5, 20.1), (48 / 44.1, 60), (0.9, 51), (0.96, 126), (1.04, 126)],
+)
+def test_what_is_missing_or_too_much_is_told(speed, until_s):
+    said = errors(Pace(), speed, 200)
+    assert STRETCH_S <= found_s(said) <= until_s
+    for t, error in said:
+        if t >= found_s(said):
+            assert error == pytest.approx(speed - 1, abs=0.003)  # a packet of 50 ms in 20 s
+
+
+# Where nobody tells when it was mended, what was missing before looks like lateness for a while.
+@pytest.mark.parametrize(("gaps", "most_s"), [((0,), STRETCH_S), ((), HELD_S / TOLERANCE)])
+@pytest.mark.parametrize("bad_s", range(60, 80, 3))
+def test_once_fine_again_it_is_forgotten(bad_s, gaps, most_s):
+    pace = Pace()
+    assert errors(pace, 0.7, bad_s)[-1][1] == pytest.approx(-0.3, abs=0.003)
+    said = errors(pace, 1.0, 400, since_s=bad_s, gaps=gaps)
+    healed_s = next(t for t, error in said if not error)
+    assert healed_s - bad_s <= most_s + 0.1  # two packets
+    assert found_s((t, e) for t, e in said if t > healed_s) is None
+
+
+def test_it_is_found_though_it_was_fine_for_a_day():
+    pace = Pace()
+    assert found_s(errors(pace, 1.0, 86_400)) is None
+    slower = 86_400 + np.arange(1000) * PACKET_S / 0.7
+    told_s = found_s((t, pace.push(PACKET_S, t, gap=False)) for t in slower)
+    assert told_s - 86_400 <= 2 * STRETCH_S
+
+
+def bursts(count):
+    """A driver that hands out 0.9 s at once: all but the last of them are late."""
+    n = np.arange(count)
+    return (17 - n % 18) * PACKET_S
+
+
+def busy(rng):
+    """A machine that is busy now and then: all is late by up to 5 s, for up to half a minute."""
+
+    def late(count):
+        lateness = np.zeros(count)
+        for at in np.cumsum(rng.integers(1, 1200, count // 600)):
+            lateness[at : at + rng.integers(1, 600)] = rng.uniform(0, HELD_S)
+        return lateness
+
+    return late
+
+
+def falling_behind(count):
+    """Ever later for 25 s, and then it catches up at once; again and again."""
+    return np.arange(count) % 500 * HELD_S / 500
+
+
+@pytest.mark.parametrize("late", [bursts, falling_behind])
+def test_sound_that_is_late_but_comes_is_no_loss(late):
+    assert found_s(errors(Pace(), 1.0, 3600, late=late)) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_busy_machine_loses_nothing(seed):
+    late = busy(np.random.default_rng(seed))
+    assert found_s(errors(Pace(), 1.0, 3600, late=late)) is None
+
+
+@pytest.mark.parametrize("late", [bursts, falling_behind])
+def test_lateness_hides_no_loss_for_long(late):
+    assert found_s(errors(Pace(), 0.7, 300, late=late)) <= 60
+
+
+def test_what_is_known_to_be_lost_is_no_wrong_rate():
+    """Packets with a gap every 15 s: nobody can say what the time between them means."""
+    assert found_s(errors(Pace(), 0.7, 600, gaps=range(0, 20_000, 210))) is None
+
+
+def test_a_gap_of_an_hour_is_not_held_against_the_card():
+    pace = Pace()
+    errors(pace, 1.0, 30)
+    assert found_s(errors(pace, 1.0, 100, since_s=3600)) is None
+
+
+@pytest.mark.parametrize(
+    ("speed", "lost_at", "error"),
+    [(1, None, 0), (0.7, None, -0.3), (48 / 32, None, 0.5), (0.7, 175, 0)],
+)
+def test_a_stream_tells_it_unless_it_knows_of_a_loss(monkeypatch, speed, lost_at, error):
+    rate, n = 32_000, 1600
+    clock = [100.0]
+    monkeypatch.setattr("edge.microphone.time.monotonic", lambda: clock[0])
+
+    class Pipe(io.BytesIO):
+        """Each header comes when the card has got the samples behind it."""
+
+        def read(self, size=-1):
+            clock[0] += PACKET_S / speed * (size == HEADER.size)
+            return super().read(size)
+
+    stream = _Stream.__new__(_Stream)
+    stream._sr, stream.received, stream.arrived = SR, 0, clock[0]
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    packets = [HEADER.pack(MAGIC, rate, n, i == lost_at, 0) + bytes(2 * n) for i in range(350)]
+    if speed > 1:  # 25 s of clock
+        packets *= 2
+    stream._listen(Pipe(b"".join(packets)), 0.0)
+    assert stream.rate_error == pytest.approx(error, abs=0.005)
+
+
+def test_a_microphone_tells_it_until_it_is_fine_again(monkeypatch, caplog):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("edge.pace.STRETCH_S", 1.5)
+    monkeypatch.setattr("edge.pace.HELD_S", 0.4)  # a busy machine may be late by as much here
+    monkeypatch.setattr("edge.pace.TOLERANCE", 0.1)
+    command = [sys.executable, "-m", "tests.fake_capture", "slow:60 paced:2000"]
+    microphone = Microphone(AudioConfig(), SR, command=command)
+    assert microphone.rate_error == 0.0
+    try:
+        gather(microphone, lambda _: microphone.rate_error, seconds=20)
+        assert microphone.rate_error == pytest.approx(-0.3, abs=0.1)
+        assert microphone.problem == ""  # it is heard, after all
+        gather(microphone, lambda _: not microphone.rate_error, seconds=40)
+        assert microphone.rate_error == 0.0
+    finally:
+        microphone.close()
+    (warning,) = [r.getMessage() for r in caplog.records if "of its samples" in r.getMessage()]
+    assert "audio.rates" in warning
+
+
+def test_a_microphone_that_is_lost_has_no_rate():
+    microphone = Microphone(AudioConfig(), SR, command=["false"])
+    microphone.rate_error = -0.3
+    microphone._lose("gone")
+    assert microphone.rate_error == 0.0
+
+
+def test_a_recording_has_the_rate_it_has(tmp_path):
+    wav = wav_file(tmp_path / "a.wav", noise(1).astype("f8"), SR)
+    assert Replay(Recording(wav), 1.0).rate_error == 0.0
