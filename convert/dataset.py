@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import DatasetError
+from convert.faults import FAULT_KINDS
 from convert.progress import bar
 from edge.capture import SOUNDFILE_SUFFIXES, Recording
 from edge.errors import RecordingError
@@ -30,6 +31,9 @@ from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+# Kinds of normal recordings that are no healthy engine: other faults by the names convert synth and
+# the shared recordings give them, and words that speak against the label.
+NOT_HEALTHY = frozenset({"engine_other_fault", *FAULT_KINDS, "knocking", "not_engine"})
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
@@ -56,6 +60,11 @@ class Clip:
     def knocks(self) -> bool:
         """Whether this recording is of the class knocking."""
         return self.label == "knocking"
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it is of a healthy engine: ``diesel`` is, ``Belt`` is not (NOT_HEALTHY)."""
+        return self.label == "normal" and self.kind.lower() not in NOT_HEALTHY
 
     @property
     def group(self) -> str:

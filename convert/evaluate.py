@@ -7,7 +7,7 @@ come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,14 @@ class Judged:
         return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S * bool(starts.size)
 
 
+def _by_car(recordings: Iterable[Judged]) -> list[NDArray[np.float32]]:
+    joined: dict[str, list[NDArray[np.float32]]] = {}
+    for judged in recordings:
+        if judged.p.size:
+            joined.setdefault(judged.clip.group, []).append(judged.p)
+    return [np.concatenate(parts) for parts in joined.values()]
+
+
 @dataclass(frozen=True)
 class Report:
     """All figures of one evaluation."""
@@ -76,11 +84,13 @@ class Report:
 
         Sources of one car count as one.
         """
-        joined: dict[str, list[NDArray[np.float32]]] = {}
-        for judged in self.judged:
-            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind) and judged.p.size:
-                joined.setdefault(judged.clip.group, []).append(judged.p)
-        return [np.concatenate(parts) for parts in joined.values()]
+        return _by_car(
+            j for j in self.judged if j.clip.knocks == knocks and kind in (None, j.clip.kind)
+        )
+
+    def p_of_healthy(self) -> list[NDArray[np.float32]]:
+        """The same of all healthy engines, whatever their owner calls their kinds."""
+        return _by_car(j for j in self.judged if j.clip.is_healthy)
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
         """Figures of some recordings together, by name.

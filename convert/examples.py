@@ -72,9 +72,9 @@ def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
 
 
 def _pool_of(clip: Clip) -> str:
-    """By label first; what its owner calls a fault, "belt" or whatever, is another fault."""
+    """By label first; a normal recording of no healthy engine is of another fault."""
     if clip.label == "normal":
-        return "engine" if clip.kind == "engine" else "other_fault"
+        return "engine" if clip.is_healthy else "other_fault"
     return clip.label
 
 

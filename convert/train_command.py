@@ -21,9 +21,10 @@ examples:
     --full-epochs 2                          # from nothing, with a GPU
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
-and, if possible, source and kind. Recordings of one source (car, place, microphone) stay on one
-side of the split; where a column car names what several sources have in common, so do all of a
-car. Without a column, the source is the folder below that of the label (normal/golf/003.wav), or
+and, if possible, source and kind. A normal one is of a healthy engine, unless its kind is
+engine_other_fault, starter, misfire or belt. Recordings of one source (car, place, microphone) stay
+on one side of the split; where a column car names what several sources have in common, so do all of
+a car. Without a column, the source is the folder below that of the label (normal/golf/003.wav), or
 the file's name up to its last underscore (golf_003.wav: golf; but normal_003.wav, named after a
 label, is a source of its own). A column split (train, valid) decides what is held out, whatever
 --hold-out says; without it --hold-out or --fold does.

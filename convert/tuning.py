@@ -74,7 +74,7 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     and if no threshold there is keeps that rate.
     """
     knocks = report.p_of(knocks=True)
-    others = report.p_of(knocks=False, kind="engine")
+    others = report.p_of_healthy()
     if not knocks or not others:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")

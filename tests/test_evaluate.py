@@ -185,6 +185,18 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_a_threshold_is_chosen_by_healthy_engines_of_any_kind(model, tmp_path):
+    p = RNG.uniform(0, 0.5, 200)
+    rows = [judged("k", "knocking", [0.9] * 20), judged("d", "normal", p, kind="diesel")]
+    belt = judged("b", "normal", [0.95] * 200, kind="belt")  # says nothing of healthy ones
+    made = [
+        tune(model, report(*rows, *more), 0.05, tmp_path / "tuned.tflite") for more in ((), (belt,))
+    ]
+    assert made[0].threshold == made[1].threshold
+    with pytest.raises(DatasetError, match="no recording of a healthy engine"):
+        tune(model, report(rows[0], belt), 0.05, tmp_path / "tuned.tflite")
+
+
 def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
     z = RNG.normal(0, 2, 4000)
     knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
