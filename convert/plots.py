@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from convert.evaluate import Report
+from convert.figures import Report
 from convert.metrics import roc
 
 COLOURS = {"knocking": "#c0392b", "engine": "#1f6f8b", "engine_other_fault": "#d68910"}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convert.alarms import in_words
-from convert.evaluate import WINDOW_S, Judged, Report, interval
+from convert.figures import WINDOW_S, Judged, Report, interval
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
 from edge.files import write_atomically

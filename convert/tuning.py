@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
-from convert.evaluate import Report
+from convert.figures import Report
 from edge.model import LEAST_P, Manifest, ModelFile, write_model
 
 TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered

@@ -13,7 +13,8 @@ from convert.alarms import alerts_in, false_alarms
 from convert.cli import main
 from convert.dataset import LABELS, Clip
 from convert.errors import CheckpointError, DatasetError
-from convert.evaluate import Judged, Report, evaluate
+from convert.evaluate import evaluate
+from convert.figures import Judged, Report
 from convert.metrics import calibration_bins
 from convert.report import worst, write_report
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
