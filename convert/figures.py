@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.alarms import false_alarms, in_words
+from convert.alarms import FalseAlarms, false_alarms, in_words
 from convert.dataset import Clip
 from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
 from edge.frontend import FrontEndConfig
@@ -39,12 +39,6 @@ class Judged:
     def unknown(self) -> int:
         """How many windows could not."""
         return int(np.isnan(self.every).sum())
-
-    @property
-    def heard_s(self) -> float:
-        """Seconds of sound in all windows together that could be judged."""
-        starts = self.starts[np.isfinite(self.every)]
-        return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S * bool(starts.size)
 
 
 def _by_car(recordings: Iterable[Judged]) -> list[NDArray[np.float32]]:
@@ -108,7 +102,7 @@ class Report:
             "calibration": self.calibration(),
         }
 
-    def false_alarms(self) -> dict[str, dict[str, float]]:
+    def false_alarms(self) -> dict[str, FalseAlarms]:
         """Alerts an hour after the detector's confirmation, for every kind that does not knock.
 
         The recordings of one source are heard one after the other; sources are heard apart.
@@ -120,10 +114,7 @@ class Report:
                 sources.setdefault(judged.clip.source, []).append(judged)
         return {
             kind: false_alarms(
-                [
-                    (np.concatenate([j.every for j in parts]), sum(j.heard_s for j in parts))
-                    for parts in found[kind].values()
-                ],
+                [np.concatenate([j.every for j in parts]) for parts in found[kind].values()],
                 self.threshold,
                 self.hop_s,
             )
@@ -194,8 +185,8 @@ class Report:
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
                 f"(95 % over sources {interval(figures['auc_95'])}), {recalls}"
             )
-        for kind, figures in self.false_alarms().items():
-            lines.append(f"false alarms of {kind}: {in_words(figures)}")
+        for kind, alarms in self.false_alarms().items():
+            lines.append(f"false alarms of {kind}: {in_words(alarms)}")
         return "\n".join(lines)
 
 

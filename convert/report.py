@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convert.alarms import in_words
+from convert.alarms import FalseAlarms, in_words
 from convert.figures import WINDOW_S, Judged, Report, interval
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
@@ -175,5 +175,5 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def _alarms_table(rows: dict[str, dict[str, float]]) -> str:
+def _alarms_table(rows: dict[str, FalseAlarms]) -> str:
     return _table(("", "alerts"), ((kind, in_words(figures)) for kind, figures in rows.items()))

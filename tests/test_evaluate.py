@@ -1,17 +1,15 @@
 """Grading: what the figures mean."""
 
 import dataclasses
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 
-from convert.alarms import alerts_in, false_alarms
+from convert.alarms import alerts_in, false_alarms, in_words
 from convert.cli import main
-from convert.dataset import Clip
 from convert.errors import CheckpointError
 from convert.evaluate import evaluate
-from convert.figures import Judged
 from convert.metrics import calibration_bins
 from tests.audio import noise, wav_file
 from tests.graded import judged, report
@@ -41,12 +39,14 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     apart = report(judged("a_1", "normal", half), judged("b_1", "normal", half))
     assert same.false_alarms()["engine"]["alerts"] == 1
     assert same.false_alarms()["engine"]["sources_too_short"] == 0
-    # Two recordings of three windows of 2 s, a second apart as judged() has them.
-    assert same.false_alarms()["engine"]["hours"] == pytest.approx(2 * 4 / 3600, abs=5e-5)
+    # Six windows, each half a second of the detector's clock, however long their sound.
+    assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
+    assert same.false_alarms()["engine"]["per_hour"] == pytest.approx(1200)
     # Neither could have given an alert: neither is counted as time without one.
-    none = {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 2}
+    none = {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 2}
     assert apart.false_alarms()["engine"] == none
-    assert "2 sources are too short for an alert" in apart.table()
+    assert "engine: -; 2 sources are too short for an alert" in apart.table()
+    assert json.loads(json.dumps(apart.to_dict()))["false_alarms"]["engine"]["per_hour"] is None
 
 
 def test_sources_of_one_car_count_as_one():
@@ -137,9 +137,19 @@ def test_calibration_weighs_both_classes_alike():
 def test_time_that_could_not_be_judged_is_no_quiet_time():
     p = np.full(40, 0.1, dtype=np.float32)
     p[10:30] = np.nan  # half a second apart: 5 s, 10 s of silence, 5 s
-    clip = Clip(Path("a"), "normal", "engine", "a")
-    assert Judged(clip, p, np.arange(40) / 2).heard_s == pytest.approx(2 * (4.5 + 2))
-    nothing = Judged(clip, p[10:30], np.arange(20) / 2)
-    assert nothing.heard_s == 0
-    figures = false_alarms([(nothing.every, nothing.heard_s)], 0.5, 0.5)
-    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 1}
+    assert false_alarms([p], 0.5, 0.5)["hours"] == pytest.approx(2 * 5 / 3600, abs=5e-5)
+    figures = false_alarms([p[10:30]], 0.5, 0.5)
+    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 1}
+    assert in_words(figures) == "-; 1 source is too short for an alert"
+
+
+def test_an_hour_of_short_recordings_has_the_windows_of_an_hour():
+    """A drive, and the same windows cut into recordings of three, give the same rate."""
+    p = np.zeros(7200, dtype=np.float32)
+    p[100:110] = p[5000:5010] = 1
+    drive = report(judged("a_1", "normal", p, source="a"))
+    cut = report(
+        *(judged(f"a_{i}", "normal", p[i : i + 3], source="a") for i in range(0, p.size, 3))
+    )
+    assert drive.false_alarms()["engine"] == cut.false_alarms()["engine"]
+    assert drive.false_alarms()["engine"]["per_hour"] == 2
