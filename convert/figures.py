@@ -130,7 +130,10 @@ class Report:
         return calibration_bins(p, knocks)
 
     def separation(self) -> dict[str, dict[str, Any]]:
-        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
+        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates.
+
+        A recall is None where the windows are too few for its rate to show.
+        """
         knocks = self.p_of(knocks=True)
         kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
         found: dict[str, dict[str, Any]] = {}
@@ -143,7 +146,7 @@ class Report:
                 "auc": round(auc(positive, negative), 4),
                 "auc_95": self._interval(knocks, others),
                 **{
-                    f"recall_at_{rate:g}": round(recall_at(rate, positive, negative), 4)
+                    f"recall_at_{rate:g}": _rounded(recall_at(rate, positive, negative))
                     for rate in FALSE_RATES
                 },
             }
@@ -178,7 +181,7 @@ class Report:
             lines.append("no recording of a knock: nothing to be told apart")
         for kind, figures in self.separation().items():
             recalls = ", ".join(
-                f"recall {figures[f'recall_at_{rate:g}']:.1%} at {rate:.1%} false"
+                f"recall {share(figures[f'recall_at_{rate:g}'])} at {rate:.1%} false"
                 for rate in FALSE_RATES
             )
             lines.append(
@@ -193,6 +196,15 @@ class Report:
 def interval(limits: Sequence[float] | None) -> str:
     """``limits`` (low, high) of a 95 % interval in words."""
     return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
+
+
+def share(value: float | None) -> str:
+    """``value`` as a percentage; ``-`` where it is not known."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _line(name: str, row: dict[str, Any]) -> str:

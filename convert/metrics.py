@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,12 +21,30 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     return float((below + not_above).mean() / 2 / negative.size)
 
 
+def allowed(false_rate: float, negatives: int) -> int:
+    """How many of so many ``negatives`` may be called positive: 57 of 100 at 0.57."""
+    return math.floor(round(false_rate * negatives, 6))  # 0.57 * 100 is a little less than 57
+
+
+def least_negatives(false_rate: float) -> int:
+    """Of how many negatives one may be called positive: on fewer the rate cannot be told from 0.
+
+    At a rate of 0 any number will do.
+    """
+    return math.ceil(round(1 / false_rate, 6)) if false_rate else 0
+
+
 def recall_at(
     false_rate: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
-) -> float:
-    """Share of positives above the score that at most ``false_rate`` of the negatives exceed."""
-    allowed = int(false_rate * negative.size)
-    limit = np.sort(negative)[::-1][min(allowed, negative.size - 1)]
+) -> float | None:
+    """Share of positives above the score that at most ``false_rate`` of the negatives exceed.
+
+    None of fewer negatives than :func:`least_negatives`.
+    """
+    if negative.size < least_negatives(false_rate):
+        return None
+    highest = np.sort(negative)[::-1]
+    limit = highest[min(allowed(false_rate, negative.size), negative.size - 1)]
     return float((positive > limit).mean())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convert.alarms import FalseAlarms, in_words
-from convert.figures import WINDOW_S, Judged, Report, interval
+from convert.figures import WINDOW_S, Judged, Report, interval, share
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
 from edge.files import write_atomically
@@ -63,7 +63,8 @@ def write_report(report: Report, path: Path) -> None:
         "<h2>Knocking told from the others</h2>" + _separation_table(figures["separation"])
         if knocks
         else "<p>No recording knocks: nothing to be told apart.</p>",
-        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance.</p>"
+        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance. No "
+        "recall (-) where the other windows are too few for such a rate to show: 100 and 1000.</p>"
         if knocks
         else "",
         "<h2>False alarms after the detector's confirmation</h2>",
@@ -167,8 +168,8 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
                 kind,
                 f"{row['auc']:.3f}",
                 interval(row["auc_95"]),
-                f"{row['recall_at_0.01']:.1%}",
-                f"{row['recall_at_0.001']:.1%}",
+                share(row["recall_at_0.01"]),
+                share(row["recall_at_0.001"]),
             )
             for kind, row in rows.items()
         ),

@@ -8,7 +8,6 @@ windows knock; it changes no order.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
 from convert.figures import Report
+from convert.metrics import allowed, least_negatives
 from edge.model import LEAST_P, Manifest, ModelFile, write_model
 
 TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered
@@ -61,8 +61,8 @@ def best_temperature(knocks: NDArray[np.float32], others: NDArray[np.float32]) -
 
 def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
     """The least p_knocking that no more than ``false_rate`` of ``others`` reach."""
-    allowed = int(false_rate * others.size)
-    highest = float(np.sort(others)[::-1][min(allowed, others.size - 1)])
+    may_reach = min(allowed(false_rate, others.size), others.size - 1)
+    highest = float(np.sort(others)[::-1][may_reach])
     return float(np.clip(highest + LEAST_P, *THRESHOLDS))
 
 
@@ -79,10 +79,10 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
     healthy_windows = sum(p.size for p in others)
-    if 0 < false_rate * healthy_windows < 1:
+    if healthy_windows < (least := least_negatives(false_rate)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false rate of "
-            f"{false_rate:.2%} shows on {math.ceil(1 / false_rate)} at least"
+            f"{false_rate:.2%} shows on {least} at least"
         )
     said = [untempered(np.concatenate(p), report.temperature) for p in (knocks, others)]
     temperature = best_temperature(*said)

@@ -69,6 +69,15 @@ def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
     assert [(b["windows"], b["true_share"]) for b in bins] == [(2, 0.5)]
 
 
+def test_no_recall_is_given_at_a_rate_that_so_few_windows_cannot_show():
+    some = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 999))
+    found = some.separation()["engine"]
+    assert (found["recall_at_0.01"], found["recall_at_0.001"]) == (1.0, None)
+    assert "recall 100.0% at 1.0% false, recall - at 0.1% false" in some.table()
+    more = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 1000))
+    assert more.separation()["engine"]["recall_at_0.001"] == 1.0
+
+
 def test_unknown_windows_are_neither_right_nor_wrong():
     figures = report(judged("a", "normal", [0.1, np.nan, 0.9])).to_dict()["by_kind"]
     row = figures["normal/engine"]

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at, roc
+from convert.metrics import (
+    allowed,
+    auc,
+    calibration_bins,
+    interval_over_sources,
+    least_negatives,
+    recall_at,
+    roc,
+)
 
 
 def f(*values):
@@ -33,6 +41,23 @@ def test_recall_at_a_false_rate():
     negative = np.arange(100, dtype=np.float32)
     assert recall_at(0.01, f(97.5, 98.5, 200), negative) == pytest.approx(2 / 3)  # one may exceed
     assert recall_at(0.0, f(98.5, 200), negative) == 0.5
+
+
+def test_a_rate_shows_on_so_many_negatives_that_one_may_be_called():
+    assert recall_at(0.01, f(200), np.zeros(99, "f4")) is None
+    assert recall_at(0.01, f(200), np.zeros(100, "f4")) == 1
+    for n in range(1, 2000):  # a rate of 1/n shows on n, whatever floats make of it
+        assert least_negatives(1 / n) == n
+        assert allowed(1 / n, n) == 1
+    assert least_negatives(0.0) == 0
+
+
+def test_what_a_rate_allows_is_not_cut_off_by_floats():
+    assert allowed(0.57, 100) == 57  # int(0.57 * 100) is 56
+    negative = np.arange(100, dtype=np.float32)
+    assert recall_at(0.57, f(42.5), negative) == 1  # 57 are above it
+    assert all(allowed(k / 100, 100) == k for k in range(101))
+    assert allowed(0.001, 1999) == 1
 
 
 def test_the_interval_comes_from_sources_not_windows():

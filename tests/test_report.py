@@ -56,6 +56,7 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
     for words in ("ford_1", "too short for an alert", "ROC AUC", "Threshold", "called knocking"):
         assert words in text
     # ford_1's second window is missed, golf_1's is a false alarm.
+    assert "<td>-</td><td>-</td>" in text  # two windows show no rate of 1 in 100
     assert "The 3 windows it was least right about, 2 of them wrong" in text
 
 

@@ -100,6 +100,11 @@ def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
         tune(model, few, 0.01, tmp_path / "tuned.tflite")
 
 
+def test_a_threshold_lets_through_all_that_the_rate_allows():
+    others = np.arange(100, dtype=np.float32) / 128
+    assert (others >= threshold_for(others, 0.57)).sum() == 57  # int(0.57 * 100) is 56
+
+
 def test_the_surest_answers_are_taken_for_the_surer():
     """An int8 network's 255/256 stands beside 0 or 1/256, and a report has the one alone."""
     p = np.array([255 / 256, 0], dtype=np.float32)
