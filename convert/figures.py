@@ -6,7 +6,7 @@ come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convert.alarms import FalseAlarms, false_alarms, in_words
 from convert.dataset import Clip
-from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
+from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_sources, recall_at
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
@@ -41,12 +41,12 @@ class Judged:
         return int(np.isnan(self.every).sum())
 
 
-def _by_car(recordings: Iterable[Judged]) -> list[NDArray[np.float32]]:
+def _by_car(recordings: Iterable[Judged]) -> dict[str, NDArray[np.float32]]:
     joined: dict[str, list[NDArray[np.float32]]] = {}
     for judged in recordings:
         if judged.p.size:
             joined.setdefault(judged.clip.group, []).append(judged.p)
-    return [np.concatenate(parts) for parts in joined.values()]
+    return {name: np.concatenate(parts) for name, parts in joined.items()}
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Report:
     hop_s: float
     temperature: float
 
-    def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
-        """Probabilities of one class (and kind), an array for each source; judged windows only.
+    def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
+        """Probabilities of one class (and kind), by source; of judged windows, where it has any.
 
-        Sources of one car count as one.
+        Sources of one car count as one, under its name.
         """
         return _by_car(
             j for j in self.judged if j.clip.knocks == knocks and kind in (None, j.clip.kind)
         )
 
-    def p_of_healthy(self) -> list[NDArray[np.float32]]:
+    def p_of_healthy(self) -> dict[str, NDArray[np.float32]]:
         """The same of all healthy engines, whatever their owner calls their kinds."""
         return _by_car(j for j in self.judged if j.clip.is_healthy)
 
@@ -132,7 +132,8 @@ class Report:
     def separation(self) -> dict[str, dict[str, Any]]:
         """Knocking against every other kind: AUC with its 95 % interval, recall at false rates.
 
-        A recall is None where the windows are too few for its rate to show.
+        A recall is None where the windows are too few for its rate to show; the interval is
+        narrower than the truth where one side has few sources (``fewest_sources``, cars as one).
         """
         knocks = self.p_of(knocks=True)
         kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
@@ -141,10 +142,12 @@ class Report:
             others = self.p_of(knocks=False, kind=kind)
             if not others:
                 continue
-            positive, negative = np.concatenate(knocks), np.concatenate(others)
+            positive, negative = pooled(knocks), pooled(others)
             found[kind] = {
                 "auc": round(auc(positive, negative), 4),
                 "auc_95": self._interval(knocks, others),
+                "fewest_sources": min(len(knocks), len(others)),
+                "auc_95_too_narrow": min(len(knocks), len(others)) < FEW_SOURCES,
                 **{
                     f"recall_at_{rate:g}": _rounded(recall_at(rate, positive, negative))
                     for rate in FALSE_RATES
@@ -153,7 +156,7 @@ class Report:
         return found
 
     def _interval(
-        self, knocks: list[NDArray[np.float32]], others: list[NDArray[np.float32]]
+        self, knocks: Mapping[str, NDArray[np.float32]], others: Mapping[str, NDArray[np.float32]]
     ) -> list[float] | None:
         """95 % over sources; None with a single source on a side, which says nothing of others."""
         if min(len(knocks), len(others)) < 2:
@@ -186,16 +189,27 @@ class Report:
             )
             lines.append(
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
-                f"(95 % over sources {interval(figures['auc_95'])}), {recalls}"
+                f"(95 % over sources {interval(figures)}), {recalls}"
             )
         for kind, alarms in self.false_alarms().items():
             lines.append(f"false alarms of {kind}: {in_words(alarms)}")
         return "\n".join(lines)
 
 
-def interval(limits: Sequence[float] | None) -> str:
-    """``limits`` (low, high) of a 95 % interval in words."""
-    return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
+def pooled(scores: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The scores of all sources together, in their order."""
+    return np.concatenate(list(scores.values()))
+
+
+def interval(figures: Mapping[str, Any]) -> str:
+    """The 95 % interval of an AUC, one entry of ``Report.separation``, in words."""
+    if figures["auc_95"] is None:
+        return "unknown: one source"
+    low, high = figures["auc_95"]
+    said = f"{low:.3f} to {high:.3f}"
+    if figures["auc_95_too_narrow"]:
+        said += f"; {figures['fewest_sources']} sources: too few, the truth spreads wider"
+    return said
 
 
 def share(value: float | None) -> str:

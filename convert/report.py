@@ -167,7 +167,7 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
             (
                 kind,
                 f"{row['auc']:.3f}",
-                interval(row["auc_95"]),
+                interval(row),
                 share(row["recall_at_0.01"]),
                 share(row["recall_at_0.001"]),
             )

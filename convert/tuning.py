@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
-from convert.figures import Report
+from convert.figures import Report, pooled
 from convert.metrics import allowed, least_negatives
 from edge.model import LEAST_P, Manifest, ModelFile, write_model
 
@@ -78,13 +78,13 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     if not knocks or not others:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
-    healthy_windows = sum(p.size for p in others)
+    healthy_windows = pooled(others).size
     if healthy_windows < (least := least_negatives(false_rate)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false rate of "
             f"{false_rate:.2%} shows on {least} at least"
         )
-    said = [untempered(np.concatenate(p), report.temperature) for p in (knocks, others)]
+    said = [untempered(pooled(p), report.temperature) for p in (knocks, others)]
     temperature = best_temperature(*said)
     healthy = _tempered(said[1], temperature)
     threshold = round(threshold_for(healthy, false_rate), 3)

@@ -98,6 +98,20 @@ def test_one_source_has_no_interval():
     assert low < 0.75 < high
 
 
+def test_an_interval_over_few_sources_is_called_too_narrow():
+    def both(knocking, normal):
+        knocks = [judged(f"k{i}", "knocking", [0.9 - i / 100]) for i in range(knocking)]
+        return report(*knocks, *(judged(f"n{i}", "normal", [i / 10]) for i in range(normal)))
+
+    few = both(4, 8)
+    found = few.separation()["engine"]
+    assert (found["fewest_sources"], found["auc_95_too_narrow"]) == (4, True)
+    assert "; 4 sources: too few, the truth spreads wider), recall" in few.table()
+    assert both(8, 7).separation()["engine"]["auc_95_too_narrow"]
+    assert not both(8, 8).separation()["engine"]["auc_95_too_narrow"]
+    assert "too few" not in both(8, 8).table()
+
+
 def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
     wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
     (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")

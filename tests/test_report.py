@@ -1,5 +1,6 @@
 """The page about an evaluation."""
 
+import dataclasses
 import os
 import re
 from html.parser import HTMLParser
@@ -56,6 +57,7 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
     for words in ("ford_1", "too short for an alert", "ROC AUC", "Threshold", "called knocking"):
         assert words in text
     # ford_1's second window is missed, golf_1's is a false alarm.
+    assert "unknown: one source" in text
     assert "<td>-</td><td>-</td>" in text  # two windows show no rate of 1 in 100
     assert "The 3 windows it was least right about, 2 of them wrong" in text
 
@@ -74,6 +76,15 @@ def test_a_report_without_an_engine(tmp_path):
     rain = judged(tmp_path / "rain_1.wav", "not_engine", [0.2], kind="not_engine")
     write_report(report(rain), tmp_path / "report.html")
     assert "No engine was judged" in (tmp_path / "report.html").read_text()
+
+
+def test_few_sources_are_said_to_be_too_few(graded, tmp_path):
+    more = [
+        dataclasses.replace(j, clip=dataclasses.replace(j.clip, source=f"{j.clip.source}2"))
+        for j in graded.judged
+    ]
+    write_report(report(*graded.judged, *more), tmp_path / "report.html")
+    assert "2 sources: too few, the truth spreads wider" in (tmp_path / "report.html").read_text()
 
 
 def test_the_worst_come_first(graded):
