@@ -9,7 +9,7 @@ from convert.errors import DatasetError
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
 from edge.classifier import tempered
 from edge.frontend import FrontEndConfig
-from edge.model import Manifest, ModelFile, write_model
+from edge.model import PRECISIONS, Manifest, ModelFile, write_model
 from tests.graded import judged, report
 
 RNG = np.random.default_rng(0)
@@ -20,15 +20,16 @@ def test_a_temperature_undoes_overconfidence():
     z = RNG.normal(0, 2, 20_000)
     knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
     said = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
-    found = best_temperature(said[knocks], said[~knocks])
+    found = best_temperature(said[knocks], said[~knocks], "int8")
     # Answers beyond the floor of 1/512 are cut off, which makes them look a little less sure.
     assert found == pytest.approx(2.5, rel=0.15)
     true = (1 / (1 + np.exp(-z))).astype(np.float32)
-    assert best_temperature(true[knocks], true[~knocks]) == pytest.approx(1.0, rel=0.1)
+    assert best_temperature(true[knocks], true[~knocks], "int8") == pytest.approx(1.0, rel=0.1)
 
 
 def test_log_odds_of_certainty_are_finite():
-    assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32))).all()
+    for precision in PRECISIONS:
+        assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32), precision)).all()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])
@@ -110,9 +111,35 @@ def test_the_surest_answers_are_taken_for_the_surer():
     p = np.array([255 / 256, 0], dtype=np.float32)
     for temperature in (0.5, 2.0):
         device = tempered(p, temperature)[0]
-        ours = 1 / (1 + np.exp(-log_odds(p[:1])[0] / temperature))
+        ours = 1 / (1 + np.exp(-log_odds(p[:1], "int8")[0] / temperature))
         assert ours == pytest.approx(device, abs=1e-6)
-    assert (np.diff(log_odds(np.linspace(0, 1, 10_001).astype(np.float32))) >= 0).all()
+    for precision in PRECISIONS:
+        z = log_odds(np.linspace(0, 1, 10_001).astype(np.float32), precision)
+        assert (np.diff(z) >= 0).all()
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_answers_of_a_float_network_are_reckoned_with_as_the_device_does(precision):
+    # The last is between 1 - 1/256, where int8 ends, and 1 - 1/512, where the device cuts off.
+    for p in (0.0, 0.001, 0.3, 0.99, 0.997):
+        both = np.array([p, 1 - p], dtype=np.float32)
+        for temperature in (0.5, 2.0):
+            ours = 1 / (1 + np.exp(-log_odds(both[:1], precision)[0] / temperature))
+            assert ours == pytest.approx(tempered(both, temperature)[0], abs=1e-6)  # float32
+
+
+def test_the_precision_is_that_of_the_manifest(model, tmp_path):
+    """Between 1 - 1/256 and 1 - 1/512 the two are reckoned with differently."""
+    p = np.r_[np.full(90, 0.9965), np.full(10, 0.3)]
+    graded = report(judged("a", "knocking", p), judged("b", "normal", 1 - p))
+    file = ModelFile.read(model)
+    whole = tune(model, graded, 0.2, tmp_path / "tuned.tflite")
+    write_model(model, file.network, dataclasses.replace(file.manifest, precision="float32"))
+    exact = tune(model, graded, 0.2, tmp_path / "tuned.tflite")
+    knocks, others = (np.array(v, np.float32) for v in (p, 1 - p))
+    assert exact.temperature == round(best_temperature(knocks, others, "float32"), 3)
+    assert whole.temperature == round(best_temperature(knocks, others, "int8"), 3)
+    assert exact.temperature != whole.temperature
 
 
 def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
