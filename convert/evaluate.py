@@ -77,7 +77,8 @@ def evaluate(
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
     pipeline = Pipeline(front_end, judge, limit)
-    return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed, hop_s, temperature)
+    judged, unreadable = _judge(clips, pipeline, hop_s)
+    return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable)
 
 
 def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
@@ -99,21 +100,26 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
     return new
 
 
-def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judged]:
+def _judge(
+    clips: Sequence[Clip], pipeline: Pipeline, hop_s: float
+) -> tuple[list[Judged], tuple[str, ...]]:
+    """``(judged, unreadable)``: the recordings, and what was wrong with those left out."""
     judged, unreadable = [], []
     for clip in bar(clips, "judging", unit=""):
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Not whole verdicts: each holds a picture, and a drive has thousands.
             said = [
-                (v.start_s, v.p_knocking) for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
+                (v.start_s, v.p_knocking, v.reason)
+                for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        every = np.array([np.nan if p is None else p for _, p in said], dtype=np.float32)
-        judged.append(Judged(clip, every, np.array([start for start, _ in said])))
+        every = np.array([np.nan if p is None else p for _, p, _ in said], dtype=np.float32)
+        starts = np.array([start for start, _, _ in said])
+        judged.append(Judged(clip, every, starts, tuple(why for _, _, why in said if why)))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")
-    return judged
+    return judged, tuple(unreadable)

@@ -6,8 +6,10 @@ come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class Judged:
     clip: Clip
     every: NDArray[np.float32]  # (windows,) p_knocking in order, NaN where it could not be judged
     starts: NDArray[np.float64]  # (windows,) where each begins, s
+    reasons: tuple[str, ...] = ()  # why, of those that could not, in order
 
     @property
     def p(self) -> NDArray[np.float32]:
@@ -59,6 +62,7 @@ class Report:
     seed: int
     hop_s: float
     temperature: float
+    unreadable: tuple[str, ...] = ()  # recordings left out, each with what was wrong
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
         """Probabilities of one class (and kind), by source; of judged windows, where it has any.
@@ -76,7 +80,8 @@ class Report:
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
         """Figures of some recordings together, by name.
 
-        Windows that were judged, and ``unknown`` ones that were not; ``mean_p`` and the share
+        Windows that were judged, and ``unknown`` ones that were not, counted by reason too;
+        ``mean_p`` and the share
         ``called_knocking`` are of those judged. ``sources`` are as in labels.csv, several of
         which may be one car; intervals are drawn from cars.
         """
@@ -86,18 +91,23 @@ class Report:
             "sources": len({j.clip.source for j in judged}),
             "windows": int(p.size),
             "unknown": sum(j.unknown for j in judged),
+            "unknown_reasons": dict(sorted(Counter(r for j in judged for r in j.reasons).items())),
             "mean_p": round(float(p.mean()), 4) if p.size else None,
             "called_knocking": round(float((p >= self.threshold).mean()), 4) if p.size else None,
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for a file."""
+        """Everything, and what it takes to find the same again, for a file."""
         return {
             "model": self.model,
             "threshold": self.threshold,
-            "by_kind": {name: self.row(part) for name, part in self._grouped("kind").items()},
-            "by_source": {name: self.row(part) for name, part in self._grouped("source").items()},
-            "separation": self.separation(),
+            "temperature": self.temperature,
+            "hop_s": self.hop_s,
+            "seed": self.seed,
+            "unreadable": list(self.unreadable),
+            "by_kind": self.rows("kind"),
+            "by_source": self.rows("source"),
+            "separation": self.separation,
             "false_alarms": self.false_alarms(),
             "calibration": self.calibration(),
         }
@@ -129,6 +139,7 @@ class Report:
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
 
+    @cached_property  # of a thousand draws for each kind
     def separation(self) -> dict[str, dict[str, Any]]:
         """Knocking against every other kind: AUC with its 95 % interval, recall at false rates.
 
@@ -163,6 +174,10 @@ class Report:
             return None
         return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
 
+    def rows(self, by: str) -> dict[str, dict[str, Any]]:
+        """Figures ``by`` kind or source of each label: ``normal/engine``, ``normal/golf``."""
+        return {name: self.row(part) for name, part in self._grouped(by).items()}
+
     def _grouped(self, by: str) -> dict[str, list[Judged]]:
         groups: dict[str, list[Judged]] = {}
         for judged in self.judged:
@@ -174,15 +189,14 @@ class Report:
         """For people: every kind, every engine, and how well knocking is told apart."""
         head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
         lines = [f"{self.model}, threshold {self.threshold:g}", head]
-        for name, part in self._grouped("kind").items():
-            lines.append(_line(name, self.row(part)))
+        lines += [_line(name, row) for name, row in self.rows("kind").items()]
         lines.append("engines by source")
         for name, part in self._grouped("source").items():
             if part[0].clip.label != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
         if not self.p_of(knocks=True):
             lines.append("no recording of a knock: nothing to be told apart")
-        for kind, figures in self.separation().items():
+        for kind, figures in self.separation.items():
             recalls = ", ".join(
                 f"recall {share(figures[f'recall_at_{rate:g}'])} at {rate:.1%} false"
                 for rate in FALSE_RATES

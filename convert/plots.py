@@ -110,7 +110,7 @@ def sources_plot(report: Report) -> str:
     """Every engine's windows called knocking."""
     rows = [
         (name, row)
-        for name, row in report.to_dict()["by_source"].items()
+        for name, row in report.rows("source").items()
         if row["mean_p"] is not None and not name.startswith("not_engine/")
     ]
     figure, axes = _axes(7.0, 1.1 + 0.17 * len(rows))

@@ -8,6 +8,7 @@ import pytest
 
 from convert.alarms import alerts_in, false_alarms, in_words
 from convert.cli import main
+from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.evaluate import evaluate
 from convert.metrics import calibration_bins
@@ -56,8 +57,8 @@ def test_sources_of_one_car_count_as_one():
     knocks = [judged("k_1", "knocking", p), judged("l_1", "knocking", p)]
     assert len(report(*apart).p_of(knocks=False)) == 2
     assert len(report(*one).p_of(knocks=False)) == 1
-    assert report(*apart, *knocks).separation()["engine"]["auc_95"] is not None
-    assert report(*one, *knocks).separation()["engine"]["auc_95"] is None
+    assert report(*apart, *knocks).separation["engine"]["auc_95"] is not None
+    assert report(*one, *knocks).separation["engine"]["auc_95"] is None
 
 
 def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
@@ -71,11 +72,11 @@ def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
 
 def test_no_recall_is_given_at_a_rate_that_so_few_windows_cannot_show():
     some = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 999))
-    found = some.separation()["engine"]
+    found = some.separation["engine"]
     assert (found["recall_at_0.01"], found["recall_at_0.001"]) == (1.0, None)
     assert "recall 100.0% at 1.0% false, recall - at 0.1% false" in some.table()
     more = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 1000))
-    assert more.separation()["engine"]["recall_at_0.001"] == 1.0
+    assert more.separation["engine"]["recall_at_0.001"] == 1.0
 
 
 def test_unknown_windows_are_neither_right_nor_wrong():
@@ -86,7 +87,7 @@ def test_unknown_windows_are_neither_right_nor_wrong():
 
 def test_one_source_has_no_interval():
     one = report(judged("a", "knocking", [0.9]), judged("b", "normal", [0.1]))
-    assert one.separation()["engine"]["auc_95"] is None
+    assert one.separation["engine"]["auc_95"] is None
     assert "unknown: one source" in one.table()
     two = report(
         judged("a", "knocking", [0.9]),
@@ -94,7 +95,7 @@ def test_one_source_has_no_interval():
         judged("b", "normal", [0.1]),
         judged("d", "normal", [0.5]),
     )
-    low, high = two.separation()["engine"]["auc_95"]
+    low, high = two.separation["engine"]["auc_95"]
     assert low < 0.75 < high
 
 
@@ -104,11 +105,11 @@ def test_an_interval_over_few_sources_is_called_too_narrow():
         return report(*knocks, *(judged(f"n{i}", "normal", [i / 10]) for i in range(normal)))
 
     few = both(4, 8)
-    found = few.separation()["engine"]
+    found = few.separation["engine"]
     assert (found["fewest_sources"], found["auc_95_too_narrow"]) == (4, True)
     assert "; 4 sources: too few, the truth spreads wider), recall" in few.table()
-    assert both(8, 7).separation()["engine"]["auc_95_too_narrow"]
-    assert not both(8, 8).separation()["engine"]["auc_95_too_narrow"]
+    assert both(8, 7).separation["engine"]["auc_95_too_narrow"]
+    assert not both(8, 8).separation["engine"]["auc_95_too_narrow"]
     assert "too few" not in both(8, 8).table()
 
 
@@ -132,6 +133,36 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
 def test_options_that_do_not_fit(arguments, words, tmp_path, capsys):
     assert main(["evaluate", "net.pth", str(tmp_path), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_figures_say_how_to_find_them_again(tmp_path, capsys):
+    wav_file(tmp_path / "a_1.wav", noise(3).astype("f8"), 22_050)
+    wav_file(tmp_path / "b_1.wav", np.zeros(3 * 22_050), 22_050)
+    wav_file(tmp_path / "c_1.wav", noise(1).astype("f8"), 22_050)
+    (tmp_path / "torn_1.wav").write_bytes(b"no sound")
+    rows = "".join(f"{name}_1.wav,normal\n" for name in ("a", "b", "c", "torn"))
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    arguments = ["--hop", "1", "--seed", "7", "--json", str(tmp_path / "figures.json")]
+    assert main(["evaluate", str(start), str(tmp_path), *arguments]) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert (found["threshold"], found["temperature"]) == (0.5, 1.0)
+    assert (found["hop_s"], found["seed"]) == (1.0, 7)
+    assert len(found["unreadable"]) == 1
+    assert "torn_1.wav" in found["unreadable"][0]
+    row = found["by_kind"]["normal/engine"]
+    assert (row["windows"], row["unknown"]) == (2, 3)
+    assert row["unknown_reasons"] == {"flat_line": 2, "too_short": 1}
+    assert found["by_source"]["normal/a"]["unknown_reasons"] == {}
+
+
+def test_the_draws_are_made_once_for_text_page_and_file(monkeypatch):
+    rows = [judged(name, label, [0.5]) for label in LABELS for name in (f"{label}1", f"{label}2")]
+    once = report(*rows)
+    first = once.table()
+    monkeypatch.setattr("convert.figures.interval_over_sources", lambda *_, **__: pytest.fail())
+    assert once.table() == first
+    assert once.to_dict()["separation"]["engine"]["auc_95"] == [0.5, 0.5]
 
 
 def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
