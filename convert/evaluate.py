@@ -66,6 +66,11 @@ def evaluate(
         if labels:
             raise ConfigError("--labels is for a .pth: a .tflite has them in its manifest")
         file = ModelFile.read(model)
+        print(
+            f"{model} does not say what it was trained on: figures on recordings that it learnt "
+            "from are too good",
+            file=sys.stderr,
+        )
         judge, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
@@ -78,7 +83,8 @@ def evaluate(
     limit = own if threshold is None else threshold
     pipeline = Pipeline(front_end, judge, limit)
     judged, unreadable = _judge(clips, pipeline, hop_s)
-    return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable)
+    config = front_end.config
+    return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable, config)
 
 
 def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:

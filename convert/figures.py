@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,6 @@ from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_so
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
-WINDOW_S = FrontEndConfig().n_samples / FrontEndConfig().sr
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Report:
     hop_s: float
     temperature: float
     unreadable: tuple[str, ...] = ()  # recordings left out, each with what was wrong
+    front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # it was judged with
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
         """Probabilities of one class (and kind), by source; of judged windows, where it has any.

@@ -12,6 +12,7 @@ from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.evaluate import evaluate
 from convert.metrics import calibration_bins
+from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
 from tests.graded import judged, report
 from tests.networks import checkpoint, random_network
@@ -154,6 +155,20 @@ def test_the_figures_say_how_to_find_them_again(tmp_path, capsys):
     assert (row["windows"], row["unknown"]) == (2, 3)
     assert row["unknown_reasons"] == {"flat_line": 2, "too_short": 1}
     assert found["by_source"]["normal/a"]["unknown_reasons"] == {}
+
+
+def test_a_model_file_s_own_front_end_is_kept_and_what_it_learnt_is_not_known(tmp_path, capsys):
+    shipped = ModelFile.read(default_model())
+    front_end = dataclasses.replace(shipped.manifest.front_end, top_db=60.0)
+    model = tmp_path / "net.tflite"
+    write_model(model, shipped.network, dataclasses.replace(shipped.manifest, front_end=front_end))
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
+    assert evaluate(model, [tmp_path]).front_end == front_end
+    assert capsys.readouterr().err == (
+        f"{model} does not say what it was trained on: "
+        "figures on recordings that it learnt from are too good\n"
+    )
 
 
 def test_the_draws_are_made_once_for_text_page_and_file(monkeypatch):

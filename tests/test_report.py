@@ -1,5 +1,6 @@
 """The page about an evaluation."""
 
+import base64
 import dataclasses
 import os
 import re
@@ -11,6 +12,9 @@ import pytest
 from convert.dataset import LABELS
 from convert.figures import Report
 from convert.report import worst, write_report
+from edge.capture import Recording
+from edge.frontend import FrontEnd, FrontEndConfig
+from edge.png import encode_png
 from edge.wav import write_wav
 from tests.audio import noise, wav_file
 from tests.graded import judged, report
@@ -76,6 +80,19 @@ def test_a_report_without_an_engine(tmp_path):
     rain = judged(tmp_path / "rain_1.wav", "not_engine", [0.2], kind="not_engine")
     write_report(report(rain), tmp_path / "report.html")
     assert "No engine was judged" in (tmp_path / "report.html").read_text()
+
+
+def test_pictures_are_those_of_the_model_s_own_front_end(graded, tmp_path):
+    config = FrontEndConfig(sr=16_000, n_samples=24_000, top_db=60.0, fmin=40.0, network_px=128)
+    other = dataclasses.replace(graded, judged=graded.judged[:1], front_end=config)
+    write_report(other, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    # ford_1's second window, which the network missed, starts at 1 s.
+    y = Recording(graded.judged[0].clip.path, start_s=1.0, end_s=2.6, sr=16_000).read()[:24_000]
+    picture = encode_png(FrontEnd(config).picture(y))
+    assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in text
+    assert "a window of 1.5 s every" in text
+    assert "from 40 to 4833 Hz" in text  # 40 Hz * 2 ** (83 / 12)
 
 
 def test_few_sources_are_said_to_be_too_few(graded, tmp_path):
