@@ -182,6 +182,18 @@ def test_a_healthy_engine_is_a_background_whatever_its_owner_calls_it():
     assert any("diesel" in names for names in heard)
 
 
+def test_a_car_of_many_sources_weighs_no_more_than_another():
+    names = {"cold": "golf", "warm": "golf", "hot": "golf", "polo": ""}
+    pools = fill_pools(
+        (Clip(Path(name), "normal", "engine", name, car=car), noise(3, seed=number))
+        for number, (name, car) in enumerate(names.items())
+    )
+    assert [(s.name, len(s.sounds)) for s in pools.engine] == [("golf", 3), ("polo", 1)]
+    maker = ExampleMaker(pools, Recipe(made_engine=0, starter=0, bystander=0), seed=1)
+    heard = Counter(name for number in range(200) for name in maker(number).heard)
+    assert abs(heard["golf"] - 100) < 29  # four deviations of a binomial
+
+
 @pytest.mark.parametrize("simple", [0.0, 1.0])
 def test_an_example_says_which_sources_are_in_it(simple):
     own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))
