@@ -197,9 +197,11 @@ class Report:
         if not self.p_of(knocks=True):
             lines.append("no recording of a knock: nothing to be told apart")
         for kind, figures in self.separation.items():
+            found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}
             recalls = ", ".join(
-                f"recall {share(figures[f'recall_at_{rate:g}'])} at {rate:.1%} false"
-                for rate in FALSE_RATES
+                f"recall {share(value)} at {rate:.1%} false"
+                + (" (too few windows)" if value is None else "")
+                for rate, value in found.items()
             )
             lines.append(
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
