@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,34 +23,49 @@ def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
     )
 
 
+class FalseAlarms(TypedDict):
+    """Alerts where nothing knocks, and the time in which they came."""
+
+    alerts: int
+    hours: float
+    per_hour: float | None  # None where no time was judged
+    sources_too_short: int
+
+
 def false_alarms(
-    sources: Iterable[tuple[NDArray[np.float32], float]], threshold: float, hop_s: float
-) -> dict[str, float]:
-    """Alerts and hours of ``sources``: windows of each, end to end, and how many s could be judged.
+    sources: Iterable[NDArray[np.float32]], threshold: float, hop_s: float
+) -> FalseAlarms:
+    """Alerts and hours of ``sources``: the windows of each end to end, NaN where not judged.
+
+    Time is the detector's own: ``hop_s`` for each window judged. The sound of short recordings
+    lasts longer than that, so an hour of it would hold more windows than the device has in one.
 
     Sources of fewer judged windows than an alert needs can give none, whatever the network says;
     they are counted apart, and their time is none in which it was silent.
     """
-    alerts, seconds, short = 0, 0.0, 0
-    for p, heard_s in sources:
-        if np.isfinite(p).sum() < DetectorConfig().needed:
+    alerts, windows, short = 0, 0, 0
+    for p in sources:
+        count = int(np.isfinite(p).sum())
+        if count < DetectorConfig().needed:
             short += 1
             continue
         alerts += alerts_in(p, threshold, hop_s)
-        seconds += heard_s
+        windows += count
+    hours = windows * hop_s / 3600
     return {
         "alerts": alerts,
-        "hours": round(seconds / 3600, 4),
-        "per_hour": round(alerts / (seconds / 3600), 2) if seconds else 0.0,
+        "hours": round(hours, 4),
+        "per_hour": round(alerts / hours, 2) if windows else None,
         "sources_too_short": short,
     }
 
 
-def in_words(figures: dict[str, float]) -> str:
-    """``0 in 15.6 min, 0.0 an hour; 3 sources are too short for an alert``."""
-    said = f"{figures['alerts']:.0f} in {60 * figures['hours']:.1f} min"
-    if figures["hours"]:
-        said += f", {figures['per_hour']:.1f} an hour"
-    if figures["sources_too_short"]:
-        said += f"; {figures['sources_too_short']:.0f} sources are too short for an alert"
+def in_words(figures: FalseAlarms) -> str:
+    """``0 in 15.6 min, 0.0 an hour; 3 sources are too short for an alert``; ``-`` without time."""
+    said, short = "-", figures["sources_too_short"]
+    if figures["per_hour"] is not None:
+        minutes = 60 * figures["hours"]
+        said = f"{figures['alerts']} in {minutes:.1f} min, {figures['per_hour']:.1f} an hour"
+    if short:
+        said += f"; {short} {'source is' if short == 1 else 'sources are'} too short for an alert"
     return said

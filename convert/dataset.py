@@ -7,10 +7,9 @@ splits are by source, and by *car* where the recordings' owner names it (:mod:`c
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,18 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import DatasetError
+from convert.faults import FAULT_KINDS
+from convert.labels import FOLDERS, SPLITS, need_one_spelling, read_table, source_of
 from convert.progress import bar
 from edge.capture import SOUNDFILE_SUFFIXES, Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
-FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+# Kinds of normal recordings that are no healthy engine: other faults by the names convert synth and
+# the shared recordings give them, and words that speak against the label.
+NOT_HEALTHY = frozenset({"engine_other_fault", *FAULT_KINDS, "knocking", "not_engine"})
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
-SPLITS = ("train", "valid")
-PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
@@ -58,6 +59,11 @@ class Clip:
         return self.label == "knocking"
 
     @property
+    def is_healthy(self) -> bool:
+        """Whether it is of a healthy engine: ``diesel`` is, ``Belt`` is not (NOT_HEALTHY)."""
+        return self.label == "normal" and self.kind.lower() not in NOT_HEALTHY
+
+    @property
     def group(self) -> str:
         """What lies on one side of every split: the car if it is named, else the source."""
         return self.car or self.source
@@ -68,10 +74,12 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
 
     Without a ``source`` column a recording's source is its car, if that is named, or the folder it
     lies in below that of its label (``normal/ford/003.wav`` -> ``ford``; not ``train`` or
-    ``valid``), or else the part of its name before the last underscore (``ford_003.wav``), or all
-    of it if that part is a mere label (``normal_003.wav``). Copies of a recording are left out and
-    named. DatasetError names what is wrong: a missing folder, an unknown label, a file that is not
-    there, the same audio under two labels.
+    ``valid``), or outside such folders the one it lies in (``ford/003.wav``; not ``audio`` or the
+    like), or else the part of its name before the last underscore (``ford_003.wav``), or all
+    of it if that part is a mere label (``normal_003.wav``). Copies of a recording, and recordings
+    beside a labels.csv that it does not list, are left out and named. DatasetError names what is
+    wrong: a missing folder, an unknown label, a file that is not there, sources or cars that differ
+    in case alone, the same audio under two labels.
     """
     clips: list[Clip] = []
     for folder in folders:
@@ -84,25 +92,17 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         raise DatasetError(
             f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
         )
+    need_one_spelling("source", (clip.source for clip in clips))
+    need_one_spelling("car", (clip.car for clip in clips))
     return _without_copies(_with_cars(clips))
 
 
 def _from_table(table: Path) -> list[Clip]:
-    try:
-        text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{table} is not in UTF-8: save it so") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        missing = {"file", "label"} - set(rows.fieldnames or ())
-        if missing:
-            raise DatasetError(
-                f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
-                "the columns, with commas between them"
-            )
-        return [_from_row(row, table.parent, f"{table}, line {rows.line_num}") for row in rows]
-    except csv.Error as error:
-        raise DatasetError(f"{table}, line {rows.line_num}: {error}; is a quote open?") from error
+    clips = [_from_row(row, table.parent, where) for where, row in read_table(table)]
+    listed = {os.path.abspath(clip.path) for clip in clips}  # noqa: PTH100 - links stay links
+    others = [path for path in _sounds(table.parent) if os.path.abspath(path) not in listed]  # noqa: PTH100
+    _say("left out", "recording", f"that {table} does not list", [str(path) for path in others])
+    return clips
 
 
 def _from_row(row: dict[str, str], folder: Path, where: str) -> Clip:
@@ -113,32 +113,26 @@ def _from_row(row: dict[str, str], folder: Path, where: str) -> Clip:
         raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
     if not path.is_file():
         raise DatasetError(f"{where}: there is no file {row['file']!r}")
-    split = row.get("split") or ""
+    split = row.get("split", "")
     if split not in ("", *SPLITS):
         raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-    kind, car = row.get("kind") or FOLDERS[label], row.get("car") or ""
-    source = row.get("source") or car or _source_of(Path(row["file"]), label)
+    kind, car = row.get("kind") or FOLDERS[label], row.get("car", "")
+    source = row.get("source") or car or source_of(Path(row["file"]), label, folder)
     return Clip(path, label, kind, source, split, car)
 
 
 def _from_folders(folder: Path) -> list[Clip]:
-    clips = []
-    for label, kind in FOLDERS.items():
-        for path in sorted((folder / label).rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                source = _source_of(path.relative_to(folder), label)
-                clips.append(Clip(path, label, kind, source))
-    return clips
+    return [
+        Clip(path, label, kind, source_of(path.relative_to(folder), label, folder))
+        for label, kind in FOLDERS.items()
+        for path in _sounds(folder / label)
+    ]
 
 
-def _source_of(path: Path, label: str) -> str:
-    folders = [name for name in path.parts[:-1] if name.lower() not in PARTS]
-    below = folders[folders.index(label) + 1 :] if label in folders else []
-    if below:
-        return below[0]
-    source = path.stem.rpartition("_")[0]
-    # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
-    return path.stem if source.lower() in ("", *FOLDERS) else source
+def _sounds(folder: Path) -> list[Path]:
+    """All files below ``folder`` that are recordings by their names."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in found if path.is_file())
 
 
 def _with_cars(clips: Iterable[Clip]) -> list[Clip]:

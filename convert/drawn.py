@@ -26,7 +26,7 @@ class Drawn:
 
     indices: NDArray[np.uint8]  # (N, 84, 87), colours of the spectrograms
     labels: NDArray[np.int64]  # (N,), places in LABELS
-    heard: NDArray[np.bool_]  # (N, sources): whether a recording of that source is in it
+    heard: NDArray[np.bool_]  # (N, groups): whether a recording of that group is in it
 
 
 def makers() -> str:
@@ -40,7 +40,7 @@ def makers() -> str:
 
 def draw(
     maker: Callable[[], Maker],
-    sources: Sequence[str],
+    groups: Sequence[str],
     count: int,
     folder: Path,
     *,
@@ -50,7 +50,7 @@ def draw(
     """The first ``count`` examples; those that ``folder`` holds are not made again.
 
     The folder belongs to one maker: who calls sees to that. It is asked for only if examples are
-    missing: it needs all recordings in memory. ``sources`` are the columns of ``heard``; ``name``
+    missing: it needs all recordings in memory. ``groups`` are the columns of ``heard``; ``name``
     stands beside the progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,30 +68,30 @@ def draw(
     made = iter(shown)
     for start in missing:
         size = min(CHUNK, count - start)
-        _write(paths[start // CHUNK], list(itertools.islice(made, size)), sources)
+        _write(paths[start // CHUNK], list(itertools.islice(made, size)), groups)
     shown.close()
-    return _read(paths, count, len(sources))
+    return _read(paths, count, len(groups))
 
 
-def _write(path: Path, made: list[Example], sources: Sequence[str]) -> None:
+def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         indices=np.array([example.indices for example in made]),
         labels=np.array([example.label for example in made], dtype=np.int64),
-        heard=np.array([[source in example.heard for source in sources] for example in made]),
+        heard=np.array([[group in example.heard for group in groups] for example in made]),
     )
     write_atomically(path, buffer.getvalue())
 
 
-def _read(paths: Sequence[Path], count: int, n_sources: int) -> Drawn:
+def _read(paths: Sequence[Path], count: int, n_groups: int) -> Drawn:
     """File by file into arrays of the full size: two copies of all would not fit everywhere."""
     indices = np.empty((count, 84, 87), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
-    heard = np.empty((count, n_sources), dtype=bool)
+    heard = np.empty((count, n_groups), dtype=bool)
     for number, path in enumerate(paths):
         part = slice(number * CHUNK, min((number + 1) * CHUNK, count))
         with np.load(path) as stored:
             indices[part], labels[part] = stored["indices"], stored["labels"]
-            heard[part] = stored["heard"].reshape(labels[part].size, n_sources)
+            heard[part] = stored["heard"].reshape(labels[part].size, n_groups)
     return Drawn(indices, labels, heard)

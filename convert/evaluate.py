@@ -1,25 +1,19 @@
-"""Grading a network on labelled recordings, through the very pipeline of the device.
-
-Windows of one source are not independent, so every figure is given by source too, and intervals
-come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS B 2007).
-"""
+"""Grading a network on labelled recordings, through the very pipeline of the device."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.alarms import false_alarms, in_words
 from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import CheckpointError, DatasetError
-from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at
+from convert.figures import Judged, Report
 from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.split import Learnt, heard
@@ -27,193 +21,9 @@ from edge.capture import Recording
 from edge.classifier import Classifier, tempered
 from edge.config import ListenConfig
 from edge.errors import ConfigError, RecordingError
-from edge.frontend import FrontEnd, FrontEndConfig
+from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
-
-FALSE_RATES = (0.01, 0.001)
-WINDOW_S = FrontEndConfig().n_samples / FrontEndConfig().sr
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One recording and what the network said about its windows."""
-
-    clip: Clip
-    every: NDArray[np.float32]  # (windows,) p_knocking in order, NaN where it could not be judged
-    starts: NDArray[np.float64]  # (windows,) where each begins, s
-
-    @property
-    def p(self) -> NDArray[np.float32]:
-        """Those that could be judged."""
-        return self.every[np.isfinite(self.every)]
-
-    @property
-    def unknown(self) -> int:
-        """How many windows could not."""
-        return int(np.isnan(self.every).sum())
-
-    @property
-    def heard_s(self) -> float:
-        """Seconds of sound in all windows together that could be judged."""
-        starts = self.starts[np.isfinite(self.every)]
-        return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S * bool(starts.size)
-
-
-@dataclass(frozen=True)
-class Report:
-    """All figures of one evaluation."""
-
-    model: str
-    threshold: float
-    judged: list[Judged]
-    seed: int
-    hop_s: float
-    temperature: float
-
-    def p_of(self, *, knocks: bool, kind: str | None = None) -> list[NDArray[np.float32]]:
-        """Probabilities of one class (and kind), an array for each source; judged windows only.
-
-        Sources of one car count as one.
-        """
-        joined: dict[str, list[NDArray[np.float32]]] = {}
-        for judged in self.judged:
-            if judged.clip.knocks == knocks and kind in (None, judged.clip.kind) and judged.p.size:
-                joined.setdefault(judged.clip.group, []).append(judged.p)
-        return [np.concatenate(parts) for parts in joined.values()]
-
-    def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
-        """Figures of some recordings together, by name.
-
-        Windows that were judged, and ``unknown`` ones that were not; ``mean_p`` and the share
-        ``called_knocking`` are of those judged. ``sources`` are as in labels.csv, several of
-        which may be one car; intervals are drawn from cars.
-        """
-        p = np.concatenate([j.p for j in judged])
-        return {
-            "recordings": len(judged),
-            "sources": len({j.clip.source for j in judged}),
-            "windows": int(p.size),
-            "unknown": sum(j.unknown for j in judged),
-            "mean_p": round(float(p.mean()), 4) if p.size else None,
-            "called_knocking": round(float((p >= self.threshold).mean()), 4) if p.size else None,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, for a file."""
-        return {
-            "model": self.model,
-            "threshold": self.threshold,
-            "by_kind": {name: self.row(part) for name, part in self._grouped("kind").items()},
-            "by_source": {name: self.row(part) for name, part in self._grouped("source").items()},
-            "separation": self.separation(),
-            "false_alarms": self.false_alarms(),
-            "calibration": self.calibration(),
-        }
-
-    def false_alarms(self) -> dict[str, dict[str, float]]:
-        """Alerts an hour after the detector's confirmation, for every kind that does not knock.
-
-        The recordings of one source are heard one after the other; sources are heard apart.
-        """
-        found: dict[str, dict[str, list[Judged]]] = {}
-        for judged in self.judged:
-            if not judged.clip.knocks:
-                sources = found.setdefault(judged.clip.kind, {})
-                sources.setdefault(judged.clip.source, []).append(judged)
-        return {
-            kind: false_alarms(
-                [
-                    (np.concatenate([j.every for j in parts]), sum(j.heard_s for j in parts))
-                    for parts in found[kind].values()
-                ],
-                self.threshold,
-                self.hop_s,
-            )
-            for kind in sorted(found)
-        }
-
-    def calibration(self) -> list[dict[str, float]]:
-        """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
-        engines = [j for j in self.judged if j.clip.label != "not_engine"]
-        p = np.concatenate([j.p for j in engines]) if engines else np.empty(0, np.float32)
-        truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
-        knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
-        return calibration_bins(p, knocks)
-
-    def separation(self) -> dict[str, dict[str, Any]]:
-        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates."""
-        knocks = self.p_of(knocks=True)
-        kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
-        found: dict[str, dict[str, Any]] = {}
-        for kind in kinds if knocks else ():
-            others = self.p_of(knocks=False, kind=kind)
-            if not others:
-                continue
-            positive, negative = np.concatenate(knocks), np.concatenate(others)
-            found[kind] = {
-                "auc": round(auc(positive, negative), 4),
-                "auc_95": self._interval(knocks, others),
-                **{
-                    f"recall_at_{rate:g}": round(recall_at(rate, positive, negative), 4)
-                    for rate in FALSE_RATES
-                },
-            }
-        return found
-
-    def _interval(
-        self, knocks: list[NDArray[np.float32]], others: list[NDArray[np.float32]]
-    ) -> list[float] | None:
-        """95 % over sources; None with a single source on a side, which says nothing of others."""
-        if min(len(knocks), len(others)) < 2:
-            return None
-        return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
-
-    def _grouped(self, by: str) -> dict[str, list[Judged]]:
-        groups: dict[str, list[Judged]] = {}
-        for judged in self.judged:
-            name = f"{judged.clip.label}/{getattr(judged.clip, by)}"
-            groups.setdefault(name, []).append(judged)
-        return dict(sorted(groups.items()))
-
-    def table(self) -> str:
-        """For people: every kind, every engine, and how well knocking is told apart."""
-        head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
-        lines = [f"{self.model}, threshold {self.threshold:g}", head]
-        for name, part in self._grouped("kind").items():
-            lines.append(_line(name, self.row(part)))
-        lines.append("engines by source")
-        for name, part in self._grouped("source").items():
-            if part[0].clip.label != "not_engine":
-                lines.append(_line(f"  {name}", self.row(part)))
-        if not self.p_of(knocks=True):
-            lines.append("no recording of a knock: nothing to be told apart")
-        for kind, figures in self.separation().items():
-            recalls = ", ".join(
-                f"recall {figures[f'recall_at_{rate:g}']:.1%} at {rate:.1%} false"
-                for rate in FALSE_RATES
-            )
-            lines.append(
-                f"knocking against {kind}: AUC {figures['auc']:.3f} "
-                f"(95 % over sources {interval(figures['auc_95'])}), {recalls}"
-            )
-        for kind, figures in self.false_alarms().items():
-            lines.append(f"false alarms of {kind}: {in_words(figures)}")
-        return "\n".join(lines)
-
-
-def interval(limits: Sequence[float] | None) -> str:
-    """``limits`` (low, high) of a 95 % interval in words."""
-    return "unknown: one source" if limits is None else f"{limits[0]:.3f} to {limits[1]:.3f}"
-
-
-def _line(name: str, row: dict[str, Any]) -> str:
-    if row["mean_p"] is None:
-        return f"{name:<36}{0:>8}{row['unknown']:>8}"
-    return (
-        f"{name:<36}{row['windows']:>8}{row['unknown']:>8}{row['mean_p']:>8.3f}"
-        f"{row['called_knocking']:>10.1%}"
-    )
 
 
 class TorchJudge:
@@ -256,6 +66,11 @@ def evaluate(
         if labels:
             raise ConfigError("--labels is for a .pth: a .tflite has them in its manifest")
         file = ModelFile.read(model)
+        print(
+            f"{model} does not say what it was trained on: figures on recordings that it learnt "
+            "from are too good",
+            file=sys.stderr,
+        )
         judge, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
@@ -267,7 +82,9 @@ def evaluate(
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
     pipeline = Pipeline(front_end, judge, limit)
-    return Report(str(model), limit, _judge(clips, pipeline, hop_s), seed, hop_s, temperature)
+    judged, unreadable = _judge(clips, pipeline, hop_s)
+    config = front_end.config
+    return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable, config)
 
 
 def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
@@ -289,21 +106,26 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
     return new
 
 
-def _judge(clips: Sequence[Clip], pipeline: Pipeline, hop_s: float) -> list[Judged]:
+def _judge(
+    clips: Sequence[Clip], pipeline: Pipeline, hop_s: float
+) -> tuple[list[Judged], tuple[str, ...]]:
+    """``(judged, unreadable)``: the recordings, and what was wrong with those left out."""
     judged, unreadable = [], []
     for clip in bar(clips, "judging", unit=""):
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Not whole verdicts: each holds a picture, and a drive has thousands.
             said = [
-                (v.start_s, v.p_knocking) for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
+                (v.start_s, v.p_knocking, v.reason)
+                for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        every = np.array([np.nan if p is None else p for _, p in said], dtype=np.float32)
-        judged.append(Judged(clip, every, np.array([start for start, _ in said])))
+        every = np.array([np.nan if p is None else p for _, p, _ in said], dtype=np.float32)
+        starts = np.array([start for start, _, _ in said])
+        judged.append(Judged(clip, every, starts, tuple(why for _, _, why in said if why)))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")
-    return judged
+    return judged, tuple(unreadable)

@@ -25,8 +25,9 @@ true where half of the windows knock; use recordings it was not trained on, or b
 good.
 
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
-your own words), by source, and, where a column car names what several sources have in common, by
-car: intervals then come from drawing cars."""
+your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,
+starter, misfire or belt), by source, and, where a column car names what several sources have in
+common, by car: intervals then come from drawing cars."""
 
 
 FEW = 5  # healthy engines; what is true of fewer says little of the next
@@ -110,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from convert.tuning import tune  # noqa: PLC0415 - only when asked for
 
         made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
-        cars = len(report.p_of(knocks=False, kind="engine"))
+        cars = len(report.p_of_healthy())
         print(
             f"wrote {arguments.out}: threshold {made.threshold:g} (was {report.threshold:g}), "
             f"temperature {made.temperature:g} (was {report.temperature:g}), "

@@ -33,9 +33,9 @@ KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
 
 
 class Source(NamedTuple):
-    """All recordings of one car, place and microphone that are of one kind."""
+    """All recordings of one source, or of one car where that is named, that are of one kind."""
 
-    name: str
+    name: str  # Clip.group
     sounds: list[NDArray[np.float32]]
 
 
@@ -43,7 +43,8 @@ class Source(NamedTuple):
 class Pools:
     """The training recordings in memory, by what they are.
 
-    Drawing first a source, then a clip of it, gives every source the same weight, however long.
+    Drawing first a source, then a clip of it, gives every source the same weight, however long, and
+    a car of several sources that of one: splits and intervals count in the same way.
     """
 
     engine: list[Source] = field(default_factory=list)
@@ -57,7 +58,7 @@ class Example(NamedTuple):
 
     indices: NDArray[np.uint8]  # colours of the spectrogram, (84, 87)
     label: int  # place in dataset.LABELS
-    heard: frozenset[str]  # sources of the recordings in it
+    heard: frozenset[str]  # groups, as in Clip.group, of the recordings in it
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
@@ -65,16 +66,16 @@ def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:
-        grouped.setdefault((_pool_of(clip), clip.source), []).append(sound)
-    for (name, source), sounds in grouped.items():
-        getattr(pools, name).append(Source(source, sounds))
+        grouped.setdefault((_pool_of(clip), clip.group), []).append(sound)
+    for (name, group), sounds in grouped.items():
+        getattr(pools, name).append(Source(group, sounds))
     return pools
 
 
 def _pool_of(clip: Clip) -> str:
-    """By label first; what its owner calls a fault, "belt" or whatever, is another fault."""
+    """By label first; a normal recording of no healthy engine is of another fault."""
     if clip.label == "normal":
-        return "engine" if clip.kind == "engine" else "other_fault"
+        return "engine" if clip.is_healthy else "other_fault"
     return clip.label
 
 
@@ -88,7 +89,7 @@ class ExampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._front_end = front_end or FrontEnd()
-        self._heard: set[str] = set()  # sources in the example that is being made
+        self._heard: set[str] = set()  # groups in the example that is being made
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
             like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)

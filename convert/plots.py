@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from convert.evaluate import Report
+from convert.figures import Report, pooled
 from convert.metrics import roc
 
 COLOURS = {"knocking": "#c0392b", "engine": "#1f6f8b", "engine_other_fault": "#d68910"}
@@ -43,11 +43,11 @@ def _kinds(report: Report) -> list[str]:
 def roc_plot(report: Report) -> str:
     """Share of knocking windows found over share of others called knocking, for every kind."""
     figure, axes = _axes()
-    positive = np.concatenate(report.p_of(knocks=True))
+    positive = pooled(report.p_of(knocks=True))
     for kind in _kinds(report):
         others = report.p_of(knocks=False, kind=kind)
         if others:
-            false, found = roc(positive, np.concatenate(others))
+            false, found = roc(positive, pooled(others))
             axes.plot(100 * false, 100 * found, label=_plain(kind), c=_colour(kind))
     axes.plot([0, 100], [0, 100], ":", c=OTHER, label="guessing")
     axes.set(xlabel="others called knocking, %", ylabel="knocking windows found, %")
@@ -62,7 +62,7 @@ def histogram(report: Report) -> str:
     groups += [(kind, report.p_of(knocks=False, kind=kind)) for kind in _kinds(report)]
     for name, sources in groups:
         if sources:
-            p = np.concatenate(sources)
+            p = pooled(sources)
             weights = np.full(p.size, 100 / p.size)
             axes.hist(
                 p,
@@ -110,7 +110,7 @@ def sources_plot(report: Report) -> str:
     """Every engine's windows called knocking."""
     rows = [
         (name, row)
-        for name, row in report.to_dict()["by_source"].items()
+        for name, row in report.rows("source").items()
         if row["mean_p"] is not None and not name.startswith("not_engine/")
     ]
     figure, axes = _axes(7.0, 1.1 + 0.17 * len(rows))

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from convert.alarms import in_words
-from convert.evaluate import WINDOW_S, Judged, Report, interval
+from convert.alarms import FalseAlarms, in_words
+from convert.figures import Judged, Report, interval, share
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.capture import Recording
 from edge.files import write_atomically
@@ -51,19 +51,22 @@ def write_report(report: Report, path: Path) -> None:
             ),
         ]
     figures = report.to_dict()
+    front_end = FrontEnd(report.front_end)  # that of the model: the network saw no other pictures
+    window_s = front_end.config.n_samples / front_end.config.sr
     losses = worst(report, N_LOSSES)
     wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
     engines = any(j.clip.label != "not_engine" and j.p.size for j in report.judged)
     body = [
         f"<h1>{escape(Path(report.model).name)}</h1>",
-        f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of two "
-        f"seconds every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
+        f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of "
+        f"{window_s:g} s every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
         "<h2>By kind</h2>",
         _kinds_table(figures["by_kind"]),
         "<h2>Knocking told from the others</h2>" + _separation_table(figures["separation"])
         if knocks
         else "<p>No recording knocks: nothing to be told apart.</p>",
-        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance.</p>"
+        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance. No "
+        "recall (-) where the other windows are too few for such a rate to show: 100 and 1000.</p>"
         if knocks
         else "",
         "<h2>False alarms after the detector's confirmation</h2>",
@@ -77,9 +80,9 @@ def write_report(report: Report, path: Path) -> None:
         f"<details><summary>All {len(figures['by_source'])} sources as a table</summary>",
         _kinds_table(figures["by_source"]),
         f"</details><h2>The {len(losses)} windows it was least right about, {wrong} of them wrong"
-        "</h2><p>What the network saw: time runs to the right over two seconds, pitch upwards from "
-        "33 Hz to 4 kHz.</p><div class=row>",
-        *(_loss(judged, index) for judged, index in losses),
+        f"</h2><p>What the network saw: time runs to the right over {window_s:g} s, pitch upwards "
+        f"from {front_end.config.fmin:.0f} to {front_end.config.fmax:.0f} Hz.</p><div class=row>",
+        *(_loss(front_end, judged, index) for judged, index in losses),
         "</div>",
     ]
     page = (
@@ -106,16 +109,16 @@ def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
     return [(judged, index) for _, judged, index in found[:count]]
 
 
-def _loss(judged: Judged, index: int) -> str:
-    front_end = FrontEnd()
+def _loss(front_end: FrontEnd, judged: Judged, index: int) -> str:
+    n, sr = front_end.config.n_samples, front_end.config.sr
     start = float(judged.starts[index])
     # A little more, so that no rounding of rates makes it too short; the recording may be long.
-    part = Recording(judged.clip.path, start_s=start, end_s=start + WINDOW_S + 0.1)
-    cut = part.read()[: front_end.config.n_samples]
-    y = np.pad(cut, (0, front_end.config.n_samples - cut.size))
+    part = Recording(judged.clip.path, start_s=start, end_s=start + n / sr + 0.1, sr=sr)
+    cut = part.read()[:n]
+    y = np.pad(cut, (0, n - cut.size))
     picture = base64.b64encode(encode_png(front_end.picture(y))).decode()
     peak = max(float(np.abs(y).max()), 1e-9)
-    sound = base64.b64encode(encode_wav(y / peak, front_end.config.sr)).decode()
+    sound = base64.b64encode(encode_wav(y / peak, sr)).decode()
     clip = judged.clip
     return (
         f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
@@ -166,14 +169,14 @@ def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
             (
                 kind,
                 f"{row['auc']:.3f}",
-                interval(row["auc_95"]),
-                f"{row['recall_at_0.01']:.1%}",
-                f"{row['recall_at_0.001']:.1%}",
+                interval(row),
+                share(row["recall_at_0.01"]),
+                share(row["recall_at_0.001"]),
             )
             for kind, row in rows.items()
         ),
     )
 
 
-def _alarms_table(rows: dict[str, dict[str, float]]) -> str:
+def _alarms_table(rows: dict[str, FalseAlarms]) -> str:
     return _table(("", "alerts"), ((kind, in_words(figures)) for kind, figures in rows.items()))

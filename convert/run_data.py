@@ -54,7 +54,7 @@ def examples_of(
 
     def maker() -> ExampleMaker:
         pools = fill_pools(load_all(clips, quiet=quiet))
-        if needs_engine and not (pools.engine or pools.other_fault):
+        if needs_engine and not pools.engine:
             raise DatasetError(f"{NO_ENGINE}: none of them could be read")
         return ExampleMaker(pools, recipe, seed)
 

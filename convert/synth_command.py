@@ -148,7 +148,7 @@ def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: in
 
 
 def _healthy(folder: Path) -> list[Clip]:
-    clips = [c for c in find_clips([folder]) if c.label == "normal" and c.kind == "engine"]
+    clips = [clip for clip in find_clips([folder]) if clip.is_healthy]
     usable = [clip for clip, _ in readable(clips)]  # not their sound: that may be hours
     if not usable:
         raise DatasetError(f"{folder} holds no healthy engine to lay knocks over")

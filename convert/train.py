@@ -106,7 +106,7 @@ def _parts(
     training, held_out = split_sources(
         clips, share=share, seed=config.seed, always_held_out=never_train_on
     )
-    if not any(clip.label == "normal" for clip in training):
+    if not any(clip.is_healthy for clip in training):
         raise DatasetError(NO_ENGINE)
     # Read first: a name misspelt must not cost the time of making examples.
     start = load_checkpoint(init, labels=labels) if init else None

@@ -8,7 +8,6 @@ windows knock; it changes no order.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
-from convert.evaluate import Report
+from convert.figures import Report, pooled
+from convert.metrics import allowed, least_negatives
 from edge.model import LEAST_P, Manifest, ModelFile, write_model
 
 TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered
@@ -24,14 +24,16 @@ THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
 STEP = 1 / 256  # of an int8 answer
 
 
-def log_odds(p: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_odds(p: NDArray[np.float32], precision: str) -> NDArray[np.float64]:
     """The log-odds that the device reckons with (``tempered``), of answers in [0, 1].
 
-    The highest answer of int8, 1 - STEP, may stand beside an answer of STEP or of 0, which is not
-    known here: it is taken for the surer.
+    The highest answer of a network whose ``precision`` is int8, 1 - STEP, may stand beside an
+    answer of STEP or of 0, which is not known here: it is taken for the surer.
     """
     said = p.astype(np.float64)
-    other = np.where(said >= 1 - STEP, LEAST_P, np.maximum(1 - said, LEAST_P))
+    other = np.maximum(1 - said, LEAST_P)
+    if precision == "int8":
+        other = np.where(said >= 1 - STEP, LEAST_P, other)
     return np.asarray(np.log(np.maximum(said, LEAST_P) / other))
 
 
@@ -42,12 +44,16 @@ def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32
     return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
 
 
-def best_temperature(knocks: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+def best_temperature(
+    knocks: NDArray[np.float32], others: NDArray[np.float32], precision: str
+) -> float:
     """What to divide the log-odds by for the least cross entropy, both classes weighing alike.
 
-    ``knocks`` and ``others`` are p_knocking of windows that knock and that do not.
+    ``knocks`` and ``others`` are p_knocking of windows that knock and that do not, by a network of
+    that ``precision``.
     """
-    z = np.concatenate([log_odds(knocks), -log_odds(others)])  # right answers are positive
+    # Those of right answers are positive.
+    z = np.concatenate([log_odds(knocks, precision), -log_odds(others, precision)])
     weight = np.concatenate(
         [np.full(knocks.size, 1 / knocks.size), np.full(others.size, 1 / others.size)]
     )
@@ -61,8 +67,8 @@ def best_temperature(knocks: NDArray[np.float32], others: NDArray[np.float32]) -
 
 def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
     """The least p_knocking that no more than ``false_rate`` of ``others`` reach."""
-    allowed = int(false_rate * others.size)
-    highest = float(np.sort(others)[::-1][min(allowed, others.size - 1)])
+    may_reach = min(allowed(false_rate, others.size), others.size - 1)
+    highest = float(np.sort(others)[::-1][may_reach])
     return float(np.clip(highest + LEAST_P, *THRESHOLDS))
 
 
@@ -74,19 +80,21 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     and if no threshold there is keeps that rate.
     """
     knocks = report.p_of(knocks=True)
-    others = report.p_of(knocks=False, kind="engine")
+    others = report.p_of_healthy()
     if not knocks or not others:
         missing = "healthy engine" if knocks else "knock"
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
-    healthy_windows = sum(p.size for p in others)
-    if 0 < false_rate * healthy_windows < 1:
+    healthy_windows = pooled(others).size
+    if healthy_windows < (least := least_negatives(false_rate)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false rate of "
-            f"{false_rate:.2%} shows on {math.ceil(1 / false_rate)} at least"
+            f"{false_rate:.2%} shows on {least} at least"
         )
-    said = [untempered(np.concatenate(p), report.temperature) for p in (knocks, others)]
-    temperature = best_temperature(*said)
-    healthy = _tempered(said[1], temperature)
+    rapped, idled = (untempered(pooled(p), report.temperature) for p in (knocks, others))
+    file = ModelFile.read(model)
+    precision = file.manifest.precision
+    temperature = best_temperature(rapped, idled, precision)
+    healthy = _tempered(idled, temperature, precision)
     threshold = round(threshold_for(healthy, false_rate), 3)
     reached = float((healthy >= threshold).mean())
     if reached > false_rate:
@@ -94,11 +102,10 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
             f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
             f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
         )
-    file = ModelFile.read(model)
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
         p = np.array([golden["p_knocking"]], dtype=np.float32)
-        p = _tempered(untempered(p, report.temperature), temperature)
+        p = _tempered(untempered(p, report.temperature), temperature, precision)
         golden["p_knocking"] = round(float(p[0]), 5)
     manifest = dataclasses.replace(
         file.manifest, temperature=round(temperature, 3), threshold=threshold, golden=golden
@@ -107,5 +114,5 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     return manifest
 
 
-def _tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    return np.asarray(1 / (1 + np.exp(-log_odds(p) / temperature)), dtype=np.float32)
+def _tempered(p: NDArray[np.float32], temperature: float, precision: str) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-log_odds(p, precision) / temperature)), dtype=np.float32)

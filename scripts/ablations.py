@@ -163,7 +163,7 @@ class Rotation:
     def _strange_windows(self, number: int, front_end: FrontEnd) -> list[NDArray[np.uint8]]:
         """Left-out healthy engines with a strange knock 0 to 14 dB above them, both by rms."""
         rng = np.random.default_rng([7, number])
-        engines = [c for c in self._clips if c.kind == "engine" and not c.knocks]
+        engines = [c for c in self._clips if c.is_healthy]
         found: list[NDArray[np.uint8]] = []
         whole = [
             y

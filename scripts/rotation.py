@@ -67,8 +67,9 @@ class Stream:
     def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
         self._recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
         self._clips = clips
-        self._sources = sorted({clip.source for clip in clips})
-        self._parts = fold_sources(clips, FOLDS)
+        self._groups = sorted({clip.group for clip in clips})
+        parts = fold_sources(clips, FOLDS)
+        self._parts = [{c.group for c in clips if c.source in part} for part in parts]
         recipe = dataclasses.asdict(self._recipe)
         known = digest(list(map(identity, clips)), recipe, EXAMPLE_SEED, makers())
         self.name = f"examples-{known}"
@@ -84,12 +85,12 @@ class Stream:
 
         ``heard``, (N, parts), says what parts the recordings in each are of.
         """
-        drawn_of = np.array([[name in part for part in self._parts] for name in self._sources])
+        drawn_of = np.array([[name in part for part in self._parts] for name in self._groups])
         total = MORE
         while True:
             drawn = draw(
                 lambda: self._maker,
-                self._sources,
+                self._groups,
                 total,
                 self._folder,
                 workers=workers,

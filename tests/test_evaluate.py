@@ -1,39 +1,23 @@
-"""Grading: what the figures mean, the report, the choice of threshold and temperature."""
+"""Grading: what the figures mean."""
 
 import dataclasses
-import os
-import re
-from html.parser import HTMLParser
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 
-from convert.alarms import alerts_in, false_alarms
+from convert.alarms import alerts_in, false_alarms, in_words
 from convert.cli import main
-from convert.dataset import LABELS, Clip
-from convert.errors import CheckpointError, DatasetError
-from convert.evaluate import Judged, Report, evaluate
+from convert.dataset import LABELS
+from convert.errors import CheckpointError
+from convert.evaluate import evaluate
 from convert.metrics import calibration_bins
-from convert.report import worst, write_report
-from convert.tuning import best_temperature, log_odds, threshold_for, tune
-from edge.classifier import tempered
-from edge.frontend import FrontEndConfig
-from edge.model import Manifest, ModelFile, write_model
-from edge.wav import write_wav
+from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
+from tests.graded import judged, report
 from tests.networks import checkpoint, random_network
 
 RNG = np.random.default_rng(0)
-
-
-def judged(path, label, p, kind="engine", source=None):
-    clip = Clip(Path(path), label, kind, source or Path(path).stem)
-    return Judged(clip, np.array(p, dtype=np.float32), 1.0 * np.arange(len(p)))
-
-
-def report(*recordings, threshold=0.5, hop_s=0.5):
-    return Report("net.tflite", threshold, list(recordings), 1, hop_s, 1.0)
 
 
 def test_alarms_are_counted_after_confirmation():
@@ -57,12 +41,14 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     apart = report(judged("a_1", "normal", half), judged("b_1", "normal", half))
     assert same.false_alarms()["engine"]["alerts"] == 1
     assert same.false_alarms()["engine"]["sources_too_short"] == 0
-    # Two recordings of three windows of 2 s, a second apart as judged() has them.
-    assert same.false_alarms()["engine"]["hours"] == pytest.approx(2 * 4 / 3600, abs=5e-5)
+    # Six windows, each half a second of the detector's clock, however long their sound.
+    assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
+    assert same.false_alarms()["engine"]["per_hour"] == pytest.approx(1200)
     # Neither could have given an alert: neither is counted as time without one.
-    none = {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 2}
+    none = {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 2}
     assert apart.false_alarms()["engine"] == none
-    assert "2 sources are too short for an alert" in apart.table()
+    assert "engine: -; 2 sources are too short for an alert" in apart.table()
+    assert json.loads(json.dumps(apart.to_dict()))["false_alarms"]["engine"]["per_hour"] is None
 
 
 def test_sources_of_one_car_count_as_one():
@@ -72,8 +58,8 @@ def test_sources_of_one_car_count_as_one():
     knocks = [judged("k_1", "knocking", p), judged("l_1", "knocking", p)]
     assert len(report(*apart).p_of(knocks=False)) == 2
     assert len(report(*one).p_of(knocks=False)) == 1
-    assert report(*apart, *knocks).separation()["engine"]["auc_95"] is not None
-    assert report(*one, *knocks).separation()["engine"]["auc_95"] is None
+    assert report(*apart, *knocks).separation["engine"]["auc_95"] is not None
+    assert report(*one, *knocks).separation["engine"]["auc_95"] is None
 
 
 def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
@@ -85,31 +71,24 @@ def test_calibration_is_of_all_engines_whatever_their_kind_is_called():
     assert [(b["windows"], b["true_share"]) for b in bins] == [(2, 0.5)]
 
 
+def test_no_recall_is_given_at_a_rate_that_so_few_windows_cannot_show():
+    some = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 999))
+    found = some.separation["engine"]
+    assert (found["recall_at_0.01"], found["recall_at_0.001"]) == (1.0, None)
+    assert "recall 100.0% at 1.0% false, recall - at 0.1% false (too few windows)" in some.table()
+    more = report(judged("k", "knocking", [0.9] * 9), judged("n", "normal", [0.1] * 1000))
+    assert more.separation["engine"]["recall_at_0.001"] == 1.0
+
+
 def test_unknown_windows_are_neither_right_nor_wrong():
     figures = report(judged("a", "normal", [0.1, np.nan, 0.9])).to_dict()["by_kind"]
     row = figures["normal/engine"]
     assert (row["windows"], row["unknown"], row["called_knocking"]) == (2, 1, 0.5)
 
 
-def test_a_temperature_undoes_overconfidence():
-    # Labels are drawn from the true odds z; a network that says 2.5 z is 2.5 times too sure.
-    z = RNG.normal(0, 2, 20_000)
-    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
-    said = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
-    found = best_temperature(said[knocks], said[~knocks])
-    # Answers beyond the floor of 1/512 are cut off, which makes them look a little less sure.
-    assert found == pytest.approx(2.5, rel=0.15)
-    true = (1 / (1 + np.exp(-z))).astype(np.float32)
-    assert best_temperature(true[knocks], true[~knocks]) == pytest.approx(1.0, rel=0.1)
-
-
-def test_log_odds_of_certainty_are_finite():
-    assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32))).all()
-
-
 def test_one_source_has_no_interval():
     one = report(judged("a", "knocking", [0.9]), judged("b", "normal", [0.1]))
-    assert one.separation()["engine"]["auc_95"] is None
+    assert one.separation["engine"]["auc_95"] is None
     assert "unknown: one source" in one.table()
     two = report(
         judged("a", "knocking", [0.9]),
@@ -117,8 +96,22 @@ def test_one_source_has_no_interval():
         judged("b", "normal", [0.1]),
         judged("d", "normal", [0.5]),
     )
-    low, high = two.separation()["engine"]["auc_95"]
+    low, high = two.separation["engine"]["auc_95"]
     assert low < 0.75 < high
+
+
+def test_an_interval_over_few_sources_is_called_too_narrow():
+    def both(knocking, normal):
+        knocks = [judged(f"k{i}", "knocking", [0.9 - i / 100]) for i in range(knocking)]
+        return report(*knocks, *(judged(f"n{i}", "normal", [i / 10]) for i in range(normal)))
+
+    few = both(4, 8)
+    found = few.separation["engine"]
+    assert (found["fewest_sources"], found["auc_95_too_narrow"]) == (4, True)
+    assert "; 4 sources: too few, the truth spreads wider), recall" in few.table()
+    assert both(8, 7).separation["engine"]["auc_95_too_narrow"]
+    assert not both(8, 8).separation["engine"]["auc_95_too_narrow"]
+    assert "the truth spreads wider" not in both(8, 8).table()
 
 
 def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
@@ -127,155 +120,6 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
     start = checkpoint(tmp_path / "start.pth", random_network())
     with pytest.raises(CheckpointError, match="does not say all that it was trained on"):
         evaluate(start, [tmp_path], hold_out_only=True)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])
-def test_the_threshold_keeps_the_false_rate(rate):
-    others = RNG.random(1000).astype(np.float32) * 0.9
-    threshold = threshold_for(others, rate)
-    assert (others >= threshold).mean() <= rate
-    assert (others >= threshold - 0.02).mean() >= rate  # and is no higher than it must be
-
-
-@pytest.fixture
-def model(tmp_path):
-    manifest = Manifest(
-        "net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig(), golden={"p_knocking": 0.9}
-    )
-    write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
-    return tmp_path / "net.tflite"
-
-
-def test_tuning_changes_the_manifest_and_nothing_else(model, tmp_path):
-    z = RNG.normal(0, 4, 4000)
-    p = 1 / (1 + np.exp(-z))
-    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
-    made = tune(
-        model,
-        report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks])),
-        0.05,
-        tmp_path / "tuned.tflite",
-    )
-    before, after = ModelFile.read(model), ModelFile.read(tmp_path / "tuned.tflite")
-    assert before.network == after.network
-    assert after.manifest == made
-    assert made.temperature == pytest.approx(2, rel=0.15)
-    tempered = 1 / (1 + np.exp(-z[~knocks] / made.temperature))
-    assert (tempered >= made.threshold).mean() <= 0.06
-    assert made.golden["p_knocking"] < 0.9  # the answer a device must give now
-    with pytest.raises(DatasetError, match="knock"):
-        tune(model, report(judged("b", "normal", p)), 0.05, tmp_path / "x.tflite")
-
-
-class Page(HTMLParser):
-    """Tags that are open, and every address the page asks for."""
-
-    VOID = frozenset({"meta", "link", "img", "br"})
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.addresses = [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.addresses += [v for k, v in attributes if k in ("src", "href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
-    z = RNG.normal(0, 2, 4000)
-    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
-    found = []
-    for temperature in (1.0, 0.4):
-        p = 1 / (1 + np.exp(-z / temperature))
-        graded = report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks]))
-        graded = dataclasses.replace(graded, temperature=temperature)
-        found.append(tune(model, graded, 0.05, tmp_path / "tuned.tflite"))
-    assert found[1].temperature == pytest.approx(found[0].temperature, rel=0.01)
-    assert found[1].threshold == pytest.approx(found[0].threshold, abs=0.01)
-
-
-def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
-    few = report(judged("a", "knocking", [0.9] * 50), judged("b", "normal", [0.1] * 99))
-    with pytest.raises(DatasetError, match=r"99 windows .* 1\.00% shows on 100 at least"):
-        tune(model, few, 0.01, tmp_path / "tuned.tflite")
-
-
-def test_the_surest_answers_are_taken_for_the_surer():
-    """An int8 network's 255/256 stands beside 0 or 1/256, and a report has the one alone."""
-    p = np.array([255 / 256, 0], dtype=np.float32)
-    for temperature in (0.5, 2.0):
-        device = tempered(p, temperature)[0]
-        ours = 1 / (1 + np.exp(-log_odds(p[:1])[0] / temperature))
-        assert ours == pytest.approx(device, abs=1e-6)
-    assert (np.diff(log_odds(np.linspace(0, 1, 10_001).astype(np.float32))) >= 0).all()
-
-
-def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
-    # Fitted to these, the temperature would have no answer beyond 0.98.
-    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
-    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 100))
-    with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
-        tune(model, sure, 0.01, tmp_path / "tuned.tflite")
-    assert not (tmp_path / "tuned.tflite").exists()
-
-
-@pytest.fixture
-def graded(tmp_path):
-    for name in ("ford_1", "golf_1", "rain_1"):
-        write_wav(tmp_path / f"{name}.wav", noise(3), 22_050)
-    return report(
-        judged(tmp_path / "ford_1.wav", "knocking", [0.9, 0.2]),
-        judged(tmp_path / "golf_1.wav", "normal", [0.1, 0.7]),
-        judged(tmp_path / "rain_1.wav", "not_engine", [np.nan, 0.3], kind="not_engine"),
-    )
-
-
-def test_the_report_holds_everything_itself(graded, tmp_path):
-    write_report(graded, tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text()
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert all(address.startswith("data:") for address in page.addresses)
-    assert not re.search(r"https?://", re.sub(r'"data:[^"]*"', "", text))
-    assert text.count("<audio") == 3
-    for words in ("ford_1", "too short for an alert", "ROC AUC", "Threshold", "called knocking"):
-        assert words in text
-    # ford_1's second window is missed, golf_1's is a false alarm.
-    assert "The 3 windows it was least right about, 2 of them wrong" in text
-
-
-def test_a_report_about_odd_names(tmp_path):
-    """Mathematics to matplotlib, and bytes that are no text."""
-    name = os.fsdecode(b"caf\xe9 $5_$x.wav")
-    wav_file(tmp_path / name, noise(3).astype("f8"), 22_050)
-    rows = [judged(tmp_path / name, label, [0.9, 0.2], kind=name) for label in LABELS]
-    write_report(report(*rows), tmp_path / "report.html")
-    assert "caf" in (tmp_path / "report.html").read_text()
-
-
-def test_a_report_without_an_engine(tmp_path):
-    wav_file(tmp_path / "rain_1.wav", noise(3).astype("f8"), 22_050)
-    rain = judged(tmp_path / "rain_1.wav", "not_engine", [0.2], kind="not_engine")
-    write_report(report(rain), tmp_path / "report.html")
-    assert "No engine was judged" in (tmp_path / "report.html").read_text()
-
-
-def test_the_worst_come_first(graded):
-    names = [(j.clip.path.stem, index) for j, index in worst(graded, 2)]
-    assert names == [("ford_1", 1), ("golf_1", 1)]
-
-
-def test_a_report_without_a_knock_says_so(graded, tmp_path):
-    healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
-    write_report(healthy, tmp_path / "report.html")
-    assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
-    assert "nothing to be told apart" in healthy.table()
-    assert "nothing to be told apart" not in graded.table()
 
 
 @pytest.mark.parametrize(
@@ -290,6 +134,50 @@ def test_a_report_without_a_knock_says_so(graded, tmp_path):
 def test_options_that_do_not_fit(arguments, words, tmp_path, capsys):
     assert main(["evaluate", "net.pth", str(tmp_path), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_figures_say_how_to_find_them_again(tmp_path, capsys):
+    wav_file(tmp_path / "a_1.wav", noise(3).astype("f8"), 22_050)
+    wav_file(tmp_path / "b_1.wav", np.zeros(3 * 22_050), 22_050)
+    wav_file(tmp_path / "c_1.wav", noise(1).astype("f8"), 22_050)
+    (tmp_path / "torn_1.wav").write_bytes(b"no sound")
+    rows = "".join(f"{name}_1.wav,normal\n" for name in ("a", "b", "c", "torn"))
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    arguments = ["--hop", "1", "--seed", "7", "--json", str(tmp_path / "figures.json")]
+    assert main(["evaluate", str(start), str(tmp_path), *arguments]) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert (found["threshold"], found["temperature"]) == (0.5, 1.0)
+    assert (found["hop_s"], found["seed"]) == (1.0, 7)
+    assert len(found["unreadable"]) == 1
+    assert "torn_1.wav" in found["unreadable"][0]
+    row = found["by_kind"]["normal/engine"]
+    assert (row["windows"], row["unknown"]) == (2, 3)
+    assert row["unknown_reasons"] == {"flat_line": 2, "too_short": 1}
+    assert found["by_source"]["normal/a"]["unknown_reasons"] == {}
+
+
+def test_a_model_file_s_own_front_end_is_kept_and_what_it_learnt_is_not_known(tmp_path, capsys):
+    shipped = ModelFile.read(default_model())
+    front_end = dataclasses.replace(shipped.manifest.front_end, top_db=60.0)
+    model = tmp_path / "net.tflite"
+    write_model(model, shipped.network, dataclasses.replace(shipped.manifest, front_end=front_end))
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
+    assert evaluate(model, [tmp_path]).front_end == front_end
+    assert capsys.readouterr().err == (
+        f"{model} does not say what it was trained on: "
+        "figures on recordings that it learnt from are too good\n"
+    )
+
+
+def test_the_draws_are_made_once_for_text_page_and_file(monkeypatch):
+    rows = [judged(name, label, [0.5]) for label in LABELS for name in (f"{label}1", f"{label}2")]
+    once = report(*rows)
+    first = once.table()
+    monkeypatch.setattr("convert.figures.interval_over_sources", lambda *_, **__: pytest.fail())
+    assert once.table() == first
+    assert once.to_dict()["separation"]["engine"]["auc_95"] == [0.5, 0.5]
 
 
 def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
@@ -307,20 +195,30 @@ def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
 
 def test_calibration_weighs_both_classes_alike():
     """As the temperature is chosen: one knock in eighty windows does not make all answers wrong."""
-    z = RNG.normal(0, 2, 200_000)
+    z = RNG.normal(0, 2, 2_000_000)
     p = (1 / (1 + np.exp(-z))).astype(np.float32)
     knocks = RNG.random(z.size) < p
     rare = ~knocks | (RNG.random(z.size) < 1 / 80)
     for b in calibration_bins(p[rare], knocks[rare]):
-        assert b["true_share"] == pytest.approx(b["mean_p"], abs=0.05)  # 80 times fewer windows
+        assert b["true_share"] == pytest.approx(b["mean_p"], abs=0.05)  # five deviations
 
 
 def test_time_that_could_not_be_judged_is_no_quiet_time():
     p = np.full(40, 0.1, dtype=np.float32)
     p[10:30] = np.nan  # half a second apart: 5 s, 10 s of silence, 5 s
-    clip = Clip(Path("a"), "normal", "engine", "a")
-    assert Judged(clip, p, np.arange(40) / 2).heard_s == pytest.approx(2 * (4.5 + 2))
-    nothing = Judged(clip, p[10:30], np.arange(20) / 2)
-    assert nothing.heard_s == 0
-    figures = false_alarms([(nothing.every, nothing.heard_s)], 0.5, 0.5)
-    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": 0.0, "sources_too_short": 1}
+    assert false_alarms([p], 0.5, 0.5)["hours"] == pytest.approx(2 * 5 / 3600, abs=5e-5)
+    figures = false_alarms([p[10:30]], 0.5, 0.5)
+    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 1}
+    assert in_words(figures) == "-; 1 source is too short for an alert"
+
+
+def test_an_hour_of_short_recordings_has_the_windows_of_an_hour():
+    """A drive, and the same windows cut into recordings of three, give the same rate."""
+    p = np.zeros(7200, dtype=np.float32)
+    p[100:110] = p[5000:5010] = 1
+    drive = report(judged("a_1", "normal", p, source="a"))
+    cut = report(
+        *(judged(f"a_{i}", "normal", p[i : i + 3], source="a") for i in range(0, p.size, 3))
+    )
+    assert drive.false_alarms()["engine"] == cut.false_alarms()["engine"]
+    assert drive.false_alarms()["engine"]["per_hour"] == 2

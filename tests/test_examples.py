@@ -169,6 +169,31 @@ def test_a_recording_goes_where_its_label_says_whatever_its_kind():
     assert found == {"engine": [1], "other_fault": [2, 3], "knocking": [4], "not_engine": [5]}
 
 
+def test_a_healthy_engine_is_a_background_whatever_its_owner_calls_it():
+    clips = [
+        Clip(Path(f"{kind}.wav"), "normal", kind, kind)
+        for kind in ("diesel", "golf idling", "engine", "engine_other_fault", "Misfire", "starter")
+    ]
+    pools = fill_pools((clip, noise(2)) for clip in clips)
+    assert [source.name for source in pools.engine] == ["diesel", "golf idling", "engine"]
+    assert [s.name for s in pools.other_fault] == ["engine_other_fault", "Misfire", "starter"]
+    recipe = Recipe(made_engine=0, starter=0, knocking=1, real_knocks=0)
+    heard = [ExampleMaker(pools, recipe, seed=1)(number).heard for number in range(30)]
+    assert any("diesel" in names for names in heard)
+
+
+def test_a_car_of_many_sources_weighs_no_more_than_another():
+    names = {"cold": "golf", "warm": "golf", "hot": "golf", "polo": ""}
+    pools = fill_pools(
+        (Clip(Path(name), "normal", "engine", name, car=car), noise(3, seed=number))
+        for number, (name, car) in enumerate(names.items())
+    )
+    assert [(s.name, len(s.sounds)) for s in pools.engine] == [("golf", 3), ("polo", 1)]
+    maker = ExampleMaker(pools, Recipe(made_engine=0, starter=0, bystander=0), seed=1)
+    heard = Counter(name for number in range(200) for name in maker(number).heard)
+    assert abs(heard["golf"] - 100) < 29  # four deviations of a binomial
+
+
 @pytest.mark.parametrize("simple", [0.0, 1.0])
 def test_an_example_says_which_sources_are_in_it(simple):
     own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from convert.metrics import auc, calibration_bins, interval_over_sources, recall_at, roc
+from convert.metrics import (
+    allowed,
+    auc,
+    calibration_bins,
+    interval_over_sources,
+    least_negatives,
+    recall_at,
+    roc,
+)
 
 
 def f(*values):
@@ -35,14 +43,71 @@ def test_recall_at_a_false_rate():
     assert recall_at(0.0, f(98.5, 200), negative) == 0.5
 
 
+def test_a_rate_shows_on_so_many_negatives_that_one_may_be_called():
+    assert recall_at(0.01, f(200), np.zeros(99, "f4")) is None
+    assert recall_at(0.01, f(200), np.zeros(100, "f4")) == 1
+    for n in range(1, 2000):  # a rate of 1/n shows on n, whatever floats make of it
+        assert least_negatives(1 / n) == n
+        assert allowed(1 / n, n) == 1
+    assert least_negatives(0.0) == 0
+
+
+def test_what_a_rate_allows_is_not_cut_off_by_floats():
+    assert allowed(0.57, 100) == 57  # int(0.57 * 100) is 56
+    negative = np.arange(100, dtype=np.float32)
+    assert recall_at(0.57, f(42.5), negative) == 1  # 57 are above it
+    assert all(allowed(k / 100, 100) == k for k in range(101))
+    assert allowed(0.001, 1999) == 1
+
+
 def test_the_interval_comes_from_sources_not_windows():
     rng = np.random.default_rng(0)
     # Two sources of many windows each: one always found, one never.
-    positive = [np.ones(1000, "f4"), np.zeros(1000, "f4")]
-    negative = [rng.uniform(0.4, 0.6, 1000).astype("f4")]
+    positive = {"a": np.ones(1000, "f4"), "b": np.zeros(1000, "f4")}
+    negative = {"c": rng.uniform(0.4, 0.6, 1000).astype("f4")}
     low, high = interval_over_sources(auc, positive, negative, seed=1)
     assert (low, high) == (0, 1)
     assert interval_over_sources(auc, positive, negative, seed=1) == (low, high)
+
+
+def test_a_car_in_both_classes_is_drawn_once_for_both():
+    """Each car's microphone shifts all that it says: within any one car knocks stand out by 1."""
+    shifts = {name: 10.0 * number for number, name in enumerate("abcdef")}
+    positive = {name: f(shift + 1) for name, shift in shifts.items()}
+    negative = {name: f(shift) for name, shift in shifts.items()}
+
+    def gap(p, n):
+        return float(p.mean() - n.mean())
+
+    # Means of float32 around 50 are right to six digits.
+    found = interval_over_sources(gap, positive, negative, seed=1)
+    assert found == pytest.approx((1, 1), abs=5e-5)
+    apart = {name.upper(): p for name, p in negative.items()}
+    low, high = interval_over_sources(gap, positive, apart, seed=1)
+    assert low < -10
+    assert high > 10
+
+
+def test_a_draw_without_any_negative_is_none():
+    positive, negative = {"a": f(1), "b": f(0)}, {"a": f(0.5)}
+    # Of a and a it is 1, of a and b 0.5; b and b have no negative.
+    assert interval_over_sources(auc, positive, negative, seed=1) == (0.5, 1.0)
+
+
+def test_sources_in_one_class_are_drawn_as_ever():
+    """The numbers of published intervals: each side drawn whole, the positive ones first."""
+    rng = np.random.default_rng(3)
+    positive = {f"p{i}": rng.normal(1, 1, 5).astype("f4") for i in range(4)}
+    negative = {f"n{i}": rng.normal(0, 1, 7).astype("f4") for i in range(6)}
+    again = np.random.default_rng(2)
+
+    def side(sources):
+        kept = list(sources.values())
+        return np.concatenate([kept[i] for i in again.integers(len(kept), size=len(kept))])
+
+    drawn = [auc(side(positive), side(negative)) for _ in range(1000)]
+    expected = tuple(np.percentile(drawn, [2.5, 97.5]))
+    assert interval_over_sources(auc, positive, negative, seed=2) == expected
 
 
 def test_the_curve_and_the_area_below_it_are_of_the_same_scores():

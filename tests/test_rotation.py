@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import sys
 
@@ -45,6 +46,22 @@ def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, 
         example = maker(number)
         np.testing.assert_array_equal(examples.indices[number], example.indices)
         assert heard[number].tolist() == [bool(example.heard & part) for part in parts]
+
+
+def test_examples_of_a_car_are_kept_from_the_part_that_it_is_in(recordings, small, tmp_path):
+    clips = find_clips([recordings])
+    pair = {clip.source for clip in clips if not clip.knocks}
+    clips = [dataclasses.replace(c, car="golf" if c.source in pair else "") for c in clips]
+    _, heard = Stream(clips, 0.7, tmp_path).until(5, 0)
+    (part,) = (n for n, names in enumerate(fold_sources(clips, 3)) if pair <= names)
+    maker = ExampleMaker(
+        fill_pools(load_all(clips)),
+        Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
+        rotation.EXAMPLE_SEED,
+    )
+    with_golf = [number for number in range(10) if "golf" in maker(number).heard]
+    assert with_golf
+    assert heard[with_golf, part].all()
 
 
 def test_a_part_is_learnt_from_nothing_of_it_and_checked_on_nothing_else(tmp_path, monkeypatch):

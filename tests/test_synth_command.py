@@ -77,6 +77,17 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
     assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
 
 
+def test_knocks_are_laid_over_healthy_engines_of_any_kind_and_no_others(tmp_path):
+    rows = []
+    for number, kind in enumerate(("diesel", "engine_other_fault", "belt")):
+        wav_file(tmp_path / f"{kind}.wav", noise(4, seed=number).astype("f8"), SR)
+        rows.append(f"{kind}.wav,normal,{kind},{kind}\n")
+    (tmp_path / "labels.csv").write_text(f"file,label,kind,source\n{''.join(rows)}")
+    convert("synth", tmp_path / "out", "--over", tmp_path, "--count", 4, "--seconds", 2)
+    # Eight drawn from three: all of the one that may be by chance, once in 6561.
+    assert {clip.source for clip in find_clips([tmp_path / "out"])} == {"diesel"}
+
+
 def test_no_knock_is_laid_over_silence(tmp_path):
     y = np.zeros(20 * SR)
     y[15 * SR :] = noise(5)  # a recorder started long before the engine

@@ -72,6 +72,10 @@ def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
     shutil.copytree(recordings_made / "knocking", tmp_path / "ill" / "knocking")
     with pytest.raises(DatasetError, match="healthy"):
         train([tmp_path / "ill"], tmp_path / "a.pth", tmp_path / "w", TINY)
+    (tmp_path / "belt.wav").write_bytes(b"anything")
+    (tmp_path / "labels.csv").write_text("file,label,kind\nbelt.wav,normal,belt\n")
+    with pytest.raises(DatasetError, match=r"a healthy engine is left to train on$"):
+        train([tmp_path], tmp_path / "a.pth", tmp_path / "w", TINY)
     few = dataclasses.replace(TINY, examples=20)
     with pytest.raises(DatasetError, match="batch of 32"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)

@@ -1,0 +1,246 @@
+"""The figures of an evaluation: of kinds, sources and all together, for people and for files.
+
+Windows of one source are not independent, so every figure is given by source too, and intervals
+come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS B 2007).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.alarms import FalseAlarms, false_alarms, in_words
+from convert.dataset import Clip
+from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_sources, recall_at
+from edge.frontend import FrontEndConfig
+
+FALSE_RATES = (0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One recording and what the network said about its windows."""
+
+    clip: Clip
+    every: NDArray[np.float32]  # (windows,) p_knocking in order, NaN where it could not be judged
+    starts: NDArray[np.float64]  # (windows,) where each begins, s
+    reasons: tuple[str, ...] = ()  # why, of those that could not, in order
+
+    @property
+    def p(self) -> NDArray[np.float32]:
+        """Those that could be judged."""
+        return self.every[np.isfinite(self.every)]
+
+    @property
+    def unknown(self) -> int:
+        """How many windows could not."""
+        return int(np.isnan(self.every).sum())
+
+
+def _by_car(recordings: Iterable[Judged]) -> dict[str, NDArray[np.float32]]:
+    joined: dict[str, list[NDArray[np.float32]]] = {}
+    for judged in recordings:
+        if judged.p.size:
+            joined.setdefault(judged.clip.group, []).append(judged.p)
+    return {name: np.concatenate(parts) for name, parts in joined.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of one evaluation."""
+
+    model: str
+    threshold: float
+    judged: list[Judged]
+    seed: int
+    hop_s: float
+    temperature: float
+    unreadable: tuple[str, ...] = ()  # recordings left out, each with what was wrong
+    front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # it was judged with
+
+    def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
+        """Probabilities of one class (and kind), by source; of judged windows, where it has any.
+
+        Sources of one car count as one, under its name.
+        """
+        return _by_car(
+            j for j in self.judged if j.clip.knocks == knocks and kind in (None, j.clip.kind)
+        )
+
+    def p_of_healthy(self) -> dict[str, NDArray[np.float32]]:
+        """The same of all healthy engines, whatever their owner calls their kinds."""
+        return _by_car(j for j in self.judged if j.clip.is_healthy)
+
+    def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
+        """Figures of some recordings together, by name.
+
+        Windows that were judged, and ``unknown`` ones that were not, counted by reason too;
+        ``mean_p`` and the share
+        ``called_knocking`` are of those judged. ``sources`` are as in labels.csv, several of
+        which may be one car; intervals are drawn from cars.
+        """
+        p = np.concatenate([j.p for j in judged])
+        return {
+            "recordings": len(judged),
+            "sources": len({j.clip.source for j in judged}),
+            "windows": int(p.size),
+            "unknown": sum(j.unknown for j in judged),
+            "unknown_reasons": dict(sorted(Counter(r for j in judged for r in j.reasons).items())),
+            "mean_p": round(float(p.mean()), 4) if p.size else None,
+            "called_knocking": round(float((p >= self.threshold).mean()), 4) if p.size else None,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, and what it takes to find the same again, for a file."""
+        return {
+            "model": self.model,
+            "threshold": self.threshold,
+            "temperature": self.temperature,
+            "hop_s": self.hop_s,
+            "seed": self.seed,
+            "unreadable": list(self.unreadable),
+            "by_kind": self.rows("kind"),
+            "by_source": self.rows("source"),
+            "separation": self.separation,
+            "false_alarms": self.false_alarms(),
+            "calibration": self.calibration(),
+        }
+
+    def false_alarms(self) -> dict[str, FalseAlarms]:
+        """Alerts an hour after the detector's confirmation, for every kind that does not knock.
+
+        The recordings of one source are heard one after the other; sources are heard apart.
+        """
+        found: dict[str, dict[str, list[Judged]]] = {}
+        for judged in self.judged:
+            if not judged.clip.knocks:
+                sources = found.setdefault(judged.clip.kind, {})
+                sources.setdefault(judged.clip.source, []).append(judged)
+        return {
+            kind: false_alarms(
+                [np.concatenate([j.every for j in parts]) for parts in found[kind].values()],
+                self.threshold,
+                self.hop_s,
+            )
+            for kind in sorted(found)
+        }
+
+    def calibration(self) -> list[dict[str, float]]:
+        """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
+        engines = [j for j in self.judged if j.clip.label != "not_engine"]
+        p = np.concatenate([j.p for j in engines]) if engines else np.empty(0, np.float32)
+        truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
+        knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
+        return calibration_bins(p, knocks)
+
+    @cached_property  # of a thousand draws for each kind
+    def separation(self) -> dict[str, dict[str, Any]]:
+        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates.
+
+        A recall is None where the windows are too few for its rate to show; the interval is
+        narrower than the truth where one side has few sources (``fewest_sources``, cars as one).
+        """
+        knocks = self.p_of(knocks=True)
+        kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
+        found: dict[str, dict[str, Any]] = {}
+        for kind in kinds if knocks else ():
+            others = self.p_of(knocks=False, kind=kind)
+            if not others:
+                continue
+            positive, negative = pooled(knocks), pooled(others)
+            found[kind] = {
+                "auc": round(auc(positive, negative), 4),
+                "auc_95": self._interval(knocks, others),
+                "fewest_sources": min(len(knocks), len(others)),
+                "auc_95_too_narrow": min(len(knocks), len(others)) < FEW_SOURCES,
+                **{
+                    f"recall_at_{rate:g}": _rounded(recall_at(rate, positive, negative))
+                    for rate in FALSE_RATES
+                },
+            }
+        return found
+
+    def _interval(
+        self, knocks: Mapping[str, NDArray[np.float32]], others: Mapping[str, NDArray[np.float32]]
+    ) -> list[float] | None:
+        """95 % over sources; None with a single source on a side, which says nothing of others."""
+        if min(len(knocks), len(others)) < 2:
+            return None
+        return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
+
+    def rows(self, by: str) -> dict[str, dict[str, Any]]:
+        """Figures ``by`` kind or source of each label: ``normal/engine``, ``normal/golf``."""
+        return {name: self.row(part) for name, part in self._grouped(by).items()}
+
+    def _grouped(self, by: str) -> dict[str, list[Judged]]:
+        groups: dict[str, list[Judged]] = {}
+        for judged in self.judged:
+            name = f"{judged.clip.label}/{getattr(judged.clip, by)}"
+            groups.setdefault(name, []).append(judged)
+        return dict(sorted(groups.items()))
+
+    def table(self) -> str:
+        """For people: every kind, every engine, and how well knocking is told apart."""
+        head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
+        lines = [f"{self.model}, threshold {self.threshold:g}", head]
+        lines += [_line(name, row) for name, row in self.rows("kind").items()]
+        lines.append("engines by source")
+        for name, part in self._grouped("source").items():
+            if part[0].clip.label != "not_engine":
+                lines.append(_line(f"  {name}", self.row(part)))
+        if not self.p_of(knocks=True):
+            lines.append("no recording of a knock: nothing to be told apart")
+        for kind, figures in self.separation.items():
+            found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}
+            recalls = ", ".join(
+                f"recall {share(value)} at {rate:.1%} false"
+                + (" (too few windows)" if value is None else "")
+                for rate, value in found.items()
+            )
+            lines.append(
+                f"knocking against {kind}: AUC {figures['auc']:.3f} "
+                f"(95 % over sources {interval(figures)}), {recalls}"
+            )
+        for kind, alarms in self.false_alarms().items():
+            lines.append(f"false alarms of {kind}: {in_words(alarms)}")
+        return "\n".join(lines)
+
+
+def pooled(scores: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The scores of all sources together, in their order."""
+    return np.concatenate(list(scores.values()))
+
+
+def interval(figures: Mapping[str, Any]) -> str:
+    """The 95 % interval of an AUC, one entry of ``Report.separation``, in words."""
+    if figures["auc_95"] is None:
+        return "unknown: one source"
+    low, high = figures["auc_95"]
+    said = f"{low:.3f} to {high:.3f}"
+    if figures["auc_95_too_narrow"]:
+        said += f"; {figures['fewest_sources']} sources: too few, the truth spreads wider"
+    return said
+
+
+def share(value: float | None) -> str:
+    """``value`` as a percentage; ``-`` where it is not known."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    if row["mean_p"] is None:
+        return f"{name:<36}{0:>8}{row['unknown']:>8}"
+    return (
+        f"{name:<36}{row['windows']:>8}{row['unknown']:>8}{row['mean_p']:>8.3f}"
+        f"{row['called_knocking']:>10.1%}"
+    )

@@ -1,0 +1,117 @@
+"""The page about an evaluation."""
+
+import base64
+import dataclasses
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from convert.dataset import LABELS
+from convert.figures import Report
+from convert.report import worst, write_report
+from edge.capture import Recording
+from edge.frontend import FrontEnd, FrontEndConfig
+from edge.png import encode_png
+from edge.wav import write_wav
+from tests.audio import noise, wav_file
+from tests.graded import judged, report
+
+
+class Page(HTMLParser):
+    """Tags that are open, and every address the page asks for."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for k, v in attributes if k in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def graded(tmp_path):
+    for name in ("ford_1", "golf_1", "rain_1"):
+        write_wav(tmp_path / f"{name}.wav", noise(3), 22_050)
+    return report(
+        judged(tmp_path / "ford_1.wav", "knocking", [0.9, 0.2]),
+        judged(tmp_path / "golf_1.wav", "normal", [0.1, 0.7]),
+        judged(tmp_path / "rain_1.wav", "not_engine", [np.nan, 0.3], kind="not_engine"),
+    )
+
+
+def test_the_report_holds_everything_itself(graded, tmp_path):
+    write_report(graded, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert not re.search(r"https?://", re.sub(r'"data:[^"]*"', "", text))
+    assert text.count("<audio") == 3
+    for words in ("ford_1", "too short for an alert", "ROC AUC", "Threshold", "called knocking"):
+        assert words in text
+    # ford_1's second window is missed, golf_1's is a false alarm.
+    assert "unknown: one source" in text
+    assert "<td>-</td><td>-</td>" in text  # two windows show no rate of 1 in 100
+    assert "The 3 windows it was least right about, 2 of them wrong" in text
+
+
+def test_a_report_about_odd_names(tmp_path):
+    """Mathematics to matplotlib, and bytes that are no text."""
+    name = os.fsdecode(b"caf\xe9 $5_$x.wav")
+    wav_file(tmp_path / name, noise(3).astype("f8"), 22_050)
+    rows = [judged(tmp_path / name, label, [0.9, 0.2], kind=name) for label in LABELS]
+    write_report(report(*rows), tmp_path / "report.html")
+    assert "caf" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_without_an_engine(tmp_path):
+    wav_file(tmp_path / "rain_1.wav", noise(3).astype("f8"), 22_050)
+    rain = judged(tmp_path / "rain_1.wav", "not_engine", [0.2], kind="not_engine")
+    write_report(report(rain), tmp_path / "report.html")
+    assert "No engine was judged" in (tmp_path / "report.html").read_text()
+
+
+def test_pictures_are_those_of_the_model_s_own_front_end(graded, tmp_path):
+    config = FrontEndConfig(sr=16_000, n_samples=24_000, top_db=60.0, fmin=40.0, network_px=128)
+    other = dataclasses.replace(graded, judged=graded.judged[:1], front_end=config)
+    write_report(other, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    # ford_1's second window, which the network missed, starts at 1 s.
+    y = Recording(graded.judged[0].clip.path, start_s=1.0, end_s=2.6, sr=16_000).read()[:24_000]
+    picture = encode_png(FrontEnd(config).picture(y))
+    assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in text
+    assert "a window of 1.5 s every" in text
+    assert "from 40 to 4833 Hz" in text  # 40 Hz * 2 ** (83 / 12)
+
+
+def test_few_sources_are_said_to_be_too_few(graded, tmp_path):
+    more = [
+        dataclasses.replace(j, clip=dataclasses.replace(j.clip, source=f"{j.clip.source}2"))
+        for j in graded.judged
+    ]
+    write_report(report(*graded.judged, *more), tmp_path / "report.html")
+    assert "2 sources: too few, the truth spreads wider" in (tmp_path / "report.html").read_text()
+
+
+def test_the_worst_come_first(graded):
+    names = [(j.clip.path.stem, index) for j, index in worst(graded, 2)]
+    assert names == [("ford_1", 1), ("golf_1", 1)]
+
+
+def test_a_report_without_a_knock_says_so(graded, tmp_path):
+    healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
+    write_report(healthy, tmp_path / "report.html")
+    assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
+    assert "nothing to be told apart" in healthy.table()
+    assert "nothing to be told apart" not in graded.table()

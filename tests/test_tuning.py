@@ -1,0 +1,151 @@
+"""The choice of threshold and temperature."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from convert.errors import DatasetError
+from convert.tuning import best_temperature, log_odds, threshold_for, tune
+from edge.classifier import tempered
+from edge.frontend import FrontEndConfig
+from edge.model import PRECISIONS, Manifest, ModelFile, write_model
+from tests.graded import judged, report
+
+RNG = np.random.default_rng(0)
+
+
+def test_a_temperature_undoes_overconfidence():
+    # Labels are drawn from the true odds z; a network that says 2.5 z is 2.5 times too sure.
+    z = RNG.normal(0, 2, 20_000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
+    said = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
+    found = best_temperature(said[knocks], said[~knocks], "int8")
+    # Answers beyond the floor of 1/512 are cut off, which makes them look a little less sure.
+    assert found == pytest.approx(2.5, rel=0.15)
+    true = (1 / (1 + np.exp(-z))).astype(np.float32)
+    assert best_temperature(true[knocks], true[~knocks], "int8") == pytest.approx(1.0, rel=0.1)
+
+
+def test_log_odds_of_certainty_are_finite():
+    for precision in PRECISIONS:
+        assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32), precision)).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])
+def test_the_threshold_keeps_the_false_rate(rate):
+    others = RNG.random(1000).astype(np.float32) * 0.9
+    threshold = threshold_for(others, rate)
+    assert (others >= threshold).mean() <= rate
+    assert (others >= threshold - 0.02).mean() >= rate  # and is no higher than it must be
+
+
+@pytest.fixture
+def model(tmp_path):
+    manifest = Manifest(
+        "net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig(), golden={"p_knocking": 0.9}
+    )
+    write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
+    return tmp_path / "net.tflite"
+
+
+def test_tuning_changes_the_manifest_and_nothing_else(model, tmp_path):
+    z = RNG.normal(0, 4, 4000)
+    p = 1 / (1 + np.exp(-z))
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
+    made = tune(
+        model,
+        report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks])),
+        0.05,
+        tmp_path / "tuned.tflite",
+    )
+    before, after = ModelFile.read(model), ModelFile.read(tmp_path / "tuned.tflite")
+    assert before.network == after.network
+    assert after.manifest == made
+    assert made.temperature == pytest.approx(2, rel=0.15)
+    tempered = 1 / (1 + np.exp(-z[~knocks] / made.temperature))
+    assert (tempered >= made.threshold).mean() <= 0.06
+    assert made.golden["p_knocking"] < 0.9  # the answer a device must give now
+    with pytest.raises(DatasetError, match="knock"):
+        tune(model, report(judged("b", "normal", p)), 0.05, tmp_path / "x.tflite")
+
+
+def test_a_threshold_is_chosen_by_healthy_engines_of_any_kind(model, tmp_path):
+    p = RNG.uniform(0, 0.5, 200)
+    rows = [judged("k", "knocking", [0.9] * 20), judged("d", "normal", p, kind="diesel")]
+    belt = judged("b", "normal", [0.95] * 200, kind="belt")  # says nothing of healthy ones
+    made = [
+        tune(model, report(*rows, *more), 0.05, tmp_path / "tuned.tflite") for more in ((), (belt,))
+    ]
+    assert made[0].threshold == made[1].threshold
+    with pytest.raises(DatasetError, match="no recording of a healthy engine"):
+        tune(model, report(rows[0], belt), 0.05, tmp_path / "tuned.tflite")
+
+
+def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
+    z = RNG.normal(0, 2, 4000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
+    found = []
+    for temperature in (1.0, 0.4):
+        p = 1 / (1 + np.exp(-z / temperature))
+        graded = report(judged("a", "knocking", p[knocks]), judged("b", "normal", p[~knocks]))
+        graded = dataclasses.replace(graded, temperature=temperature)
+        found.append(tune(model, graded, 0.05, tmp_path / "tuned.tflite"))
+    assert found[1].temperature == pytest.approx(found[0].temperature, rel=0.01)
+    assert found[1].threshold == pytest.approx(found[0].threshold, abs=0.01)
+
+
+def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
+    few = report(judged("a", "knocking", [0.9] * 50), judged("b", "normal", [0.1] * 99))
+    with pytest.raises(DatasetError, match=r"99 windows .* 1\.00% shows on 100 at least"):
+        tune(model, few, 0.01, tmp_path / "tuned.tflite")
+
+
+def test_a_threshold_lets_through_all_that_the_rate_allows():
+    others = np.arange(100, dtype=np.float32) / 128
+    assert (others >= threshold_for(others, 0.57)).sum() == 57  # int(0.57 * 100) is 56
+
+
+def test_the_surest_answers_are_taken_for_the_surer():
+    """An int8 network's 255/256 stands beside 0 or 1/256, and a report has the one alone."""
+    p = np.array([255 / 256, 0], dtype=np.float32)
+    for temperature in (0.5, 2.0):
+        device = tempered(p, temperature)[0]
+        ours = 1 / (1 + np.exp(-log_odds(p[:1], "int8")[0] / temperature))
+        assert ours == pytest.approx(device, abs=1e-6)
+    for precision in PRECISIONS:
+        z = log_odds(np.linspace(0, 1, 10_001).astype(np.float32), precision)
+        assert (np.diff(z) >= 0).all()
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_answers_of_a_float_network_are_reckoned_with_as_the_device_does(precision):
+    # The last is between 1 - 1/256, where int8 ends, and 1 - 1/512, where the device cuts off.
+    for p in (0.0, 0.001, 0.3, 0.99, 0.997):
+        both = np.array([p, 1 - p], dtype=np.float32)
+        for temperature in (0.5, 2.0):
+            ours = 1 / (1 + np.exp(-log_odds(both[:1], precision)[0] / temperature))
+            assert ours == pytest.approx(tempered(both, temperature)[0], abs=1e-6)  # float32
+
+
+def test_the_precision_is_that_of_the_manifest(model, tmp_path):
+    """Between 1 - 1/256 and 1 - 1/512 the two are reckoned with differently."""
+    p = np.r_[np.full(90, 0.9965), np.full(10, 0.3)]
+    graded = report(judged("a", "knocking", p), judged("b", "normal", 1 - p))
+    file = ModelFile.read(model)
+    whole = tune(model, graded, 0.2, tmp_path / "tuned.tflite")
+    write_model(model, file.network, dataclasses.replace(file.manifest, precision="float32"))
+    exact = tune(model, graded, 0.2, tmp_path / "tuned.tflite")
+    knocks, others = (np.array(v, np.float32) for v in (p, 1 - p))
+    assert exact.temperature == round(best_temperature(knocks, others, "float32"), 3)
+    assert whole.temperature == round(best_temperature(knocks, others, "int8"), 3)
+    assert exact.temperature != whole.temperature
+
+
+def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
+    # Fitted to these, the temperature would have no answer beyond 0.98.
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
+    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 100))
+    with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
+        tune(model, sure, 0.01, tmp_path / "tuned.tflite")
+    assert not (tmp_path / "tuned.tflite").exists()
