@@ -62,7 +62,7 @@ def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
 
 
 def pace_problem(rate_error: float) -> str:
-    """ "" while as many samples come as the rate says, give or take edge.pace.TOLERANCE."""
+    """What is wrong with a rate that is off by ``rate_error``, relative; "" where none is."""
     if not rate_error:
         return ""
     return f"the microphone delivers {1 + rate_error:.0%} of its samples: try another USB socket"
