@@ -21,6 +21,7 @@ from convert.bay import band_limit, coloured_noise, reverberate
 
 SR = 22_050
 Sound = NDArray[np.float64]
+BURST_S = (0.001, 0.006)  # decay of the noise in a blow
 KnockKind = Literal["rod", "main_bearing", "piston_slap", "wrist_pin"]
 KNOCK_KINDS: tuple[KnockKind, ...] = ("rod", "main_bearing", "piston_slap", "wrist_pin")
 
@@ -75,15 +76,16 @@ def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) 
 def strike(
     rng: np.random.Generator, freqs: Sound, decays: Sound, weights: Sound, noise: float
 ) -> Sound:
-    """One blow on metal: damped modes and a short burst of noise; about 60 ms.
+    """One blow on metal: damped modes and a short burst of noise; (n,), until it is 60 dB down.
 
     ``sum_i w_i exp(-t / tau_i) sin(2 pi f_i t)``: the block answers a blow with its own modes.
     ``freqs`` in Hz, ``decays`` (tau) in s, ``noise`` relative to the modes.
     """
-    t = np.arange(int(0.06 * SR)) / SR
+    # Seven times the longest decay, the noise's included: cut off earlier, its end would click.
+    t = np.arange(int(7 * max(decays.max(), BURST_S[1]) * SR)) / SR
     phases = rng.uniform(0, 2 * np.pi, freqs.size)[:, None]
     modes = np.sin(2 * np.pi * freqs[:, None] * t + phases) * np.exp(-t / decays[:, None])
-    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(0.001, 0.006))
+    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(*BURST_S))
     rise = 1 - np.exp(-t / 0.0003)  # contact is not instantaneous
     return (weights @ modes + noise * burst) * rise
 

@@ -71,6 +71,13 @@ def test_a_strike_dies_away_at_its_own_rate():
     assert late / early == pytest.approx(np.exp(-0.02 / tau), rel=0.1)  # 2 ms is 20 % of tau
 
 
+@pytest.mark.parametrize("tau", [0.001, 0.02])
+def test_a_strike_ends_without_a_click(tau):
+    y = synth.strike(np.random.default_rng(0), np.array([700.0]), np.array([tau]), np.ones(1), 1.0)
+    # 60 dB down, and the noise's peaks of some three deviations.
+    assert np.abs(y[-50:]).max() < 0.004 * np.abs(y).max()
+
+
 def test_mix_puts_a_sound_at_its_level():
     rng = np.random.default_rng(0)
     shaft = steady(900, 4)
