@@ -52,15 +52,16 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     """An engine with a cylinder that does not fire, or only at times: (n,).
 
-    What is missing comes once in two revolutions: the exhaust's pulses have a gap there.
+    What is missing comes once in two revolutions: the engine's combustion has a gap there, and so
+    has the exhaust behind it, -5 to 20 dB of the engine.
     """
-    times = shaft.events(shaft.cylinders / 2, rng.random())
-    dead = np.arange(times.size) % shaft.cylinders == 0
+    times = shaft.events(shaft.cylinders / 2)
+    dead = np.arange(times.size) % shaft.cylinders == int(rng.integers(shaft.cylinders))
     if rng.random() < 0.5:
         dead = rng.random(times.size) < np.where(dead, 0.8, rng.uniform(0, 0.15))
-    gains = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
-    pulses = place(shaft.n, times, gains, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
-    y = _unit(engine(rng, shaft))
+    firing = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
+    pulses = place(shaft.n, times, firing, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
+    y = _unit(engine(rng, shaft, firing))
     return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
 
 

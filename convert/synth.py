@@ -157,30 +157,35 @@ def knock(
     return out / (np.abs(out).max() + 1e-12)
 
 
-def engine(rng: np.random.Generator, shaft: Crank) -> Sound:
+def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) -> Sound:
     """A healthy engine: exhaust, combustion noise, valve train, injectors, ancillaries; (n,).
 
     Exhaust pulses excite the pipe's resonances (60-400 Hz); combustion noise swells with every
-    firing; valves and injectors tick lightly at multiples of the firing rate, each cylinder in its
-    own strength, which is why even a healthy engine has a rhythm of two revolutions.
+    firing; valves and injectors tick lightly at multiples of the firing rate, each in its own
+    strength, which is why even a healthy engine has a rhythm of two revolutions. ``firing`` is
+    how strongly each of ``shaft.events(z / 2)`` fires, where not all do: 1 as it should, 0 not.
     """
     per_turn = shaft.cylinders / 2
     cycle = rng.lognormal(0, rng.uniform(0.02, 0.25), shaft.cylinders)
-    firing = shaft.events(per_turn)
-    gains = np.resize(cycle, firing.size) * rng.lognormal(0, 0.08, firing.size)
+    times = shaft.events(per_turn)
+    fires = np.ones(times.size) if firing is None else firing
+    gains = fires * np.resize(cycle, times.size) * rng.lognormal(0, 0.08, times.size)
     pipe = strike(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
-    out = rng.uniform(0.3, 1.5) * place(shaft.n, firing, gains, pipe) / np.abs(pipe).max()
+    out = rng.uniform(0.3, 1.5) * place(shaft.n, times, gains, pipe) / np.abs(pipe).max()
     swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
+    swells = np.interp(np.arange(shaft.n), times, fires)
     depth = rng.uniform(0, 0.9)
     hiss = coloured_noise(rng, shaft.n, SR, slope_db=rng.uniform(-9, 0))
-    out += rng.uniform(0.1, 0.8) * hiss * (1 - depth + depth * swell ** rng.uniform(1, 6))
+    swollen = 1 - depth + depth * swells * swell ** rng.uniform(1, 6)
+    out += rng.uniform(0.1, 0.8) * hiss * swollen
     for rate, low, high in (
         (per_turn * 2, 1500, 6000),
         (per_turn, 2000, 8000),
     ):  # valves, injectors
         tick = strike(rng, rng.uniform(low, high, 4), rng.uniform(5e-4, 3e-3, 4), np.ones(4), 0.5)
         times = shaft.events(rate, rng.random())
-        strength = np.resize(rng.lognormal(0, 0.2, shaft.cylinders), times.size)
+        each = rng.lognormal(0, 0.2, round(2 * rate))  # of the four-stroke cycle, two revolutions
+        strength = np.resize(each, times.size)
         out += rng.uniform(0, 0.25) * place(shaft.n, times, strength, tick / np.abs(tick).max())
     return out + ancillaries(rng, shaft)
 
