@@ -46,12 +46,14 @@ def train(
     labels: tuple[str, ...] | None = None,
     pretrained: Path | None = None,
     never_train_on: frozenset[str] = frozenset(),
+    threshold: float | None = None,
 ) -> None:
     """Train on the recordings in ``folders`` and write the best network to ``out``.
 
     It starts from ``init`` (a checkpoint to fine-tune; ``labels`` is the order of its answers
     where it does not say so), from ``pretrained`` (torchvision's body) or from nothing.
-    ``never_train_on`` names sources that are held out in any case. ``work`` is the run's folder;
+    ``never_train_on`` names sources that are held out in any case. ``threshold``, from 0 to 1, is
+    what the network says of itself; None: what ``init`` says, or 0.5. ``work`` is the run's folder;
     started again with the same settings the run goes on from its last finished epoch. DatasetError
     or CheckpointError if the recordings or the start cannot be used.
     """
@@ -69,7 +71,7 @@ def train(
     network.load_state_dict(best["model"])
     if config.keep:
         _keep(config.keep, before, network)
-    save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run))
+    save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run, threshold))
     if run.best < GUESSING:
         print(
             f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
@@ -140,16 +142,21 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 
-def _meta(config: TrainConfig, parts: _Parts, run: Fit) -> dict[str, object]:
+def _meta(
+    config: TrainConfig, parts: _Parts, run: Fit, threshold: float | None
+) -> dict[str, object]:
     """What the checkpoint says of itself."""
     learnt, start = parts.learnt, parts.start
+    said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
+    if threshold is not None:
+        said["threshold"] = threshold
     return {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
         "trained_on_files": sorted(learnt.files),
         "trained_on_cars": sorted(learnt.cars),
         "start_unknown": not learnt.complete,
-        **({"threshold": start.threshold, "temperature": start.temperature} if start else {}),
+        **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "history": run.history,
     }

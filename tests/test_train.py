@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from convert.checkpoint import load_checkpoint
+from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
@@ -164,6 +165,30 @@ def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=tmp_path / "start.pth")
     tuned = load_checkpoint(tmp_path / "a.pth")
     assert (tuned.threshold, tuned.temperature) == (0.8, 1.5)
+    train(
+        [recordings_made],
+        tmp_path / "b.pth",
+        tmp_path / "w",
+        few,
+        init=tmp_path / "start.pth",
+        threshold=0.7,
+    )
+    tuned = load_checkpoint(tmp_path / "b.pth")
+    assert (tuned.threshold, tuned.temperature) == (0.7, 1.5)
+
+
+def test_a_threshold_is_given_without_learning_again(whole_run, recordings_made, tmp_path):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    assert load_checkpoint(whole_run / "a.pth").threshold == 0.5
+    command = ["train", str(recordings_made), "--out", str(tmp_path / "a.pth")]
+    command += ["--work", str(tmp_path / "w"), "--threshold", "0.8"]
+    for name in ("examples", "small_epochs", "full_epochs", "hold_out"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(TINY, name))]
+    assert main(command) == 0
+    given = load_checkpoint(tmp_path / "a.pth")
+    assert given.threshold == 0.8
+    before = load_checkpoint(whole_run / "a.pth").network.state_dict()
+    assert all(torch.equal(v, before[k]) for k, v in given.network.state_dict().items())
 
 
 def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_made, tmp_path):
