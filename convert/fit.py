@@ -7,7 +7,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
 from edge.frontend.picture import Renderer
 
-SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
+FULL_PX = FrontEndConfig().network_px
+SMALL_PX = FULL_PX // 2  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
 
@@ -128,7 +129,7 @@ class Fit:
         """All epochs that are not done yet."""
         for epoch in range(self._resume(), self.epochs):
             began = time.monotonic()
-            side = SMALL_PX if epoch < self.config.small_epochs else 2 * SMALL_PX
+            side = self._side(epoch)
             loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(
@@ -138,16 +139,47 @@ class Fit:
             figures = {"loss": loss, "side": side, **self._figures(side)}
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            print(f"epoch {epoch + 1}/{self.epochs}: {shown}", flush=True)
+            print(f"epoch {epoch + 1}/{self.epochs}: {_shown(figures)}", flush=True)
             # A network that only ever saw small pictures is not the one to be shipped.
             full = side > SMALL_PX or self.config.full_epochs == 0
             if full and figures["check_auc"] >= self.best:
                 self.best = figures["check_auc"]
                 self._write("best.pt", {"model": self.average.state_dict(), "epoch": epoch})
             # The state last: what it says is done has left everything else behind.
-            write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+            self._write_history()
             self._write("state.pt", self._state(epoch))
+
+    def best_epoch(self) -> tuple[int, dict[str, Tensor]]:
+        """Number and weights of the epoch that did best, which ``average`` then has.
+
+        DatasetError if its file is damaged.
+        """
+        path = self.work / "best.pt"
+        try:
+            best = torch.load(path, map_location=self.device, weights_only=True)
+            self.average.load_state_dict(best["model"])
+            return int(best["epoch"]), best["model"]
+        except Exception as error:  # torch raises all kinds
+            raise DatasetError(
+                f"{path} is damaged or not there: remove it and state.pt, and the run begins anew "
+                "with the examples it has"
+            ) from error
+
+    def grade_kept(self, weights: Mapping[str, Tensor]) -> float:
+        """Grade ``weights``, of which ``config.keep`` are the start's; the ``check_auc``.
+
+        The figures are those of an epoch, and the last entry of the history.
+        """
+        self.average.load_state_dict(weights)
+        side = self._side(self.epochs - 1)
+        figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
+        print(f"with {_shown(figures)}")
+        self.history.append(figures)
+        self._write_history()
+        return figures["check_auc"]
+
+    def _side(self, epoch: int) -> int:
+        return SMALL_PX if epoch < self.config.small_epochs else FULL_PX
 
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, torch.zeros((), device=self.device)
@@ -253,7 +285,14 @@ class Fit:
         print(f"going on after epoch {state['epoch'] + 1}")
         return int(state["epoch"]) + 1
 
+    def _write_history(self) -> None:
+        write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+
     def _write(self, name: str, content: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_atomically(self.work / name, buffer.getvalue())
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

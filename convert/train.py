@@ -67,18 +67,20 @@ def train(
     _same_run(work, config, parts.training, parts.held_out, origin)
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go()
-    best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(best["model"])
+    epoch, weights = run.best_epoch()
+    network.load_state_dict(weights)
+    reached = run.best
     if config.keep:
         _keep(config.keep, before, network)
+        reached = run.grade_kept(network.state_dict())
     save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run, threshold))
-    if run.best < GUESSING:
+    if reached < GUESSING:
         print(
-            f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
+            f"it has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is guessing; give "
             "it more --examples or epochs"
         )
     judged_on = "sources not trained on" if parts.held_out else "new examples of the same sources"
-    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
+    print(f"wrote {out} (epoch {epoch + 1}, the best on {judged_on})")
 
 
 class _Parts(NamedTuple):

@@ -31,7 +31,8 @@ label, is a source of its own). A column split (train, valid) decides what is he
 Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
 engines held out are told from engines without (1 always, 0.5 is guessing), by which the best epoch
 is chosen; of the recordings held out as they are, real_auc likewise and real_false, the share of
-those that do not knock called knocking at 0.5.
+those that do not knock called knocking at 0.5. With --keep a last line says the same of what is
+written, which is no epoch's network.
 
 Everything lies in the --work folder, some 400 MB that may be removed at the end: a run that was
 interrupted goes on from its last finished epoch when started again. Then:

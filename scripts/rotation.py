@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw, makers
 from convert.examples import ExampleMaker, fill_pools
-from convert.fit import SMALL_PX, Examples, Fit, Pictures
+from convert.fit import FULL_PX, Examples, Fit, Pictures
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.run_data import digest, identity
@@ -130,10 +130,9 @@ def judge(
         frozen=False,
     )
     fit.go()
-    best = torch.load(work / "best.pt", map_location=fit.device, weights_only=True)
-    fit.average.load_state_dict(best["model"])
+    fit.best_epoch()
     shown = Examples(np.concatenate([real.indices, np.array(strange)]), np.empty(0, np.int64))
-    p = fit.p_knocking(shown, Pictures(2 * SMALL_PX, fit.device)).astype(np.float64)
+    p = fit.p_knocking(shown, Pictures(FULL_PX, fit.device)).astype(np.float64)
     z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
     return Scores(
         [clip.source for clip, _ in held],

@@ -72,6 +72,15 @@ def test_a_damaged_state_is_named(tmp_path):
     )
     with pytest.raises(DatasetError, match=r"state\.pt is damaged: remove it"):
         run.go()
+    # Half of it, as a full disk leaves it, or none, as whoever tidies up does.
+    torch.save({"model": run.average.state_dict(), "epoch": 3}, tmp_path / "best.pt")
+    assert run.best_epoch()[0] == 3
+    (tmp_path / "best.pt").write_bytes((tmp_path / "best.pt").read_bytes()[: 10**6])
+    with pytest.raises(DatasetError, match=r"best\.pt is damaged .* remove it and state\.pt"):
+        run.best_epoch()
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(DatasetError, match=r"best\.pt is damaged or not there"):
+        run.best_epoch()
 
 
 def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):

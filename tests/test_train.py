@@ -209,6 +209,28 @@ def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_mad
         assert off < 0.1 * moved + 2**-10 * before[name].abs().max(), name
 
 
+def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
+    whole_run, recordings_made, tmp_path, monkeypatch, capsys
+):
+    graded = []
+
+    def figures(fit, side):
+        graded.append(fit.average.state_dict()["1.8.weight"].clone())
+        return {"check_auc": 0.9 if len(graded) == 1 else 0.55}
+
+    monkeypatch.setattr(Fit, "_figures", figures)
+    few = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=0.5)
+    init = whole_run / "a.pth"
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=init)
+    given = load_checkpoint(tmp_path / "a.pth")
+    assert torch.equal(graded[-1].half(), given.network.state_dict()["1.8.weight"].half())
+    assert given.meta["history"][-1] == {"keep": 0.5, "side": 112, "check_auc": 0.55}
+    assert json.loads((tmp_path / "w" / "history.json").read_text()) == given.meta["history"]
+    said = capsys.readouterr().out
+    assert "with keep 0.5, side 112, check_auc 0.55\n" in said
+    assert "next to nothing: an AUC of 0.55" in said
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
     made = []
