@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
 from edge import frontend, hann
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
 
@@ -54,6 +54,7 @@ def draw(
     stands beside the progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, "*.npz")
     starts = range(0, count, CHUNK)
     paths = [folder / f"{start:08}-{min(start + CHUNK, count):08}.npz" for start in starts]
     missing = [start for start, path in zip(starts, paths, strict=True) if not path.is_file()]

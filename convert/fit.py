@@ -25,7 +25,7 @@ from convert.metrics import auc
 from convert.network import KnockNet, normalise
 from convert.progress import bar
 from convert.train_config import TrainConfig
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEndConfig
 from edge.frontend.picture import Renderer
 
@@ -127,6 +127,7 @@ class Fit:
 
     def go(self) -> None:
         """All epochs that are not done yet."""
+        remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
         for epoch in range(self._resume(), self.epochs):
             began = time.monotonic()
             side = self._side(epoch)

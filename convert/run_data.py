@@ -18,7 +18,7 @@ from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples
 from convert.recipe import Recipe
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
@@ -64,6 +64,7 @@ def examples_of(
 
 def real_windows(cache: Path, clips: list[Clip]) -> Examples:
     """Every second of the held-out recordings as it is; unreadable ones were named before."""
+    remove_leftovers(cache.parent, "real-*.npz")
     if not cache.is_file():
         front_end = FrontEnd()
         indices, labels = [], []

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from convert.recipe import REAL_KNOCKS, Recipe
 from convert.run_data import NO_ENGINE, digest, examples_of, identity, real_windows
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 
 # Made over held-out recordings, for choosing the best epoch.
 CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
@@ -65,6 +66,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     origin = _origin(init or pretrained, parts.start.labels if parts.start else None)
     _same_run(work, config, parts.training, parts.held_out, origin)
+    remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go()
     epoch, weights = run.best_epoch()

@@ -57,9 +57,11 @@ def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw(lambda: killed, (), 11, tmp_path, workers=0, name="x")
     asked.clear()
+    (tmp_path / ".00000008-00000011.npz.0123abcd").touch()
     found = draw(lambda: make, (), 11, tmp_path, workers=0, name="x")
     assert asked == [8, 9, 10]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_more_are_drawn_beside_those_that_are_there(small, tmp_path):

@@ -180,6 +180,9 @@ def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
 def test_a_threshold_is_given_without_learning_again(whole_run, recordings_made, tmp_path):
     shutil.copytree(whole_run / "work", tmp_path / "w")
     assert load_checkpoint(whole_run / "a.pth").threshold == 0.5
+    killed = [".a.pth.0123abcd", "w/.state.pt.0123abcd", "w/.real-a.npz.0123abcd"]
+    for name in killed:  # 340 MB that nobody else would remove
+        (tmp_path / name).touch()
     command = ["train", str(recordings_made), "--out", str(tmp_path / "a.pth")]
     command += ["--work", str(tmp_path / "w"), "--threshold", "0.8"]
     for name in ("examples", "small_epochs", "full_epochs", "hold_out"):
@@ -187,6 +190,7 @@ def test_a_threshold_is_given_without_learning_again(whole_run, recordings_made,
     assert main(command) == 0
     given = load_checkpoint(tmp_path / "a.pth")
     assert given.threshold == 0.8
+    assert not any((tmp_path / name).exists() for name in killed)
     before = load_checkpoint(whole_run / "a.pth").network.state_dict()
     assert all(torch.equal(v, before[k]) for k, v in given.network.state_dict().items())
 
