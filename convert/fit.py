@@ -21,16 +21,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
+from convert.examples import KNOCKING, NORMAL
 from convert.metrics import auc
-from convert.network import KnockNet, normalise
+from convert.network import KnockNet
 from convert.progress import bar
+from convert.rendering import FULL_PX, SMALL_PX, Pictures
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
-from edge.frontend import FrontEndConfig
-from edge.frontend.picture import Renderer
 
-FULL_PX = FrontEndConfig().network_px
-SMALL_PX = FULL_PX // 2  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
 
@@ -62,27 +60,6 @@ def need_batch(examples: int, batch_size: int) -> None:
             f"{examples} examples do not fill one batch of {batch_size}: "
             "ask for more with --examples, or a smaller --batch-size"
         )
-
-
-class Pictures:
-    """Turns batches of colour indices into normalised pictures of one size."""
-
-    def __init__(self, side: int, device: torch.device) -> None:
-        config = FrontEndConfig()
-        rows, columns, margin, colours = Renderer(config).as_matrices()
-        factor = config.network_px // side
-        # Shrinking by averaging is linear, like enlarging: it joins the same matrices.
-        self._rows = torch.from_numpy(rows).view(side, factor, -1).mean(1).to(device)
-        self._columns = torch.from_numpy(columns).view(side, factor, -1).mean(1).to(device)
-        blocks = torch.from_numpy(margin).view(side, factor, side, factor)
-        self._margin = blocks.mean((1, 3)).to(device)
-        self._colours = torch.from_numpy(colours).to(device)
-
-    def __call__(self, indices: Tensor) -> Tensor:
-        """(B, 84, 87) uint8 -> (B, 3, side, side) float32, ImageNet-normalised."""
-        colours = self._colours[indices.long()].permute(0, 3, 1, 2)  # (B, 3, 84, 87)
-        picture = self._rows @ colours @ self._columns.T + self._margin
-        return normalise(picture.round()).contiguous(memory_format=torch.channels_last)
 
 
 class Fit:
@@ -239,9 +216,11 @@ class Fit:
     def _figures(self, side: int) -> dict[str, float]:
         pictures = Pictures(side, self.device)
         made = self.p_knocking(self.check, pictures)
-        figures = {"check_auc": auc(made[self.check.labels == 0], made[self.check.labels == 1])}
+        figures = {
+            "check_auc": auc(made[self.check.labels == KNOCKING], made[self.check.labels == NORMAL])
+        }
         real = self.p_knocking(self.real, pictures)
-        knocks = self.real.labels == 0
+        knocks = self.real.labels == KNOCKING
         if knocks.any() and not knocks.all():
             figures["real_auc"] = auc(real[knocks], real[~knocks])
         if not knocks.all():
@@ -256,7 +235,7 @@ class Fit:
             part = torch.from_numpy(examples.indices[i : i + 64])
             with half_precision(self.device):
                 logits = self.average(pictures(part.to(self.device)))
-            answers.append(logits.float().softmax(1)[:, 0].cpu().numpy())
+            answers.append(logits.float().softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)
 
     def _state(self, epoch: int) -> dict[str, Any]:

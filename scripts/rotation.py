@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw, makers
-from convert.examples import ExampleMaker, fill_pools
-from convert.fit import FULL_PX, Examples, Fit, Pictures
+from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
+from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
+from convert.rendering import FULL_PX, Pictures
 from convert.run_data import digest, identity
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
@@ -116,7 +117,7 @@ def judge(
     held, strange = rotation.held(whole=False)[part]
     real = Examples(
         np.array([indices for _, indices in held]),
-        np.array([0 if clip.knocks else 1 for clip, _ in held]),
+        np.array([KNOCKING if clip.knocks else NORMAL for clip, _ in held]),
     )
     torch.manual_seed(config.seed)
     work.mkdir(parents=True, exist_ok=True)
@@ -215,7 +216,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     rotation = Rotation(clips, 0)
     rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
-    examples = drawn.until(config.examples, os.cpu_count() or 1)
+    examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
     run = arguments.work / f"run-{digest(drawn.name, dataclasses.asdict(config))}"
     scores = []
     for part in range(FOLDS):

@@ -7,8 +7,9 @@ from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
-from convert.fit import Examples, Fit, Pictures, half_precision
+from convert.fit import Examples, Fit, half_precision
 from convert.network import normalise
+from convert.rendering import Pictures
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices

@@ -1,11 +1,13 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from convert import drawn
 from convert.checkpoint import load_checkpoint
 from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
@@ -128,6 +130,35 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
             train([recordings_made], tmp_path / "a.pth", tmp_path / work, other)
     with np.load(next((whole_run / "work").glob("real-*.npz"))) as before:
         assert held[0] == held[1] != len(before["labels"])
+
+
+@pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth"])
+def test_other_code_does_not_go_on_with_a_run(
+    whole_run, recordings_made, tmp_path, monkeypatch, name
+):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    shutil.copytree(Path(drawn.__file__).parent, tmp_path / "convert")
+    monkeypatch.setattr(drawn, "__file__", str(tmp_path / "convert" / "drawn.py"))
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
+    with (tmp_path / "convert" / f"{name}.py").open("a") as module:
+        module.write("# changed\n")
+    with pytest.raises(DatasetError, match="another version of this program"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, monkeypatch):
+    def looked(*_, **__):
+        raise DatasetError("enough")
+
+    monkeypatch.setattr("convert.train.Fit", looked)
+    none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
+    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
+    for code in ("one", "other"):
+        monkeypatch.setattr("convert.train.makers", lambda code=code: code)
+        with pytest.raises(DatasetError, match="enough"):
+            train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
+        (tmp_path / "w" / "run.json").unlink()
+    assert len(list((tmp_path / "w").glob("real-*.npz"))) == 2
 
 
 def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, monkeypatch):
