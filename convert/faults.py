@@ -22,7 +22,7 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 
     The motor drags the crank round through a pinion on a ring gear of 100 to 160 teeth. Each
     compression, ``z / 2`` times a revolution, slows it by up to a third and loads it: what gear and
-    motor whine sinks and swells 3 to 23 times a second. Air is sucked in and pushed out as often;
+    motor whine sinks and swells 2 to 33 times a second. Air is sucked in and pushed out as often;
     at times a cylinder fires once.
     """
     per_turn = shaft.cylinders / 2

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit, coloured_noise, reverberate
+from edge.frontend import FrontEndConfig
 
-SR = 22_050
+SR = FrontEndConfig().sr
 Sound = NDArray[np.float64]
 BURST_S = (0.001, 0.006)  # decay of the noise in a blow
 KnockKind = Literal["rod", "main_bearing", "piston_slap", "wrist_pin"]
@@ -57,8 +58,8 @@ class Crank:
 def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) -> Crank:
     """A crank at about ``rpm``: slow wander of a few per cent, now and then a touch of throttle.
 
-    At idle a healthy engine wanders by 1-3 % within seconds; a blip raises the speed by up to a
-    half with a time constant of some tenths of a second.
+    At idle a healthy engine wanders by 1-3 % within seconds; one in four is given or taken throttle
+    once, which changes the speed by -30 to 50 % with a time constant of some tenths of a second.
     """
     n = round(seconds * SR)
     t = np.arange(n) / SR
@@ -233,12 +234,14 @@ def random_kind(rng: np.random.Generator) -> KnockKind:
 def random_knock(
     rng: np.random.Generator, seconds: float, *, smeared: float = 0.5, beat_s: float | None = None
 ) -> Sound:
-    """Any knock, 4 to 24 times a second; shape (n,), peak about 1.
+    """Any knock, 4 to 24 times a second as drawn; shape (n,), peak about 1.
 
     4 is every second turn of a slow idle, 24 every turn at 1440 or every second one at 2880 a
-    minute; faster ones run together in two seconds' picture. Over an engine whose beat is known,
-    ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank. It
-    comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
+    minute; faster ones run together in two seconds' picture. A touch of throttle changes the rate
+    by -30 to 50 %, and what also hits at the other end of its stroke strikes twice as often: some
+    in a hundred strike more than 24 times, at most about 55. Over an engine whose beat is known,
+    ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank.
+    It comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
     more than the sound of the engine around it. Recorded blows are seldom as sharp as on the metal.
     """
     kind = random_kind(rng)
