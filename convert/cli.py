@@ -55,7 +55,7 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     from convert.evaluate_command import add_evaluate_parser  # noqa: PLC0415 - see main
-    from convert.export import add_export_parser  # noqa: PLC0415
+    from convert.export_command import add_export_parser  # noqa: PLC0415
     from convert.synth_command import add_synth_parser  # noqa: PLC0415
     from convert.train_command import add_train_parser  # noqa: PLC0415
 
