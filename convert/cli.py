@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
+        if str(error.name).partition(".")[0] in ("convert", "edge"):
+            raise  # a fault of ours, which no package mends
         what = f"package {error.name} is missing: in the clone, with Python 3.11: "
         what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
