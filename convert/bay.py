@@ -126,10 +126,10 @@ def _running_power(y: Sound, n: int) -> Sound:
 
 
 def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
-    """One way this sound might have been recorded: a random chain of all of the above.
+    """One way this sound might have been recorded: a random chain of what may happen to it.
 
-    Wind and hum below, hiss above, band limits of cheap microphones and codecs, saturation. Peak
-    of the result: 0.05 to 1.
+    A microphone's response, echo, noise of one colour from a rumble to a hiss, gain control, band
+    limits of cheap microphones and codecs, saturation. Peak of the result: 0.05 to 1.
     """
     y = y / (np.abs(y).max() + 1e-12)
     if rng.random() < 0.7:

@@ -11,19 +11,16 @@ from numpy.typing import NDArray
 
 from convert.dataset import SUFFIXES, fingerprint
 from convert.errors import DatasetError
+from convert.judgeable import judgeable
 from convert.made import make
 from convert.parity import MIN_PICTURES
-from edge.capture import Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.gate import Gate
-from edge.window import Windower
 
 N_CALIBRATION = 200  # pictures the value ranges are taken from
 N_MADE_CALIBRATION = 40  # every other one knocking
 N_REAL, N_MADE = 300, 100  # pictures the result is proved on: from recordings; synthetic at least
 LEAST_CALIBRATION = 16  # windows; fewer say too little about the ranges
-HOP_SECONDS = 1.0
 PER_RECORDING = 4  # windows, spread over it
 
 
@@ -89,25 +86,25 @@ def _take(
         if len(rounds[0]) >= count:
             break
         try:
-            fit = _fit_windows(path, front_end.config)
+            fit = _spread(path, front_end.config)
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        chosen = np.unique(np.linspace(0, len(fit) - 1, PER_RECORDING).astype(int)) if fit else []
-        for queue, i in zip(rounds, chosen, strict=False):
-            queue.append(fit[i])
+        for queue, y in zip(rounds, fit, strict=False):
+            queue.append(y)
     cuts = [y for queue in rounds for y in queue][:count]
     return [front_end.picture(y) for y in cuts], len(rounds[0][:count])
 
 
-def _fit_windows(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:
-    """Windows of a recording that the device would judge, HOP_SECONDS apart."""
-    gate = Gate(sr=config.sr)
-    windower = Windower(config.n_samples, round(HOP_SECONDS * config.sr), config.sr)
-    blocks = Recording(path, sr=config.sr).blocks()
-    due = (window for block in blocks for window in windower.push(block))
+def _spread(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:
+    """Up to PER_RECORDING windows of a recording that the device would judge, spread over it.
+
+    Read twice, and only those kept: all windows of hours of sound would be gigabytes.
+    """
+    count = sum(1 for _ in judgeable(path, config))
+    chosen = set(np.linspace(0, count - 1, PER_RECORDING).astype(int).tolist())
     # Copies: a view would keep what lies around it.
-    return [window.y.copy() for window in due if gate.check(window.y, window.flaws) is None]
+    return [y.copy() for i, y in enumerate(judgeable(path, config)) if i in chosen]
 
 
 def made_pictures(count: int, front_end: FrontEnd, *, seed: int) -> Iterator[NDArray[np.uint8]]:

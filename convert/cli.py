@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
+        if str(error.name).partition(".")[0] in ("convert", "edge"):
+            raise  # a fault of ours, which no package mends
         what = f"package {error.name} is missing: in the clone, with Python 3.11: "
         what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
@@ -55,7 +57,7 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     from convert.evaluate_command import add_evaluate_parser  # noqa: PLC0415 - see main
-    from convert.export import add_export_parser  # noqa: PLC0415
+    from convert.export_command import add_export_parser  # noqa: PLC0415
     from convert.synth_command import add_synth_parser  # noqa: PLC0415
     from convert.train_command import add_train_parser  # noqa: PLC0415
 

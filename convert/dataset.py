@@ -245,14 +245,6 @@ def _say(done: str, what: str, why: str, names: Sequence[str]) -> None:
         print(f"{done} {len(names)} {what} {why}: {shown}", file=sys.stderr)
 
 
-def windows(y: NDArray[np.float32], hop_s: float) -> list[NDArray[np.float32]]:
-    """Windows of the front end's length, one every ``hop_s`` seconds; none of a shorter signal."""
-    config = FrontEndConfig()
-    hop = max(1, round(hop_s * config.sr))
-    starts = range(0, y.size - config.n_samples + 1, hop)
-    return [y[start : start + config.n_samples] for start in starts]
-
-
 def describe(clips: Sequence[Clip]) -> str:
     """One line: how many recordings and sources of every kind."""
     files = Counter(f"{clip.label}/{clip.kind}" for clip in clips)

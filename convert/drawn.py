@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.errors import DatasetError
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
-from edge import frontend, hann
-from edge.files import write_atomically
+from edge import frontend
+from edge.files import remove_leftovers, write_atomically
+from edge.frontend import FrontEndConfig
 
+SHAPE = (FrontEndConfig().n_bins, FrontEndConfig().n_frames)  # of a spectrogram
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
 
 
@@ -24,18 +29,28 @@ CHUNK = 1000  # examples in a file: half a minute's work on two cores
 class Drawn:
     """The first N examples of a maker."""
 
-    indices: NDArray[np.uint8]  # (N, 84, 87), colours of the spectrograms
+    indices: NDArray[np.uint8]  # (N, *SHAPE), colours of the spectrograms
     labels: NDArray[np.int64]  # (N,), places in LABELS
     heard: NDArray[np.bool_]  # (N, groups): whether a recording of that group is in it
 
 
 def makers() -> str:
-    """A name for the code that makes examples: other code makes others of the same seed."""
-    here = Path(__file__).parent
-    names = ("bay", "dataset", "examples", "faults", "lookalikes", "recipe", "synth")
-    files = [here / f"{name}.py" for name in names]
-    files += [Path(hann.__file__), *sorted(Path(frontend.__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    """A name for the code that makes pictures: other code makes others of the same sound or seed.
+
+    It reads recordings, lays knocks over them and takes their windows.
+    """
+    ours = ("bay", "dataset", "examples", "faults", "judgeable", "lookalikes", "recipe", "synth")
+    theirs = ("capture", "gate", "hann", "hiss", "repetition", "wav", "window")
+    edge = Path(frontend.__file__).parents[1]
+    files = [edge / f"{name}.py" for name in theirs] + sorted((edge / "frontend").glob("*.py"))
+    return digest_of_code(*ours, files=files)
+
+
+def digest_of_code(*names: str, files: Sequence[Path] = ()) -> str:
+    """A name for the text of these modules of this package, and of ``files``."""
+    here = [Path(__file__).parent / f"{name}.py" for name in names]
+    text = b"".join(file.read_bytes() for file in (*here, *files))
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def draw(
@@ -50,13 +65,37 @@ def draw(
     """The first ``count`` examples; those that ``folder`` holds are not made again.
 
     The folder belongs to one maker: who calls sees to that. It is asked for only if examples are
-    missing: it needs all recordings in memory. ``groups`` are the columns of ``heard``; ``name``
-    stands beside the progress bar.
+    missing, as those of a damaged file are: it needs all recordings in memory. ``groups`` are the
+    columns of ``heard``; ``name`` stands beside the progress bar. DatasetError if what was made
+    cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, "*.npz")
+    for _ in range(2):
+        _make_missing(maker, groups, count, folder, workers=workers, name=name)
+        drawn = _read(folder, count, len(groups))
+        if drawn is not None:
+            return drawn
+    raise DatasetError(
+        f"{folder}: what was just written there cannot be read: is the disk failing?"
+    )
+
+
+def _place(folder: Path, start: int, count: int) -> Path:
+    return folder / f"{start:08}-{min(start + CHUNK, count):08}.npz"
+
+
+def _make_missing(
+    maker: Callable[[], Maker],
+    groups: Sequence[str],
+    count: int,
+    folder: Path,
+    *,
+    workers: int,
+    name: str,
+) -> None:
     starts = range(0, count, CHUNK)
-    paths = [folder / f"{start:08}-{min(start + CHUNK, count):08}.npz" for start in starts]
-    missing = [start for start, path in zip(starts, paths, strict=True) if not path.is_file()]
+    missing = [start for start in starts if not _place(folder, start, count).is_file()]
     numbers = [n for start in missing for n in range(start, min(start + CHUNK, count))]
     shown = bar(
         make_examples(maker(), numbers, workers) if numbers else (),
@@ -68,9 +107,8 @@ def draw(
     made = iter(shown)
     for start in missing:
         size = min(CHUNK, count - start)
-        _write(paths[start // CHUNK], list(itertools.islice(made, size)), groups)
+        _write(_place(folder, start, count), list(itertools.islice(made, size)), groups)
     shown.close()
-    return _read(paths, count, len(groups))
 
 
 def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
@@ -84,14 +122,33 @@ def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _read(paths: Sequence[Path], count: int, n_groups: int) -> Drawn:
-    """File by file into arrays of the full size: two copies of all would not fit everywhere."""
-    indices = np.empty((count, 84, 87), dtype=np.uint8)
+def _read(folder: Path, count: int, n_groups: int) -> Drawn | None:
+    """File by file into arrays of the full size: two copies of all would not fit everywhere.
+
+    None if some of them were damaged; those are gone then.
+    """
+    indices = np.empty((count, *SHAPE), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
     heard = np.empty((count, n_groups), dtype=bool)
-    for number, path in enumerate(paths):
-        part = slice(number * CHUNK, min((number + 1) * CHUNK, count))
-        with np.load(path) as stored:
-            indices[part], labels[part] = stored["indices"], stored["labels"]
-            heard[part] = stored["heard"].reshape(labels[part].size, n_groups)
-    return Drawn(indices, labels, heard)
+    whole = True
+    for start in range(0, count, CHUNK):
+        part = slice(start, min(start + CHUNK, count))
+        stored = arrays(_place(folder, start, count))
+        if stored is None:
+            whole = False
+            continue
+        indices[part], labels[part] = stored["indices"], stored["labels"]
+        heard[part] = stored["heard"].reshape(labels[part].size, n_groups)
+    return Drawn(indices, labels, heard) if whole else None
+
+
+def arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """What the ``.npz`` file ``path`` holds; None, and it is removed, if it is damaged."""
+    content = path.read_bytes()  # what fails here is not the file's fault
+    try:
+        with np.load(io.BytesIO(content)) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # numpy and zipfile raise all kinds
+        print(f"{path} is damaged and is made again ({error})", file=sys.stderr)
+        path.unlink()
+        return None

@@ -1,8 +1,7 @@
-"""``convert export``: a checkpoint in, one proved and self-describing TFLite file out."""
+"""From a checkpoint to one TFLite file that is proved and describes itself."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -10,36 +9,30 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from convert.bias import corrected
+from convert.calibration import ExportPictures, export_pictures
+from convert.checkpoint import Checkpoint, load_checkpoint
 from convert.dataset import LABELS, say_unreadable
+from convert.equalise import equalise
 from convert.errors import ExportError
-from convert.output import check_output, parse_labels
+from convert.network import FoldedNet, KnockNet, fold
+from convert.onnx_export import to_onnx
+from convert.output import check_output
+from convert.parity import Parity, check_parity
 from convert.progress import Stage
+from convert.tflite_export import to_tflite
 from edge.classifier import tempered
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.model import PRECISIONS, TEMPERATURES, Manifest, golden_sound, write_model
-
-if TYPE_CHECKING:
-    from convert.checkpoint import Checkpoint
-    from convert.parity import Parity
+from edge.model import TEMPERATURES, Manifest, golden_sound, write_model
 
 GOLDEN_SEED = 20_260_101
 TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
-
-EXAMPLES = """\
-examples:
-  convert export stage-2.pth --calibration recordings --out knock.tflite
-  convert export mine.pth --calibration recordings --out mine.tflite --precision float16
-  convert export old.pth --calibration recordings --out old.tflite --labels normal,knocking
-
-The labels are those of the checkpoint, or knocking,normal in the original's order. On at least 300
-pictures that were not used for calibration the result is compared with torch, in every TFLite
-runtime installed here; if it does not say the same, nothing is written. About three minutes and
-5 GB of memory; no network access."""
+ONNX = "network.onnx"  # in the temporary folder
 
 
 @dataclass(frozen=True)
@@ -54,68 +47,32 @@ class ExportConfig:
     seed: int = 1
 
 
-def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``export`` to the command line."""
-    parser = commands.add_parser(
-        "export",
-        help="checkpoint to TFLite",
-        description="Turn a fastai ResNet34 checkpoint into one TFLite file for edge.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("checkpoint", type=Path, help=".pth of fastai v1 or v2, or .safetensors")
-    parser.add_argument(
-        "--calibration", type=Path, required=True, metavar="DIR", help="folder of recordings"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
-    parser.add_argument(
-        "--labels", metavar="A,B", help="order of the outputs, where the checkpoint says none"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="P",
-        help="called knocking from P on (the checkpoint's own, or 0.5)",
-    )
-    parser.add_argument("--temperature", type=float, metavar="T", help="divides the log-odds")
-    parser.add_argument("--name", help="name in the manifest (default: the output file's)")
-    parser.add_argument("--seed", type=int, default=1, help="draws the pictures (1)")
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    labels = None if arguments.labels is None else parse_labels(arguments.labels)
-    config = ExportConfig(
-        arguments.precision,
-        labels,
-        arguments.threshold,
-        arguments.temperature,
-        arguments.name,
-        arguments.seed,
-    )
-    export(arguments.checkpoint, arguments.calibration, arguments.out, config)
-    return 0
-
-
 def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig) -> Manifest:
     """Export ``checkpoint`` to ``out``, calibrated and proved on recordings in ``calibration``.
 
     Works in a temporary folder; ``out`` appears, or is replaced, only when everything holds.
     CheckpointError, DatasetError, ExportError or ParityError otherwise.
     """
-    # These import torch and onnx, seconds that --help and a misspelt option need not pay.
-    from convert.bias import corrected  # noqa: PLC0415
-    from convert.calibration import export_pictures  # noqa: PLC0415
-    from convert.checkpoint import load_checkpoint  # noqa: PLC0415
-    from convert.equalise import equalise  # noqa: PLC0415
-    from convert.network import fold  # noqa: PLC0415
-    from convert.onnx_export import to_onnx  # noqa: PLC0415
-    from convert.parity import check_parity  # noqa: PLC0415
-    from convert.tflite_export import to_tflite  # noqa: PLC0415
-
     check_output("--out", out, ".tflite")
     _check(config)
+    loaded, manifest = _load(checkpoint, out, config)
+    front_end = FrontEnd(manifest.front_end)
+    pictures = _pictures(calibration, front_end, config.seed)
+    shown = np.concatenate([pictures.held_back, golden_picture(front_end)[np.newaxis]])
+    with tempfile.TemporaryDirectory(prefix="convert-export-") as name:
+        folder = Path(name)
+        folded = _to_onnx(loaded.network, pictures, folder)
+        network = _to_tflite(folded, config.precision, pictures, folder)
+        write_model(folder / "candidate.tflite", network, _bare(manifest))
+        parity, said = _compare(loaded.network, folded, manifest, shown, folder)
+    print(parity.table(), file=sys.stderr)
+    parity.refuse()
+    manifest = _complete(manifest, parity, pictures.described, calibration, said[-1])
+    _write(out, network, manifest)
+    return manifest
+
+
+def _load(checkpoint: Path, out: Path, config: ExportConfig) -> tuple[Checkpoint, Manifest]:
     with Stage("[1/6] checkpoint") as stage:
         loaded = load_checkpoint(
             checkpoint,
@@ -123,59 +80,75 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
             threshold=config.threshold,
             temperature=config.temperature,
         )
-        manifest = _manifest(loaded, out, config)
         count = sum(p.numel() for p in loaded.network.parameters())
         stage.result = f"{loaded.layout}, {count / 1e6:.1f} M parameters"
-    front_end = FrontEnd(manifest.front_end)
+        return loaded, _manifest(loaded, out, config)
+
+
+def _pictures(calibration: Path, front_end: FrontEnd, seed: int) -> ExportPictures:
     with Stage("[2/6] pictures") as stage:
-        pictures = export_pictures(calibration, front_end, seed=config.seed)
+        pictures = export_pictures(calibration, front_end, seed=seed)
         stage.result = ", ".join(f"{n} {what}" for what, n in pictures.described.items())
     say_unreadable(pictures.unreadable)
-    with tempfile.TemporaryDirectory(prefix="convert-export-") as name:
-        folder = Path(name)
-        with Stage("[3/6] torch -> ONNX") as stage:
-            folded = fold(loaded.network)
-            equalise(folded, pictures.calibration)
-            to_onnx(folded, folder / "network.onnx")
-            stage.result = f"{(folder / 'network.onnx').stat().st_size / 1e6:.1f} MB, checked"
-        with Stage(f"[4/6] ONNX -> {config.precision}", "some minutes") as stage:
-            onnx = folder / "network.onnx"
-            if config.precision == "int8":  # only rounded weights need other biases
-                onnx = folder / "corrected.onnx"
-                to_onnx(corrected(folded, pictures.calibration), onnx)
-            network = to_tflite(onnx, config.precision, pictures.calibration, folder)
-            stage.result = f"{len(network) / 1e6:.1f} MB"
-        with Stage("[5/6] parity") as stage:
-            # Temperature is arithmetic behind the network; what is compared is the network.
-            bare = dataclasses.replace(manifest, temperature=1.0)
-            write_model(folder / "candidate.tflite", network, bare)
-            parity, said = check_parity(
-                loaded.network,
-                folded,
-                onnx=folder / "network.onnx",
-                model=folder / "candidate.tflite",
-                precision=config.precision,
-                knocking=manifest.labels.index("knocking"),
-                threshold=_bare_threshold(manifest),
-                pictures=np.concatenate([pictures.held_back, golden_picture()[np.newaxis]]),
-                folder=folder,
-            )
-            stage.result = f"{parity.n_pictures} pictures"
-    print(parity.table(), file=sys.stderr)
-    parity.refuse()
-    manifest = _complete(manifest, parity, pictures.described, calibration, said[-1])
+    return pictures
+
+
+def _to_onnx(network: KnockNet, pictures: ExportPictures, folder: Path) -> FoldedNet:
+    """The network with its normalisation folded in and its channels equalised, also as a file."""
+    with Stage("[3/6] torch -> ONNX") as stage:
+        folded = fold(network)
+        equalise(folded, pictures.calibration)
+        to_onnx(folded, folder / ONNX)
+        stage.result = f"{(folder / ONNX).stat().st_size / 1e6:.1f} MB, checked"
+    return folded
+
+
+def _to_tflite(folded: FoldedNet, precision: str, pictures: ExportPictures, folder: Path) -> bytes:
+    with Stage(f"[4/6] ONNX -> {precision}", "some minutes") as stage:
+        onnx = folder / ONNX
+        if precision == "int8":  # only rounded weights need other biases
+            onnx = folder / "corrected.onnx"
+            to_onnx(corrected(folded, pictures.calibration), onnx)
+        network = to_tflite(onnx, precision, pictures.calibration, folder)
+        stage.result = f"{len(network) / 1e6:.1f} MB"
+    return network
+
+
+def _compare(
+    original: KnockNet,
+    folded: FoldedNet,
+    manifest: Manifest,
+    pictures: NDArray[np.uint8],
+    folder: Path,
+) -> tuple[Parity, NDArray[np.float32]]:
+    """How far what lies in ``folder`` is from ``original`` on ``pictures``, and what it says."""
+    with Stage("[5/6] parity") as stage:
+        parity, said = check_parity(
+            original,
+            folded,
+            onnx=folder / ONNX,
+            model=folder / "candidate.tflite",
+            precision=manifest.precision,
+            knocking=manifest.labels.index("knocking"),
+            threshold=_bare_threshold(manifest),
+            pictures=pictures,
+            folder=folder,
+        )
+        stage.result = f"{parity.n_pictures} pictures"
+    return parity, said
+
+
+def _write(out: Path, network: bytes, manifest: Manifest) -> None:
     with Stage("[6/6] write") as stage:
         try:
             write_model(out, network, manifest)
         except OSError as error:
             raise ExportError(f"{out} cannot be written: {error.strerror}") from error
         stage.result = f"{out}, {out.stat().st_size / 1e6:.1f} MB"
-    return manifest
 
 
-def golden_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Of :func:`edge.model.golden_sound`, two seconds of it: (224, 224, 3) uint8."""
-    front_end = FrontEnd()
+def golden_picture(front_end: FrontEnd) -> NDArray[np.uint8]:
+    """Of :func:`edge.model.golden_sound`, one window of it: (224, 224, 3) uint8."""
     return front_end.picture(golden_sound(GOLDEN_SEED, front_end.config.n_samples))
 
 
@@ -201,6 +174,11 @@ def _check(config: ExportConfig) -> None:
             raise ConfigError(f"--{what} {value:g} must lie between {low:g} and {high:g}")
 
 
+def _bare(manifest: Manifest) -> Manifest:
+    """Without temperature: arithmetic behind the network; what is compared is the network."""
+    return dataclasses.replace(manifest, temperature=1.0)
+
+
 def _bare_threshold(manifest: Manifest) -> float:
     """The probability before temperature at which the verdict turns."""
     log_odds = manifest.temperature * math.log(manifest.threshold / (1 - manifest.threshold))
@@ -212,7 +190,7 @@ def _complete(
     parity: Parity,
     described: dict[str, int],
     calibration: Path,
-    golden: np.ndarray[Any, np.dtype[np.float32]],
+    golden: NDArray[np.float32],
 ) -> Manifest:
     answer = tempered(golden, manifest.temperature)
     versions = {}

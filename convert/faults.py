@@ -22,7 +22,7 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 
     The motor drags the crank round through a pinion on a ring gear of 100 to 160 teeth. Each
     compression, ``z / 2`` times a revolution, slows it by up to a third and loads it: what gear and
-    motor whine sinks and swells 3 to 23 times a second. Air is sucked in and pushed out as often;
+    motor whine sinks and swells 2 to 33 times a second. Air is sucked in and pushed out as often;
     at times a cylinder fires once.
     """
     per_turn = shaft.cylinders / 2
@@ -52,15 +52,16 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     """An engine with a cylinder that does not fire, or only at times: (n,).
 
-    What is missing comes once in two revolutions: the exhaust's pulses have a gap there.
+    What is missing comes once in two revolutions: the engine's combustion has a gap there, and so
+    has the exhaust behind it, -5 to 20 dB of the engine.
     """
-    times = shaft.events(shaft.cylinders / 2, rng.random())
-    dead = np.arange(times.size) % shaft.cylinders == 0
+    times = shaft.events(shaft.cylinders / 2)
+    dead = np.arange(times.size) % shaft.cylinders == int(rng.integers(shaft.cylinders))
     if rng.random() < 0.5:
         dead = rng.random(times.size) < np.where(dead, 0.8, rng.uniform(0, 0.15))
-    gains = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
-    pulses = place(shaft.n, times, gains, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
-    y = _unit(engine(rng, shaft))
+    firing = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
+    pulses = place(shaft.n, times, firing, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
+    y = _unit(engine(rng, shaft, firing))
     return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
 
 

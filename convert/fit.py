@@ -7,7 +7,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
+from convert.examples import KNOCKING, NORMAL
 from convert.metrics import auc
-from convert.network import KnockNet, normalise
+from convert.network import KnockNet
 from convert.progress import bar
+from convert.rendering import FULL_PX, SMALL_PX, Pictures
 from convert.train_config import TrainConfig
-from edge.files import write_atomically
-from edge.frontend import FrontEndConfig
-from edge.frontend.picture import Renderer
+from edge.files import remove_leftovers, write_atomically
 
-SMALL_PX = 112  # pictures of the first epochs: a quarter of the work
 MASKED = 0.5  # share of pictures with a stripe masked out
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
 
@@ -61,27 +60,6 @@ def need_batch(examples: int, batch_size: int) -> None:
             f"{examples} examples do not fill one batch of {batch_size}: "
             "ask for more with --examples, or a smaller --batch-size"
         )
-
-
-class Pictures:
-    """Turns batches of colour indices into normalised pictures of one size."""
-
-    def __init__(self, side: int, device: torch.device) -> None:
-        config = FrontEndConfig()
-        rows, columns, margin, colours = Renderer(config).as_matrices()
-        factor = config.network_px // side
-        # Shrinking by averaging is linear, like enlarging: it joins the same matrices.
-        self._rows = torch.from_numpy(rows).view(side, factor, -1).mean(1).to(device)
-        self._columns = torch.from_numpy(columns).view(side, factor, -1).mean(1).to(device)
-        blocks = torch.from_numpy(margin).view(side, factor, side, factor)
-        self._margin = blocks.mean((1, 3)).to(device)
-        self._colours = torch.from_numpy(colours).to(device)
-
-    def __call__(self, indices: Tensor) -> Tensor:
-        """(B, 84, 87) uint8 -> (B, 3, side, side) float32, ImageNet-normalised."""
-        colours = self._colours[indices.long()].permute(0, 3, 1, 2)  # (B, 3, 84, 87)
-        picture = self._rows @ colours @ self._columns.T + self._margin
-        return normalise(picture.round()).contiguous(memory_format=torch.channels_last)
 
 
 class Fit:
@@ -126,9 +104,10 @@ class Fit:
 
     def go(self) -> None:
         """All epochs that are not done yet."""
+        remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
         for epoch in range(self._resume(), self.epochs):
             began = time.monotonic()
-            side = SMALL_PX if epoch < self.config.small_epochs else 2 * SMALL_PX
+            side = self._side(epoch)
             loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(
@@ -138,16 +117,47 @@ class Fit:
             figures = {"loss": loss, "side": side, **self._figures(side)}
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            print(f"epoch {epoch + 1}/{self.epochs}: {shown}", flush=True)
+            print(f"epoch {epoch + 1}/{self.epochs}: {_shown(figures)}", flush=True)
             # A network that only ever saw small pictures is not the one to be shipped.
             full = side > SMALL_PX or self.config.full_epochs == 0
             if full and figures["check_auc"] >= self.best:
                 self.best = figures["check_auc"]
                 self._write("best.pt", {"model": self.average.state_dict(), "epoch": epoch})
             # The state last: what it says is done has left everything else behind.
-            write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+            self._write_history()
             self._write("state.pt", self._state(epoch))
+
+    def best_epoch(self) -> tuple[int, dict[str, Tensor]]:
+        """Number and weights of the epoch that did best, which ``average`` then has.
+
+        DatasetError if its file is damaged.
+        """
+        path = self.work / "best.pt"
+        try:
+            best = torch.load(path, map_location=self.device, weights_only=True)
+            self.average.load_state_dict(best["model"])
+            return int(best["epoch"]), best["model"]
+        except Exception as error:  # torch raises all kinds
+            raise DatasetError(
+                f"{path} is damaged or not there: remove it and state.pt, and the run begins anew "
+                "with the examples it has"
+            ) from error
+
+    def grade_kept(self, weights: Mapping[str, Tensor]) -> float:
+        """Grade ``weights``, of which ``config.keep`` are the start's; the ``check_auc``.
+
+        The figures are those of an epoch, and the last entry of the history.
+        """
+        self.average.load_state_dict(weights)
+        side = self._side(self.epochs - 1)
+        figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
+        print(f"with {_shown(figures)}")
+        self.history.append(figures)
+        self._write_history()
+        return figures["check_auc"]
+
+    def _side(self, epoch: int) -> int:
+        return SMALL_PX if epoch < self.config.small_epochs else FULL_PX
 
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, torch.zeros((), device=self.device)
@@ -206,9 +216,11 @@ class Fit:
     def _figures(self, side: int) -> dict[str, float]:
         pictures = Pictures(side, self.device)
         made = self.p_knocking(self.check, pictures)
-        figures = {"check_auc": auc(made[self.check.labels == 0], made[self.check.labels == 1])}
+        figures = {
+            "check_auc": auc(made[self.check.labels == KNOCKING], made[self.check.labels == NORMAL])
+        }
         real = self.p_knocking(self.real, pictures)
-        knocks = self.real.labels == 0
+        knocks = self.real.labels == KNOCKING
         if knocks.any() and not knocks.all():
             figures["real_auc"] = auc(real[knocks], real[~knocks])
         if not knocks.all():
@@ -223,7 +235,7 @@ class Fit:
             part = torch.from_numpy(examples.indices[i : i + 64])
             with half_precision(self.device):
                 logits = self.average(pictures(part.to(self.device)))
-            answers.append(logits.float().softmax(1)[:, 0].cpu().numpy())
+            answers.append(logits.float().softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)
 
     def _state(self, epoch: int) -> dict[str, Any]:
@@ -253,7 +265,14 @@ class Fit:
         print(f"going on after epoch {state['epoch'] + 1}")
         return int(state["epoch"]) + 1
 
+    def _write_history(self) -> None:
+        write_atomically(self.work / "history.json", json.dumps(self.history).encode())
+
     def _write(self, name: str, content: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_atomically(self.work / name, buffer.getvalue())
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

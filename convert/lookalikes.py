@@ -56,8 +56,9 @@ def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
 def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     """A healthy engine that chugs: one or two cylinders, or a slow uneven idle; (n,).
 
-    Its exhaust thuds 3 to 15 times a second, as slowly as a knock comes, but all below some
-    hundred hertz and for tens of milliseconds: combustion, not metal.
+    Its exhaust thuds once in two turns or at each firing: 2 to 70 times a second, but seven times
+    in ten at most 15, as slowly as a knock comes. All is below some hundred hertz and lasts tens of
+    milliseconds: combustion, not metal.
     """
     rpm = float(np.exp(rng.uniform(np.log(400), np.log(1500))))
     shaft = crank(rng, seconds, rpm, int(rng.choice([1, 1, 2, 2, 3, 4])))

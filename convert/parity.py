@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convert.errors import ParityError
+from convert.examples import KNOCKING
 from convert.network import FoldedNet, KnockNet, layers, normalise, watching
 from convert.onnx_export import onnx_probabilities
 from convert.probe import LAYER_PICTURES, Answers, probe
@@ -111,7 +112,7 @@ def compare(
 ) -> Comparison:
     """``other`` against ``original``, first label the one ``threshold`` is about."""
     difference = np.abs(original - other).max(axis=1)
-    same = (original[:, 0] >= threshold) == (other[:, 0] >= threshold)
+    same = (original[:, KNOCKING] >= threshold) == (other[:, KNOCKING] >= threshold)
     finite = np.isfinite(other).all()
     return Comparison(
         name,

@@ -10,15 +10,15 @@ import os
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convert.dataset import Clip, fingerprint, load_all, windows
-from convert.drawn import draw, makers
+from convert.dataset import Clip, fingerprint, load_all
+from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, fill_pools
+from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fit import Examples
+from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
@@ -58,26 +58,28 @@ def examples_of(
             raise DatasetError(f"{NO_ENGINE}: none of them could be read")
         return ExampleMaker(pools, recipe, seed)
 
-    drawn = draw(maker, (), count, folder, workers=os.cpu_count() or 1, name=place.name)
+    drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)
     return Examples(drawn.indices, drawn.labels)
 
 
 def real_windows(cache: Path, clips: list[Clip]) -> Examples:
-    """Every second of the held-out recordings as it is; unreadable ones were named before."""
-    if not cache.is_file():
-        front_end = FrontEnd()
-        indices, labels = [], []
-        for clip, sound in load_all(clips, quiet=True):
-            for y in windows(sound, 1.0):
-                indices.append(colour_indices(front_end.spectrogram(y)))
-                labels.append(0 if clip.knocks else 1)
-        _save(cache, indices, labels)
-    with np.load(cache) as stored:
-        return Examples(stored["indices"], stored["labels"])
+    """Every second of the held-out recordings that the device would judge, kept in ``cache``.
 
-
-def _save(path: Path, indices: list[NDArray[np.uint8]], labels: list[int]) -> None:
+    Unreadable ones were named before. A damaged ``cache`` is made again.
+    """
+    remove_leftovers(cache.parent, "real-*.npz")
+    kept = arrays(cache) if cache.is_file() else None
+    if kept is not None:
+        return Examples(kept["indices"], kept["labels"])
+    front_end = FrontEnd()
+    indices, labels = [], []
+    for clip, y in all_judgeable(clips, front_end.config, quiet=True):
+        indices.append(colour_indices(front_end.spectrogram(y)))
+        labels.append(KNOCKING if clip.knocks else NORMAL)
+    made = Examples(
+        np.array(indices, dtype=np.uint8).reshape(-1, *SHAPE), np.array(labels, dtype=np.int64)
+    )
     buffer = io.BytesIO()
-    stack = np.array(indices, dtype=np.uint8).reshape(-1, 84, 87)
-    np.savez_compressed(buffer, indices=stack, labels=np.array(labels, dtype=np.int64))
-    write_atomically(path, buffer.getvalue())
+    np.savez_compressed(buffer, indices=made.indices, labels=made.labels)
+    write_atomically(cache, buffer.getvalue())
+    return made

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit, coloured_noise, reverberate
+from edge.frontend import FrontEndConfig
 
-SR = 22_050
+SR = FrontEndConfig().sr
 Sound = NDArray[np.float64]
+BURST_S = (0.001, 0.006)  # decay of the noise in a blow
 KnockKind = Literal["rod", "main_bearing", "piston_slap", "wrist_pin"]
 KNOCK_KINDS: tuple[KnockKind, ...] = ("rod", "main_bearing", "piston_slap", "wrist_pin")
 
@@ -56,8 +58,8 @@ class Crank:
 def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) -> Crank:
     """A crank at about ``rpm``: slow wander of a few per cent, now and then a touch of throttle.
 
-    At idle a healthy engine wanders by 1-3 % within seconds; a blip raises the speed by up to a
-    half with a time constant of some tenths of a second.
+    At idle a healthy engine wanders by 1-3 % within seconds; one in four is given or taken throttle
+    once, which changes the speed by -30 to 50 % with a time constant of some tenths of a second.
     """
     n = round(seconds * SR)
     t = np.arange(n) / SR
@@ -75,15 +77,16 @@ def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) 
 def strike(
     rng: np.random.Generator, freqs: Sound, decays: Sound, weights: Sound, noise: float
 ) -> Sound:
-    """One blow on metal: damped modes and a short burst of noise; about 60 ms.
+    """One blow on metal: damped modes and a short burst of noise; (n,), until it is 60 dB down.
 
     ``sum_i w_i exp(-t / tau_i) sin(2 pi f_i t)``: the block answers a blow with its own modes.
     ``freqs`` in Hz, ``decays`` (tau) in s, ``noise`` relative to the modes.
     """
-    t = np.arange(int(0.06 * SR)) / SR
+    # Seven times the longest decay, the noise's included: cut off earlier, its end would click.
+    t = np.arange(int(7 * max(decays.max(), BURST_S[1]) * SR)) / SR
     phases = rng.uniform(0, 2 * np.pi, freqs.size)[:, None]
     modes = np.sin(2 * np.pi * freqs[:, None] * t + phases) * np.exp(-t / decays[:, None])
-    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(0.001, 0.006))
+    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(*BURST_S))
     rise = 1 - np.exp(-t / 0.0003)  # contact is not instantaneous
     return (weights @ modes + noise * burst) * rise
 
@@ -155,30 +158,35 @@ def knock(
     return out / (np.abs(out).max() + 1e-12)
 
 
-def engine(rng: np.random.Generator, shaft: Crank) -> Sound:
+def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) -> Sound:
     """A healthy engine: exhaust, combustion noise, valve train, injectors, ancillaries; (n,).
 
     Exhaust pulses excite the pipe's resonances (60-400 Hz); combustion noise swells with every
-    firing; valves and injectors tick lightly at multiples of the firing rate, each cylinder in its
-    own strength, which is why even a healthy engine has a rhythm of two revolutions.
+    firing; valves and injectors tick lightly at multiples of the firing rate, each in its own
+    strength, which is why even a healthy engine has a rhythm of two revolutions. ``firing`` is
+    how strongly each of ``shaft.events(z / 2)`` fires, where not all do: 1 as it should, 0 not.
     """
     per_turn = shaft.cylinders / 2
     cycle = rng.lognormal(0, rng.uniform(0.02, 0.25), shaft.cylinders)
-    firing = shaft.events(per_turn)
-    gains = np.resize(cycle, firing.size) * rng.lognormal(0, 0.08, firing.size)
+    times = shaft.events(per_turn)
+    fires = np.ones(times.size) if firing is None else firing
+    gains = fires * np.resize(cycle, times.size) * rng.lognormal(0, 0.08, times.size)
     pipe = strike(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
-    out = rng.uniform(0.3, 1.5) * place(shaft.n, firing, gains, pipe) / np.abs(pipe).max()
+    out = rng.uniform(0.3, 1.5) * place(shaft.n, times, gains, pipe) / np.abs(pipe).max()
     swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
+    swells = np.interp(np.arange(shaft.n), times, fires)
     depth = rng.uniform(0, 0.9)
     hiss = coloured_noise(rng, shaft.n, SR, slope_db=rng.uniform(-9, 0))
-    out += rng.uniform(0.1, 0.8) * hiss * (1 - depth + depth * swell ** rng.uniform(1, 6))
+    swollen = 1 - depth + depth * swells * swell ** rng.uniform(1, 6)
+    out += rng.uniform(0.1, 0.8) * hiss * swollen
     for rate, low, high in (
         (per_turn * 2, 1500, 6000),
         (per_turn, 2000, 8000),
     ):  # valves, injectors
         tick = strike(rng, rng.uniform(low, high, 4), rng.uniform(5e-4, 3e-3, 4), np.ones(4), 0.5)
         times = shaft.events(rate, rng.random())
-        strength = np.resize(rng.lognormal(0, 0.2, shaft.cylinders), times.size)
+        each = rng.lognormal(0, 0.2, round(2 * rate))  # of the four-stroke cycle, two revolutions
+        strength = np.resize(each, times.size)
         out += rng.uniform(0, 0.25) * place(shaft.n, times, strength, tick / np.abs(tick).max())
     return out + ancillaries(rng, shaft)
 
@@ -226,12 +234,14 @@ def random_kind(rng: np.random.Generator) -> KnockKind:
 def random_knock(
     rng: np.random.Generator, seconds: float, *, smeared: float = 0.5, beat_s: float | None = None
 ) -> Sound:
-    """Any knock, 4 to 24 times a second; shape (n,), peak about 1.
+    """Any knock, 4 to 24 times a second as drawn; shape (n,), peak about 1.
 
     4 is every second turn of a slow idle, 24 every turn at 1440 or every second one at 2880 a
-    minute; faster ones run together in two seconds' picture. Over an engine whose beat is known,
-    ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank. It
-    comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
+    minute; faster ones run together in two seconds' picture. A touch of throttle changes the rate
+    by -30 to 50 %, and what also hits at the other end of its stroke strikes twice as often: some
+    in a hundred strike more than 24 times, at most about 55. Over an engine whose beat is known,
+    ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank.
+    It comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
     more than the sound of the engine around it. Recorded blows are seldom as sharp as on the metal.
     """
     kind = random_kind(rng)

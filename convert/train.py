@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
-from convert.drawn import makers
+from convert.drawn import digest_of_code, makers
 from convert.errors import DatasetError
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
@@ -28,7 +29,7 @@ from convert.recipe import REAL_KNOCKS, Recipe
 from convert.run_data import NO_ENGINE, digest, examples_of, identity, real_windows
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 
 # Made over held-out recordings, for choosing the best epoch.
 CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
@@ -46,12 +47,14 @@ def train(
     labels: tuple[str, ...] | None = None,
     pretrained: Path | None = None,
     never_train_on: frozenset[str] = frozenset(),
+    threshold: float | None = None,
 ) -> None:
     """Train on the recordings in ``folders`` and write the best network to ``out``.
 
     It starts from ``init`` (a checkpoint to fine-tune; ``labels`` is the order of its answers
     where it does not say so), from ``pretrained`` (torchvision's body) or from nothing.
-    ``never_train_on`` names sources that are held out in any case. ``work`` is the run's folder;
+    ``never_train_on`` names sources that are held out in any case. ``threshold``, from 0 to 1, is
+    what the network says of itself; None: what ``init`` says, or 0.5. ``work`` is the run's folder;
     started again with the same settings the run goes on from its last finished epoch. DatasetError
     or CheckpointError if the recordings or the start cannot be used.
     """
@@ -63,20 +66,23 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     origin = _origin(init or pretrained, parts.start.labels if parts.start else None)
     _same_run(work, config, parts.training, parts.held_out, origin)
+    remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go()
-    best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(best["model"])
+    epoch, weights = run.best_epoch()
+    network.load_state_dict(weights)
+    reached = run.best
     if config.keep:
         _keep(config.keep, before, network)
-    save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run))
-    if run.best < GUESSING:
+        reached = run.grade_kept(network.state_dict())
+    save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run, threshold))
+    if reached < GUESSING:
         print(
-            f"it has learnt next to nothing: an AUC of {run.best:.2f}, where 0.5 is guessing; give "
+            f"it has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is guessing; give "
             "it more --examples or epochs"
         )
     judged_on = "sources not trained on" if parts.held_out else "new examples of the same sources"
-    print(f"wrote {out} (epoch {best['epoch'] + 1}, the best on {judged_on})")
+    print(f"wrote {out} (epoch {epoch + 1}, the best on {judged_on})")
 
 
 class _Parts(NamedTuple):
@@ -136,20 +142,25 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = real_windows(work / f"real-{digest(*map(identity, held_out))}.npz", held_out)
+    real = real_windows(work / f"real-{digest(makers(), *map(identity, held_out))}.npz", held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 
-def _meta(config: TrainConfig, parts: _Parts, run: Fit) -> dict[str, object]:
+def _meta(
+    config: TrainConfig, parts: _Parts, run: Fit, threshold: float | None
+) -> dict[str, object]:
     """What the checkpoint says of itself."""
     learnt, start = parts.learnt, parts.start
+    said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
+    if threshold is not None:
+        said["threshold"] = threshold
     return {
         "config": dataclasses.asdict(config),
         "trained_on": sorted(learnt.sources),
         "trained_on_files": sorted(learnt.files),
         "trained_on_cars": sorted(learnt.cars),
         "start_unknown": not learnt.complete,
-        **({"threshold": start.threshold, "temperature": start.temperature} if start else {}),
+        **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "history": run.history,
     }
@@ -230,14 +241,15 @@ def _same_run(
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
             "made_by": makers(),
+            "trained_by": digest_of_code("augment", "fit", "network", "rendering"),
         },
         indent=1,
-    )
+    ).encode()
     path = work / "run.json"
-    if path.is_file() and path.read_text() != description:
+    if path.is_file() and path.read_bytes() != description:
         raise DatasetError(
             f"{work} holds another run, of other settings, recordings or another version of this "
             "program: give another --work folder, or remove run.json, state.pt and best.pt in it; "
             "examples are kept where recordings and --examples are as they were"
         )
-    write_atomically(path, description.encode())
+    write_atomically(path, description)

@@ -33,7 +33,8 @@ split (train, valid) decides what is held out, whatever --hold-out says; without
 Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
 engines held out are told from engines without (1 always, 0.5 is guessing), by which the best epoch
 is chosen; of the recordings held out as they are, real_auc likewise and real_false, the share of
-those that do not knock called knocking at 0.5.
+those that do not knock called knocking at 0.5. With --keep a last line says the same of what is
+written, which is no epoch's network.
 
 Everything lies in the --work folder, some 400 MB that may be removed at the end: a run that was
 interrupted goes on from its last finished epoch when started again. Then:
@@ -87,6 +88,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     start.add_argument(
         "--pretrained", type=Path, metavar="resnet34.pth", help="torchvision's body to start from"
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="the network is to call knocking from P on (--init's, or 0.5); it learns the same",
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (OUT.work)")
     for name, (kind, of, words) in SETTINGS.items():
         before = _shown(default, name)
@@ -136,6 +143,8 @@ def _run(arguments: argparse.Namespace) -> int:
     for option in ("labels", "keep"):
         if getattr(arguments, option) is not None and not arguments.init:
             raise ConfigError(f"--{option} goes with --init")
+    if arguments.threshold is not None and not 0 < arguments.threshold < 1:
+        raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
     work = arguments.work or arguments.out.with_suffix(".work")
     try:
         _train(arguments, work, config)
@@ -158,4 +167,5 @@ def _train(arguments: argparse.Namespace, work: Path, config: TrainConfig) -> No
         labels=None if arguments.labels is None else parse_labels(arguments.labels),
         pretrained=arguments.pretrained,
         never_train_on=frozenset(filter(None, arguments.hold_out_sources.split(","))),
+        threshold=arguments.threshold,
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
+from fnmatch import fnmatchcase
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # what is not yet, or will never be, the file named
 
 
 def write_atomically(
@@ -32,6 +37,32 @@ def write_atomically(
             if durable:
                 os.fsync(file.fileno())
         part.replace(path)
+        if durable:
+            _sync_folder(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove what :func:`write_atomically`, killed, has left of files of these names in ``folder``.
+
+    ``names`` may be patterns like ``*.npz``. Only for who alone writes them: what another process
+    is just writing goes, too. A folder that is not there holds nothing.
+    """
+    for path in folder.glob(".*"):
+        named = TEMPORARY.fullmatch(path.name)
+        if named and path.is_file() and any(fnmatchcase(named[1], name) for name in names):
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in ``folder``: else the old file may come back."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot
+            raise
+    finally:
+        os.close(handle)

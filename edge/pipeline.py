@@ -38,6 +38,11 @@ class Verdict:
     reason: str  # why unknown, else ""
     picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
 
+    def in_words(self) -> str:
+        """For the log: ``normal, p = 0.035``; ``unknown, hiss``."""
+        p = self.reason if self.p_knocking is None else f"p = {self.p_knocking:.3f}"
+        return f"{self.verdict}, {p}"
+
 
 class Pipeline:
     """Judges windows: gate, picture, network, threshold."""

@@ -173,7 +173,7 @@ class Service:
     def _judge(self, window: Window) -> None:
         verdict = self.pipeline.judge_window(window)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
-        log.debug("window to %.1f s: %s", verdict.end_s, _in_words(verdict))
+        log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         if verdict.p_knocking is None:
             self.counters.windows_unknown += 1
             reasons = self.counters.unknown_reasons
@@ -295,8 +295,3 @@ class Service:
             "monotonic_s": round(time.monotonic(), 3),
             "boot_id": health.boot_id(),
         }
-
-
-def _in_words(verdict: Verdict) -> str:
-    p = verdict.reason if verdict.p_knocking is None else f"p = {verdict.p_knocking:.3f}"
-    return f"{verdict.verdict}, {p}"

@@ -1,6 +1,6 @@
 """``python -m scripts.ablations RECORDINGS``: what in the training recipe helps, and by how much.
 
-ResNet34 takes hours a run on two cores; here a small one (0.4 M parameters, on the
+ResNet34 takes hours a run on two cores; here a small one (323 402 parameters, on the
 spectrogram's 84 x 87 cells themselves) stands in for it. Sources rotate: every source of every kind
 is left out once, in one of three folds, and only judged by the network that never saw it. Each
 line changes one thing. The few real knocks tell little (one window is an eighth of recall), so
@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit
-from convert.dataset import Clip, find_clips, load_all, windows
+from convert.dataset import Clip, find_clips, load_all
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools, make_examples
 from convert.fit import Examples
+from convert.judgeable import all_judgeable
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.synth import SR, place
@@ -156,22 +157,18 @@ class Rotation:
     def _windows(self, number: int, front_end: FrontEnd) -> list[tuple[Clip, NDArray[np.uint8]]]:
         return [
             (clip, colour_indices(front_end.spectrogram(y)))
-            for clip, sound in load_all([c for c in self._clips if self._fold[c.source] == number])
-            for y in windows(sound, 1.0)
+            for clip, y in all_judgeable(self._held_out(number), front_end.config)
         ]
+
+    def _held_out(self, number: int) -> list[Clip]:
+        return [clip for clip in self._clips if self._fold[clip.source] == number]
 
     def _strange_windows(self, number: int, front_end: FrontEnd) -> list[NDArray[np.uint8]]:
         """Left-out healthy engines with a strange knock 0 to 14 dB above them, both by rms."""
         rng = np.random.default_rng([7, number])
-        engines = [c for c in self._clips if c.is_healthy]
+        engines = [c for c in self._held_out(number) if c.is_healthy]
         found: list[NDArray[np.uint8]] = []
-        whole = [
-            y
-            for _, sound in load_all(
-                [c for c in engines if self._fold[c.source] == number], quiet=True
-            )
-            for y in windows(sound, 1.0)
-        ]
+        whole = [y.copy() for _, y in all_judgeable(engines, front_end.config, quiet=True)]
         if not whole:
             raise DatasetError(f"part {number + 1} of the sources has no healthy engine of 2 s")
         for _ in range(STRANGE):
@@ -188,7 +185,7 @@ class Rotation:
             maker = ExampleMaker(
                 fill_pools(load_all(training)), variation.recipe, number + 1, front_end
             )
-            made = list(make_examples(maker, range(self._count), os.cpu_count() or 1))
+            made = list(make_examples(maker, range(self._count), len(os.sched_getaffinity(0))))
             self._made[key] = Examples(
                 np.array([example.indices for example in made]),
                 np.array([example.label for example in made]),

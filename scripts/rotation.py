@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
 from convert.drawn import draw, makers
-from convert.examples import ExampleMaker, fill_pools
-from convert.fit import SMALL_PX, Examples, Fit, Pictures
+from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
+from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
+from convert.rendering import FULL_PX, Pictures
 from convert.run_data import digest, identity
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
@@ -117,7 +118,7 @@ def judge(
     held, strange = rotation.held(whole=False)[part]
     real = Examples(
         np.array([indices for _, indices in held]),
-        np.array([0 if clip.knocks else 1 for clip, _ in held]),
+        np.array([KNOCKING if clip.knocks else NORMAL for clip, _ in held]),
     )
     torch.manual_seed(config.seed)
     work.mkdir(parents=True, exist_ok=True)
@@ -131,10 +132,9 @@ def judge(
         frozen=False,
     )
     fit.go()
-    best = torch.load(work / "best.pt", map_location=fit.device, weights_only=True)
-    fit.average.load_state_dict(best["model"])
+    fit.best_epoch()
     shown = Examples(np.concatenate([real.indices, np.array(strange)]), np.empty(0, np.int64))
-    p = fit.p_knocking(shown, Pictures(2 * SMALL_PX, fit.device)).astype(np.float64)
+    p = fit.p_knocking(shown, Pictures(FULL_PX, fit.device)).astype(np.float64)
     z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
     return Scores(
         [clip.source for clip, _ in held],
@@ -217,7 +217,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     rotation = Rotation(clips, 0)
     rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
-    examples = drawn.until(config.examples, os.cpu_count() or 1)
+    examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
     run = arguments.work / f"run-{digest(drawn.name, dataclasses.asdict(config))}"
     scores = []
     for part in range(FOLDS):

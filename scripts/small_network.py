@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import mixed_up, turn_and_mask
+from convert.examples import KNOCKING, NORMAL
 from convert.fit import Examples, half_precision
 
 BATCH = 64
@@ -100,5 +101,5 @@ def fit(
             logits = torch.cat(
                 [network(pictures(held[i : i + 64])) for i in range(0, len(held), 64)]
             ).float()
-        said.append((logits[:, 0] - logits[:, 1]).numpy())
+        said.append((logits[:, KNOCKING] - logits[:, NORMAL]).numpy())
     return np.stack(said, axis=1)

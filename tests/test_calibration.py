@@ -1,7 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from convert.calibration import LEAST_CALIBRATION, export_pictures, made_pictures
+from convert.calibration import LEAST_CALIBRATION, _take, export_pictures, made_pictures
 from convert.errors import DatasetError
 from convert.parity import MIN_PICTURES
 from edge.frontend import FrontEnd
@@ -75,6 +77,18 @@ def test_windows_that_wait_for_their_picture_hold_no_recording(folder, front_end
     export_pictures(folder, front_end, seed=1)
     assert len(seen) > 48
     assert all(base is None for base in seen)
+
+
+def test_of_a_long_recording_four_windows_are_kept(front_end, tmp_path):
+    seconds = 90
+    path = wav_file(tmp_path / "long.wav", noise(seconds).astype("f8"), SR)
+    tracemalloc.start()
+    pictures, used = _take([path], 8, front_end, [])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(pictures), used) == (4, 1)
+    # All of its windows, in float32, are 15.7 MB; seen: 7 MB, most of it one picture's work.
+    assert peak < 0.6 * (seconds - 1) * 4 * front_end.config.n_samples
 
 
 def test_the_same_seed_gives_the_same_pictures(folder, front_end):

@@ -10,7 +10,6 @@ from convert.dataset import (
     describe,
     find_clips,
     load_all,
-    windows,
 )
 from convert.errors import DatasetError
 from convert.split import Learnt, fold_sources, heard, split_sources
@@ -333,10 +332,7 @@ def test_a_split_column_decides(tmp_path):
         find_clips([tmp_path])
 
 
-def test_windows_and_description():
-    cut = windows(np.arange(5 * SR, dtype=np.float32), 1.0)
-    assert [w[0] for w in cut] == [0, SR, 2 * SR, 3 * SR]
-    assert windows(np.zeros(100, dtype=np.float32), 1.0) == []
+def test_description():
     assert describe(clips(normal=["a", "b"])) == "normal/engine 6 (2 sources)"
 
 

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from convert import drawn
 from convert.drawn import draw
 from convert.errors import DatasetError
 from convert.examples import Example, make_examples
+from edge import frontend
 
 
 def maker(asked):
@@ -38,10 +40,22 @@ def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
 def test_other_code_is_another_maker(monkeypatch, tmp_path):
     before = drawn.makers()
     assert drawn.makers() == before
-    for name in ("bay", "dataset", "examples", "faults", "lookalikes", "recipe", "synth"):
-        text = (Path(drawn.__file__).parent / f"{name}.py").read_text()
-        (tmp_path / f"{name}.py").write_text(text + "# changed\n" * (name == "faults"))
+    for path in Path(drawn.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        (tmp_path / path.name).write_text(text + "# changed\n" * (path.stem == "faults"))
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))
+    assert drawn.makers() != before
+
+
+@pytest.mark.parametrize("name", ["capture", "gate", "hiss", "wav", "window", "frontend/hpss"])
+def test_what_hears_otherwise_makes_other_pictures(name, monkeypatch, tmp_path):
+    before = drawn.makers()
+    edge = tmp_path / "edge"
+    shutil.copytree(Path(frontend.__file__).parents[1], edge)
+    monkeypatch.setattr(frontend, "__file__", str(edge / "frontend" / "__init__.py"))
+    assert drawn.makers() == before
+    with (edge / f"{name}.py").open("a") as module:
+        module.write("# changed\n")
     assert drawn.makers() != before
 
 
@@ -57,9 +71,30 @@ def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw(lambda: killed, (), 11, tmp_path, workers=0, name="x")
     asked.clear()
+    (tmp_path / ".00000008-00000011.npz.0123abcd").touch()
     found = draw(lambda: make, (), 11, tmp_path, workers=0, name="x")
     assert asked == [8, 9, 10]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:300], lambda b: b[:200] + b"x" + b[201:]])
+def test_what_is_damaged_is_made_again_and_nothing_else(small, tmp_path, capsys, damage):
+    draw(lambda: maker([]), (), 11, tmp_path, workers=0, name="x")
+    path = sorted(tmp_path.iterdir())[1]
+    path.write_bytes(damage(path.read_bytes()))
+    asked: list[int] = []
+    found = draw(lambda: maker(asked), (), 11, tmp_path, workers=0, name="x")
+    assert asked == [4, 5, 6, 7]
+    assert found.indices[:, 0, 0].tolist() == list(range(11))
+    said = capsys.readouterr().err.splitlines()
+    assert sum(f"{path} is damaged and is made again" in line for line in said) == 1
+
+
+def test_a_disk_that_keeps_nothing_is_one_line(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawn, "write_atomically", lambda path, _: path.write_bytes(b"PK rubbish"))
+    with pytest.raises(DatasetError, match="disk failing"):
+        draw(lambda: maker([]), (), 5, tmp_path, workers=0, name="x")
 
 
 def test_more_are_drawn_beside_those_that_are_there(small, tmp_path):

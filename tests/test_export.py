@@ -1,5 +1,6 @@
 """The whole way from checkpoint to verdict, with the real converters; a minute or three each."""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
+from convert.export import GOLDEN_SEED, golden_picture
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
-from edge.frontend import FrontEnd
-from edge.model import ModelFile
+from edge.frontend import FrontEnd, FrontEndConfig
+from edge.model import ModelFile, golden_sound
 from tests.networks import checkpoint, random_network
 from tests.program import run
 
@@ -66,6 +68,14 @@ def test_an_export_says_the_same_in_both_runtimes(
         again = np.array([classifier.predict(picture) for picture in pictures])
         assert np.abs(again - original).max() <= MAX_DIFFERENCE[precision]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_the_golden_sound_is_seen_through_the_models_own_front_end():
+    """As the device will see it."""
+    other = FrontEnd(dataclasses.replace(FrontEndConfig(), top_db=60.0))
+    y = golden_sound(GOLDEN_SEED, other.config.n_samples)
+    np.testing.assert_array_equal(golden_picture(other), other.picture(y))
+    assert (golden_picture(other) != golden_picture(FrontEnd())).any()
 
 
 BAD = {

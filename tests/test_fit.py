@@ -7,8 +7,9 @@ from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.errors import DatasetError
-from convert.fit import Examples, Fit, Pictures, half_precision
+from convert.fit import Examples, Fit, half_precision
 from convert.network import normalise
+from convert.rendering import Pictures
 from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
@@ -72,6 +73,15 @@ def test_a_damaged_state_is_named(tmp_path):
     )
     with pytest.raises(DatasetError, match=r"state\.pt is damaged: remove it"):
         run.go()
+    # Half of it, as a full disk leaves it, or none, as whoever tidies up does.
+    torch.save({"model": run.average.state_dict(), "epoch": 3}, tmp_path / "best.pt")
+    assert run.best_epoch()[0] == 3
+    (tmp_path / "best.pt").write_bytes((tmp_path / "best.pt").read_bytes()[: 10**6])
+    with pytest.raises(DatasetError, match=r"best\.pt is damaged .* remove it and state\.pt"):
+        run.best_epoch()
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(DatasetError, match=r"best\.pt is damaged or not there"):
+        run.best_epoch()
 
 
 def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):

@@ -31,6 +31,37 @@ def test_a_four_stroke_engine_fires_half_as_often_as_it_has_cylinders(rpm, cylin
     assert found >= 6  # in some, the engine's own hiss covers it
 
 
+@pytest.mark.parametrize("cylinders", [3, 4, 6])
+def test_whatever_ticks_in_an_engine_repeats_after_two_turns_and_not_after_one(
+    cylinders, monkeypatch
+):
+    """One turn is the rate of a rod's knock."""
+    trains = []
+    place = synth.place
+
+    def watched(n, times, gains, wave):
+        trains.append((times, gains))
+        return place(n, times, gains, wave)
+
+    monkeypatch.setattr(synth, "place", watched)
+    turn = 1050  # samples
+    synth.engine(np.random.default_rng(1), steady(60 * SR / turn, cylinders))
+    assert len(trains) == 3
+    for times, gains in trains[1:]:  # valves, injectors; the exhaust varies by chance as well
+        gains_at = {round(time): gain for time, gain in zip(times, gains, strict=True)}
+
+        def after(turns, gains_at=gains_at):
+            later = [
+                (gain, gains_at.get(round(at + turns * turn))) for at, gain in gains_at.items()
+            ]
+            return [abs(gain - other) for gain, other in later if other is not None]
+
+        assert len(after(2)) > 50
+        assert max(after(2)) == 0
+        # Injectors of an odd number of cylinders never come a turn apart.
+        assert not after(1) or min(after(1)) > 0
+
+
 @pytest.mark.parametrize("kind", synth.KNOCK_KINDS)
 def test_knocks_come_once_in_one_or_two_turns(kind):
     for seed in range(5):
@@ -69,6 +100,13 @@ def test_a_strike_dies_away_at_its_own_rate():
     early = np.abs(y[(t > 0.002) & (t < 0.004)]).max()
     late = np.abs(y[(t > 0.022) & (t < 0.024)]).max()
     assert late / early == pytest.approx(np.exp(-0.02 / tau), rel=0.1)  # 2 ms is 20 % of tau
+
+
+@pytest.mark.parametrize("tau", [0.001, 0.02])
+def test_a_strike_ends_without_a_click(tau):
+    y = synth.strike(np.random.default_rng(0), np.array([700.0]), np.array([tau]), np.ones(1), 1.0)
+    # 60 dB down, and the noise's peaks of some three deviations.
+    assert np.abs(y[-50:]).max() < 0.004 * np.abs(y).max()
 
 
 def test_mix_puts_a_sound_at_its_level():

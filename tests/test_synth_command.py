@@ -165,3 +165,16 @@ def test_killed_it_ends_as_if_interrupted(monkeypatch):
         assert ended.value.code == 143
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("name", ["convert.nowhere", "edge"])
+def test_a_module_of_ours_that_is_missing_is_no_package_to_install(name, monkeypatch, capsys):
+    def missing(*_):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("convert.cli.run_cli", missing)
+    with pytest.raises(ModuleNotFoundError, match=name):
+        main(["synth", "out"])
+    name = "edgeways"
+    assert main(["synth", "out"]) == 6
+    assert "package edgeways is missing" in capsys.readouterr().err

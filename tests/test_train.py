@@ -1,12 +1,15 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from convert import drawn
 from convert.checkpoint import load_checkpoint
+from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.examples import ExampleMaker
@@ -129,6 +132,35 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
         assert held[0] == held[1] != len(before["labels"])
 
 
+@pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth"])
+def test_other_code_does_not_go_on_with_a_run(
+    whole_run, recordings_made, tmp_path, monkeypatch, name
+):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    shutil.copytree(Path(drawn.__file__).parent, tmp_path / "convert")
+    monkeypatch.setattr(drawn, "__file__", str(tmp_path / "convert" / "drawn.py"))
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
+    with (tmp_path / "convert" / f"{name}.py").open("a") as module:
+        module.write("# changed\n")
+    with pytest.raises(DatasetError, match="another version of this program"):
+        train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
+
+
+def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, monkeypatch):
+    def looked(*_, **__):
+        raise DatasetError("enough")
+
+    monkeypatch.setattr("convert.train.Fit", looked)
+    none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
+    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
+    for code in ("one", "other"):
+        monkeypatch.setattr("convert.train.makers", lambda code=code: code)
+        with pytest.raises(DatasetError, match="enough"):
+            train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
+        (tmp_path / "w" / "run.json").unlink()
+    assert len(list((tmp_path / "w").glob("real-*.npz"))) == 2
+
+
 def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, monkeypatch):
     start = checkpoint(tmp_path / "start.pth", random_network())
 
@@ -164,6 +196,34 @@ def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=tmp_path / "start.pth")
     tuned = load_checkpoint(tmp_path / "a.pth")
     assert (tuned.threshold, tuned.temperature) == (0.8, 1.5)
+    train(
+        [recordings_made],
+        tmp_path / "b.pth",
+        tmp_path / "w",
+        few,
+        init=tmp_path / "start.pth",
+        threshold=0.7,
+    )
+    tuned = load_checkpoint(tmp_path / "b.pth")
+    assert (tuned.threshold, tuned.temperature) == (0.7, 1.5)
+
+
+def test_a_threshold_is_given_without_learning_again(whole_run, recordings_made, tmp_path):
+    shutil.copytree(whole_run / "work", tmp_path / "w")
+    assert load_checkpoint(whole_run / "a.pth").threshold == 0.5
+    killed = [".a.pth.0123abcd", "w/.state.pt.0123abcd", "w/.real-a.npz.0123abcd"]
+    for name in killed:  # 340 MB that nobody else would remove
+        (tmp_path / name).touch()
+    command = ["train", str(recordings_made), "--out", str(tmp_path / "a.pth")]
+    command += ["--work", str(tmp_path / "w"), "--threshold", "0.8"]
+    for name in ("examples", "small_epochs", "full_epochs", "hold_out"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(TINY, name))]
+    assert main(command) == 0
+    given = load_checkpoint(tmp_path / "a.pth")
+    assert given.threshold == 0.8
+    assert not any((tmp_path / name).exists() for name in killed)
+    before = load_checkpoint(whole_run / "a.pth").network.state_dict()
+    assert all(torch.equal(v, before[k]) for k, v in given.network.state_dict().items())
 
 
 def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_made, tmp_path):
@@ -182,6 +242,28 @@ def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_mad
         off = (kept[name] - (tuned[name] + before[name]) / 2).abs().max()
         # Two trainings may differ by the order of sums; the files are in float16.
         assert off < 0.1 * moved + 2**-10 * before[name].abs().max(), name
+
+
+def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
+    whole_run, recordings_made, tmp_path, monkeypatch, capsys
+):
+    graded = []
+
+    def figures(fit, side):
+        graded.append(fit.average.state_dict()["1.8.weight"].clone())
+        return {"check_auc": 0.9 if len(graded) == 1 else 0.55}
+
+    monkeypatch.setattr(Fit, "_figures", figures)
+    few = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=0.5)
+    init = whole_run / "a.pth"
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=init)
+    given = load_checkpoint(tmp_path / "a.pth")
+    assert torch.equal(graded[-1].half(), given.network.state_dict()["1.8.weight"].half())
+    assert given.meta["history"][-1] == {"keep": 0.5, "side": 112, "check_auc": 0.55}
+    assert json.loads((tmp_path / "w" / "history.json").read_text()) == given.meta["history"]
+    said = capsys.readouterr().out
+    assert "with keep 0.5, side 112, check_auc 0.55\n" in said
+    assert "next to nothing: an AUC of 0.55" in said
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

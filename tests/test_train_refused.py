@@ -49,6 +49,8 @@ def test_engines_of_which_none_can_be_read(tmp_path):
         (["train", "r", "--out", "."], "--out . is a folder"),
         (["train", "r", "--out", "a.safetensors"], "ends in .pth"),
         (["train", "r", "--out", "no/a.pth"], "there is no folder no"),
+        (["train", "r", "--out", "a.pth", "--threshold", "1"], "--threshold 1 must lie between"),
+        (["train", "r", "--out", "a.pth", "--threshold", "nan"], "--threshold nan must lie"),
         (["evaluate", "m.tflite", "r", "--json", "."], "--json . is a folder"),
         (["evaluate", "m.tflite", "r", "--html", ".."], "--html .. is a folder"),
         (["evaluate", "m.tflite", "r", "--hop", "10"], "between 0.01 and 2 s"),

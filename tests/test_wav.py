@@ -1,6 +1,7 @@
 import os
 import struct
 import tracemalloc
+from stat import S_ISDIR
 
 import numpy as np
 import pytest
@@ -191,11 +192,13 @@ def test_what_is_beyond_full_scale_is_clipped_however_far(kind):
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_only_what_must_outlive_a_power_cut_is_waited_for(tmp_path, monkeypatch, durable):
-    synced: list[int] = []
-    monkeypatch.setattr("edge.files.os.fsync", synced.append)
+    synced: list[bool] = []
+    monkeypatch.setattr(
+        "edge.files.os.fsync", lambda handle: synced.append(S_ISDIR(os.fstat(handle).st_mode))
+    )
     write_atomically(tmp_path / "a", b"new", durable=durable)
     assert (tmp_path / "a").read_bytes() == b"new"
-    assert len(synced) == durable
+    assert synced == ([False, True] if durable else [])  # the file, then its name
 
 
 def test_what_is_there_is_replaced_and_not_written_over(tmp_path):
@@ -211,7 +214,9 @@ def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     sizes, sync = [], os.fsync
 
     def note(handle):
-        sizes.append(os.fstat(handle).st_size)
+        if not S_ISDIR(os.fstat(handle).st_mode):
+            assert not (tmp_path / "a").exists()
+            sizes.append(os.fstat(handle).st_size)
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", note)

@@ -1,0 +1,51 @@
+"""What of a recording the device would judge: as it hears it, less what its gate refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.dataset import Clip, say_unreadable
+from convert.progress import bar
+from edge.capture import Recording
+from edge.errors import RecordingError
+from edge.frontend import FrontEndConfig
+from edge.gate import Gate
+from edge.window import Windower
+
+HOP_S = 1.0
+
+
+def judgeable(path: Path, config: FrontEndConfig) -> Iterator[NDArray[np.float32]]:
+    """Windows (n_samples,) of a recording that the device would judge, ``HOP_S`` apart.
+
+    They are views of what lies around them: copy what is to stay. RecordingError if the recording
+    cannot be read, or from some place on; OSError if the file cannot.
+    """
+    gate = Gate(sr=config.sr)
+    windower = Windower(config.n_samples, round(HOP_S * config.sr), config.sr)
+    for block in Recording(path, sr=config.sr).blocks():
+        for window in windower.push(block):
+            if gate.check(window.y, window.flaws) is None:
+                yield window.y
+
+
+def all_judgeable(
+    clips: Sequence[Clip], config: FrontEndConfig, *, quiet: bool = False
+) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
+    """The :func:`judgeable` windows of all ``clips``, each with its own.
+
+    Recordings that cannot be read on are left there, and named on standard error at the end
+    unless ``quiet``: they have been named before.
+    """
+    unreadable = []
+    for clip in bar(clips, "reading recordings", unit=""):
+        try:
+            for y in judgeable(clip.path, config):
+                yield clip, y
+        except (RecordingError, OSError) as error:  # not: a decoder that is not installed
+            unreadable.append(str(error))
+    say_unreadable([] if quiet else unreadable)

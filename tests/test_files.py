@@ -1,0 +1,56 @@
+"""What a write that was killed leaves behind, and who removes it."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from edge.files import remove_leftovers, write_atomically
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edge import files
+files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+files.write_atomically(Path(sys.argv[1]), b"half")
+"""
+
+
+def killed_while_writing(path):
+    process = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert process.returncode == -9
+
+
+def test_what_a_killed_write_left_is_removed_by_its_name(tmp_path):
+    for name in ("state.pt", "0-1.npz", "real-a.npz"):
+        killed_while_writing(tmp_path / name)
+    others = {".state.pt.backup", ".state.pt", "state.pt.0123abcd", ".0123abcd"}
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".state.pt.0123abcd").mkdir()  # nobody's
+    assert len(list(tmp_path.iterdir())) == 8
+    remove_leftovers(tmp_path, "state.pt", "real-*.npz")
+    left = {path.name for path in tmp_path.iterdir()} - others - {".state.pt.0123abcd"}
+    assert [name[:-8] for name in left] == [".0-1.npz."]
+    remove_leftovers(tmp_path, "*.npz")
+    assert {path.name for path in tmp_path.iterdir()} == others | {".state.pt.0123abcd"}
+    remove_leftovers(tmp_path / "none", "*")
+
+
+def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path, monkeypatch):
+    """As on some network file systems."""
+    wrong = errno.EINVAL
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(wrong, "no")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    wrong = errno.EIO
+    with pytest.raises(OSError, match="no"):
+        write_atomically(tmp_path / "b", b"new")

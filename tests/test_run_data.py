@@ -1,0 +1,71 @@
+"""Windows of the recordings held out, as the device would hear them, and their cache."""
+
+import numpy as np
+import pytest
+
+from convert.dataset import Clip, find_clips
+from convert.examples import KNOCKING, NORMAL
+from convert.judgeable import all_judgeable
+from convert.run_data import real_windows
+from edge.frontend import FrontEnd, FrontEndConfig
+from scripts.ablations import Rotation
+from tests.audio import noise, wav_file
+
+SR = FrontEndConfig().sr
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """4 s of an engine, 6 s of a knocking one of which the middle is silent, and no sound."""
+    folder = tmp_path_factory.mktemp("recordings")
+    half_silent = noise(6, seed=1).astype("f8")
+    half_silent[2 * SR : 4 * SR] = 0
+    for name, label, y in (
+        ("a", "normal", noise(4).astype("f8")),
+        ("b", "knocking", half_silent),
+        ("c", "normal", np.zeros(4 * SR)),
+    ):
+        (folder / label).mkdir(exist_ok=True)
+        wav_file(folder / label / f"{name}_1.wav", y, SR)
+    (folder / "normal" / "d_1.wav").write_bytes(b"no sound")
+    return sorted(find_clips([folder]), key=lambda clip: clip.source)
+
+
+def test_windows_are_those_the_device_would_judge(clips, tmp_path, capsys):
+    real = real_windows(tmp_path / "real-a.npz", clips)
+    # Seconds 0 to 2 and 4 to 6 of the knocking one: what is silent in part is refused, too.
+    assert real.labels.tolist() == [NORMAL] * 3 + [KNOCKING] * 2
+    assert real.indices.shape == (5, 84, 87)
+    assert "d_1.wav" not in capsys.readouterr().err
+    assert [clip.source for clip, _ in all_judgeable(clips, FrontEndConfig())] == [*"aaabb"]
+    assert "d_1.wav" in capsys.readouterr().err
+
+
+def test_ablations_and_rotation_judge_the_same_windows(clips, tmp_path):
+    front_end = FrontEnd()
+    rotation = Rotation(clips, 0)
+    held = [pair for number in range(3) for pair in rotation._windows(number, front_end)]
+    real = real_windows(tmp_path / "real-a.npz", clips)
+    assert sorted(indices.tobytes() for _, indices in held) == sorted(
+        indices.tobytes() for indices in real.indices
+    )
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:300], lambda b: b"", lambda b: b[:90] + b[91:]])
+def test_a_damaged_cache_is_made_again(clips, tmp_path, capsys, damage, monkeypatch):
+    path = tmp_path / "real-a.npz"
+    before = real_windows(path, clips)
+    path.write_bytes(damage(path.read_bytes()))
+    again = real_windows(path, clips)
+    np.testing.assert_array_equal(again.indices, before.indices)
+    said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert len(said) == 1
+    assert f"{path} is damaged and is made again" in said[0]
+    monkeypatch.setattr("convert.run_data.all_judgeable", lambda *_, **__: pytest.fail("anew"))
+    np.testing.assert_array_equal(real_windows(path, clips).labels, before.labels)
+
+
+def test_nothing_held_out_is_no_window(tmp_path):
+    assert real_windows(tmp_path / "real-a.npz", []).indices.shape == (0, 84, 87)
+    gone = [Clip(tmp_path / "gone.wav", "normal", "engine", "a")]
+    assert real_windows(tmp_path / "real-b.npz", gone).labels.shape == (0,)
