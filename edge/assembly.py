@@ -47,9 +47,9 @@ def build(
     indicator: Indicator,
     capture: subprocess.Popen[bytes] | None,
 ) -> Service:
-    """The service for the command line's ``arguments``; ``capture`` opens the microphone.
+    """The service for the command line's ``arguments``: of the microphone, or of their source.
 
-    Without ``capture`` the recording ``arguments.source`` is played.
+    ``capture`` is opening it already; None: it will be opened.
     """
     model = load_model(config)
     require_fitting(config, model.manifest)
@@ -58,7 +58,7 @@ def build(
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr
     source: LiveSource
-    if capture is not None:
+    if arguments.source is None:
         source = Microphone(config.audio, sr, process=capture)
     else:
         recording = Recording(arguments.source, channel=config.audio.channel, sr=sr)

@@ -5,7 +5,8 @@ its kind in the exit code, as the command line has them (edge.errors).
 
 When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
 process helps. So the microphone lives in a process of its own that can be killed at any moment.
-It writes packets to its standard output: a header, then 16-bit samples of one channel. Nobody else
+It writes packets to its standard output: a header, then 16-bit samples of one channel. The header
+says when they came, by the clock that all processes share: a reader may be late. Nobody else
 gets there: what a sound library prints goes to standard error. The callback copies and queues,
 nothing else; what does not fit into the queue is counted, and the next packet says how much is
 missing.
@@ -19,6 +20,7 @@ import queue
 import signal
 import struct
 import sys
+import time
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -27,8 +29,9 @@ from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
 from edge.quiet import quiet_stderr
 
 MAGIC = 0x4B4E4F43
-# magic, rate in Hz, samples that follow, samples lost before them, input overflows so far
-HEADER = struct.Struct("<IIIII")
+# magic, rate in Hz, samples that follow, samples lost before them, input overflows so far, and when
+# the last of the samples came (CLOCK_MONOTONIC, s)
+HEADER = struct.Struct("<IIIIId")
 MOST = 2**32 - 1  # that a header can tell: 27 hours of 44.1 kHz, of a reader that was stopped
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
@@ -151,7 +154,8 @@ def open_stream(
 class Capture:
     """PortAudio's callback, and the bounded queue it fills.
 
-    In it: interleaved int16 samples as bytes, frames lost before them, overflows so far.
+    In it: interleaved int16 samples as bytes, frames lost before them, overflows so far, and when
+    the samples came.
     """
 
     def __init__(self, module: Any, channel: int, channels: int) -> None:
@@ -159,7 +163,7 @@ class Capture:
         self._overflow = module.paInputOverflow
         self._channel, self.channels = channel, channels
         # Callbacks of other lengths happen; the bound holds for the usual one.
-        self.packets: queue.Queue[tuple[bytes, int, int]] = queue.Queue(
+        self.packets: queue.Queue[tuple[bytes, int, int, float]] = queue.Queue(
             round(QUEUE_SECONDS / CALLBACK_SECONDS)
         )
         self._lost = 0
@@ -171,7 +175,7 @@ class Capture:
             self._overflows = min(self._overflows + 1, MOST)
             self._lost = min(self._lost + 1, MOST)  # how many is not told; at least one
         try:
-            self.packets.put_nowait((data, self._lost, self._overflows))
+            self.packets.put_nowait((data, self._lost, self._overflows, time.monotonic()))
             self._lost = 0
         except queue.Full:
             self._lost = min(self._lost + frames, MOST)
@@ -254,13 +258,14 @@ def _run(
     stream.start_stream()
     while True:
         try:
-            data, lost, overflows = capture.packets.get(timeout=0.5)
+            data, lost, overflows, at_s = capture.packets.get(timeout=0.5)
         except queue.Empty:
             if not stream.is_active():
                 raise AudioDeviceError(f"microphone {device.name!r} has stopped") from None
             continue
         mono = capture.mono(data)
-        out.write(HEADER.pack(MAGIC, rate, len(mono) // SAMPLE_BYTES, lost, overflows) + mono)
+        count = len(mono) // SAMPLE_BYTES
+        out.write(HEADER.pack(MAGIC, rate, count, lost, overflows, at_s) + mono)
         out.flush()
 
 

@@ -179,13 +179,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "listen.hop_s": (0.1, 2),  # the lamp calls 5 s without a window a fault
     "listen.threads": (1, 16),
     "listen.threshold": (0, 0.999),
-    "gate.silence_db": (-120, -20),  # above that it is deaf for ever
+    "gate.silence_db": (-120, -30),  # above that it is deaf for ever
     "gate.flat_seconds": (0.01, 2),
-    "gate.clipping": (0.001, 1),
-    "gate.dc_ratio": (0.1, 1000),
-    "gate.tone_hz": (0, 4000),
-    "gate.repetition": (0, 1),
-    "gate.hiss": (0, 10),
+    "gate.clipping": (0.05, 1),
+    "gate.dc_ratio": (1, 1000),
+    # Where a real engine comes next: gate_config.GateConfig.
+    "gate.tone_hz": (0, 250),
+    "gate.repetition": (0.98, 1),
+    "gate.hiss": (0, 1.4),
     "detector.windows": (1, 240),  # two minutes of them: what knocked before that helps nobody
     "detector.needed": (1, 240),
     "detector.keep": (0, 240),
@@ -201,6 +202,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "blackbox.min_interval_s": (0, 86_400),
     "health.hot_c": (0, 150),
 }
+OFF_AT_ZERO = {"gate.repetition"}  # though 0 is below the smallest that makes sense
 
 
 # ALSA's own names; a USB id, abcd:0014, looks like one.
@@ -250,8 +252,10 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
         raise ConfigError(f"{name}: {key} = {value!r} must be {_KINDS[kind]}")
     if key in LIMITS:
         low, high = LIMITS[key]
-        if not low <= value <= high:  # NaN lies nowhere
-            raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}")
+        off = key in OFF_AT_ZERO and value == 0
+        if not (low <= value <= high or off):  # NaN lies nowhere
+            zero = ", or be 0" if key in OFF_AT_ZERO and low > 0 else ""
+            raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}{zero}")
     return value
 
 

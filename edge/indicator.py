@@ -101,6 +101,7 @@ class Indicator:
             Lamp(pin, active_high=config.active_high, clock=clock)
             for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
         ]
+        self._stumbled = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -108,7 +109,8 @@ class Indicator:
     @property
     def failure(self) -> str:
         """Why a lamp cannot be lit that should be; "" when all can."""
-        return next((lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible), "")
+        failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
+        return self._stumbled or next(failed, "")
 
     @property
     def missing(self) -> str:
@@ -157,10 +159,13 @@ class Indicator:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            try:
-                lit_now, knocks = self.levels()
-                for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):
+            lit_now, knocks = self.levels()
+            stumbled = ""
+            for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):
+                try:
                     lamp.set(lit=level)
-            except Exception:  # a lamp that freezes tells for ever what it told last
-                log.exception("the lamp's thread stumbles", extra={"kind": "stumble"})
+                except Exception as error:  # the thread goes on: the others must not freeze, too
+                    stumbled = f"a lamp cannot be set: {type(error).__name__}: {error}"
+                    log.exception("a lamp cannot be set", extra={"kind": "stumble"})
+            self._stumbled = stumbled
             self._ended.wait(STEP_S)

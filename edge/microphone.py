@@ -24,13 +24,13 @@ from edge.capture_start import capture_command, start_capture
 from edge.config import AudioConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
-from edge.pace import Pace
+from edge.pace import Pace, in_words
 from edge.window import Block, FlawsOfInput
 
 log = logging.getLogger(__name__)
 
-# rate, samples, samples lost before them, overflows so far
-_Packet = tuple[int, NDArray[np.float32], int, int]
+# rate, samples, samples lost before them, overflows so far, when they came
+_Packet = tuple[int, NDArray[np.float32], int, int, float]
 
 NOT_OPENED = "not opened yet"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -57,8 +57,8 @@ class Microphone:
     ) -> None:
         """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`.
 
-        ``command`` starts another capture process than the real one; ``process`` is one that was
-        started already, by :func:`edge.capture_start.start_capture`, and is ours from now on.
+        But ``process`` was started already, by :func:`edge.capture_start.start_capture`, and is
+        ours from now on. ``command`` starts another one than the real one.
         """
         self._config = config
         self._command = list(command or capture_command(config))
@@ -154,8 +154,7 @@ class Microphone:
 
     def _keep_pace(self, error: float) -> None:
         if error and not self.rate_error:
-            words = "microphone delivers %.0f %% of its samples: try other sockets, audio.rates"
-            log.warning(words, 100 * (1 + error))
+            log.warning("%s", in_words(error))
         self.rate_error = error
 
     def _lose(self, why: str) -> None:
@@ -208,18 +207,20 @@ class _Stream:
         """Until ``pipe`` ends or is out of step; ``time_s``: when the sound before it ended."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
-        met, pace = FlawsOfInput(), Pace()
+        met, pace, came_s = FlawsOfInput(), Pace(), 0.0
         while packet := self._next(pipe):
-            rate, y, lost, self.overflows = packet
-            before, self.arrived = self.arrived, time.monotonic()
+            # When it came, not when it is read: this process may have been busy, or just started.
+            before_s = came_s
+            rate, y, lost, self.overflows, came_s = packet
+            self.arrived = time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
-            missed = fresh or lost > 0 or self.arrived - before > PAUSE_S
-            self.rate_error = pace.push(y.size / rate, self.arrived, gap=missed)
+            missed = fresh or lost > 0 or came_s - before_s > PAUSE_S
+            self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 # Sample times count on from here; between gaps the clock is the sound card's. If
                 # that is a little fast it is ahead: time never goes back.
-                time_s = max(time_s, self.arrived - y.size / rate)
+                time_s = max(time_s, came_s - y.size / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             self.received += y.size
@@ -240,13 +241,12 @@ class _Stream:
 
     def _append(self, block: Block) -> None:
         with self._arrived:
-            if self._buffered > BUFFER_S * self._sr:
-                # The reader is far behind: old sound is worth less than new.
-                self._blocks.clear()
-                self._buffered = 0
-                block = replace(block, gap=True)
             self._blocks.append(block)
             self._buffered += block.y.size
+            # Where the reader is far behind: old sound is worth less than new.
+            while self._buffered > BUFFER_S * self._sr and len(self._blocks) > 1:
+                self._buffered -= self._blocks.popleft().y.size
+                self._blocks[0] = replace(self._blocks[0], gap=True)
             self._arrived.notify()
 
 
@@ -255,10 +255,11 @@ def _packet(pipe: IO[bytes]) -> _Packet | None:
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    magic, rate, count, lost, overflows = HEADER.unpack(header)
+    magic, rate, count, lost, overflows, came_s = HEADER.unpack(header)
     if magic != MAGIC or count > MAX_PACKET:
         raise ValueError("out of step")
     data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None
-    return rate, np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), lost, overflows
+    y = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+    return rate, y, lost, overflows, came_s

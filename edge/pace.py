@@ -8,8 +8,8 @@ from __future__ import annotations
 
 STRETCH_S = 20.0  # without a declared gap; in less, jitter looks like a wrong rate
 TOLERANCE = 0.03  # share that may be missing or too much; clocks of sound cards keep within 0.001
-# Sound that is late is no loss: on its way 2 s may be held in the capture process's queue, 2 in its
-# pipe (64 KiB at 16 kHz), 1 by the driver. What is missing for good grows beyond that.
+# Sound that is late is no loss: a driver may hold 1 s of it, a board that is busy keep the callback
+# waiting. What is missing for good grows beyond that.
 HELD_S = 5.0
 
 
@@ -45,3 +45,14 @@ class Pace:
     def _begin(self, at_s: float) -> None:
         """What arrived until ``at_s`` counts no more."""
         self._began_s, self._sound_s = at_s, 0.0
+
+
+def in_words(error: float) -> str:
+    """What is wrong with a rate that is off by ``error``; "" where nothing is."""
+    if not error:
+        return ""
+    what = "misses" if error < 0 else "delivers too many:"
+    return (
+        f"the microphone {what} {abs(error):.0%} of its samples: try another USB socket, or other "
+        "audio.rates"
+    )

@@ -6,10 +6,12 @@ What computes (numpy, scipy, the network) is imported after both: on a Pi that t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -109,7 +111,8 @@ def _run(arguments: argparse.Namespace) -> int:
     indicator = capture = None
     try:
         if not arguments.source:
-            capture = start_capture(capture_command(config.audio))
+            with contextlib.suppress(OSError):  # no memory: the microphone will try again, and say
+                capture = start_capture(capture_command(config.audio))
         indicator = Indicator(config.indicator)
         from edge import assembly  # noqa: PLC0415 - see above
 
@@ -120,6 +123,8 @@ def _run(arguments: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if capture is not None:
             capture.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs
+                capture.wait(1)
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
     indicator.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-from edge import health
+from edge import health, pace
 from edge.blackbox import Alert, BlackBox, SoundMemory
 from edge.config import Config, needs_restart
 from edge.detector import Detector
@@ -26,7 +26,6 @@ from edge.status import (
     Losses,
     State,
     board_problems,
-    pace_problem,
     problems_of,
     signal_of,
 )
@@ -271,7 +270,7 @@ class Service:
         behind = time.monotonic() < self._behind_until
         return [
             self._losing,
-            pace_problem(self._source.rate_error),
+            pace.in_words(self._source.rate_error),
             "analysis is behind: windows are skipped" if behind else "",
         ]
 

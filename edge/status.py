@@ -61,13 +61,6 @@ def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
     return found
 
 
-def pace_problem(rate_error: float) -> str:
-    """What is wrong with a rate that is off by ``rate_error``, relative; "" where none is."""
-    if not rate_error:
-        return ""
-    return f"the microphone delivers {1 + rate_error:.0%} of its samples: try another USB socket"
-
-
 class Losses:
     """Whether sound is lost again and again: each gap costs the window that it falls into."""
 

@@ -110,11 +110,15 @@ programs() {
 
 # Settings that this version refuses must not end an upgrade half way, with a unit that is not loaded.
 settings() {
-    run "$prefix/venv/bin/edge" run --check-config || {
-        echo "install.sh: the new version refuses your settings: edit /etc/knockknock/edge.toml and" \
-            "run install.sh again; until its next start the service runs as before" >&2
-        exit 1
-    }
+    code=0
+    run "$prefix/venv/bin/edge" run --check-config || code=$?
+    [ "$code" -eq 0 ] && return
+    why="the new version does not run here (see above): mend that"
+    [ "$code" -eq 2 ] && [ -e /etc/knockknock/edge.toml ] &&
+        why="the new version refuses your settings: edit /etc/knockknock/edge.toml"
+    echo "install.sh: $why and run install.sh again; until its next start a service that is there" \
+        "runs as before" >&2
+    exit 1
 }
 
 service() {

@@ -25,7 +25,9 @@ def main():
         due = time.monotonic()
         for _ in range(count):
             samples = [(at + i) % 30_000 for i in range(PACKET)]
-            header = struct.pack("<IIIII", 0x4B4E4F43, RATE, PACKET, lost, overflows)
+            header = struct.pack(
+                "<IIIIId", 0x4B4E4F43, RATE, PACKET, lost, overflows, time.monotonic()
+            )
             sys.stdout.buffer.write(header + struct.pack(f"<{PACKET}h", *samples))
             sys.stdout.buffer.flush()
             at, lost = at + PACKET, 0

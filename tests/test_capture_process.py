@@ -66,8 +66,9 @@ def capture(tmp_path):
 
 def packet(pipe):
     """Header's fields and samples of the next one."""
-    magic, rate, count, lost, overflows = HEADER.unpack(pipe.read(HEADER.size))
+    magic, rate, count, lost, overflows, came_s = HEADER.unpack(pipe.read(HEADER.size))
     assert magic == MAGIC
+    assert 0 <= time.monotonic() - came_s < 5
     return rate, np.frombuffer(pipe.read(2 * count), "<i2"), lost, overflows
 
 
@@ -262,7 +263,7 @@ def test_an_overflow_is_counted_and_makes_a_gap_once():
     assert capture(b"ab", 1, None, 0) == (None, GO_ON)
     capture(b"cd", 1, None, OVERFLOW)
     capture(b"ef", 1, None, 0)
-    told = [capture.packets.get_nowait() for _ in range(3)]
+    told = [capture.packets.get_nowait()[:3] for _ in range(3)]
     assert told == [(b"ab", 0, 0), (b"cd", 1, 1), (b"ef", 0, 1)]
 
 
@@ -273,7 +274,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
         assert capture(b"ab", 1102, None, 0) == (None, GO_ON)
     assert capture.packets.qsize() == held
     told = [capture.packets.get_nowait() for _ in range(held)]
-    assert {lost for _, lost, _ in told} == {0}
+    assert {lost for _, lost, *_ in told} == {0}
     capture(b"ab", 1102, None, 0)
     capture(b"ab", 1102, None, 0)
     assert [capture.packets.get_nowait()[1] for _ in range(2)] == [3 * 1102, 0]
@@ -288,9 +289,9 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can():
         capture(b"", 2**31, None, OVERFLOW)
     capture.packets.get_nowait()
     capture(b"", 0, None, OVERFLOW)
-    *_, (_, lost, overflows) = list(capture.packets.queue)
+    *_, (_, lost, overflows, _) = list(capture.packets.queue)
     assert (lost, overflows) == (MOST, MOST)
-    assert HEADER.unpack(HEADER.pack(MAGIC, 44_100, 0, lost, overflows))[3:] == (MOST, MOST)
+    assert HEADER.unpack(HEADER.pack(MAGIC, 44_100, 0, lost, overflows, 1.0))[3:5] == (MOST, MOST)
 
 
 def test_one_channel_is_passed_on_as_it_is():
@@ -321,4 +322,4 @@ def test_without_a_microphone_a_program_is_told_so_too(monkeypatch, capsys):
 def test_an_overflow_counts_among_other_flags():
     capture = Capture(as_module(None), 0, 1)
     capture(b"ab", 1, None, OVERFLOW | 1)
-    assert capture.packets.get_nowait() == (b"ab", 1, 1)
+    assert capture.packets.get_nowait()[:3] == (b"ab", 1, 1)

@@ -2,12 +2,16 @@ import dataclasses
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from convert.made import write_demo
 from edge.blackbox import BlackBox
+from edge.capture import Recording
 from edge.classifier import RUNTIMES
 from edge.config import LIMITS, RUNTIME_NAMES, Config, needs_restart
 from edge.errors import ConfigError
+from edge.gate import Gate
 from tests.listener import SR
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,9 +184,25 @@ def test_pin_0_is_a_pin():
 
 
 def test_nothing_that_is_allowed_makes_it_deaf():
-    assert LIMITS["gate.silence_db"][1] <= -20  # an engine as loud as a good level, in dBFS rms
+    assert LIMITS["gate.silence_db"][1] <= -30  # as quiet as pauses between strokes, in dBFS rms
     assert LIMITS["detector.refractory_s"][1] <= 600
     assert LIMITS["detector.windows"][1] <= 240
+
+
+@pytest.mark.parametrize("key", [k.partition(".")[2] for k in LIMITS if k.startswith("gate.")])
+def test_a_gate_as_strict_as_is_allowed_lets_an_engine_through(key, tmp_path):
+    write_demo(tmp_path)
+    y = Recording(tmp_path / "healthy.wav").read()[: 2 * SR]
+    y *= np.float32(0.15 / np.sqrt(Gate(sr=SR).power_in_band(y).sum()))  # a level that is good
+    for value in LIMITS[f"gate.{key}"]:
+        config = Config.from_toml(f"[gate]\n{key} = {value}\n", "x")
+        assert Gate(config.gate, sr=SR).check(y) is None, value
+
+
+def test_a_likeness_that_real_engines_have_is_no_limit_but_0_is_none():
+    assert Config.from_toml("[gate]\nrepetition = 0\n", "x").gate.repetition == 0
+    with pytest.raises(ConfigError, match=r"between 0.98 and 1, or be 0"):
+        Config.from_toml("[gate]\nrepetition = 0.9\n", "x")
 
 
 def test_limits_that_other_parts_rely_on():

@@ -47,7 +47,7 @@ def test_longer_pieces_of_noise_are_nearer_to_it():
 def test_bursts_of_a_beat_are_what_the_logarithm_says(depth):
     """Power that swells by (1 + depth sin)^2: log of its mean less the mean of its log."""
     t = np.arange(20 * SR) / SR
-    y = (1 + depth * np.sin(2 * np.pi * 3 * t)) * hiss(20)
+    y = (1 + depth * np.sin(2 * np.pi * 6.6 * t)) * hiss(20)
     # The mean of log(1 + d sin) over a turn is log((1 + sqrt(1 - d^2)) / 2).
     exact = np.log(1 + depth**2 / 2) - 2 * np.log((1 + np.sqrt(1 - depth**2)) / 2)
     assert bursts(y.astype("f4"), SR) == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
@@ -89,6 +89,22 @@ def test_an_engine_that_is_revved_has_lines_that_move():
         assert strongest_line(y, SR) < 0.95 * LINE
         assert structure(y, SR) > 1.2
         assert Gate(sr=SR).check(y) is None
+
+
+def test_a_harmonic_of_both_mains_alone_is_no_engine():
+    y = hiss(2) + np.float32(0.1) * np.sin(2 * np.pi * 600 * np.arange(2 * SR) / SR).astype("f4")
+    assert Gate(sr=SR).check(y) is Fault.HISS
+
+
+@pytest.mark.parametrize("db", [3, 6, 10])
+def test_hiss_whose_level_changes_is_hiss(db):
+    """Gain control turns it up, a fan starts: no strokes."""
+    t = np.arange(2 * SR) / SR
+    for seed in range(5):
+        y = hiss(2, seed=seed)
+        assert structure((y * 10 ** (db * t / 40)).astype("f4"), SR) < 1.1
+        step = np.where(t < 1.1, 1, 10 ** (db / 20))
+        assert db > 6 or structure((y * step).astype("f4"), SR) < 1.1
 
 
 def test_what_knocks_in_hiss_is_heard():

@@ -7,6 +7,7 @@ import pytest
 
 from edge.config import IndicatorConfig
 from edge.indicator import FIRST_S, PATTERNS, STALE_S, STEP_S, Indicator, Signal, lit
+from edge.lamp import Lamp
 from tests.wait import wait_for
 
 
@@ -57,20 +58,27 @@ def test_any_lamp_that_fails_is_a_problem(monkeypatch):
             indicator.close()
 
 
-def test_the_thread_of_the_lamp_survives_what_nobody_thought_of(monkeypatch, caplog):
+def test_what_nobody_thought_of_stops_one_lamp_and_is_told(monkeypatch, caplog):
     indicator = Indicator(IndicatorConfig(led_pin=-1))
+    broken, other = indicator._lamps[:2]
+    set_ = Lamp.set
     try:
-        calls = []
+        others = []
 
-        def stumble():
-            calls.append(1)
-            raise MemoryError("what nobody thought of")
+        def stumble(self, *, lit):
+            if self is broken:
+                raise MemoryError("what nobody thought of")
+            others.append(self is other)
 
-        monkeypatch.setattr(indicator, "levels", stumble)
-        wait_for(lambda: len(calls) > 2, seconds=5)
+        monkeypatch.setattr(Lamp, "set", stumble)
+        wait_for(lambda: "nobody thought of" in indicator.failure, seconds=5)
+        others.clear()
+        wait_for(lambda: sum(others) > 2, seconds=5)
+        monkeypatch.setattr(Lamp, "set", set_)
+        wait_for(lambda: indicator.failure == "", seconds=5)
     finally:
         indicator.close()
-    assert "stumbles" in caplog.text
+    assert "cannot be set" in caplog.text
 
 
 def test_a_lamp_that_was_busy_is_lit_when_it_can_be(monkeypatch):

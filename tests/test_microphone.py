@@ -1,6 +1,8 @@
 import io
 import sys
+import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,7 @@ TONE = """
 import math, struct, sys, time
 for n in range(60):
     y = [round(16000 * math.sin(2 * math.pi * 440 * (n * 2205 + i) / 44100)) for i in range(2205)]
-    sys.stdout.buffer.write(struct.pack("<IIIII", 0x4B4E4F43, 44100, 2205, 0, 7))
+    sys.stdout.buffer.write(struct.pack("<IIIIId", 0x4B4E4F43, 44100, 2205, 0, 7, time.monotonic()))
     sys.stdout.buffer.write(struct.pack("<2205h", *y))
     sys.stdout.buffer.flush()
 time.sleep(100)
@@ -109,21 +111,13 @@ def test_a_reader_that_was_late_gets_the_newest_and_a_gap(listening):
     assert counted(blocks)[-1] == (200 * PACKET - 1) % 30_000
 
 
-def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more(monkeypatch):
+def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
     rate, n = 16_000, 320
-    clock = [100.0]
-    monkeypatch.setattr("edge.microphone.time.monotonic", lambda: clock[0])
-    packet = HEADER.pack(MAGIC, rate, n, 0, 0) + bytes(2 * n)
-
-    class Pipe(io.BytesIO):
-        """Each header comes as late as the samples behind it take."""
-
-        def read(self, size=-1):
-            clock[0] += n / rate * (size == HEADER.size)
-            return super().read(size)
+    came = [100 + (i + 1) * n / rate for i in range(20)]
+    packets = [HEADER.pack(MAGIC, rate, n, 0, 0, at) + bytes(2 * n) for at in came]
 
     class Process:
-        stdout, stderr = Pipe(20 * packet), io.BytesIO()
+        stdout, stderr = io.BytesIO(b"".join(packets)), io.BytesIO()
 
     stream = _Stream(Process(), SR, 0.0)  # type: ignore[arg-type]
     blocks: list[Block] = []
@@ -244,7 +238,8 @@ def test_a_microphone_that_opens_slowly_has_time(listening):
 SLOW = """
 import struct, sys, time
 def send():
-    sys.stdout.buffer.write(struct.pack("<IIIII", 0x4B4E4F43, 16_000, 80, 0, 0) + bytes(160))
+    header = struct.pack("<IIIIId", 0x4B4E4F43, 16_000, 80, 0, 0, time.monotonic())
+    sys.stdout.buffer.write(header + bytes(160))
     sys.stdout.buffer.flush()
 time.sleep(0.8)
 send()
@@ -304,13 +299,32 @@ def test_one_that_was_started_before_is_listened_to_and_once_only():
     time.sleep(0.5)  # what it sends meanwhile is not lost
     microphone = Microphone(AudioConfig(), SR, command=["false"], process=process)
     try:
-        blocks = gather(microphone, lambda b: size(b) > 0.4 * SR)
+        blocks = gather(microphone, lambda b: size(b) > 2.5 * SR)
+        assert size(blocks) > 2.5 * SR  # of 3 s that were sent at once
         assert microphone.gaps == 0
-        assert blocks
         process.kill()
-        gather(microphone, lambda _: "false" in str(microphone._command) and microphone.restarts)
+        gather(microphone, lambda _: microphone.restarts)
+        assert microphone.restarts == 1
     finally:
         microphone.close()
+
+
+def test_sound_that_waited_to_be_read_is_of_when_it_came():
+    """A slow start reads it in a burst: it is neither of later than now, nor too much."""
+    began = time.monotonic()
+    at = [began - 8 + 0.05 * n for n in range(160)]  # eight seconds, read at once
+    rows = [HEADER.pack(MAGIC, SR, PACKET, 0, 0, t) + bytes(2 * PACKET) for t in at]
+    stream = _Stream.__new__(_Stream)
+    stream._sr, stream.received, stream.arrived = SR, 0, began
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    stream._listen(io.BytesIO(b"".join(rows)), 0.0)
+    blocks = stream.take(0)
+    end_s = blocks[-1].start_s + blocks[-1].y.size / SR
+    assert end_s == pytest.approx(at[-1], abs=0.01)
+    # The newest seconds are kept, the rest is known to be lost.
+    assert 3.9 * SR < size(blocks) <= 4 * SR
+    assert [b.gap for b in blocks] == [True] + [False] * (len(blocks) - 1)
+    assert stream.rate_error == 0
 
 
 def test_one_that_was_started_but_never_listened_to_ends_too():

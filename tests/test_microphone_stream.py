@@ -19,7 +19,7 @@ SR = 22_050
 
 def test_what_is_out_of_step_is_no_sound():
     with pytest.raises(ValueError, match="out of step"):
-        _packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0) + bytes(4)))
+        _packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
 
 
 class Sized(io.BytesIO):
@@ -31,16 +31,18 @@ class Sized(io.BytesIO):
 
 
 def test_a_broken_stream_is_no_sound():
-    pipe = Sized(HEADER.pack(MAGIC, 44_100, 2**31, 0, 0) + b"abc")
+    pipe = Sized(HEADER.pack(MAGIC, 44_100, 2**31, 0, 0, 1.0) + b"abc")
     with pytest.raises(ValueError, match="out of step"):
         _packet(pipe)
     assert pipe.most <= 1000
-    assert _packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0) + b"abcd")) is None
+    assert _packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0, 1.0) + b"abcd")) is None
 
 
 def test_nothing_from_before_a_gap_sounds_after_it():
     def packet(value, lost):
-        return HEADER.pack(MAGIC, 44_100, 2205, lost, 0) + np.full(2205, value, "<i2").tobytes()
+        return (
+            HEADER.pack(MAGIC, 44_100, 2205, lost, 0, 1.0) + np.full(2205, value, "<i2").tobytes()
+        )
 
     stream = _Stream.__new__(_Stream)
     stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
@@ -79,7 +81,7 @@ def test_flat_tops_of_a_microphone_are_told_as_recorded():
         "y = np.clip(10 * np.random.default_rng(0).standard_normal(60 * 2205), -1, 1)\n"
         "y = np.round(13000 * y).astype('<i2').reshape(60, 2205)\n"
         "for piece in y:\n"
-        "    sys.stdout.buffer.write(struct.pack('<IIIII', 0x4B4E4F43, 44100, 2205, 0, 0))\n"
+        "    sys.stdout.buffer.write(struct.pack('<IIIIId', 0x4B4E4F43, 44100, 2205, 0, 0, 1.0))\n"
         "    sys.stdout.buffer.write(piece.tobytes())\n"
         "    sys.stdout.buffer.flush()\n"
         "time.sleep(100)\n"
@@ -98,7 +100,7 @@ def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, mon
     count = 400
     loud = (3000 * noise(samples / rate, rate)).astype("<i2").tobytes()
     packets = b"".join(
-        HEADER.pack(MAGIC, rate, samples, 0, 0) + (loud if i % 2 else bytes(2 * samples))
+        HEADER.pack(MAGIC, rate, samples, 0, 0, 1.0) + (loud if i % 2 else bytes(2 * samples))
         for i in range(count)
     )
     monkeypatch.setattr("edge.microphone.BUFFER_S", 100)

@@ -12,7 +12,7 @@ from edge.capture import Recording
 from edge.capture_process import HEADER, MAGIC
 from edge.config import AudioConfig
 from edge.microphone import Microphone, _Stream
-from edge.pace import HELD_S, STRETCH_S, TOLERANCE, Pace
+from edge.pace import HELD_S, STRETCH_S, TOLERANCE, Pace, in_words
 from edge.replay import Replay
 from tests.audio import noise, wav_file
 from tests.test_microphone import ROOT, SR, gather
@@ -129,25 +129,16 @@ def test_a_gap_of_an_hour_is_not_held_against_the_card():
     ("speed", "lost_at", "error"),
     [(1, None, 0), (0.7, None, -0.3), (48 / 32, None, 0.5), (0.7, 175, 0)],
 )
-def test_a_stream_tells_it_unless_it_knows_of_a_loss(monkeypatch, speed, lost_at, error):
+def test_a_stream_tells_it_unless_it_knows_of_a_loss(speed, lost_at, error):
     rate, n = 32_000, 1600
-    clock = [100.0]
-    monkeypatch.setattr("edge.microphone.time.monotonic", lambda: clock[0])
-
-    class Pipe(io.BytesIO):
-        """Each header comes when the card has got the samples behind it."""
-
-        def read(self, size=-1):
-            clock[0] += PACKET_S / speed * (size == HEADER.size)
-            return super().read(size)
-
     stream = _Stream.__new__(_Stream)
-    stream._sr, stream.received, stream.arrived = SR, 0, clock[0]
+    stream._sr, stream.received, stream.arrived = SR, 0, 0.0
     stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    packets = [HEADER.pack(MAGIC, rate, n, i == lost_at, 0) + bytes(2 * n) for i in range(350)]
-    if speed > 1:  # 25 s of clock
-        packets *= 2
-    stream._listen(Pipe(b"".join(packets)), 0.0)
+    packets = [
+        HEADER.pack(MAGIC, rate, n, i == lost_at, 0, 100 + i * PACKET_S / speed) + bytes(2 * n)
+        for i in range(700 if speed > 1 else 350)  # 23 s of clock, or 25
+    ]
+    stream._listen(io.BytesIO(b"".join(packets)), 0.0)  # read at once: that is no matter
     assert stream.rate_error == pytest.approx(error, abs=0.005)
 
 
@@ -181,3 +172,9 @@ def test_a_microphone_that_is_lost_has_no_rate():
 def test_a_recording_has_the_rate_it_has(tmp_path):
     wav = wav_file(tmp_path / "a.wav", noise(1).astype("f8"), SR)
     assert Replay(Recording(wav), 1.0).rate_error == 0.0
+
+
+def test_what_is_wrong_is_said_in_words():
+    assert in_words(0.0) == ""
+    assert "misses 30%" in in_words(-0.3)
+    assert "too many: 9%" in in_words(0.09)

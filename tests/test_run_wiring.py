@@ -1,6 +1,8 @@
 """``edge run`` hands on what settings, model and systemd say."""
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from edge import assembly, doctor, installed, run_command
 from edge.config import Config
 from edge.indicator import Signal
 from edge.model import ModelFile, default_model
+from edge.replay import Replay
 from tests.audio import noise, wav_file
 
 SR = 22_050
@@ -21,8 +24,10 @@ class Mic:
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.0])
-@pytest.mark.parametrize("capture", [None, object()])
-def test_the_service_is_built_from_what_the_model_says(tmp_path, monkeypatch, speed, capture):
+@pytest.mark.parametrize(("recorded", "capture"), [(True, None), (False, None), (False, object())])
+def test_the_service_is_built_from_what_the_model_says(
+    tmp_path, monkeypatch, speed, recorded, capture
+):
     built: dict[str, Any] = {}
 
     def service(config, source, pipeline, **how):
@@ -32,11 +37,13 @@ def test_the_service_is_built_from_what_the_model_says(tmp_path, monkeypatch, sp
     monkeypatch.setattr(assembly, "Service", service)
     monkeypatch.setattr(assembly, "Microphone", Mic)
     wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), 22_050)
-    arguments = argparse.Namespace(source=wav, speed=speed, config=None, state=tmp_path)
+    source = wav if recorded else None
+    arguments = argparse.Namespace(source=source, speed=speed, config=None, state=tmp_path)
     assembly.build(Config(), arguments, None, capture)  # type: ignore[arg-type]
     assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
     assert built["skip_when_behind"] == (speed != 0)
     assert built["source"].sr == 22_050
+    assert type(built["source"]) is (Replay if recorded else Mic)
     assert getattr(built["source"], "process", None) is capture
 
 
@@ -77,12 +84,58 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
     assert waited == [(None, True)]
 
 
+def test_no_room_for_another_process_is_the_microphone_s_trouble_and_not_the_lamp_s(monkeypatch):
+    """It tries again by itself, for ever, and the lamp says so meanwhile."""
+    built = []
+
+    def refuse(_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    def build(config, arguments, indicator, capture):
+        built.append((indicator is not None, capture))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(run_command, "start_capture", refuse)
+    monkeypatch.setattr(assembly, "build", build)
+    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
+    monkeypatch.setattr(run_command, "load_config", lambda _: dark)
+    with pytest.raises(SystemExit):
+        run_command._run(
+            argparse.Namespace(
+                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
+            )
+        )
+    assert built == [(True, None)]
+
+
+def test_the_microphone_is_opened_before_anything_that_computes_is_loaded():
+    """A child process, as these tests have loaded all of it."""
+    program = (
+        "import sys, edge.run_command as r\n"
+        "def start(_):\n"
+        "    print('numpy' in sys.modules, 'scipy' in sys.modules)\n"
+        "    raise KeyboardInterrupt\n"
+        "r.start_capture = start\n"
+        "from edge.cli import main\n"
+        "sys.exit(main(['run']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("False False\n", 130), done.stderr
+
+
 def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
     killed = []
 
     class Started:
         def kill(self):
             killed.append(1)
+
+        def wait(self, timeout_s):
+            killed.append(2)
 
     def fails(*_):
         raise RuntimeError("bug")
@@ -100,7 +153,7 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
                 source=None, speed=1, config=None, check_config=False, verbose=False, state=None
             )
         )
-    assert killed
+    assert killed == [1, 2]
 
 
 def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):

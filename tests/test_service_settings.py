@@ -84,8 +84,9 @@ def test_the_settings_of_the_gate_hold_and_can_be_changed(make):
     def hang_up():
         os.kill(os.getpid(), signal.SIGHUP)
 
-    strict = Config.from_toml("[gate]\nsilence_db = -20\n", "x")
-    service = make([*seconds(6), hang_up, *seconds(6)], config=strict, reload=Config)
+    strict = Config.from_toml("[gate]\nsilence_db = -30\n", "x")
+    quiet = [np.float32(0.1) * y for y in seconds(6)]  # -40 dB
+    service = make([*quiet, hang_up, *quiet], config=strict, reload=Config)
     service.run()
     assert service.counters.unknown_reasons == {"silence": 3}
     assert service.counters.windows_judged == 6

@@ -67,7 +67,7 @@ def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
     watch.service = service = make(source)
     service.run()
     assert watch.shown == [Signal.DEGRADED]
-    assert ["70%" in problem for problem in status(tmp_path)["problems"]] == [True]
+    assert ["misses 30%" in problem for problem in status(tmp_path)["problems"]] == [True]
 
 
 def test_records_are_counted(make, tmp_path):

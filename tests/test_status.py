@@ -14,7 +14,6 @@ from edge.status import (
     Losses,
     State,
     board_problems,
-    pace_problem,
     problems_of,
     signal_of,
 )
@@ -94,12 +93,6 @@ def test_sound_that_is_lost_again_and_again(gaps):
     assert losses.count(gaps, 101.1 + LOSSES_S) == ""
     # Whatever the number, its memory ends.
     assert "1000 gaps" in losses.count(10**9, 300)
-
-
-def test_a_card_that_keeps_no_pace():
-    assert pace_problem(0.0) == ""
-    assert "70%" in pace_problem(-0.3)
-    assert "109%" in pace_problem(0.09)
 
 
 def test_heat_and_supply():
