@@ -3,6 +3,8 @@
 import os
 import signal
 
+import numpy as np
+
 from edge.config import Config
 from edge.errors import ConfigError
 from edge.indicator import Signal
