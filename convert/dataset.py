@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,10 @@ from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 # Kinds of normal recordings that are no healthy engine: other faults by the names convert synth and
-# the shared recordings give them, and words that speak against the label.
-NOT_HEALTHY = frozenset({"engine_other_fault", *FAULT_KINDS, "knocking", "not_engine"})
+# the shared recordings give them, and words that speak against the label. As spelt() spells them.
+NOT_HEALTHY = frozenset(
+    {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
+)
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
@@ -59,13 +62,18 @@ class Clip:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it is of a healthy engine: ``diesel`` is, ``Belt`` is not (NOT_HEALTHY)."""
-        return self.label == "normal" and self.kind.lower() not in NOT_HEALTHY
+        """Whether it is of a healthy engine: ``diesel`` is, ``Other fault`` not (NOT_HEALTHY)."""
+        return self.label == "normal" and spelt(self.kind) not in NOT_HEALTHY
 
     @property
     def group(self) -> str:
         """What lies on one side of every split: the car if it is named, else the source."""
         return self.car or self.source
+
+
+def spelt(kind: str) -> str:
+    """``kind`` as everybody spells it: people write ``Other-Fault`` or ``other fault``, too."""
+    return re.sub(r"[\s_-]+", "_", kind.strip().lower())
 
 
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
@@ -99,7 +107,17 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         for clip, (before, where) in zip(clips, found, strict=True)
         if where and clip.group == before.group
     )
-    return _without_copies(clips)
+    clips = _without_copies(clips)
+    _say_healthy(clips)
+    return clips
+
+
+def _say_healthy(clips: Iterable[Clip]) -> None:
+    """Name kinds that only count as healthy because nobody knows them: one may be a fault."""
+    kinds = Counter(c.kind for c in clips if c.is_healthy and spelt(c.kind) != "engine")
+    if kinds:
+        names = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        print(f"taken for healthy engines: {names}", file=sys.stderr)
 
 
 _Found = tuple[Clip, str]  # with the place where its car, or else source, was written; "" if none
@@ -120,7 +138,7 @@ def _from_table(table: Path) -> list[_Found]:
         found.append((clip, where if given or guess.by_folder else ""))
     listed = {clip.path.resolve() for clip, _ in found}
     others = [path for path in _sounds(table.parent) if path.resolve() not in listed]
-    _say("left out", "recording", f"that {table} does not list", [str(path) for path in others])
+    _say("note:", "recording", f"not listed in {table}, not used", [str(path) for path in others])
     return found
 
 

@@ -26,8 +26,8 @@ good.
 
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
 your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,
-starter, misfire or belt), by source, and, where a column car names what several sources have in
-common, by car: intervals then come from drawing cars."""
+other_fault, starter, misfire or belt), by source, and, where a column car names what several
+sources have in common, by car: intervals then come from drawing cars."""
 
 
 FEW = 5  # healthy engines; what is true of fewer says little of the next

@@ -22,13 +22,14 @@ examples:
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. A normal one is of a healthy engine, unless its kind is
-engine_other_fault, starter, misfire or belt. Recordings of one source (car, place, microphone) stay
-on one side of the split; where a column car names what several sources have in common, so do all of
-a car. Without a column, the source is the folder below that of the label (normal/golf/003.wav), or
-of files elsewhere the outermost that not all of them share (golf/cold/003.wav, but not wavs/ of
-all), or the file's name up to its last underscore (golf_003.wav: golf; but normal_003.wav, named
-after a label, is a source of its own). A column split (train, valid) decides what is held out,
-whatever --hold-out says; without it --hold-out or --fold does.
+engine_other_fault, other_fault, starter, misfire or belt. Recordings of one source (car, place,
+microphone) stay on one side of the split; where a column car names what several sources have in
+common, so do all of a car. Without a column, the source is the folder below that of the label
+(normal/golf/003.wav), or of files elsewhere the outermost that not all of them share
+(golf/cold/003.wav, but not wavs/ of all), or the file's name up to its last underscore
+(golf_003.wav: golf; but normal_003.wav, named after a label, is a source of its own). A column
+split (train, valid) decides what is held out, whatever --hold-out says; without it --hold-out or
+--fold does.
 
 Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
 engines held out are told from engines without (1 always, 0.5 is guessing), by which the best epoch

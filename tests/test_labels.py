@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.dataset import find_clips
+from convert.dataset import Clip, find_clips
 from convert.errors import DatasetError
 from convert.labels import sources_of
 from convert.split import split_sources
@@ -176,8 +176,27 @@ def test_recordings_that_the_table_does_not_list_are_counted_and_named(tmp_path,
     assert len(find_clips([tmp_path])) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"left out 2 recordings that {tmp_path / 'labels.csv'} does not list: " in said
+    assert f"note: 2 recordings not listed in {tmp_path / 'labels.csv'}, not used: " in said
     assert "c.wav" in said
     table(tmp_path, "file,label", "a.wav,normal", "b/c.wav,normal", f"{tmp_path}/b/d.FLAC,normal")
     assert len(find_clips([tmp_path])) == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["Belt", "other fault", "Other-Fault", "engine other-fault", " MISFIRE ", "not engine"]
+)
+def test_a_fault_is_one_however_it_is_spelt(kind):
+    assert not Clip(Path("a.wav"), "normal", kind, "a").is_healthy
+
+
+def test_kinds_that_only_count_as_healthy_are_named(tmp_path, capsys):
+    kinds = ["petrol", "diesel", "diesel", "Engine", "other fault", ""]
+    recordings(tmp_path, *(f"{n}.wav" for n in range(7)))
+    rows = [f"{n}.wav,normal,{kind}" for n, kind in enumerate(kinds)]
+    table(tmp_path, "file,label,kind", *rows, "6.wav,knocking,diesel")
+    find_clips([tmp_path])
+    assert capsys.readouterr().err == "taken for healthy engines: diesel 2, petrol 1\n"
+    table(tmp_path, "file,label,kind", *rows[3:])
+    find_clips([tmp_path])
+    assert "healthy" not in capsys.readouterr().err
