@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
-from convert.drawn import draw, makers
+from convert.drawn import draw, graders, makers, trainers
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
@@ -218,7 +218,8 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
-    run = arguments.work / f"run-{digest(drawn.name, dataclasses.asdict(config))}"
+    settings = dataclasses.asdict(config)
+    run = arguments.work / f"run-{digest(drawn.name, settings, graders(), trainers())}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)

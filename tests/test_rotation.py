@@ -182,4 +182,8 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
         assert rotation.main() == 0
     assert len(set(folders)) == 9
     assert "| all | 0.500 |" in capsys.readouterr().out
-    assert len(list(tmp_path.glob("run-*/answers.json"))) == 3
+    for code in ("trainers", "graders"):  # of another version of this program
+        monkeypatch.setattr(rotation, code, lambda: "other")
+        assert rotation.main() == 0
+    assert len(set(folders)) == 15
+    assert len(list(tmp_path.glob("run-*/answers.json"))) == 5
