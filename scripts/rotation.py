@@ -38,7 +38,7 @@ from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.files import write_atomically
 from scripts.ablations import FOLDS, Rotation
-from scripts.scores import Scores
+from scripts.scores import Scores, counts_as
 
 EXAMPLES = """\
 examples:
@@ -138,7 +138,7 @@ def judge(
     z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
     return Scores(
         [clip.source for clip, _ in held],
-        [clip.kind for clip, _ in held],
+        [counts_as(clip) for clip, _ in held],
         [clip.knocks for clip, _ in held],
         list(z[: len(held)]),
         list(z[len(held) :]),
