@@ -102,6 +102,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         values = before if now == before else f"{before}; with --init {now}"
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=kind, metavar=of, help=words.format(values))
+    _add_held_out(parser, default)
+    parser.set_defaults(run=_run)
+
+
+def _add_held_out(parser: argparse.ArgumentParser, default: TrainConfig) -> None:
+    """Add what says which sources are graded on and not learnt from."""
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--hold-out",
@@ -118,7 +124,6 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
     )
-    parser.set_defaults(run=_run)
 
 
 def _fold(text: str) -> tuple[int, int]:
