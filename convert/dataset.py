@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
-from convert.labels import FOLDERS, SPLITS, need_one_spelling, read_table, source_of
+from convert.labels import FOLDERS, SPLITS, need_one_spelling, read_table, sources_of
 from convert.progress import bar
 from edge.capture import SOUNDFILE_SUFFIXES, Recording
 from edge.errors import RecordingError
@@ -31,8 +31,10 @@ from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 # Kinds of normal recordings that are no healthy engine: other faults by the names convert synth and
-# the shared recordings give them, and words that speak against the label.
-NOT_HEALTHY = frozenset({"engine_other_fault", *FAULT_KINDS, "knocking", "not_engine"})
+# the shared recordings give them, and words that speak against the label. As spelt() spells them.
+NOT_HEALTHY = frozenset(
+    {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
+)
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
@@ -60,8 +62,8 @@ class Clip:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it is of a healthy engine: ``diesel`` is, ``Belt`` is not (NOT_HEALTHY)."""
-        return self.label == "normal" and self.kind.lower() not in NOT_HEALTHY
+        """Whether it is of a healthy engine: ``diesel`` is, ``Other fault`` not (NOT_HEALTHY)."""
+        return self.label == "normal" and spelt(self.kind) not in NOT_HEALTHY
 
     @property
     def group(self) -> str:
@@ -69,63 +71,95 @@ class Clip:
         return self.car or self.source
 
 
+def spelt(kind: str) -> str:
+    """``kind`` as everybody spells it: people write ``Other-Fault`` or ``other fault``, too."""
+    return re.sub(r"[\s_-]+", "_", kind.strip().lower())
+
+
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
     """All recordings below ``folders``, each with a labels.csv or folders named after labels.
 
     Without a ``source`` column a recording's source is its car, if that is named, or the folder it
     lies in below that of its label (``normal/ford/003.wav`` -> ``ford``; not ``train`` or
-    ``valid``), or outside such folders the one it lies in (``ford/003.wav``; not ``audio`` or the
-    like), or else the part of its name before the last underscore (``ford_003.wav``), or all
-    of it if that part is a mere label (``normal_003.wav``). Copies of a recording, and recordings
-    beside a labels.csv that it does not list, are left out and named. DatasetError names what is
-    wrong: a missing folder, an unknown label, a file that is not there, sources or cars that differ
-    in case alone, the same audio under two labels.
+    ``valid``), or outside such folders the outermost of its own that tells it from others of the
+    table (``ford/cold/003.wav``; not ``audio`` or the like), or else the part of its name before
+    the last underscore (``ford_003.wav``), or all of it if that part is a mere label
+    (``normal_003.wav``). Copies of a recording, and recordings beside a labels.csv that it does
+    not list, are left out and named. DatasetError names what is wrong: a missing folder, an
+    unknown label, a file that is not there, sources or cars that differ in case alone, the same
+    audio under two labels.
     """
-    clips: list[Clip] = []
+    found: list[_Found] = []
     for folder in folders:
         if not folder.is_dir():
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
         table = folder / "labels.csv"
-        clips += _from_table(table) if table.is_file() else _from_folders(folder)
-    if not clips:
+        found += _from_table(table) if table.is_file() else _from_folders(folder)
+    if not found:
         names = ", ".join(str(folder) for folder in folders)
         raise DatasetError(
             f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
         )
-    need_one_spelling("source", (clip.source for clip in clips))
-    need_one_spelling("car", (clip.car for clip in clips))
-    return _without_copies(_with_cars(clips))
-
-
-def _from_table(table: Path) -> list[Clip]:
-    clips = [_from_row(row, table.parent, where) for where, row in read_table(table)]
-    listed = {os.path.abspath(clip.path) for clip in clips}  # noqa: PTH100 - links stay links
-    others = [path for path in _sounds(table.parent) if os.path.abspath(path) not in listed]  # noqa: PTH100
-    _say("left out", "recording", f"that {table} does not list", [str(path) for path in others])
+    clips = _with_cars([clip for clip, _ in found])
+    # Two spellings of a source do no harm within a car, whose sources stay together anyway.
+    need_one_spelling(
+        ("car" if clip.car else "source", clip.group, where)
+        for clip, (before, where) in zip(clips, found, strict=True)
+        if where and clip.group == before.group
+    )
+    clips = _without_copies(clips)
+    _say_healthy(clips)
     return clips
 
 
-def _from_row(row: dict[str, str], folder: Path, where: str) -> Clip:
+def _say_healthy(clips: Iterable[Clip]) -> None:
+    """Name kinds that only count as healthy because nobody knows them: one may be a fault."""
+    kinds = Counter(c.kind for c in clips if c.is_healthy and spelt(c.kind) != "engine")
+    if kinds:
+        names = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        print(f"taken for healthy engines: {names}", file=sys.stderr)
+
+
+_Found = tuple[Clip, str]  # with the place where its car, or else source, was written; "" if none
+
+
+def _from_table(table: Path) -> list[_Found]:
+    rows = read_table(table)
+    for where, row in rows:
+        _check(row, table.parent, where)
+    guesses = sources_of([(Path(row["file"]), row["label"]) for _, row in rows], table.parent)
+    found = []
+    for (where, row), guess in zip(rows, guesses, strict=True):
+        label, car = row["label"], row.get("car", "")
+        given = row.get("source") or car
+        kind = row.get("kind") or FOLDERS[label]
+        path, split = table.parent / row["file"], row.get("split", "")
+        clip = Clip(path, label, kind, given or guess.source, split, car)
+        found.append((clip, where if given or guess.by_folder else ""))
+    listed = {clip.path.resolve() for clip, _ in found}
+    others = [path for path in _sounds(table.parent) if path.resolve() not in listed]
+    _say("note:", "recording", f"not listed in {table}, not used", [str(path) for path in others])
+    return found
+
+
+def _check(row: dict[str, str], folder: Path, where: str) -> None:
     if not row["file"] or not row["label"]:
         raise DatasetError(f"{where}: file and label are needed in every line")
-    path, label = folder / row["file"], row["label"]
-    if label not in FOLDERS:
-        raise DatasetError(f"{where}: label {label!r} is none of {', '.join(FOLDERS)}")
-    if not path.is_file():
+    if row["label"] not in FOLDERS:
+        raise DatasetError(f"{where}: label {row['label']!r} is none of {', '.join(FOLDERS)}")
+    if not (folder / row["file"]).is_file():
         raise DatasetError(f"{where}: there is no file {row['file']!r}")
     split = row.get("split", "")
     if split not in ("", *SPLITS):
         raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-    kind, car = row.get("kind") or FOLDERS[label], row.get("car", "")
-    source = row.get("source") or car or source_of(Path(row["file"]), label, folder)
-    return Clip(path, label, kind, source, split, car)
 
 
-def _from_folders(folder: Path) -> list[Clip]:
+def _from_folders(folder: Path) -> list[_Found]:
+    files = [(path, label) for label in FOLDERS for path in _sounds(folder / label)]
+    guesses = sources_of([(path.relative_to(folder), label) for path, label in files], folder)
     return [
-        Clip(path, label, kind, source_of(path.relative_to(folder), label, folder))
-        for label, kind in FOLDERS.items()
-        for path in _sounds(folder / label)
+        (Clip(path, label, FOLDERS[label], guess.source), str(path) if guess.by_folder else "")
+        for (path, label), guess in zip(files, guesses, strict=True)
     ]
 
 
@@ -135,7 +169,7 @@ def _sounds(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _with_cars(clips: Iterable[Clip]) -> list[Clip]:
+def _with_cars(clips: Sequence[Clip]) -> list[Clip]:
     """Each source's car in all of its lines; DatasetError if two are named."""
     cars: dict[str, str] = {}
     for clip in clips:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,11 @@ from convert.errors import DatasetError
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
 from edge import frontend
-from edge.files import remove_leftovers, write_atomically
+from edge.files import TEMPORARY, write_atomically
 from edge.frontend import FrontEndConfig
 
 SHAPE = (FrontEndConfig().n_bins, FrontEndConfig().n_frames)  # of a spectrogram
+LEFT_S = 600.0  # no file takes as long to write: one half written is of a run that was killed
 CHUNK = 1000  # examples in a file: half a minute's work on two cores
 
 
@@ -34,23 +37,48 @@ class Drawn:
     heard: NDArray[np.bool_]  # (N, groups): whether a recording of that group is in it
 
 
+# Modules whose code shapes examples, and those that choose windows to grade on; edge/ is the
+# device's. A test sees to it that none they import is forgotten.
+SHAPES = (
+    *("bay", "dataset", "examples", "faults", "labels", "lookalikes", "recipe", "synth"),
+    *("edge/capture", "edge/hann", "edge/wav", "edge/frontend"),
+)
+CHOOSES = (
+    *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),
+    "edge/window",
+)
+TRAINS = ("augment", "fit", "network", "rendering")
+
+
 def makers() -> str:
-    """A name for the code that makes pictures: other code makes others of the same sound or seed.
+    """A name for the code that makes examples: other code makes others of the same sound or seed.
 
-    It reads recordings, lays knocks over them and takes their windows.
+    It reads recordings, lays knocks over them and draws what comes of it. What chooses windows to
+    grade on is not in it: a change there must not throw away hours of examples.
     """
-    ours = ("bay", "dataset", "examples", "faults", "judgeable", "lookalikes", "recipe", "synth")
-    theirs = ("capture", "gate", "hann", "hiss", "repetition", "wav", "window")
-    edge = Path(frontend.__file__).parents[1]
-    files = [edge / f"{name}.py" for name in theirs] + sorted((edge / "frontend").glob("*.py"))
-    return digest_of_code(*ours, files=files)
+    return digest_of_code(SHAPES)
 
 
-def digest_of_code(*names: str, files: Sequence[Path] = ()) -> str:
-    """A name for the text of these modules of this package, and of ``files``."""
-    here = [Path(__file__).parent / f"{name}.py" for name in names]
-    text = b"".join(file.read_bytes() for file in (*here, *files))
+def graders() -> str:
+    """A name for the code that makes windows to grade on: those makers, and what chooses them."""
+    return digest_of_code((*SHAPES, *CHOOSES))
+
+
+def trainers() -> str:
+    """A name for the code that learns from examples."""
+    return digest_of_code(TRAINS)
+
+
+def digest_of_code(names: Sequence[str]) -> str:
+    """A name for the text of these modules of this package, and of ``edge/`` or folders there."""
+    text = b"".join(file.read_bytes() for name in names for file in _files(name))
     return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _files(name: str) -> list[Path]:
+    ours, edge = Path(__file__).parent, Path(frontend.__file__).parents[1]
+    where = edge / name.removeprefix("edge/") if name.startswith("edge/") else ours / name
+    return sorted(where.glob("*.py")) if where.is_dir() else [where.with_suffix(".py")]
 
 
 def draw(
@@ -70,7 +98,7 @@ def draw(
     cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder, "*.npz")
+    _remove_leftovers(folder)
     for _ in range(2):
         _make_missing(maker, groups, count, folder, workers=workers, name=name)
         drawn = _read(folder, count, len(groups))
@@ -79,6 +107,14 @@ def draw(
     raise DatasetError(
         f"{folder}: what was just written there cannot be read: is the disk failing?"
     )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a run that was killed left half written; another may be writing here just now."""
+    for path in folder.glob(".*.npz.*"):
+        with contextlib.suppress(FileNotFoundError):  # that other one has finished it
+            if TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_S:
+                path.unlink()
 
 
 def _place(folder: Path, start: int, count: int) -> Path:
@@ -117,7 +153,9 @@ def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
         buffer,
         indices=np.array([example.indices for example in made]),
         labels=np.array([example.label for example in made], dtype=np.int64),
-        heard=np.array([[group in example.heard for group in groups] for example in made]),
+        heard=np.array(
+            [[group in example.heard for group in groups] for example in made], dtype=bool
+        ).reshape(len(made), len(groups)),
     )
     write_atomically(path, buffer.getvalue())
 
@@ -133,22 +171,37 @@ def _read(folder: Path, count: int, n_groups: int) -> Drawn | None:
     whole = True
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
-        stored = arrays(_place(folder, start, count))
+        size = part.stop - start
+        path = _place(folder, start, count)
+        stored = arrays(path, size, indices=SHAPE, labels=(), heard=(n_groups,))
         if stored is None:
             whole = False
             continue
         indices[part], labels[part] = stored["indices"], stored["labels"]
-        heard[part] = stored["heard"].reshape(labels[part].size, n_groups)
+        heard[part] = stored["heard"]
     return Drawn(indices, labels, heard) if whole else None
 
 
-def arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """What the ``.npz`` file ``path`` holds; None, and it is removed, if it is damaged."""
+def arrays(
+    path: Path, count: int | None, **shapes: tuple[int, ...]
+) -> dict[str, NDArray[Any]] | None:
+    """What the ``.npz`` file ``path`` holds; None, and it is removed, if it is damaged.
+
+    So it is, too, without an array of each name in ``shapes``: ``count`` entries (None: as many in
+    each) of that shape.
+    """
     content = path.read_bytes()  # what fails here is not the file's fault
     try:
         with np.load(io.BytesIO(content)) as stored:
-            return {name: stored[name] for name in stored.files}
-    except Exception as error:  # numpy and zipfile raise all kinds
+            found = {name: stored[name] for name in shapes}
+        for name, shape in shapes.items():
+            size = len(found[next(iter(shapes))]) if count is None else count
+            if found[name].shape != (size, *shape):
+                raise ValueError(f"{name} is of shape {found[name].shape}, not {(size, *shape)}")
+    except MemoryError:  # nor is this
+        raise
+    except Exception as error:
         print(f"{path} is damaged and is made again ({error})", file=sys.stderr)
         path.unlink()
         return None
+    return found

@@ -26,10 +26,11 @@ good.
 
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
 your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,
-starter, misfire or belt), by source, and, where a column car names what several sources have in
-common, by car: intervals then come from drawing cars."""
+other_fault, starter, misfire or belt), by source, and, where a column car names what several
+sources have in common, by car: intervals then come from drawing cars."""
 
 
+LEAST_RATE = 1e-6  # of windows called knocking, but for none; less would want days of recordings
 FEW = 5  # healthy engines; what is true of fewer says little of the next
 
 
@@ -79,6 +80,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--for-false-rate and --out go together")
     if rate is not None and not 0 <= rate < 1:
         raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
+    if rate is not None and 0 < rate < LEAST_RATE:
+        raise ConfigError(
+            f"--for-false-rate {rate:g} is less than recordings can show: give {LEAST_RATE:g} or "
+            "more, or 0 for no window at all"
+        )
     if rate is not None and arguments.model.suffix != ".tflite":
         raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
     for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):

@@ -81,9 +81,8 @@ class Report:
         """Figures of some recordings together, by name.
 
         Windows that were judged, and ``unknown`` ones that were not, counted by reason too;
-        ``mean_p`` and the share
-        ``called_knocking`` are of those judged. ``sources`` are as in labels.csv, several of
-        which may be one car; intervals are drawn from cars.
+        ``mean_p`` and the share ``called_knocking`` are of those judged. ``sources`` are as in
+        labels.csv, several of which may be one car; intervals are drawn from cars.
         """
         p = np.concatenate([j.p for j in judged])
         return {

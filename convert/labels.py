@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from convert.errors import DatasetError
 
@@ -39,48 +41,108 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
                 "the columns, with commas between them"
             )
-        for line in filter(None, lines):
+        for line in lines:
             where = f"{table}, line {lines.line_num}"
-            if len(line) > len(columns):
+            cells = [cell.strip() for cell in line]
+            while cells and not cells[-1]:  # spreadsheets fill lines up with commas
+                cells.pop()
+            if not cells:
+                continue
+            if len(cells) > len(columns):
                 raise DatasetError(
-                    f"{where} has {len(line)} cells for {len(columns)} columns: "
+                    f"{where} has {len(cells)} cells for {len(columns)} columns: "
                     'put "quotes" around what holds a comma'
                 )
-            cells = [cell.strip() for cell in line] + [""] * (len(columns) - len(line))
+            cells += [""] * (len(columns) - len(cells))
             found.append((where, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
         raise DatasetError(f"{table}, line {lines.line_num}: {error}; is a quote open?") from error
     return found
 
 
-def source_of(path: Path, label: str, folder: Path) -> str:
-    """The source of the recording at ``path`` among those in ``folder``, by names alone.
+class Guess(NamedTuple):
+    """What names alone say a recording's source is."""
 
-    The folder inside that of the label; outside such folders, the one it lies in; where those say
-    nothing, its name before the last underscore, or all of it if that is a mere label.
+    source: str
+    by_folder: bool  # somebody wrote a folder of that name; else it is of the file's name
+
+
+def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
+    """The source of each of ``files``, paths with their labels, in ``folder``; by names alone.
+
+    The folder inside that of the label. Elsewhere the outermost of those it lies in that are not
+    common to all: if there is but one, as ``wavs/`` of all, it says nothing. Where folders say
+    nothing, the file's name before the last underscore, or all of it if that is a mere label.
     """
-    path = Path(os.path.normpath(path))
-    root = Path(os.path.abspath(folder))  # noqa: PTH100 - not resolved: links stay links
-    if path.is_relative_to(root):
-        path = path.relative_to(root)
-    folders = [name for name in path.parts[:-1] if name.lower() not in PARTS]
-    if label in folders:
-        saying = folders[folders.index(label) + 1 :][:1]
-    else:
-        saying = [name for name in folders if name.lower() not in GENERIC][-1:]
-    if saying:
-        return saying[0]
+    roots = [Path(os.path.abspath(folder)), folder.resolve()]  # noqa: PTH100 - links first stay so
+    inside: list[list[str]] = []  # the folder inside that of the label, or nothing
+    # Of the others: whether they lie elsewhere, and the folders around them, outermost first.
+    homes: dict[int, tuple[bool, list[str]]] = {}
+    for number, (path, label) in enumerate(files):
+        elsewhere, folders = _folders(path, roots)
+        lower = [name.lower() for name in folders]
+        at = lower.index(label) + 1 if label in lower else len(folders)
+        inside.append(folders[at : at + 1])
+        if not inside[-1]:
+            around = [name for name in folders if name.lower() not in GENERIC]
+            homes[number] = elsewhere, around
+    outer = _told_apart(homes)
+    if not any(inside) and len(set(outer.values())) < 2:
+        outer = {}
+    found = []
+    for number, (path, _) in enumerate(files):
+        name = inside[number][0] if inside[number] else outer.get(number, "")
+        found.append(Guess(name or _name_says(path), by_folder=bool(name)))
+    return found
+
+
+def _folders(path: Path, roots: Sequence[Path]) -> tuple[bool, list[str]]:
+    """Whether ``path`` lies elsewhere, and the folders around it: from ``roots``, or as written."""
+    whole = Path(os.path.normpath(roots[0] / path))
+    parts = Path(os.path.normpath(path)).parts[:-1]
+    elsewhere = True
+    # A link to a recording may be named better than the recording: only folders are resolved.
+    for one in (whole, whole.parent.resolve() / whole.name):
+        for root in roots:
+            if elsewhere and one.is_relative_to(root):
+                parts, elsewhere = one.relative_to(root).parts[:-1], False
+    return elsewhere, [name for name in parts if name.lower() not in PARTS]
+
+
+def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
+    """The one folder of each that tells it from others, where there is one."""
+    found: dict[int, str] = {}
+    for outside in (False, True):  # what lies elsewhere has other folders in common
+        here = {n: folders for n, (elsewhere, folders) in homes.items() if elsewhere == outside}
+        # A folder is common if none lies outside of it: zip ends with the shortest.
+        levels = zip(*here.values(), strict=False)
+        common = len(list(itertools.takewhile(lambda names: len(set(names)) == 1, levels)))
+        flat = all(len(folders) == common for folders in here.values())
+        for n, folders in here.items():
+            # Above the table's folder nothing says where the names of cars begin.
+            last = folders[-1:] if flat or outside else []
+            if saying := folders[common : common + 1] or last:
+                found[n] = saying[0]
+    return found
+
+
+def _name_says(path: Path) -> str:
     source = path.stem.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
     return path.stem if source.lower() in ("", *FOLDERS) else source
 
 
-def need_one_spelling(what: str, names: Iterable[str]) -> None:
-    """DatasetError if two of ``names`` differ in case alone: most likely they are one ``what``."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if (other := seen.setdefault(name.casefold(), name)) != name:
+def need_one_spelling(written: Iterable[tuple[str, str, str]]) -> None:
+    """DatasetError if two names differ in case alone: most likely they are of one car.
+
+    ``written``: whether it is a source or a car, its name, and where that stands.
+    """
+    seen: dict[str, tuple[str, str, str]] = {}
+    for what, name, where in written:
+        # Not casefold: Strasse and Straße are two streets.
+        before, other, stands = seen.setdefault(name.lower(), (what, name, where))
+        if other != name:
             raise DatasetError(
-                f"{what}s {other!r} and {name!r} differ in case alone: spell one {what} in one "
-                "way, or two in two"
+                f"{before} {other!r} ({stands}) and {what} {name!r} ({where}) differ in case "
+                "alone: spell one in one way, or two in two"
             )

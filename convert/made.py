@@ -47,7 +47,7 @@ def make(
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     else:
         y = _cut(rng, load(over), shaft.n)
-        row |= {"source": over.source, "car": over.car}
+        row |= {"kind": over.kind, "source": over.source, "car": over.car}
     row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)

@@ -37,9 +37,47 @@ figure.wide{max-width:none}audio{width:224px;display:block}
 
 def write_report(report: Report, path: Path) -> None:
     """Write the page to ``path``, atomically."""
-    knocks = bool(report.p_of(knocks=True))
+    front_end = FrontEnd(report.front_end)  # that of the model: the network saw no other pictures
+    figures = report.to_dict()
+    window_s = front_end.config.n_samples / front_end.config.sr
+    body = [
+        f"<h1>{escape(Path(report.model).name)}</h1>",
+        f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of "
+        f"{window_s:g} s every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
+        "<h2>By kind</h2>",
+        _kinds_table(figures["by_kind"]),
+        *_separation(report, figures),
+        "<h2>False alarms after the detector's confirmation</h2>",
+        _alarms_table(figures["false_alarms"]),
+        "<h2>Plots</h2><div class=row>",
+        *(_figure(title, uri) for title, uri in _plots(report)),
+        "</div>",
+        *_sources(report, figures),
+        *_losses(report, front_end),
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
+        f"<title>{escape(Path(report.model).name)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+    write_atomically(path, page.encode(errors="backslashreplace"))  # of names that are no UTF-8
+
+
+def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
+    if not report.p_of(knocks=True):
+        return ["<p>No recording knocks: nothing to be told apart.</p>"]
+    return [
+        "<h2>Knocking told from the others</h2>",
+        _separation_table(figures["separation"]),
+        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance. No "
+        "recall (-) where the other windows are too few for such a rate to show: 100 and 1000.</p>",
+    ]
+
+
+def _plots(report: Report) -> list[tuple[str, str]]:
+    """Titles and pictures."""
     plots = [("How the answers are spread", histogram(report))]
-    if knocks:
+    if report.p_of(knocks=True):
         plots += [
             (
                 "Knocking windows found against others called so, threshold by threshold (ROC)",
@@ -50,47 +88,33 @@ def write_report(report: Report, path: Path) -> None:
                 calibration_plot(report),
             ),
         ]
-    figures = report.to_dict()
-    front_end = FrontEnd(report.front_end)  # that of the model: the network saw no other pictures
-    window_s = front_end.config.n_samples / front_end.config.sr
-    losses = worst(report, N_LOSSES)
-    wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
+    return plots
+
+
+def _sources(report: Report, figures: dict[str, Any]) -> list[str]:
     engines = any(j.clip.label != "not_engine" and j.p.size for j in report.judged)
-    body = [
-        f"<h1>{escape(Path(report.model).name)}</h1>",
-        f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of "
-        f"{window_s:g} s every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
-        "<h2>By kind</h2>",
-        _kinds_table(figures["by_kind"]),
-        "<h2>Knocking told from the others</h2>" + _separation_table(figures["separation"])
-        if knocks
-        else "<p>No recording knocks: nothing to be told apart.</p>",
-        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance. No "
-        "recall (-) where the other windows are too few for such a rate to show: 100 and 1000.</p>"
-        if knocks
-        else "",
-        "<h2>False alarms after the detector's confirmation</h2>",
-        _alarms_table(figures["false_alarms"]),
-        "<h2>Plots</h2><div class=row>",
-        *(_figure(title, uri) for title, uri in plots),
-        "</div><h2>By source</h2>",
+    return [
+        "<h2>By source</h2>",
         _figure("Engines; splits and intervals go by source", sources_plot(report), "wide")
         if engines
         else "<p>No engine was judged.</p>",
         f"<details><summary>All {len(figures['by_source'])} sources as a table</summary>",
         _kinds_table(figures["by_source"]),
-        f"</details><h2>The {len(losses)} windows it was least right about, {wrong} of them wrong"
-        f"</h2><p>What the network saw: time runs to the right over {window_s:g} s, pitch upwards "
-        f"from {front_end.config.fmin:.0f} to {front_end.config.fmax:.0f} Hz.</p><div class=row>",
+        "</details>",
+    ]
+
+
+def _losses(report: Report, front_end: FrontEnd) -> list[str]:
+    config = front_end.config
+    losses = worst(report, N_LOSSES)
+    wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
+    return [
+        f"<h2>The {len(losses)} windows it was least right about, {wrong} of them wrong</h2>"
+        f"<p>What the network saw: time runs to the right over {config.n_samples / config.sr:g} s, "
+        f"pitch upwards from {config.fmin:.0f} to {config.fmax:.0f} Hz.</p><div class=row>",
         *(_loss(front_end, judged, index) for judged, index in losses),
         "</div>",
     ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
-        f"<title>{escape(Path(report.model).name)}</title><style>{STYLE}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-    write_atomically(path, page.encode(errors="backslashreplace"))  # of names that are no UTF-8
 
 
 def worst(report: Report, count: int) -> list[tuple[Judged, int]]:

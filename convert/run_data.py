@@ -68,7 +68,7 @@ def real_windows(cache: Path, clips: list[Clip]) -> Examples:
     Unreadable ones were named before. A damaged ``cache`` is made again.
     """
     remove_leftovers(cache.parent, "real-*.npz")
-    kept = arrays(cache) if cache.is_file() else None
+    kept = arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
     if kept is not None:
         return Examples(kept["indices"], kept["labels"])
     front_end = FrontEnd()

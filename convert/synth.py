@@ -239,7 +239,7 @@ def random_knock(
     4 is every second turn of a slow idle, 24 every turn at 1440 or every second one at 2880 a
     minute; faster ones run together in two seconds' picture. A touch of throttle changes the rate
     by -30 to 50 %, and what also hits at the other end of its stroke strikes twice as often: some
-    in a hundred strike more than 24 times, at most about 55. Over an engine whose beat is known,
+    in a hundred strike more than 24 times, at most some 70. Over an engine whose beat is known,
     ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank.
     It comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
     more than the sound of the engine around it. Recorded blows are seldom as sharp as on the metal.

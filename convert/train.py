@@ -21,7 +21,7 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
-from convert.drawn import digest_of_code, makers
+from convert.drawn import graders, trainers
 from convert.errors import DatasetError
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
@@ -142,7 +142,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         config.seed + CHECK_SEED,
         quiet=not held_out,
     )
-    real = real_windows(work / f"real-{digest(makers(), *map(identity, held_out))}.npz", held_out)
+    real = real_windows(work / f"real-{digest(graders(), *map(identity, held_out))}.npz", held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 
@@ -240,8 +240,8 @@ def _same_run(
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
-            "made_by": makers(),
-            "trained_by": digest_of_code("augment", "fit", "network", "rendering"),
+            "made_by": graders(),
+            "trained_by": trainers(),
         },
         indent=1,
     ).encode()
@@ -250,6 +250,7 @@ def _same_run(
         raise DatasetError(
             f"{work} holds another run, of other settings, recordings or another version of this "
             "program: give another --work folder, or remove run.json, state.pt and best.pt in it; "
-            "examples are kept where recordings and --examples are as they were"
+            "examples are used again where recordings, what is held out, --seed, --simple and the "
+            "code that makes them are as they were"
         )
     write_atomically(path, description)

@@ -22,10 +22,11 @@ examples:
 
 A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
 and, if possible, source and kind. A normal one is of a healthy engine, unless its kind is
-engine_other_fault, starter, misfire or belt. Recordings of one source (car, place, microphone) stay
-on one side of the split; where a column car names what several sources have in common, so do all of
-a car. Without a column, the source is the folder below that of the label (normal/golf/003.wav), or
-of files elsewhere the one they lie in (golf/003.wav), or the file's name up to its last underscore
+engine_other_fault, other_fault, starter, misfire or belt. Recordings of one source (car, place,
+microphone) stay on one side of the split; where a column car names what several sources have in
+common, so do all of a car. Without a column, the source is the folder below that of the label
+(normal/golf/003.wav), or of files elsewhere the outermost that not all of them share
+(golf/cold/003.wav, but not wavs/ of all), or the file's name up to its last underscore
 (golf_003.wav: golf; but normal_003.wav, named after a label, is a source of its own). A column
 split (train, valid) decides what is held out, whatever --hold-out says; without it --hold-out or
 --fold does.
@@ -101,6 +102,12 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         values = before if now == before else f"{before}; with --init {now}"
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=kind, metavar=of, help=words.format(values))
+    _add_held_out(parser, default)
+    parser.set_defaults(run=_run)
+
+
+def _add_held_out(parser: argparse.ArgumentParser, default: TrainConfig) -> None:
+    """Add what says which sources are graded on and not learnt from."""
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--hold-out",
@@ -117,7 +124,6 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
     )
-    parser.set_defaults(run=_run)
 
 
 def _fold(text: str) -> tuple[int, int]:

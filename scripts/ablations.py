@@ -36,7 +36,7 @@ from edge.errors import EdgeError
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from scripts.scores import Scores
+from scripts.scores import Scores, counts_as
 from scripts.small_network import BATCH, fit
 
 EXAMPLES = """\
@@ -201,7 +201,7 @@ class Rotation:
                 shown = np.array([i for _, i in held] + strange)
                 z = fit(examples, variation, epochs * variation.longer, seed, shown)
                 score.source += [clip.source for clip, _ in held]
-                score.kind += [clip.kind for clip, _ in held]
+                score.kind += [counts_as(clip) for clip, _ in held]
                 score.knocks += [clip.knocks for clip, _ in held]
                 score.z += list(z[: len(held)])
                 score.strange += list(z[len(held) :])

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from convert.dataset import Clip, find_clips, load_all
-from convert.drawn import draw, makers
+from convert.drawn import draw, graders, makers, trainers
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
@@ -38,7 +38,7 @@ from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.files import write_atomically
 from scripts.ablations import FOLDS, Rotation
-from scripts.scores import Scores
+from scripts.scores import Scores, counts_as
 
 EXAMPLES = """\
 examples:
@@ -138,7 +138,7 @@ def judge(
     z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
     return Scores(
         [clip.source for clip, _ in held],
-        [clip.kind for clip, _ in held],
+        [counts_as(clip) for clip, _ in held],
         [clip.knocks for clip, _ in held],
         list(z[: len(held)]),
         list(z[len(held) :]),
@@ -218,7 +218,8 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     rotation.need_knocks()
     drawn = Stream(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
-    run = arguments.work / f"run-{digest(drawn.name, dataclasses.asdict(config))}"
+    settings = dataclasses.asdict(config)
+    run = arguments.work / f"run-{digest(drawn.name, settings, graders(), trainers())}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.dataset import Clip
 from convert.metrics import auc
 
 KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
+
+
+def counts_as(clip: Clip) -> str:
+    """Of KINDS: what ``clip`` is taken for, whatever its owner calls it; a knock is an engine's."""
+    if clip.label == "not_engine":
+        return "not_engine"
+    return "engine" if clip.knocks or clip.is_healthy else "engine_other_fault"
 
 
 @dataclass
@@ -17,7 +25,7 @@ class Scores:
     """Log-odds of left-out windows after each epoch, with what they are."""
 
     source: list[str] = field(default_factory=list)
-    kind: list[str] = field(default_factory=list)
+    kind: list[str] = field(default_factory=list)  # as counts_as() says
     knocks: list[bool] = field(default_factory=list)
     z: list[NDArray[np.float32]] = field(default_factory=list)  # an array of all epochs a window
     strange: list[NDArray[np.float32]] = field(default_factory=list)  # the same, of strange knocks

@@ -1,3 +1,4 @@
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from convert.calibration import LEAST_CALIBRATION, _take, export_pictures, made_pictures
 from convert.errors import DatasetError
+from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.frontend import FrontEnd
 from tests.audio import noise, wav_file
@@ -105,6 +107,24 @@ def test_too_little(tmp_path, front_end):
     wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
     with pytest.raises(DatasetError, match=f"{LEAST_CALIBRATION} are needed"):
         export_pictures(tmp_path, front_end, seed=1)
+
+
+def test_a_made_sound_that_the_device_would_refuse_is_made_again(front_end, monkeypatch):
+    """A third of them silent, say."""
+    made = []
+    silent = iter([True, False, False] * 4)
+
+    def some(*arguments, **options):
+        one = make(*arguments, **options)
+        made.append(dataclasses.replace(one, y=one.y * (not next(silent))))
+        return made[-1]
+
+    monkeypatch.setattr("convert.calibration.make", some)
+    pictures = list(made_pictures(4, front_end, seed=1))
+    heard = [front_end.picture(one.y.astype("f4")) for one in made if one.y.any()]
+    assert len(made) == 6
+    np.testing.assert_array_equal(pictures, heard)
+    assert [one.row["label"] for one in made if one.y.any()] == ["normal", "knocking"] * 2
 
 
 def test_made_pictures_differ(front_end):

@@ -1,3 +1,5 @@
+import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -47,16 +49,64 @@ def test_other_code_is_another_maker(monkeypatch, tmp_path):
     assert drawn.makers() != before
 
 
-@pytest.mark.parametrize("name", ["capture", "gate", "hiss", "wav", "window", "frontend/hpss"])
-def test_what_hears_otherwise_makes_other_pictures(name, monkeypatch, tmp_path):
-    before = drawn.makers()
-    edge = tmp_path / "edge"
-    shutil.copytree(Path(frontend.__file__).parents[1], edge)
-    monkeypatch.setattr(frontend, "__file__", str(edge / "frontend" / "__init__.py"))
-    assert drawn.makers() == before
+@pytest.fixture
+def edge(monkeypatch, tmp_path):
+    """The device's package, free to be changed."""
+    copy = tmp_path / "edge"
+    shutil.copytree(Path(frontend.__file__).parents[1], copy)
+    monkeypatch.setattr(frontend, "__file__", str(copy / "frontend" / "__init__.py"))
+    return copy
+
+
+@pytest.mark.parametrize("name", ["capture", "hann", "wav", "frontend/hpss"])
+def test_what_hears_otherwise_makes_other_pictures(name, edge):
+    before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:
         module.write("# changed\n")
-    assert drawn.makers() != before
+    assert drawn.makers() != before[0]
+    assert drawn.graders() != before[1]
+
+
+@pytest.mark.parametrize("name", ["gate", "gate_config", "hiss", "repetition", "window"])
+def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge):
+    before = drawn.makers(), drawn.graders()
+    with (edge / f"{name}.py").open("a") as module:
+        module.write("# changed\n")
+    assert drawn.makers() == before[0]
+    assert drawn.graders() != before[1]
+
+
+# They change no sound: they report, write files or end processes.
+NEITHER = {"errors", "progress", "edge/child", "edge/errors", "edge/files"}
+
+
+def imported(name):
+    """Of one of our modules, those that it imports; as drawn.SHAPES names them."""
+    where = {"convert": Path(drawn.__file__).parent, "edge": Path(frontend.__file__).parents[1]}
+    package, _, module = name.partition(".")
+    path = where[package] / f"{module}.py"
+    files = [path] if path.is_file() else sorted((where[package] / module).glob("*.py"))
+    found = set()
+    for node in (n for file in files for n in ast.walk(ast.parse(file.read_text()))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if "." in node.module:
+                found.add(node.module)
+            else:
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {".".join(m.split(".")[:2]) for m in found if m.split(".")[0] in where}
+
+
+def test_no_module_that_makes_or_chooses_is_forgotten():
+    seen, todo = set(), {"convert.examples", "convert.judgeable"}
+    while todo:
+        seen.add(name := todo.pop())
+        todo |= imported(name) - seen
+    named = {n.removeprefix("convert.").replace("edge.", "edge/") for n in seen}
+    assert "edge/gate_config" in named
+    assert not set(drawn.SHAPES) & set(drawn.CHOOSES)
+    assert named == {*drawn.SHAPES, *drawn.CHOOSES, *NEITHER}
 
 
 def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
@@ -71,11 +121,14 @@ def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw(lambda: killed, (), 11, tmp_path, workers=0, name="x")
     asked.clear()
-    (tmp_path / ".00000008-00000011.npz.0123abcd").touch()
+    left, written = (tmp_path / f".00000008-00000011.npz.0123abc{n}" for n in "de")
+    for path in (left, written):
+        path.touch()
+    os.utime(left, (time.time() - 3600,) * 2)
     found = draw(lambda: make, (), 11, tmp_path, workers=0, name="x")
     assert asked == [8, 9, 10]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
-    assert not list(tmp_path.glob(".*"))
+    assert list(tmp_path.glob(".*")) == [written]  # by another run, just now
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:300], lambda b: b[:200] + b"x" + b[201:]])
@@ -89,6 +142,43 @@ def test_what_is_damaged_is_made_again_and_nothing_else(small, tmp_path, capsys,
     assert found.indices[:, 0, 0].tolist() == list(range(11))
     said = capsys.readouterr().err.splitlines()
     assert sum(f"{path} is damaged and is made again" in line for line in said) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels": np.zeros(4, "i8"), "heard": np.zeros((4, 0), bool)},
+        {
+            "indices": np.zeros((3, 84, 87), "u1"),
+            "labels": np.zeros(4, "i8"),
+            "heard": np.zeros((4, 0), bool),
+        },
+        {
+            "indices": np.zeros((4, 84, 87), "u1"),
+            "labels": np.zeros(4, "i8"),
+            "heard": np.zeros((4, 2), bool),
+        },
+    ],
+)
+def test_a_whole_file_of_something_else_is_made_again(small, tmp_path, capsys, other):
+    draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    np.savez_compressed(sorted(tmp_path.iterdir())[1], **other)
+    found = draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    assert found.indices[:, 0, 0].tolist() == list(range(8))
+    assert capsys.readouterr().err.count("is damaged and is made again") == 1
+
+
+def test_for_want_of_memory_nothing_is_thrown_away(small, tmp_path, monkeypatch):
+    draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    kept = sorted(tmp_path.iterdir())
+
+    def load(_):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(MemoryError):
+        draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    assert sorted(tmp_path.iterdir()) == kept
 
 
 def test_a_disk_that_keeps_nothing_is_one_line(small, tmp_path, monkeypatch):
@@ -114,7 +204,6 @@ class Deadly:
     """Kills the process it is asked in, as the kernel does when memory runs out."""
 
     def __call__(self, number):
-        import os
         import signal
 
         os.kill(os.getpid(), signal.SIGKILL)

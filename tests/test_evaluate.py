@@ -128,6 +128,10 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path):
         (["--for-false-rate", "0.01"], "go together"),
         (["--for-false-rate", "1", "--out", "m.tflite"], "between 0 and 1"),
         (["--for-false-rate", "0.01", "--out", "m.tflite"], "needs a .tflite"),
+        (["--for-false-rate", "1e-320", "--out", "m.tflite"], "give 1e-06 or more, or 0"),
+        (["--for-false-rate", "9e-7", "--out", "m.tflite"], "give 1e-06 or more, or 0"),
+        (["--for-false-rate", "1e-6", "--out", "m.tflite"], "needs a .tflite"),
+        (["--for-false-rate", "0", "--out", "m.tflite"], "needs a .tflite"),
         (["--html", "nowhere/report.html"], "no folder nowhere"),
     ],
 )

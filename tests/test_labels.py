@@ -1,13 +1,14 @@
 """What is read of labels.csv, and of the names of folders and files."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from convert.dataset import find_clips
+from convert.dataset import Clip, find_clips
 from convert.errors import DatasetError
-from convert.labels import source_of
+from convert.labels import sources_of
 from convert.split import split_sources
 
 
@@ -23,35 +24,77 @@ def table(folder, *lines):
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
+def named(folder, *names, label="normal"):
+    return [guess.source for guess in sources_of([(Path(n), label) for n in names], folder)]
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
         ("golf/003.wav", "golf"),
         ("golf/003_a.wav", "golf"),
-        ("golf/cold/003.wav", "cold"),
+        ("golf/cold/003.wav", "golf"),
         ("golf/train/003.wav", "golf"),
+        ("golf/normal/003.wav", "golf"),
         ("train/golf_003.wav", "golf"),
         ("audio/golf_003.wav", "golf"),
         ("Recordings/golf_003.wav", "golf"),
         ("knocking/golf_003.wav", "golf"),  # somebody else's label is none
         ("audio/normal/golf/cold/003.wav", "golf"),
+        ("audio/Normal/golf/cold/003.wav", "golf"),
         ("normal/003.wav", "003"),
         ("../other/golf_003.wav", "other"),
-        ("../golf_003.wav", "golf"),
         ("003.wav", "003"),
     ],
 )
 def test_the_source_by_names_alone(path, source, tmp_path):
     # The label's name above the folder of recordings is none of theirs.
     folder = tmp_path / "normal" / "mine" / "audio"
-    assert source_of(Path(path), "normal", folder) == source
+    others = "polo/1.wav", "up/1.wav"
+    assert named(folder, path, *others) == [source, "polo", "up"]
     if ".." not in path:
-        assert source_of(folder / path, "normal", folder) == source
+        assert named(folder, folder / path, *others) == [source, "polo", "up"]
 
 
-def test_an_absolute_path_elsewhere_is_of_the_folder_it_lies_in(tmp_path):
-    assert source_of(Path("/srv/golf/003.wav"), "normal", tmp_path) == "golf"
-    assert source_of(Path("/golf_003.wav"), "normal", tmp_path) == "golf"
+def test_a_folder_that_all_lie_in_says_nothing(tmp_path):
+    assert named(tmp_path, "wavs/ford_0.wav", "wavs/golf_0.wav") == ["ford", "golf"]
+    assert named(tmp_path, "wavs/ford_0.wav", "golf_0.wav") == ["ford", "golf"]
+    assert named(tmp_path, "../wavs/ford_0.wav", "../wavs/golf_0.wav") == ["ford", "golf"]
+    assert named(tmp_path, "my/golf/0.wav", "my/polo/warm/0.wav") == ["golf", "polo"]
+
+
+def test_absolute_paths_elsewhere_are_of_the_folders_they_do_not_share(tmp_path):
+    assert named(tmp_path, "/srv/golf/a/1.wav", "/srv/polo/a/1.wav") == ["golf", "polo"]
+    assert named(tmp_path, "/srv/golf/1.wav", "/srv/golf/2.wav", "up/3.wav") == [
+        *("golf", "golf", "up")
+    ]
+    assert named(tmp_path, "/srv/golf_003.wav") == ["golf"]
+
+
+def test_a_car_inside_the_folder_of_a_label_and_beside_it_is_one(tmp_path):
+    assert named(tmp_path, "normal/golf/1.wav", "golf/2.wav") == ["golf", "golf"]
+    names = "normal/golf/1.wav", "my/golf/2.wav", "my/polo/2.wav"
+    assert named(tmp_path, *names) == ["golf", "golf", "polo"]
+
+
+def test_a_folder_reached_by_a_link_is_the_folder(tmp_path, capsys):
+    real, link = tmp_path / "real", tmp_path / "link"
+    names = [f"{car}/{part}/{car}{part}.wav" for car in ("golf", "polo") for part in ("a", "b")]
+    recordings(real, *names)
+    link.symlink_to(real)
+    for here, there in ((real, link), (link, real)):
+        table(real, "file,label", *(f"{there / name},normal" for name in names))
+        assert [clip.source for clip in find_clips([here])] == ["golf", "golf", "polo", "polo"]
+    assert "not list" not in capsys.readouterr().err
+
+
+def test_links_to_recordings_are_named_by_where_they_lie(tmp_path):
+    recordings(tmp_path / "store", "0123", "4567")
+    for car, blob in (("golf", "0123"), ("polo", "4567")):
+        (tmp_path / "set" / car).mkdir(parents=True)
+        (tmp_path / "set" / car / "1.wav").symlink_to(tmp_path / "store" / blob)
+    table(tmp_path / "set", "file,label", "golf/1.wav,normal", "polo/1.wav,normal")
+    assert {clip.source for clip in find_clips([tmp_path / "set"])} == {"golf", "polo"}
 
 
 def test_slices_of_one_car_lie_on_one_side_of_a_split(tmp_path):
@@ -85,15 +128,46 @@ def test_a_line_with_more_cells_than_columns_is_named(tmp_path):
     assert [clip.path.name for clip in find_clips([tmp_path])] == ["a.wav", "b,c.wav"]
 
 
+def test_cells_that_a_spreadsheet_has_filled_up_with_are_none(tmp_path):
+    recordings(tmp_path, "a.wav")
+    table(tmp_path, "file,label", "a.wav,normal,,", ",,,", " , ")
+    assert [clip.path.name for clip in find_clips([tmp_path])] == ["a.wav"]
+    table(tmp_path, "file,label", "a.wav,normal,,golf")
+    with pytest.raises(DatasetError, match="line 2 has 4 cells for 2 columns"):
+        find_clips([tmp_path])
+
+
 @pytest.mark.parametrize("column", ["source", "car"])
-def test_two_spellings_of_one_name_are_named(tmp_path, column):
+def test_two_spellings_of_one_name_are_named_with_where_they_stand(tmp_path, column):
     recordings(tmp_path, "a.wav", "b.wav")
     table(tmp_path, f"file,label,{column}", "a.wav,normal,Golf", "b.wav,normal,golf")
-    with pytest.raises(DatasetError, match=r"sources 'Golf' and 'golf' differ in case alone"):
+    file = tmp_path / "labels.csv"
+    said = (
+        f"{column} 'Golf' ({file}, line 2) and {column} 'golf' ({file}, line 3) differ in case "
+        "alone: "
+    )
+    with pytest.raises(DatasetError, match=re.escape(said)):
         find_clips([tmp_path])
-    table(tmp_path, "file,label,source,car", "a.wav,normal,x,Golf", "b.wav,normal,y,golf")
-    with pytest.raises(DatasetError, match=r"cars 'Golf' and 'golf' differ in case alone"):
+    table(tmp_path, "file,label,source,car", "a.wav,normal,x,Golf", "b.wav,normal,golf,")
+    with pytest.raises(DatasetError, match=r"car 'Golf' \(.* and source 'golf' \(.* differ"):
         find_clips([tmp_path])
+
+
+def test_two_spellings_of_a_folder_are_named_and_of_files_are_two(tmp_path):
+    recordings(tmp_path, "normal/Golf_1.wav", "normal/golf_2.wav", "normal/Up/1.wav")
+    assert len({clip.source for clip in find_clips([tmp_path])}) == 3
+    recordings(tmp_path, "knocking/up/2.wav")
+    where = rf"{tmp_path}/knocking/up/2.wav\) and source 'Up' \({tmp_path}/normal/Up/1.wav"
+    with pytest.raises(DatasetError, match=where):
+        find_clips([tmp_path])
+
+
+def test_spellings_within_one_car_and_other_letters_do_no_harm(tmp_path):
+    recordings(tmp_path, "a.wav", "b.wav")
+    table(tmp_path, "file,label,source,car", "a.wav,normal,Cold,golf", "b.wav,normal,cold,golf")
+    assert {clip.group for clip in find_clips([tmp_path])} == {"golf"}
+    table(tmp_path, "file,label,source", "a.wav,normal,Strasse", "b.wav,normal,Straße")
+    assert len(find_clips([tmp_path])) == 2
 
 
 def test_recordings_that_the_table_does_not_list_are_counted_and_named(tmp_path, capsys):
@@ -102,8 +176,27 @@ def test_recordings_that_the_table_does_not_list_are_counted_and_named(tmp_path,
     assert len(find_clips([tmp_path])) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"left out 2 recordings that {tmp_path / 'labels.csv'} does not list: " in said
+    assert f"note: 2 recordings not listed in {tmp_path / 'labels.csv'}, not used: " in said
     assert "c.wav" in said
     table(tmp_path, "file,label", "a.wav,normal", "b/c.wav,normal", f"{tmp_path}/b/d.FLAC,normal")
     assert len(find_clips([tmp_path])) == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["Belt", "other fault", "Other-Fault", "engine other-fault", " MISFIRE ", "not engine"]
+)
+def test_a_fault_is_one_however_it_is_spelt(kind):
+    assert not Clip(Path("a.wav"), "normal", kind, "a").is_healthy
+
+
+def test_kinds_that_only_count_as_healthy_are_named(tmp_path, capsys):
+    kinds = ["petrol", "diesel", "diesel", "Engine", "other fault", ""]
+    recordings(tmp_path, *(f"{n}.wav" for n in range(7)))
+    rows = [f"{n}.wav,normal,{kind}" for n, kind in enumerate(kinds)]
+    table(tmp_path, "file,label,kind", *rows, "6.wav,knocking,diesel")
+    find_clips([tmp_path])
+    assert capsys.readouterr().err == "taken for healthy engines: diesel 2, petrol 1\n"
+    table(tmp_path, "file,label,kind", *rows[3:])
+    find_clips([tmp_path])
+    assert "healthy" not in capsys.readouterr().err

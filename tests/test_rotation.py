@@ -1,6 +1,7 @@
 import dataclasses
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from convert.train_config import TrainConfig
 from scripts import ablations, rotation
 from scripts.ablations import Rotation
 from scripts.rotation import Stream, judge, table
-from scripts.scores import Scores
+from scripts.scores import Scores, counts_as
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,31 @@ def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
     assert np.isfinite(scores.z).all()
 
 
+def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch):
+    clips = [dataclasses.replace(clip, kind="diesel") for clip in find_clips([recordings])]
+    rotated = Rotation(clips, 0)
+
+    def z(_, __, epochs, ___, shown):
+        return np.zeros((len(shown), epochs), "f4")
+
+    monkeypatch.setattr(ablations, "fit", z)
+    monkeypatch.setattr(Rotation, "_examples", lambda *_: None)
+    (score,) = rotated.judge(ablations.VARIATIONS[0], 1, [1])
+    assert set(score.kind) == {"engine"}
+    figures = score.figures(0)
+    assert figures["auc"] == figures["strange_auc"] == 0.5
+    assert table([score], 0.5).count("\n") == 3
+
+
+def test_what_a_recording_counts_as():
+    def counted(label, kind):
+        return counts_as(Clip(Path("a.wav"), label, kind, "a"))
+
+    assert counted("normal", "diesel") == counted("knocking", "diesel") == "engine"
+    assert counted("normal", "Other fault") == counted("normal", "belt") == "engine_other_fault"
+    assert counted("not_engine", "street") == "not_engine"
+
+
 def test_the_table_counts_parts_and_all():
     def scores(*z):
         values = [np.array([v], "f4") for v in z]
@@ -182,4 +208,8 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
         assert rotation.main() == 0
     assert len(set(folders)) == 9
     assert "| all | 0.500 |" in capsys.readouterr().out
-    assert len(list(tmp_path.glob("run-*/answers.json"))) == 3
+    for code in ("trainers", "graders"):  # of another version of this program
+        monkeypatch.setattr(rotation, code, lambda: "other")
+        assert rotation.main() == 0
+    assert len(set(folders)) == 15
+    assert len(list(tmp_path.glob("run-*/answers.json"))) == 5

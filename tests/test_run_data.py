@@ -65,6 +65,14 @@ def test_a_damaged_cache_is_made_again(clips, tmp_path, capsys, damage, monkeypa
     np.testing.assert_array_equal(real_windows(path, clips).labels, before.labels)
 
 
+def test_a_cache_of_something_else_is_made_again(clips, tmp_path):
+    path = tmp_path / "real-a.npz"
+    before = real_windows(path, clips)
+    for other in ({"indices": before.indices}, {"indices": before.indices, "labels": [1]}):
+        np.savez_compressed(path, **other)
+        np.testing.assert_array_equal(real_windows(path, clips).labels, before.labels)
+
+
 def test_nothing_held_out_is_no_window(tmp_path):
     assert real_windows(tmp_path / "real-a.npz", []).indices.shape == (0, 84, 87)
     gone = [Clip(tmp_path / "gone.wav", "normal", "engine", "a")]

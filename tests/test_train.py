@@ -132,7 +132,7 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
         assert held[0] == held[1] != len(before["labels"])
 
 
-@pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth"])
+@pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth", "judgeable"])
 def test_other_code_does_not_go_on_with_a_run(
     whole_run, recordings_made, tmp_path, monkeypatch, name
 ):
@@ -154,7 +154,7 @@ def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, mon
     none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
     monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
     for code in ("one", "other"):
-        monkeypatch.setattr("convert.train.makers", lambda code=code: code)
+        monkeypatch.setattr("convert.train.graders", lambda code=code: code)
         with pytest.raises(DatasetError, match="enough"):
             train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
         (tmp_path / "w" / "run.json").unlink()
