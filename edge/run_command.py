@@ -86,14 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.speed != 1 and not arguments.source:
         raise ConfigError("--speed goes with --source: a microphone has the speed it has")
     if arguments.check_config:
-        from edge import assembly  # noqa: PLC0415 - see above
-
-        config = load_config(arguments.config)
-        assembly.require_fitting(config, assembly.load_model(config).manifest)
-        path = arguments.config or installed_config()
-        none = f"there is no {DEFAULT_PATH}: the defaults hold"
-        print(f"{path}: settings are right" if path else none)
-        return 0
+        return _check_config(arguments)
     set_up_logging(verbose=arguments.verbose)
     faulthandler.enable()  # systemd aborts what hangs: where it hung belongs into the journal
     # Until the service answers to them itself: a reload must not end it, and an end must put out
@@ -130,6 +123,17 @@ def _run(arguments: argparse.Namespace) -> int:
     indicator.close()
     if arguments.source:
         _summary(service, arguments.source)
+    return 0
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    from edge import assembly  # noqa: PLC0415 - see above
+
+    config = load_config(arguments.config)
+    assembly.require_fitting(config, assembly.load_model(config).manifest)
+    path = arguments.config or installed_config()
+    none = f"there is no {DEFAULT_PATH}: the defaults hold"
+    print(f"{path}: settings are right" if path else none)
     return 0
 
 

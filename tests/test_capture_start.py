@@ -1,0 +1,64 @@
+"""A capture process that was started before the rest of the listener was loaded."""
+
+import io
+import sys
+import threading
+import time
+from collections import deque
+
+import pytest
+
+from edge.capture_process import HEADER, MAGIC
+from edge.capture_start import start_capture
+from edge.config import AudioConfig
+from edge.microphone import Microphone, _Stream
+from tests.fake_capture import PACKET
+from tests.test_microphone import SR, TONE, gather, size
+
+
+def test_one_that_was_started_before_is_listened_to_and_once_only():
+    process = start_capture([sys.executable, "-c", TONE])
+    time.sleep(0.5)  # what it sends meanwhile is not lost
+    microphone = Microphone(AudioConfig(), SR, command=["false"], process=process)
+    try:
+        blocks = gather(microphone, lambda b: size(b) > 2.5 * SR)
+        assert size(blocks) > 2.5 * SR  # of 3 s that were sent at once
+        assert microphone.gaps == 0
+        process.kill()
+        gather(microphone, lambda _: microphone.restarts)
+        assert microphone.restarts == 1
+    finally:
+        microphone.close()
+
+
+def test_sound_that_waited_to_be_read_is_of_when_it_came():
+    """A slow start reads it in a burst: it is neither of later than now, nor too much."""
+    began = time.monotonic()
+    at = [began - 8 + 0.05 * n for n in range(160)]  # eight seconds, read at once
+    rows = [HEADER.pack(MAGIC, SR, PACKET, 0, 0, t) + bytes(2 * PACKET) for t in at]
+    stream = _Stream.__new__(_Stream)
+    stream._sr, stream.received, stream.arrived = SR, 0, began
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    stream._listen(io.BytesIO(b"".join(rows)), 0.0)
+    blocks = stream.take(0)
+    end_s = blocks[-1].start_s + blocks[-1].y.size / SR
+    assert end_s == pytest.approx(at[-1], abs=0.01)
+    # The newest seconds are kept, the rest is known to be lost.
+    assert 3.9 * SR < size(blocks) <= 4 * SR
+    assert [b.gap for b in blocks] == [True] + [False] * (len(blocks) - 1)
+    assert stream.rate_error == 0
+
+
+def test_one_that_was_started_but_never_listened_to_ends_too():
+    process = start_capture([sys.executable, "-c", TONE])
+    Microphone(AudioConfig(), SR, process=process).close()
+    assert process.poll() is not None
+
+
+def test_a_second_of_silence_from_us_costs_no_sound():
+    """A Pi loads the network for longer than a pipe of usual size has room for."""
+    process = start_capture(["sh", "-c", "head -c 900000 /dev/zero && echo done >&2 && sleep 9"])
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"done\n"
+        process.kill()
