@@ -94,12 +94,12 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         if not folder.is_dir():
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
         table = folder / "labels.csv"
-        found += _from_table(table) if table.is_file() else _from_folders(folder)
-    if not found:
-        names = ", ".join(str(folder) for folder in folders)
-        raise DatasetError(
-            f"no recordings in {names}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
-        )
+        here = _from_table(table) if table.is_file() else _from_folders(folder)
+        if not here:  # left out without a word, it would be missed in the figures alone
+            raise DatasetError(
+                f"no recordings in {folder}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
+            )
+        found += here
     clips = _with_cars([clip for clip, _ in found])
     # Two spellings of a source do no harm within a car, whose sources stay together anyway.
     need_one_spelling(

@@ -200,3 +200,10 @@ def test_kinds_that_only_count_as_healthy_are_named(tmp_path, capsys):
     table(tmp_path, "file,label,kind", *rows[3:])
     find_clips([tmp_path])
     assert "healthy" not in capsys.readouterr().err
+
+
+def test_a_folder_without_recordings_is_not_left_out_without_a_word(tmp_path):
+    """One of several: the figures alone would show that it is missing."""
+    recordings(tmp_path, "golf/normal/1.wav", "polo/1.wav")
+    with pytest.raises(DatasetError, match=r"no recordings in .*polo: a labels\.csv or folders"):
+        find_clips([tmp_path / "golf", tmp_path / "polo"])
