@@ -96,8 +96,9 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         table = folder / "labels.csv"
         here = _from_table(table) if table.is_file() else _from_folders(folder)
         if not here:  # left out without a word, it would be missed in the figures alone
+            names = ", ".join(FOLDERS)
             raise DatasetError(
-                f"no recordings in {folder}: a labels.csv or folders {', '.join(FOLDERS)} are needed"
+                f"no recordings in {folder}: a labels.csv or folders {names} are needed"
             )
         found += here
     clips = _with_cars([clip for clip, _ in found])
