@@ -93,15 +93,15 @@ def test_an_engine_that_is_revved_has_lines_that_move():
 
 @pytest.mark.parametrize("what", ["beat", "line"])
 def test_what_just_stands_out_of_the_noise_is_heard(what):
-    """A beat of two tenths, a line 19 dB below the noise around it: three tenths above the limit."""
+    """A beat of two tenths, a line 22 dB below the noise: a fifth above the limit."""
     t = np.arange(2 * SR) / SR
     found = []
     for seed in range(9):
-        noise_s = hiss(2, seed=seed)
-        beat = (1 + 0.212 * np.sin(2 * np.pi * 6.6 * t)) * noise_s
-        line = noise_s + 0.0116 * np.sin(2 * np.pi * 135 * t)
+        plain = hiss(2, seed=seed)
+        beat = (1 + 0.212 * np.sin(2 * np.pi * 6.6 * t)) * plain
+        line = plain + 0.0116 * np.sin(2 * np.pi * 135 * t)
         found.append(structure((beat if what == "beat" else line).astype("f4"), SR))
-    # With the limits a third higher it would be hiss; half as strong it is.
+    # With a limit that is a third higher it would be hiss.
     assert 1.15 < np.median(found) < 1.4
 
 
