@@ -16,9 +16,9 @@ def windows(path):
 
 def test_no_real_engine_is_refused(recordings):
     gate, judged, least = Gate(sr=SR), 0, float("inf")
-    for recording in recordings:
-        if recording.label == "not_engine":
-            continue
+    engines = [recording for recording in recordings if recording.kind != "not_engine"]
+    assert len(engines) > 200
+    for recording in engines:
         for window in windows(recording.path):
             assert gate.check(window.y, window.flaws) is None, (recording.path, window.start_s)
             least = min(least, structure(window.y, SR))
