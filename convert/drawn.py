@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import itertools
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from convert.errors import DatasetError
 from convert.examples import Example, Maker, make_examples
 from convert.progress import bar
 from edge import frontend
-from edge.files import TEMPORARY, write_atomically
+from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEndConfig
 
 SHAPE = (FrontEndConfig().n_bins, FrontEndConfig().n_frames)  # of a spectrogram
@@ -98,7 +96,8 @@ def draw(
     cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
+    # Another run may be writing here just now.
+    remove_leftovers(folder, "*.npz", older_s=LEFT_S)
     for _ in range(2):
         _make_missing(maker, groups, count, folder, workers=workers, name=name)
         drawn = _read(folder, count, len(groups))
@@ -107,14 +106,6 @@ def draw(
     raise DatasetError(
         f"{folder}: what was just written there cannot be read: is the disk failing?"
     )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a run that was killed left half written; another may be writing here just now."""
-    for path in folder.glob(".*.npz.*"):
-        with contextlib.suppress(FileNotFoundError):  # that other one has finished it
-            if TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_S:
-                path.unlink()
 
 
 def _place(folder: Path, start: int, count: int) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from edge.child import child_environment
 from edge.config import AudioConfig
 
-PIPE_BYTES = 1 << 20  # 12 s of sound: a Pi that starts needs some before it listens
+PIPE_BYTES = 1 << 20  # 12 s of sound at 44.1 kHz: a Pi that starts needs some before it listens
 
 
 def capture_command(config: AudioConfig) -> list[str]:

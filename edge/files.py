@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import secrets
+import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -44,16 +46,19 @@ def write_atomically(
         raise
 
 
-def remove_leftovers(folder: Path, *names: str) -> None:
+def remove_leftovers(folder: Path, *names: str, older_s: float = 0.0) -> None:
     """Remove what :func:`write_atomically`, killed, has left of files of these names in ``folder``.
 
-    ``names`` may be patterns like ``*.npz``. Only for who alone writes them: what another process
-    is just writing goes, too. A folder that is not there holds nothing.
+    ``names`` may be patterns like ``*.npz``. What another process is just writing goes, too, unless
+    only files ``older_s`` than so many seconds are meant. A folder that is not there holds nothing.
     """
     for path in folder.glob(".*"):
         named = TEMPORARY.fullmatch(path.name)
-        if named and path.is_file() and any(fnmatchcase(named[1], name) for name in names):
-            path.unlink(missing_ok=True)
+        if not named or not any(fnmatchcase(named[1], name) for name in names):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # that other one has finished it
+            if path.is_file() and (not older_s or time.time() - path.stat().st_mtime > older_s):
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

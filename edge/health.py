@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from edge.files import write_atomically
+from edge.files import remove_leftovers, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ class StatusFile:
         self._failed = False
         if path is not None:
             with contextlib.suppress(OSError):
-                for leftover in path.parent.glob(f".{path.name}.*"):
-                    leftover.unlink()
+                remove_leftovers(path.parent, path.name)
 
     def write(self, status: dict[str, Any]) -> None:
         """Replace the file's content."""

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from edge.hann import hann
 
-# Of 2667 pieces of noise, two seconds long, white or falling by up to 6 dB an octave, 10 exceed one
-# of these, 3 by a tenth. Each of 1393 windows of real engines does by two fifths.
+# Of 2667 pieces of noise, two seconds long, white or falling by up to 6 dB an octave, 9 exceed one
+# of these, 3 by a tenth. Each of 1393 windows of real engines does by half.
 BURSTS, LINE, MOVING_LINE = 0.037, 12.0, 15.0
 FRAME_S = 0.0232  # bands of 43 Hz: an engine's single strokes are apart
 LEVEL_S = 0.3  # what changes more slowly is the level of the whole

@@ -2,8 +2,11 @@
 
 import struct
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from convert import synth
@@ -76,3 +79,17 @@ def steady(rpm: float, cylinders: int, seconds: float = 4.0) -> synth.Crank:
     """A crank that does not wander, so that rates can be counted."""
     turns = np.arange(round(seconds * synth.SR)) / synth.SR * rpm / 60
     return synth.Crank(turns, cylinders)
+
+
+def watch_trains(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> list[tuple[Any, Any]]:
+    """``(times, gains)`` of each train of strokes that ``modules`` place from now on."""
+    trains: list[tuple[Any, Any]] = []
+    place = synth.place
+
+    def watched(n: int, times: Any, gains: Any, wave: Any) -> Any:
+        trains.append((times, gains))
+        return place(n, times, gains, wave)
+
+    for module in modules:
+        monkeypatch.setattr(module, "place", watched)
+    return trains

@@ -4,7 +4,7 @@ import pytest
 from convert import faults, lookalikes, synth
 from convert.bay import band_limit, record
 from convert.synth import SR
-from tests.audio import steady
+from tests.audio import steady, watch_trains
 
 
 def rhythm(y, low, high):
@@ -46,15 +46,7 @@ def test_what_a_dead_cylinder_leaves_out_comes_once_in_two_turns(rpm, cylinders)
 
 def test_exhaust_and_engine_miss_the_same_cylinder(monkeypatch):
     """Two trains, one of them whole, would be two engines."""
-    trains = []
-    place = synth.place
-
-    def watched(n, times, gains, wave):
-        trains.append((times, gains))
-        return place(n, times, gains, wave)
-
-    monkeypatch.setattr(synth, "place", watched)
-    monkeypatch.setattr(faults, "place", watched)
+    trains = watch_trains(monkeypatch, synth, faults)
     for seed in range(12):
         trains.clear()
         faults.misfire(np.random.default_rng(seed), steady(900, 4))

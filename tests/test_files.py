@@ -40,6 +40,15 @@ def test_what_a_killed_write_left_is_removed_by_its_name(tmp_path):
     remove_leftovers(tmp_path / "none", "*")
 
 
+def test_what_another_process_may_be_writing_is_left_to_it(tmp_path):
+    killed_while_writing(tmp_path / "a.npz")
+    killed_while_writing(tmp_path / "b.npz")
+    (old,) = tmp_path.glob(".a.npz.*")
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path, "*.npz", older_s=600)
+    assert [path.name[:-9] for path in tmp_path.iterdir()] == [".b.npz"]
+
+
 def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path, monkeypatch):
     """As on some network file systems."""
     wrong = errno.EINVAL

@@ -47,6 +47,19 @@ def test_the_service_is_built_from_what_the_model_says(
     assert getattr(built["source"], "process", None) is capture
 
 
+@pytest.fixture
+def listen(monkeypatch):
+    """``edge run`` in this process, without a lamp and without its hold on signals and the log."""
+    dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
+    monkeypatch.setattr(run_command, "load_config", lambda _: dark)
+    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    told = argparse.Namespace(
+        source=None, speed=1, config=None, check_config=False, verbose=False, state=None
+    )
+    return lambda: run_command._run(told)
+
+
 def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
     shown = []
 
@@ -61,7 +74,7 @@ def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
     assert shown == [Signal.FAULT, "closed"]
 
 
-def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
+def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch, listen):
     waited = []
 
     def fails(*_):
@@ -72,19 +85,12 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch):
     monkeypatch.setattr(
         run_command, "_tell_of_fault", lambda lamp, *, wait: waited.append((lamp, wait))
     )
-    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
-    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    monkeypatch.setattr(run_command, "load_config", lambda _: Config())
     with pytest.raises(RuntimeError):
-        run_command._run(
-            argparse.Namespace(
-                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
+        listen()
     assert waited == [(None, True)]
 
 
-def test_no_room_for_another_process_is_the_microphone_s_trouble_and_not_the_lamp_s(monkeypatch):
+def test_no_room_for_another_process_is_the_microphone_s_trouble(monkeypatch, listen):
     """It tries again by itself, for ever, and the lamp says so meanwhile."""
     built = []
 
@@ -97,16 +103,8 @@ def test_no_room_for_another_process_is_the_microphone_s_trouble_and_not_the_lam
 
     monkeypatch.setattr(run_command, "start_capture", refuse)
     monkeypatch.setattr(assembly, "build", build)
-    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
-    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
-    monkeypatch.setattr(run_command, "load_config", lambda _: dark)
     with pytest.raises(SystemExit):
-        run_command._run(
-            argparse.Namespace(
-                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
+        listen()
     assert built == [(True, None)]
 
 
@@ -127,7 +125,7 @@ def test_the_microphone_is_opened_before_anything_that_computes_is_loaded():
     assert (done.stdout, done.returncode) == ("False False\n", 130), done.stderr
 
 
-def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
+def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch, listen):
     killed = []
 
     class Started:
@@ -142,17 +140,9 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch):
 
     monkeypatch.setattr(run_command, "start_capture", lambda _: Started())
     monkeypatch.setattr(assembly, "build", fails)
-    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
-    dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
-    monkeypatch.setattr(run_command, "load_config", lambda _: dark)
     with pytest.raises(RuntimeError):
-        run_command._run(
-            argparse.Namespace(
-                source=None, speed=1, config=None, check_config=False, verbose=False, state=None
-            )
-        )
+        listen()
     assert killed == [1, 2]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from convert import lookalikes, synth
 from convert.bay import band_limit, beat_seconds, coloured_noise, record, shaped_like, sharpen
-from tests.audio import steady
+from tests.audio import steady, watch_trains
 
 SR = synth.SR
 
@@ -36,14 +36,7 @@ def test_whatever_ticks_in_an_engine_repeats_after_two_turns_and_not_after_one(
     cylinders, monkeypatch
 ):
     """One turn is the rate of a rod's knock."""
-    trains = []
-    place = synth.place
-
-    def watched(n, times, gains, wave):
-        trains.append((times, gains))
-        return place(n, times, gains, wave)
-
-    monkeypatch.setattr(synth, "place", watched)
+    trains = watch_trains(monkeypatch, synth)
     turn = 1050  # samples
     synth.engine(np.random.default_rng(1), steady(60 * SR / turn, cylinders))
     assert len(trains) == 3
