@@ -166,16 +166,21 @@ class Rotation:
     def _strange_windows(self, number: int, front_end: FrontEnd) -> list[NDArray[np.uint8]]:
         """Left-out healthy engines with a strange knock 0 to 14 dB above them, both by rms."""
         rng = np.random.default_rng([7, number])
-        engines = [c for c in self._held_out(number) if c.is_healthy]
         found: list[NDArray[np.uint8]] = []
-        whole = [y.copy() for _, y in all_judgeable(engines, front_end.config, quiet=True)]
-        if not whole:
-            raise DatasetError(f"part {number + 1} of the sources has no healthy engine of 2 s")
+        whole = self.engines(number, front_end)
         for _ in range(STRANGE):
             y = whole[int(rng.integers(len(whole)))].astype(np.float64)
             y += strange_knock(rng, y.size) * y.std() * 10 ** (rng.uniform(0, 14) / 20)
             found.append(colour_indices(front_end.spectrogram(y.astype(np.float32))))
         return found
+
+    def engines(self, number: int, front_end: FrontEnd) -> list[NDArray[np.float32]]:
+        """Windows of the healthy engines left out of a fold; DatasetError if there is none."""
+        clips = [c for c in self._held_out(number) if c.is_healthy]
+        whole = [y.copy() for _, y in all_judgeable(clips, front_end.config, quiet=True)]
+        if not whole:
+            raise DatasetError(f"part {number + 1} of the sources has no healthy engine of 2 s")
+        return whole
 
     def _examples(self, variation: Variation, number: int) -> Examples:
         key = (variation.recipe, variation.whole, number)

@@ -1,0 +1,71 @@
+"""Examples that several processes make and several networks learn of, all at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.drawn import SHAPE
+from convert.examples import Maker
+
+WAIT_S = 0.02  # until there may be more
+
+
+class Stream:
+    """A file's worth of memory that processes share: examples by number, as they are made.
+
+    Makers write theirs in any order; readers go along the numbers up to the first that is missing.
+    """
+
+    def __init__(self, folder: Path, size: int, *, new: bool = False) -> None:
+        self.size = size
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def shared(name: str, *shape: int) -> NDArray[np.uint8]:
+            whole = (size, *shape)
+            return np.memmap(folder / name, np.uint8, "w+" if new else "r+", shape=whole)
+
+        self.indices = shared("indices", *SHAPE)
+        self.labels = shared("labels")
+        self.heard = shared("heard")  # bit K: something of part K is in it
+        self._made = shared("made")
+        self._until = 0
+
+    def fill(self, maker: Maker, parts: list[set[str]], first: int, step: int) -> None:
+        """Make every ``step``-th example from ``first`` on."""
+        for number in range(first, self.size, step):
+            example = maker(number)
+            self.indices[number] = example.indices
+            self.labels[number] = example.label
+            heard = (bool(example.heard & part) << place for place, part in enumerate(parts))
+            self.heard[number] = sum(heard)
+            self._made[number] = 1  # last: what it says is there has been written
+
+    def until(self) -> int:
+        """How many there are without a gap."""
+        ahead = self._made[self._until :]
+        missing = int(np.argmin(ahead)) if ahead.size else 0
+        self._until += ahead.size if ahead.size and ahead[missing] else missing
+        return self._until
+
+    def batches(self, without: int, size: int, ends: float) -> Iterator[NDArray[np.int64]]:
+        """Numbers of ``size`` examples each, without anything of that part, none of them twice.
+
+        Waits for more until ``ends`` of the monotonic clock, or until all have been.
+        """
+        seen, waiting = 0, np.empty(0, np.int64)
+        while time.monotonic() < ends:
+            until = self.until()
+            fresh = np.arange(seen, until)
+            waiting = np.concatenate([waiting, fresh[self.heard[seen:until] >> without & 1 == 0]])
+            seen = until
+            if len(waiting) < size and until == self.size:
+                return
+            while len(waiting) >= size and time.monotonic() < ends:
+                batch, waiting = waiting[:size], waiting[size:]
+                yield batch
+            time.sleep(WAIT_S)
