@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,33 +23,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
-from convert.checkpoint import save_checkpoint
-from convert.dataset import LABELS, find_clips, load_all
-from convert.examples import KNOCKING, ExampleMaker, fill_pools
-from convert.fit import MASKED, half_precision
-from convert.network import KnockNet
+from convert.dataset import find_clips, load_all
+from convert.errors import DatasetError
+from convert.examples import ExampleMaker, fill_pools
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.rendering import FULL_PX, Pictures
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
 from edge.files import write_atomically
 from scripts.ablations import FOLDS
 from scripts.held_out import HeldOut, figures
+from scripts.learner import Learner
 from scripts.stream import Stream
 
-BATCH = 64
-RATE, WARM, FALLS = 2e-3, 4_000, 16_000  # the rate rises until, and falls from so many shown
-AVERAGING = 0.998  # of weights, a step
 EVERYTHING = FOLDS  # the number of the part that leaves nothing out
 EXAMPLE_SEED = 41
-Tensors = tuple[Tensor, ...] | list[Tensor]
 LENGTHS = tuple(1000 * n for n in (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512))
 FALSE_RATES = (0.01, 0.022, 0.043)  # of healthy windows; those of the model card's rotation
 
@@ -68,89 +56,6 @@ class Task(NamedTuple):
         return f"{which}-{self.seed}"
 
 
-def learning_rate(shown: int) -> float:
-    """After so many examples."""
-    return RATE * min(1.0, shown / WARM) * min(1.0, (FALLS / max(shown, 1)) ** 0.5)
-
-
-class Learner:
-    """A network, the running average of its weights, and what that says of windows."""
-
-    def __init__(self, task: Task, config: TrainConfig) -> None:
-        torch.manual_seed(task.seed)
-        self._rng = np.random.default_rng(task.seed)
-        self._config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = KnockNet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = AveragedModel(self._network, multi_avg_fn=self._follow, use_buffers=True)
-        self._average.eval()
-        add_rounding_noise(self._network, config.rounding_noise)
-        self._network.train()
-        self._pictures = Pictures(FULL_PX, self.device)
-        self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), RATE, weight_decay=config.weight_decay, fused=True
-        )
-        self.shown = 0
-        self._under_way: deque[torch.cuda.Event] = deque()
-
-    def _follow(self, averaged: Tensors, current: Tensors, _: object) -> None:
-        """As in convert train: faster early on, with nothing to remember yet."""
-        step = self.shown // BATCH
-        keep = min(AVERAGING, (1 + step) / (10 + step))
-        get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
-
-    def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        """Learn from one batch, turned in time and half of it masked."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self.shown)
-        batch = turn_and_mask(indices, MASKED, self._rng)
-        pictures, truth = self._pictures(self._moved(batch)), self._moved(labels)
-        shown, shares = mixed_up(pictures, truth, self._config.mixup, self._rng)
-        with half_precision(self.device):
-            logits = self._network(shown)
-        smoothing = self._config.label_smoothing
-        loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
-        self._average.update_parameters(self._network)
-        self.shown += len(labels)
-        self._pause()
-
-    def _moved(self, batch: NDArray[np.generic]) -> Tensor:
-        """On the device; a GPU is not waited for."""
-        tensor = torch.from_numpy(batch)
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
-
-    def _pause(self) -> None:
-        """Sleep while the GPU is two steps behind: it has others to serve, as the processor has."""
-        if self.device.type != "cuda":
-            return
-        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        self._under_way.append(event)
-        event.record()
-        if len(self._under_way) > 2:
-            self._under_way.popleft().synchronize()
-
-    @torch.no_grad()
-    def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Log-odds of knocking, (N,)."""
-        said = [np.empty(0, np.float32)]
-        for i in range(0, len(indices), 128):
-            part = torch.from_numpy(indices[i : i + 128]).to(self.device)
-            logits = self._average(self._pictures(part)).float()
-            said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
-        return np.concatenate(said)
-
-    def save(self, path: Path) -> None:
-        """The average as a checkpoint that ``convert export`` takes."""
-        network = self._average.module
-        assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
-        save_checkpoint(path, network, labels=LABELS, meta={"shown": self.shown})
-
-
 @dataclass(frozen=True)
 class Run:
     """What all processes of a run have in common."""
@@ -165,10 +70,10 @@ class Run:
         """One network from its first to its last example; its answers and weights in files."""
         torch.set_num_threads(1)
         torch.backends.cudnn.benchmark = True
-        stream, learner = Stream(self.work / "stream", self.size), Learner(task, self.config)
+        stream, learner = Stream(self.work / "stream", self.size), Learner(task.seed, self.config)
         lengths = iter((*self.lengths, 2**62))
         until = next(lengths)
-        for batch in stream.batches(task.part, BATCH, self.ends):
+        for batch in stream.batches(task.part, self.config.batch_size, self.ends):
             learner.step(stream.indices[batch], stream.labels[batch].astype(np.int64))
             if learner.shown >= until:
                 self._keep(learner, task, until)
@@ -207,45 +112,51 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
             each = [figures(held, z, rate) for z in said.values()]
             both = figures(held, np.mean(list(said.values()), axis=0), rate)
             mean = {name: float(np.mean([one[name] for one in each])) for name in both}
-            spread = {f"spread {n}": abs(each[0][n] - each[-1][n]) for n in ("auc knock",)}
-            both = {f"both {name}": value for name, value in both.items()}
-            lines.append({"length": length, "rate": rate, **mean, **spread, **both})
+            aucs = [one["auc knock"] for one in each]
+            together = {f"both {name}": value for name, value in both.items()}
+            spread = {"spread auc knock": max(aucs) - min(aucs)}
+            lines.append({"length": length, "rate": rate, **mean, **spread, **together})
     return lines
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
-    """Make, learn and judge for ``arguments.seconds``; what is said of it."""
-    work: Path = arguments.work
-    work.mkdir(parents=True, exist_ok=True)
+    """Make, learn and judge for ``arguments.seconds``; what is said of it.
+
+    DatasetError if the recordings do not do, or if a process has failed.
+    """
+    work, size, workers = arguments.work, arguments.most, arguments.workers
+    config = TrainConfig(batch_size=arguments.batch_size)
     clips = find_clips(arguments.folders)
     sources = fold_sources(clips, FOLDS)
     parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
-    recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
+    recipe = Recipe(real_knocks=REAL_KNOCKS, simple=config.simple)
     maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
-    size = arguments.most
+    if work.is_dir() and any(work.iterdir()):
+        raise DatasetError(
+            f"{work} is not empty, and a run needs a folder of its own: name a new one"
+        )
     stream = Stream(work / "stream", size, new=True)
     ends = time.monotonic() + arguments.seconds
-    what = Run(work, size, ends, tuple(arguments.lengths), TrainConfig())
-    tasks = [
-        Task(part, seed) for seed in range(1, arguments.seeds + 1) for part in range(FOLDS + 1)
-    ]
+    what = Run(work, size, ends, tuple(arguments.lengths), config)
+    seeds = range(1, arguments.seeds + 1)
+    tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
     # The recordings are in memory once: makers are copies of this process, which uses no GPU.
     alike = multiprocessing.get_context("fork")
     apart = multiprocessing.get_context("spawn")
-    workers = arguments.workers
     makers = [
         alike.Process(target=stream.fill, args=(maker, parts, first, workers), daemon=True)
         for first in range(workers)
     ]
-    learners = [apart.Process(target=what.learn, args=(task,)) for task in tasks]
+    learners = [apart.Process(target=what.learn, args=(task,), daemon=True) for task in tasks]
     for process in (*makers, *learners):
         process.start()
-    if not (work / "held.npz").is_file():
-        HeldOut.of(clips).keep(work / "held.npz")
+    HeldOut.of(clips).keep(work / "held.npz")
     for process in learners:
         process.join()
     for process in makers:
         process.terminate()
+    if any(process.exitcode for process in learners):
+        raise DatasetError("a process that learns has failed: what it said is above")
     print(f"{stream.until()} examples made", flush=True)
     return table(work, tasks, arguments.lengths)
 
@@ -262,17 +173,27 @@ def main() -> int:
     parser.add_argument(
         "--lengths", nargs="+", type=int, default=LENGTHS, metavar="N", help="examples shown"
     )
-    for name, value, words in (
-        ("seconds", 500, "to make and to learn for"),
-        ("seeds", 2, "networks for each part"),
-        ("most", 300_000, "examples made"),
-        ("workers", len(os.sched_getaffinity(0)), "that make examples"),
-    ):
+    counts = {
+        "seconds": (500, "to make and to learn for"),
+        "seeds": (2, "networks for each part"),
+        "batch-size": (64, "examples a step"),
+        "most": (300_000, "examples made"),
+        "workers": (len(os.sched_getaffinity(0)), "that make examples"),
+    }
+    for name, (value, words) in counts.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{words} ({value})")
     parser.add_argument(
-        "--work", type=Path, default=Path("out/lengths"), metavar="DIR", help="(out/lengths)"
+        "--work",
+        type=Path,
+        default=Path("out/lengths"),
+        metavar="DIR",
+        help="a new one (out/lengths)",
     )
     arguments = parser.parse_args()
+    for name in counts:
+        value = getattr(arguments, name.replace("-", "_"))
+        if value < 1:
+            parser.error(f"--{name} {value} must be 1 or more")
     try:
         lines = run(arguments)
     except EdgeError as error:

@@ -47,9 +47,9 @@ class Stream:
 
     def until(self) -> int:
         """How many there are without a gap."""
-        ahead = self._made[self._until :]
-        missing = int(np.argmin(ahead)) if ahead.size else 0
-        self._until += ahead.size if ahead.size and ahead[missing] else missing
+        # Looked at once: what is missing at a first look may be there at a second.
+        missing = np.flatnonzero(self._made[self._until :] == 0)
+        self._until = self._until + int(missing[0]) if missing.size else self.size
         return self._until
 
     def batches(self, without: int, size: int, ends: float) -> Iterator[NDArray[np.int64]]:

@@ -1,0 +1,109 @@
+"""A network that learns of examples as they come, and may be asked at any time."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.checkpoint import save_checkpoint
+from convert.dataset import LABELS
+from convert.examples import KNOCKING
+from convert.fit import MASKED, half_precision
+from convert.network import KnockNet
+from convert.rendering import FULL_PX, Pictures
+from convert.train_config import TrainConfig
+
+RATE, WARM, FALLS = 2e-3, 4_000, 16_000  # the rate rises until, and falls from so many shown
+AVERAGING = 0.998  # of weights, a step
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def learning_rate(shown: int) -> float:
+    """After so many examples."""
+    return RATE * min(1.0, shown / WARM) * min(1.0, (FALLS / max(shown, 1)) ** 0.5)
+
+
+class Learner:
+    """A network, the running average of its weights, and what that says of windows."""
+
+    def __init__(self, seed: int, config: TrainConfig) -> None:
+        torch.manual_seed(seed)
+        self._rng = np.random.default_rng(seed)
+        self._config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = KnockNet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._average = AveragedModel(self._network, multi_avg_fn=self._follow, use_buffers=True)
+        self._average.eval()
+        add_rounding_noise(self._network, config.rounding_noise)
+        self._network.train()
+        self._pictures = Pictures(FULL_PX, self.device)
+        self._optimiser = torch.optim.AdamW(
+            self._network.parameters(), RATE, weight_decay=config.weight_decay, fused=True
+        )
+        self.shown = 0
+        self._under_way: deque[torch.cuda.Event] = deque()
+
+    def _follow(self, averaged: Tensors, current: Tensors, _: object) -> None:
+        """As in convert train: faster early on, with nothing to remember yet."""
+        step = self.shown // self._config.batch_size
+        keep = min(AVERAGING, (1 + step) / (10 + step))
+        get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
+
+    def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        """Learn from one batch, turned in time and half of it masked."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self.shown)
+        batch = turn_and_mask(indices, MASKED, self._rng)
+        pictures, truth = self._pictures(self._moved(batch)), self._moved(labels)
+        shown, shares = mixed_up(pictures, truth, self._config.mixup, self._rng)
+        with half_precision(self.device):
+            logits = self._network(shown)
+        smoothing = self._config.label_smoothing
+        loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._average.update_parameters(self._network)
+        self.shown += len(labels)
+        self._pause()
+
+    def _moved(self, batch: NDArray[np.generic]) -> Tensor:
+        """On the device; a GPU is not waited for."""
+        tensor = torch.from_numpy(batch)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def _pause(self) -> None:
+        """Sleep while the GPU is two steps behind: it has others to serve, as the processor has."""
+        if self.device.type != "cuda":
+            return
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        self._under_way.append(event)
+        event.record()
+        if len(self._under_way) > 2:
+            self._under_way.popleft().synchronize()
+
+    @torch.no_grad()
+    def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Log-odds of knocking, (N,)."""
+        said = [np.empty(0, np.float32)]
+        for i in range(0, len(indices), 128):
+            part = torch.from_numpy(indices[i : i + 128]).to(self.device)
+            logits = self._average(self._pictures(part)).float()
+            said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
+        return np.concatenate(said)
+
+    def save(self, path: Path) -> None:
+        """The average as a checkpoint that ``convert export`` takes."""
+        network = self._average.module
+        assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
+        save_checkpoint(path, network, labels=LABELS, meta={"shown": self.shown})

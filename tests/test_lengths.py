@@ -1,0 +1,179 @@
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convert.checkpoint import load_checkpoint
+from convert.cli import main as convert
+from convert.drawn import SHAPE
+from convert.examples import Example
+from convert.train_config import TrainConfig
+from scripts import ablations, held_out, learner, lengths
+from scripts.held_out import HeldOut, figures
+from scripts.learner import Learner, learning_rate
+from scripts.lengths import EVERYTHING, Task, table
+from scripts.stream import Stream
+
+PARTS = [{"a"}, {"b"}, {"c"}]
+
+
+def made(number):
+    """Example ``number``: its own number as its picture, knocking if odd, of one part each."""
+    heard = frozenset("abc"[number % 3])
+    return Example(np.full(SHAPE, number % 251, np.uint8), number % 2, heard)
+
+
+def later(seconds=60.0):
+    return time.monotonic() + seconds
+
+
+def test_examples_come_in_order_whole_and_without_the_part_left_out(tmp_path):
+    stream = Stream(tmp_path, 100, new=True)
+    for first in (1, 0):
+        stream.fill(made, PARTS, first, 2)
+    other = Stream(tmp_path, 100)
+    batches = list(other.batches(1, 8, later()))
+    numbers = np.concatenate(batches)
+    wanted = [n for n in range(100) if n % 3 != 1]
+    assert [len(batch) for batch in batches] == [8] * (len(wanted) // 8)
+    assert numbers.tolist() == wanted[: len(numbers)]
+    for number in numbers:
+        assert (other.indices[number] == number % 251).all()
+        assert other.labels[number] == number % 2
+
+
+def test_nothing_is_left_out_for_a_network_that_learns_all(tmp_path):
+    stream = Stream(tmp_path, 40, new=True)
+    stream.fill(made, PARTS, 0, 1)
+    numbers = np.concatenate(list(stream.batches(EVERYTHING, 10, later())))
+    assert numbers.tolist() == list(range(40))
+
+
+def test_a_gap_is_waited_for_whatever_lies_behind_it(tmp_path):
+    stream = Stream(tmp_path, 20, new=True)
+    stream.fill(made, PARTS, 0, 2)
+    assert stream.until() == 1
+    assert list(stream.batches(EVERYTHING, 2, later(0.1))) == []
+    stream.fill(made, PARTS, 1, 2)
+    assert stream.until() == 20
+
+
+class Busy(np.ndarray[Any, Any]):
+    """Flags of a maker so busy that one more example is there at each look."""
+
+    def __getitem__(self, key):
+        left = np.flatnonzero(self.view(np.ndarray) == 0)
+        self.view(np.ndarray)[left[:1]] = 1
+        return super().__getitem__(key)
+
+
+def test_a_reader_does_not_overtake_a_maker_that_goes_on_meanwhile(tmp_path):
+    """One that looked twice took the example made between its looks for the last one missing."""
+    stream = Stream(tmp_path, 50, new=True)
+    stream._made = np.zeros(50, np.uint8).view(Busy)
+    for made_by_now in range(1, 51):
+        assert stream.until() <= made_by_now
+    assert stream.until() == 50
+
+
+def test_the_learning_rate_rises_then_falls_with_the_root_of_what_was_shown():
+    assert learning_rate(0) == 0
+    assert learning_rate(learner.WARM) == learner.RATE == learning_rate(learner.FALLS)
+    assert learning_rate(4 * learner.FALLS) == pytest.approx(learner.RATE / 2)
+
+
+def test_the_average_is_of_the_weights_and_judges_without_noise():
+    rng = np.random.default_rng(0)
+    config = TrainConfig(batch_size=4)
+    network = Learner(1, config)
+    shown = rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8)
+    fresh = network.judge(shown)
+    network.step(shown, np.array([0, 1, 0, 1]))
+    network.step(shown, np.array([0, 1, 0, 1]))
+    assert network.shown == 8
+    once = network.judge(shown)
+    assert np.abs(once - fresh).max() > 0
+    np.testing.assert_array_equal(once, network.judge(shown))  # no noise, no dropout
+
+
+def held(tmp_path):
+    """Per part: one knock, ten engines, one strange knock, with room between them."""
+    kinds = ["knock", *["engine"] * 10, "strange"] * 3
+    count = len(kinds)
+    windows = HeldOut(
+        np.zeros((count, *SHAPE), np.uint8),
+        np.repeat(np.arange(3), count // 3),
+        np.array(kinds),
+        np.array(["k", *["e"] * 5, *["f"] * 5, "made"] * 3),
+    )
+    windows.keep(tmp_path / "held.npz")
+    return windows
+
+
+def test_windows_to_judge_come_back_as_they_were_kept(tmp_path):
+    windows = held(tmp_path)
+    again = HeldOut.kept(tmp_path / "held.npz")
+    for one, other in zip(vars(windows).values(), vars(again).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(again.only(1).kind) == 12
+    assert set(again.only(1).part) == {1}
+
+
+def test_figures_are_shares_above_what_so_many_engines_reach(tmp_path):
+    windows = held(tmp_path)
+    z = np.where(windows.kind == "engine", np.arange(36) / 36, 2).astype(np.float32)
+    z[np.flatnonzero(windows.kind == "knock")[0]] = -1
+    found = figures(windows, z, 0.1)
+    assert found["engine"] == pytest.approx(0.1)
+    assert found["knock"] == pytest.approx(2 / 3)
+    assert found["strange"] == 1
+    assert found["auc knock"] == pytest.approx(2 / 3)  # 0, 1 and 1 by parts
+
+
+def test_a_length_that_not_all_networks_reached_has_no_line(tmp_path):
+    windows = held(tmp_path)
+    tasks = [Task(part, seed) for seed in (1, 2) for part in (0, 1, 2, EVERYTHING)]
+    for task in tasks[:-2]:
+        for length in (10, 20):
+            z = np.arange(len(windows.only(0).kind), dtype=np.float32) * task.seed
+            np.save(tmp_path / f"{task.name}-{length}.npy", z)
+    assert table(tmp_path, tasks, (10, 20)) == []
+    np.save(tmp_path / f"{tasks[-2].name}-10.npy", z)
+    lines = table(tmp_path, tasks, (10, 20))
+    assert [(line["length"], line["rate"]) for line in lines] == [
+        (10, rate) for rate in lengths.FALSE_RATES
+    ]
+    assert lines[0]["strange"] == lines[0]["both strange"] == 1
+    assert lines[0]["spread auc knock"] == 0
+
+
+def test_a_count_of_none_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lengths", "nowhere", "--workers", "0"])
+    with pytest.raises(SystemExit):
+        lengths.main()
+    assert "--workers 0 must be 1 or more" in capsys.readouterr().err
+
+
+def test_a_run_makes_learns_and_judges(tmp_path, monkeypatch, capsys):
+    """All of it, with as little as there can be: eight processes, one batch each."""
+    recordings, work = tmp_path / "made", tmp_path / "work"
+    assert convert(["synth", str(recordings), "--count", "6", "--seconds", "3"]) == 0
+    monkeypatch.setattr(ablations, "STRANGE", 2)
+    monkeypatch.setattr(held_out, "FAULTS", 1)
+    options = ["--seeds", "1", "--workers", "1", "--most", "24", "--batch-size", "4"]
+    monkeypatch.setattr(
+        sys, "argv", ["lengths", str(recordings), "--work", str(work), *options, "--lengths", "4"]
+    )
+    assert lengths.main() == 0
+    assert "24 examples made" in capsys.readouterr().out
+    lines = json.loads((work / "figures.json").read_text())
+    assert {line["length"] for line in lines} == {4}
+    assert {"knock", "engine", "strange", "belt", "starter", "auc knock"} <= lines[0].keys()
+    checkpoint = load_checkpoint(work / "all-1-4.pth")
+    assert checkpoint.labels == ("knocking", "normal")
+    with pytest.raises(SystemExit):  # it would mix two runs, or lose the first
+        lengths.main()
+    assert f"{work} is not empty" in capsys.readouterr().err
