@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
-from convert.labels import FOLDERS, SPLITS, need_one_spelling, read_table, sources_of
+from convert.labels import (
+    FOLDERS,
+    SPLITS,
+    file_called,
+    need_one_spelling,
+    read_table,
+    sources_of,
+)
 from convert.progress import bar
 from edge.capture import SOUNDFILE_SUFFIXES, Recording
 from edge.errors import RecordingError
@@ -134,7 +141,7 @@ def _from_table(table: Path) -> list[_Found]:
         label, car = row["label"], row.get("car", "")
         given = row.get("source") or car
         kind = row.get("kind") or FOLDERS[label]
-        path, split = table.parent / row["file"], row.get("split", "")
+        path, split = file_called(table.parent, row["file"]), row.get("split", "")
         clip = Clip(path, label, kind, given or guess.source, split, car)
         found.append((clip, where if given or guess.by_folder else ""))
     listed = {clip.path.resolve() for clip, _ in found}
@@ -148,7 +155,7 @@ def _check(row: dict[str, str], folder: Path, where: str) -> None:
         raise DatasetError(f"{where}: file and label are needed in every line")
     if row["label"] not in FOLDERS:
         raise DatasetError(f"{where}: label {row['label']!r} is none of {', '.join(FOLDERS)}")
-    if not (folder / row["file"]).is_file():
+    if not file_called(folder, row["file"]).is_file():
         raise DatasetError(f"{where}: there is no file {row['file']!r}")
     split = row.get("split", "")
     if split not in ("", *SPLITS):

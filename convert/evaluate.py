@@ -66,11 +66,7 @@ def evaluate(
         if labels:
             raise ConfigError("--labels is for a .pth: a .tflite has them in its manifest")
         file = ModelFile.read(model)
-        print(
-            f"{model} does not say what it was trained on: figures on recordings that it learnt "
-            "from are too good",
-            file=sys.stderr,
-        )
+        _say_silent(model)
         judge, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
@@ -98,12 +94,22 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
                 "was trained on: figures on them are too good; see --hold-out-only",
                 file=sys.stderr,
             )
+        elif not learnt.complete:
+            _say_silent(model)
         return clips
     if not learnt.complete:
         raise CheckpointError(
             f"{model} does not say all that it was trained on: --hold-out-only needs that"
         )
     return new
+
+
+def _say_silent(model: Path) -> None:
+    print(
+        f"{model} does not say what it was trained on: figures on recordings that it learnt "
+        "from are too good",
+        file=sys.stderr,
+    )
 
 
 def _judge(

@@ -119,8 +119,8 @@ def _run(arguments: argparse.Namespace) -> int:
         made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
         cars = len(report.p_of_healthy())
         print(
-            f"wrote {arguments.out}: threshold {made.threshold:g} (was {report.threshold:g}), "
-            f"temperature {made.temperature:g} (was {report.temperature:g}), "
+            f"wrote {arguments.out}: threshold {made.threshold:g} (above: {report.threshold:g}), "
+            f"temperature {made.temperature:g} (above: {report.temperature:g}), "
             f"by {cars} healthy engine{'s' if cars != 1 else ''}"
         )
         if cars < FEW:

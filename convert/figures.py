@@ -194,7 +194,7 @@ class Report:
             if part[0].clip.label != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
         if not self.p_of(knocks=True):
-            lines.append("no recording of a knock: nothing to be told apart")
+            lines.append("no knock that could be judged: nothing to be told apart")
         for kind, figures in self.separation.items():
             found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}
             recalls = ", ".join(

@@ -6,6 +6,8 @@ import csv
 import io
 import itertools
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +43,8 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
                 "the columns, with commas between them"
             )
+        if twice := sorted(name for name, n in Counter(columns).items() if name and n > 1):
+            raise DatasetError(f"{table} names the column {twice[0]} twice: which one counts?")
         for line in lines:
             where = f"{table}, line {lines.line_num}"
             cells = [cell.strip() for cell in line]
@@ -54,7 +58,9 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                     'put "quotes" around what holds a comma'
                 )
             cells += [""] * (len(columns) - len(cells))
-            found.append((where, dict(zip(columns, cells, strict=True))))
+            row = dict(zip(columns, cells, strict=True))
+            # A file's name is the disk's business, the others are compared.
+            found.append((where, {k: v if k == "file" else composed(v) for k, v in row.items()}))
     except csv.Error as error:
         raise DatasetError(f"{table}, line {lines.line_num}: {error}; is a quote open?") from error
     return found
@@ -92,7 +98,7 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
     found = []
     for number, (path, _) in enumerate(files):
         name = inside[number][0] if inside[number] else outer.get(number, "")
-        found.append(Guess(name or _name_says(path), by_folder=bool(name)))
+        found.append(Guess(composed(name or _name_says(path)), by_folder=bool(name)))
     return found
 
 
@@ -130,6 +136,20 @@ def _name_says(path: Path) -> str:
     source = path.stem.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
     return path.stem if source.lower() in ("", *FOLDERS) else source
+
+
+def composed(name: str) -> str:
+    """``name`` with its accents as one character each, however a disk has them (NFC).
+
+    A Mac writes them as two in names of files: what looks the same to people is the same.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def file_called(folder: Path, name: str) -> Path:
+    """``folder / name``, or what is there of that name with its accents in the other form."""
+    forms = [name, composed(name), unicodedata.normalize("NFD", name)]
+    return next((path for form in forms if (path := folder / form).is_file()), folder / name)
 
 
 def need_one_spelling(written: Iterable[tuple[str, str, str]]) -> None:

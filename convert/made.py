@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from convert import faults, synth
 from convert.bay import record
 from convert.dataset import Clip, load, not_silent
-from edge.wav import write_wav
+from convert.errors import DatasetError
+from edge.files import write_atomically
+from edge.wav import encode_wav
 
 DEMO_SEED = 1
 DEMO_LEVEL_DB = 14.0
@@ -79,12 +81,23 @@ def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.S
 
 
 def write_demo(out: Path) -> None:
-    """``healthy.wav`` and ``knocking.wav``, 6 s: the same engine, once with a rod knock."""
+    """``healthy.wav`` and ``knocking.wav``, 6 s: the same engine, once with a rod knock.
+
+    DatasetError if one of that name is there which is not the same.
+    """
     rng = np.random.default_rng(DEMO_SEED)
     shaft = synth.crank(rng, 6.0, 900, 4)
     healthy = synth.engine(rng, shaft)
     knocking = synth.mix(healthy, synth.knock(rng, shaft, "rod"), DEMO_LEVEL_DB)
-    for name, y in (("healthy", healthy), ("knocking", knocking)):
-        path = out / f"{name}.wav"
-        write_wav(path, 0.5 * y / np.abs(y).max(), synth.SR)
+    sounds = {
+        out / f"{name}.wav": encode_wav(0.5 * y / np.abs(y).max(), synth.SR)
+        for name, y in (("healthy", healthy), ("knocking", knocking))
+    }
+    for path, content in sounds.items():
+        if path.exists() and path.read_bytes() != content:
+            raise DatasetError(
+                f"{path} exists, is another sound and is left alone: name another folder"
+            )
+    for path, content in sounds.items():
+        write_atomically(path, content)
         print(f"wrote {path}")

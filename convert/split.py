@@ -97,6 +97,15 @@ class Learnt:
     cars: frozenset[str] = frozenset()  # where they were named: another drive may be of one
     complete: bool = False  # whether that is all
 
+    def to_meta(self) -> dict[str, object]:
+        """For a checkpoint, which gives it back."""
+        return {
+            "trained_on": sorted(self.sources),
+            "trained_on_files": sorted(self.files),
+            "trained_on_cars": sorted(self.cars),
+            "start_unknown": not self.complete,
+        }
+
     def and_also(self, clips: Iterable[Clip]) -> Self:
         """The same after learning from ``clips``, too."""
         clips = list(clips)

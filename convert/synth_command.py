@@ -6,6 +6,9 @@ import argparse
 import csv
 import io
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,8 @@ real ones are: edge predict calls such sound unknown."""
 
 DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
 WHAT = ("normal", "knocking", "fault")  # each has its own random numbers
+# What OUT gets, the table first: without its files it is refused, they without it are not.
+NAMES = ("labels.csv", "knocking", "normal")
 COLUMNS = (
     *("file", "label", "kind", "source", "car"),
     *("rpm", "cylinders", "knock", "level_db"),
@@ -52,7 +57,7 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "out", type=_folder, metavar="OUT", help="folder without a labels.csv, made if need be"
+        "out", type=_folder, metavar="OUT", help="folder without a data set, made if need be"
     )
     parser.add_argument("--count", type=int, help="of each label (20)")
     parser.add_argument("--seconds", type=float, help="length of each, 2 to 600 (6)")
@@ -107,9 +112,39 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _write_data_set(arguments: argparse.Namespace) -> None:
-    table_path = arguments.out / "labels.csv"
-    if table_path.exists():  # somebody's labels, or of sounds by another seed
-        raise DatasetError(f"{table_path} exists and is left alone: name another folder")
+    with _unfinished(arguments.out) as folder:
+        count = _fill(arguments, folder)
+    print(f"wrote {count} recordings of {arguments.seconds:g} s and labels.csv to {arguments.out}")
+
+
+@contextmanager
+def _unfinished(out: Path) -> Iterator[Path]:
+    """A folder in ``out`` to make a data set in, which becomes that of ``out`` when it is whole.
+
+    Half of one would pass for another: faults without their table are healthy engines. DatasetError
+    if ``out`` has somebody's recordings or labels, which would be lost or mixed up.
+    """
+    for name in NAMES:
+        if (out / name).exists():
+            raise DatasetError(f"{out / name} exists and is left alone: name another folder")
+    folder = out / ".unfinished"
+    try:
+        folder.mkdir()
+    except FileExistsError as error:
+        raise DatasetError(
+            f"{folder} is of a run that was killed, or is still going on: remove it, or name "
+            "another folder"
+        ) from error
+    try:
+        yield folder
+        for name in NAMES:
+            (folder / name).rename(out / name)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _fill(arguments: argparse.Namespace, folder: Path) -> int:
+    """Make all recordings and their table; how many."""
     pool = _healthy(arguments.over) if arguments.over else []
     rows = []
     jobs = [(what, number) for number in range(arguments.count) for what in ("knocking", "normal")]
@@ -117,18 +152,17 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
     for what, number in bar(jobs, "synth"):
         made = _made(arguments, pool, what, number)
         source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # of --over, anybody's words
-        path = arguments.out / made.row["label"] / f"{source}_{number:05d}.wav"
+        path = folder / made.row["label"] / f"{source}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)
         write_wav(path, made.y, synth.SR)
-        rows.append({"file": str(path.relative_to(arguments.out)), **made.row})
+        rows.append({"file": str(path.relative_to(folder)), **made.row})
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(table_path, table.getvalue().encode(errors="backslashreplace"))
-    print(
-        f"wrote {len(rows)} recordings of {arguments.seconds:g} s and labels.csv to {arguments.out}"
-    )
+    labels = table.getvalue().encode(errors="backslashreplace")
+    write_atomically(folder / NAMES[0], labels)
+    return len(rows)
 
 
 def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: int) -> Made:

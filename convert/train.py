@@ -150,16 +150,13 @@ def _meta(
     config: TrainConfig, parts: _Parts, run: Fit, threshold: float | None
 ) -> dict[str, object]:
     """What the checkpoint says of itself."""
-    learnt, start = parts.learnt, parts.start
+    start = parts.start
     said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
         said["threshold"] = threshold
     return {
         "config": dataclasses.asdict(config),
-        "trained_on": sorted(learnt.sources),
-        "trained_on_files": sorted(learnt.files),
-        "trained_on_cars": sorted(learnt.cars),
-        "start_unknown": not learnt.complete,
+        **parts.learnt.to_meta(),
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "history": run.history,

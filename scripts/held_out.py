@@ -88,22 +88,24 @@ def _faults(
 def figures(held: HeldOut, z: NDArray[np.float32], false_rate: float) -> dict[str, float]:
     """What log-odds ``z`` (N,) of :class:`HeldOut` windows say.
 
-    AUCs against the healthy engines of the same part, sources alike in weight, in the mean of the
-    parts; shares of each kind called knocking where ``false_rate`` of all healthy windows are.
+    AUCs against the healthy engines of the same part, in the mean of the parts: of real knocks with
+    all sources alike in weight, of strange ones with all windows; shares of each kind called
+    knocking where ``false_rate`` of all healthy windows are.
     """
     limit = np.quantile(z[held.kind == "engine"], 1 - false_rate)
     found = {"limit": float(limit)}
-    for kind in ("knock", "strange"):
-        aucs = [_auc(held, z, held.part == part, kind) for part in range(FOLDS)]
-        found[f"auc {kind}"] = float(np.mean(aucs))
+    parts = [held.part == part for part in range(FOLDS)]
+    strange, engine = held.kind == "strange", held.kind == "engine"
+    found["auc knock"] = float(np.mean([_real_auc(held, z, part) for part in parts]))
+    found["auc strange"] = float(np.mean([auc(z[p & strange], z[p & engine]) for p in parts]))
     for kind in np.unique(held.kind):
         found[str(kind)] = float((z[held.kind == kind] > limit).mean())
     return found
 
 
-def _auc(held: HeldOut, z: NDArray[np.float32], within: NDArray[np.bool_], kind: str) -> float:
+def _real_auc(held: HeldOut, z: NDArray[np.float32], within: NDArray[np.bool_]) -> float:
     def grouped(kind: str) -> list[NDArray[np.float32]]:
         of_kind = within & (held.kind == kind)
         return [z[of_kind & (held.source == name)] for name in np.unique(held.source[of_kind])]
 
-    return float(np.mean([auc(a, b) for a in grouped(kind) for b in grouped("engine")]))
+    return float(np.mean([auc(a, b) for a in grouped("knock") for b in grouped("engine")]))

@@ -19,6 +19,7 @@ from convert.examples import KNOCKING
 from convert.fit import MASKED, half_precision
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
+from convert.split import Learnt
 from convert.train_config import TrainConfig
 
 RATE, WARM, FALLS = 2e-3, 4_000, 16_000  # the rate rises until, and falls from so many shown
@@ -102,8 +103,9 @@ class Learner:
             said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
         return np.concatenate(said)
 
-    def save(self, path: Path) -> None:
-        """The average as a checkpoint that ``convert export`` takes."""
+    def save(self, path: Path, learnt: Learnt) -> None:
+        """The average as a checkpoint that ``convert export`` takes, and what it has learnt."""
         network = self._average.module
         assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
-        save_checkpoint(path, network, labels=LABELS, meta={"shown": self.shown})
+        meta = {"shown": self.shown, **learnt.to_meta()}
+        save_checkpoint(path, network, labels=LABELS, meta=meta)

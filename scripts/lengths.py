@@ -18,18 +18,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
-from convert.dataset import find_clips, load_all
+from convert.dataset import Clip, find_clips, load_all
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.split import fold_sources
+from convert.split import Learnt, fold_sources
 from convert.train_config import TrainConfig
+from edge.child import die_with_parent
 from edge.errors import EdgeError
 from edge.files import write_atomically
 from scripts.ablations import FOLDS
@@ -39,7 +42,7 @@ from scripts.stream import Stream
 
 EVERYTHING = FOLDS  # the number of the part that leaves nothing out
 EXAMPLE_SEED = 41
-LENGTHS = tuple(1000 * n for n in (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512))
+LENGTHS = tuple(1000 * n for n in (16, 32, 48, 64, 96, 128, 160, 192, 256))
 FALSE_RATES = (0.01, 0.022, 0.043)  # of healthy windows; those of the model card's rotation
 
 
@@ -65,9 +68,11 @@ class Run:
     ends: float  # of the monotonic clock
     lengths: tuple[int, ...]
     config: TrainConfig
+    learnt: Learnt  # by a network that leaves nothing out
 
     def learn(self, task: Task) -> None:
         """One network from its first to its last example; its answers and weights in files."""
+        die_with_parent()
         torch.set_num_threads(1)
         torch.backends.cudnn.benchmark = True
         stream, learner = Stream(self.work / "stream", self.size), Learner(task.seed, self.config)
@@ -89,7 +94,7 @@ class Run:
         place = self.work / f"{task.name}-{length}"
         np.save(place.with_suffix(".npy"), learner.judge(held.indices))
         if task.part == EVERYTHING:
-            learner.save(place.with_suffix(".pth"))
+            learner.save(place.with_suffix(".pth"), self.learnt)
 
 
 def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dict[str, float]]:
@@ -98,16 +103,21 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
     Seeds are averaged in their figures; ``both`` is of the mean of their answers.
     """
     held = HeldOut.kept(work / "held.npz")
+    windows = {part: held.part == part for part in range(FOLDS)}
     seeds = sorted({task.seed for task in tasks})
     lines: list[dict[str, float]] = []
     for length in lengths:
         said = {seed: np.full(len(held.kind), np.nan, np.float32) for seed in seeds}
         for task in tasks:
             file = work / f"{task.name}-{length}.npy"
-            if task.part != EVERYTHING and file.is_file():
-                said[task.seed][held.part == task.part] = np.load(file)
-        if any(np.isnan(z).any() for z in said.values()):
-            return lines
+            if task.part == EVERYTHING:
+                continue
+            if not file.is_file():
+                return lines
+            z = np.load(file)
+            if not np.isfinite(z).all():
+                raise DatasetError(f"{file} holds no numbers: that training has run away")
+            said[task.seed][windows[task.part]] = z
         for rate in FALSE_RATES:
             each = [figures(held, z, rate) for z in said.values()]
             both = figures(held, np.mean(list(said.values()), axis=0), rate)
@@ -122,43 +132,74 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
 def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
     """Make, learn and judge for ``arguments.seconds``; what is said of it.
 
-    DatasetError if the recordings do not do, or if a process has failed.
+    DatasetError if the recordings do not do, if a process has failed, or if there was no time for
+    any of the lengths.
     """
-    work, size, workers = arguments.work, arguments.most, arguments.workers
-    config = TrainConfig(batch_size=arguments.batch_size)
-    clips = find_clips(arguments.folders)
-    sources = fold_sources(clips, FOLDS)
-    parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
-    recipe = Recipe(real_knocks=REAL_KNOCKS, simple=config.simple)
-    maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
+    work: Path = arguments.work
     if work.is_dir() and any(work.iterdir()):
         raise DatasetError(
             f"{work} is not empty, and a run needs a folder of its own: name a new one"
         )
-    stream = Stream(work / "stream", size, new=True)
+    config = TrainConfig(batch_size=arguments.batch_size)
+    clips = find_clips(arguments.folders)
+    make = _Make(clips, Stream(work / "stream", arguments.most, new=True), arguments.workers)
     ends = time.monotonic() + arguments.seconds
-    what = Run(work, size, ends, tuple(arguments.lengths), config)
+    lengths = sorted(set(arguments.lengths))
+    learnt = Learnt(complete=True).and_also(clips)
+    what = Run(work, arguments.most, ends, tuple(lengths), config, learnt)
     seeds = range(1, arguments.seeds + 1)
     tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
     # The recordings are in memory once: makers are copies of this process, which uses no GPU.
     alike = multiprocessing.get_context("fork")
     apart = multiprocessing.get_context("spawn")
     makers = [
-        alike.Process(target=stream.fill, args=(maker, parts, first, workers), daemon=True)
-        for first in range(workers)
+        alike.Process(target=make, args=(first,), daemon=True) for first in range(arguments.workers)
     ]
     learners = [apart.Process(target=what.learn, args=(task,), daemon=True) for task in tasks]
-    for process in (*makers, *learners):
-        process.start()
-    HeldOut.of(clips).keep(work / "held.npz")
-    for process in learners:
-        process.join()
-    for process in makers:
-        process.terminate()
-    if any(process.exitcode for process in learners):
-        raise DatasetError("a process that learns has failed: what it said is above")
-    print(f"{stream.until()} examples made", flush=True)
-    return table(work, tasks, arguments.lengths)
+    try:
+        for process in (*makers, *learners):
+            process.start()
+        HeldOut.of(clips).keep(work / "held.npz")
+        _wait(makers, learners)
+    finally:
+        for process in (*makers, *learners):
+            if process.is_alive():
+                process.terminate()
+    print(f"{make.stream.until()} examples made", flush=True)
+    lines = table(work, tasks, lengths)
+    if not lines:
+        raise DatasetError(
+            f"not all networks were shown {lengths[0]} examples: give more --seconds or --most, or "
+            "smaller --lengths"
+        )
+    return lines
+
+
+class _Make:
+    """What each of so many ``workers`` does to make the examples of ``clips``."""
+
+    def __init__(self, clips: Sequence[Clip], stream: Stream, workers: int) -> None:
+        recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
+        self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
+        sources = fold_sources(clips, FOLDS)
+        self._parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
+        self.stream, self._workers = stream, workers
+
+    def __call__(self, first: int) -> None:
+        die_with_parent()
+        threadpool_limits(1)  # one a core: threads of its own would only wait for one another
+        self.stream.fill(self._maker, self._parts, first, self._workers)
+
+
+def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> None:
+    """Until all have learnt; DatasetError as soon as any process has failed."""
+    while True:
+        going_on = any(process.is_alive() for process in learners)
+        if any(process.exitcode for process in (*makers, *learners)):
+            raise DatasetError("a process that makes or learns has failed: what it said is above")
+        if not going_on:
+            return
+        time.sleep(0.2)
 
 
 def main() -> int:
@@ -194,6 +235,9 @@ def main() -> int:
         value = getattr(arguments, name.replace("-", "_"))
         if value < 1:
             parser.error(f"--{name} {value} must be 1 or more")
+    for length in arguments.lengths:
+        if not 1 <= length <= arguments.most:
+            parser.error(f"--lengths {length} must lie between 1 and --most {arguments.most}")
     try:
         lines = run(arguments)
     except EdgeError as error:

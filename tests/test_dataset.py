@@ -344,3 +344,27 @@ def test_unreadable_recordings_are_skipped_counted_and_named(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "skipped 1 recording that cannot be read" in said
     assert "b_1.wav" in said
+
+
+def test_an_accent_is_the_same_however_a_disk_writes_it(tmp_path):
+    """A Mac writes names of files with accents of their own; they look the same."""
+    one, other = "K\u00e4fer", "Ka\u0308fer"
+    for number, car in enumerate((one, other)):
+        (tmp_path / "normal" / car).mkdir(parents=True)
+        wav_file(tmp_path / "normal" / car / f"{number}.wav", noise(number).astype("f8"), SR)
+    assert {clip.source for clip in find_clips([tmp_path])} == {one}
+    (tmp_path / "labels.csv").write_text(
+        f"file,label,source,car\nnormal/{one}/0.wav,normal,{other},\n"
+        f"normal/{one}/1.wav,normal,{one},{other}\n",
+        encoding="utf-8",
+    )
+    clips = find_clips([tmp_path])
+    assert {(clip.source, clip.car) for clip in clips} == {(one, one)}
+    assert [clip.path.parent.name for clip in clips] == [one, other]  # as it is called there
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    wav_file(tmp_path / "a.wav", noise(2).astype("f8"), SR)
+    (tmp_path / "labels.csv").write_text("file,label,label\na.wav,normal,knocking\n")
+    with pytest.raises(DatasetError, match="names the column label twice"):
+        find_clips([tmp_path])

@@ -1,6 +1,7 @@
 import json
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from convert.checkpoint import load_checkpoint
 from convert.cli import main as convert
+from convert.dataset import find_clips
 from convert.drawn import SHAPE
+from convert.errors import DatasetError
 from convert.examples import Example
 from convert.train_config import TrainConfig
 from scripts import ablations, held_out, learner, lengths
@@ -131,6 +134,7 @@ def test_figures_are_shares_above_what_so_many_engines_reach(tmp_path):
     assert found["knock"] == pytest.approx(2 / 3)
     assert found["strange"] == 1
     assert found["auc knock"] == pytest.approx(2 / 3)  # 0, 1 and 1 by parts
+    assert found["auc strange"] == 1
 
 
 def test_a_length_that_not_all_networks_reached_has_no_line(tmp_path):
@@ -157,6 +161,47 @@ def test_a_count_of_none_is_refused_by_name(monkeypatch, capsys):
     assert "--workers 0 must be 1 or more" in capsys.readouterr().err
 
 
+def test_lengths_that_nobody_reaches_are_refused(monkeypatch, capsys):
+    for length in ("0", "300001"):
+        monkeypatch.setattr(sys, "argv", ["lengths", "nowhere", "--lengths", length])
+        with pytest.raises(SystemExit):
+            lengths.main()
+        said = capsys.readouterr().err
+        assert f"--lengths {length} must lie between 1 and --most 300000" in said
+
+
+def test_answers_that_are_no_numbers_are_no_length_too_few(tmp_path):
+    windows = held(tmp_path)
+    tasks = [Task(part, 1) for part in range(3)]
+    for task in tasks:
+        np.save(tmp_path / f"{task.name}-10.npy", np.full(len(windows.only(0).kind), np.nan))
+    with pytest.raises(DatasetError, match="has run away"):
+        table(tmp_path, tasks, (10,))
+
+
+class Process(BaseProcess):
+    """One that has ended, or goes on for ever."""
+
+    def __init__(self, code):
+        self._code = code
+
+    @property
+    def exitcode(self):
+        return self._code
+
+    def is_alive(self):
+        return self._code is None
+
+
+def test_a_maker_that_fails_is_not_waited_for():
+    going_on = Process(None)
+    with pytest.raises(DatasetError, match="has failed"):
+        lengths._wait([going_on, Process(1)], [going_on])
+    with pytest.raises(DatasetError, match="has failed"):
+        lengths._wait([going_on], [Process(0), Process(-9)])
+    lengths._wait([going_on, Process(0)], [Process(0)])
+
+
 def test_a_run_makes_learns_and_judges(tmp_path, monkeypatch, capsys):
     """All of it, with as little as there can be: eight processes, one batch each."""
     recordings, work = tmp_path / "made", tmp_path / "work"
@@ -173,6 +218,8 @@ def test_a_run_makes_learns_and_judges(tmp_path, monkeypatch, capsys):
     assert {line["length"] for line in lines} == {4}
     assert {"knock", "engine", "strange", "belt", "starter", "auc knock"} <= lines[0].keys()
     checkpoint = load_checkpoint(work / "all-1-4.pth")
+    assert checkpoint.learnt.complete
+    assert checkpoint.learnt.sources == {clip.source for clip in find_clips([recordings])}
     assert checkpoint.labels == ("knocking", "normal")
     with pytest.raises(SystemExit):  # it would mix two runs, or lose the first
         lengths.main()

@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from convert import faults, synth
+from convert import faults, synth, synth_command
 from convert.cli import main
 from convert.dataset import find_clips
+from convert.errors import DatasetError
 from edge.capture import Recording
 from tests.audio import noise, wav_file
 from tests.program import run
@@ -48,6 +49,57 @@ def test_labels_that_are_there_are_left_alone(tmp_path):
     assert (tmp_path / "labels.csv").read_text().startswith("file,label\nmine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv"]
     convert("synth", "", "--count", 1, code=2)  # a variable that is not set
+
+
+@pytest.mark.parametrize("label", ["normal", "knocking"])
+def test_recordings_that_are_there_are_left_alone(tmp_path, label):
+    """They may be called as a made one is, and a labels.csv beside them would hide them."""
+    (tmp_path / label).mkdir()
+    wav_file(tmp_path / label / "golf_00000.wav", noise(4).astype("f8"), SR)
+    before = (tmp_path / label / "golf_00000.wav").read_bytes()
+    said = convert("synth", tmp_path, "--over", tmp_path, "--count", 1, code=12).stderr
+    assert f"{tmp_path / label} exists" in said
+    assert (tmp_path / label / "golf_00000.wav").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [label]
+
+
+def test_a_demo_overwrites_nothing_but_itself(tmp_path):
+    convert("synth", tmp_path, "--demo")
+    convert("synth", tmp_path, "--demo")
+    (tmp_path / "knocking.wav").write_bytes(b"mine")
+    (tmp_path / "healthy.wav").unlink()
+    said = convert("synth", tmp_path, "--demo", code=12).stderr
+    assert f"{tmp_path / 'knocking.wav'} exists" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["knocking.wav"]
+    assert (tmp_path / "knocking.wav").read_bytes() == b"mine"
+
+
+def test_what_is_left_of_a_killed_run_is_no_data_set(tmp_path):
+    """Faults without the table that calls them so would pass for healthy engines."""
+    command = [sys.executable, "-m", "convert", "synth", str(tmp_path), "--faults", "90000"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            if any(tmp_path.rglob("*.wav")):
+                break
+            time.sleep(0.1)
+        assert any(tmp_path.rglob("*.wav"))
+    finally:
+        process.kill()
+        process.wait()
+    with pytest.raises(DatasetError, match="no recordings in"):
+        find_clips([tmp_path])
+    said = convert("synth", tmp_path, "--count", 1, code=12).stderr
+    assert f"{tmp_path / '.unfinished'} is of a run that was killed" in said
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synth_command, "make", stop)
+    assert main(["synth", str(tmp_path), "--count", "1"]) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_faults_are_more_recordings_and_change_no_others(tmp_path):
