@@ -31,6 +31,14 @@ def load_model(config: Config) -> ModelFile:
     return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
 
 
+def load_network(config: Config) -> tuple[ModelFile, Classifier]:
+    """The model that the settings name, loaded in their runtime; EdgeError if it cannot be."""
+    model = load_model(config)
+    require_fitting(config, model.manifest)
+    listen = config.listen
+    return model, Classifier(model, runtime=listen.runtime, threads=listen.threads)
+
+
 def require_fitting(config: Config, manifest: Manifest) -> Config:
     """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
     if config.listen.threshold > manifest.highest_p:
@@ -51,9 +59,7 @@ def build(
 
     ``capture`` is opening it already; None: it will be opened.
     """
-    model = load_model(config)
-    require_fitting(config, model.manifest)
-    classifier = Classifier(model, runtime=config.listen.runtime, threads=config.listen.threads)
+    model, classifier = load_network(config)
     front_end = FrontEnd(model.manifest.front_end)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr

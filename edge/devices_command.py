@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -43,22 +44,7 @@ def list_devices() -> list[dict[str, object]]:
     AudioDeviceError without PortAudio, MissingPackageError without PyAudio. PortAudio is
     asked in a process of its own, which is killed if a driver hangs.
     """
-    command = [sys.executable, "-m", "edge.capture_process", "--list"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=LIST_SECONDS,
-            check=False,
-            env=child_environment(),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise AudioDeviceError(
-            f"the sound drivers did not answer within {LIST_SECONDS:g} s: pull the microphone out "
-            "and put it in again"
-        ) from error
+    done = _ask([sys.executable, "-m", "edge.capture_process", "--list"])
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()
         kind = (
@@ -75,6 +61,33 @@ def list_devices() -> list[dict[str, object]]:
             "arecord -l"
         ) from error
     return found
+
+
+def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """What ``command`` says; AudioDeviceError if it does not end in time.
+
+    As ``subprocess.run`` does, but that waits without end for what it has killed.
+    """
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=child_environment(),
+    )
+    try:
+        answer, words = process.communicate(timeout=LIST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise AudioDeviceError(
+            f"the sound drivers did not answer within {LIST_SECONDS:g} s: pull the microphone out "
+            "and put it in again"
+        ) from error
+    finally:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it is stuck in the kernel
+            process.wait(1)
+    return subprocess.CompletedProcess(command, process.returncode, answer, words)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
 
     NoGpioError where there is no GPIO at all, OSError where this pin cannot be had now.
     """
-    _send_pipes_away()
+    pipes = _send_pipes_away()
     try:
         from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the one place that knows it
     except ImportError as error:
         raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
     try:
-        with warnings.catch_warnings():
+        with _coming_back(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one line for every back end it tries
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
@@ -43,11 +44,33 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
         raise kind(f"no lamp on GPIO {pin}: {_words(error)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+    finally:
+        # Once it is loaded lgpio has its pipe open, and needs no name of it any more; nobody
+        # removes the folder of a program that is killed.
+        if pipes is not None and "lgpio" in sys.modules:
+            pipes.cleanup()
+
+
+@contextmanager
+def _coming_back() -> Iterator[None]:
+    """Leave the working directory as it was: loading lgpio goes where LG_WD says, and stays."""
+    place = os.O_PATH | os.O_DIRECTORY  # a folder may be stood in that may not be listed
+    try:
+        here = os.open(".", place)
+    except OSError:  # nor stood in: no name in it leads anywhere, and none leads to the pipes
+        here = os.open("/", place)
+    try:
+        yield
+    finally:
+        try:
+            os.fchdir(here)
+        finally:
+            os.close(here)
 
 
 @cache
 def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
-    """Have lgpio leave its named pipes in a folder of ours, which goes when we do.
+    """Have lgpio make its named pipes in a folder of ours, which goes when we do at the latest.
 
     By default they stay where the program was started, which may be somebody's recordings, or
     nowhere that can be written to: then it does not start.

@@ -54,7 +54,7 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings ({DEFAULT_PATH})")
     parser.add_argument(
-        "--check-config", action="store_true", help="check settings and listen.model, then exit"
+        "--check-config", action="store_true", help="check settings, model and runtime, then exit"
     )
     parser.add_argument("--source", type=Path, metavar="FILE", help="play this instead")
     parser.add_argument(
@@ -130,7 +130,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from edge import assembly  # noqa: PLC0415 - see above
 
     config = load_config(arguments.config)
-    assembly.require_fitting(config, assembly.load_model(config).manifest)
+    assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
     path = arguments.config or installed_config()
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
     print(f"{path}: settings are right" if path else none)

@@ -62,9 +62,9 @@ def test_settings_that_the_new_version_refuses_leave_the_service_as_it_was(board
     assert "systemctl" not in (board / "noted").read_text()
 
 
-@pytest.mark.parametrize(("code", "settings"), [(1, True), (4, True), (2, False)])
+@pytest.mark.parametrize(("code", "settings"), [(1, True), (4, True), (6, True), (2, False)])
 def test_what_does_not_run_at_all_is_no_fault_of_the_settings(board, code, settings):
-    """A library that is missing, a damaged model; or settings that are not there yet."""
+    """A library or a runtime that is missing, a damaged model; or settings not there yet."""
     if not settings:
         (board / "etc/knockknock/edge.toml").unlink()
     done = upgrade(board, f"exit {code}")

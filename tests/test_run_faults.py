@@ -91,6 +91,26 @@ def test_a_garbage_model_ends_with_its_own_code(tmp_path):
     assert "m.tflite" in errors
 
 
+@pytest.mark.parametrize("runtime", ["tflite-runtime", "ai-edge-litert"])
+def test_a_runtime_that_is_not_there_is_refused_before_the_start_as_at_it(tmp_path, runtime):
+    """install.sh asks, and replaces a service that runs by the one whose settings are right."""
+    (tmp_path / f"{runtime.replace('-', '_')}.py").write_text("raise ImportError('not here')\n")
+    (tmp_path / "a.toml").write_text(f'[listen]\nruntime = "{runtime}"\n')
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    said = []
+    for option in (["--check-config"], ["--source", wav, "--state", tmp_path / "state"]):
+        process = edge(
+            *("run", "--config", tmp_path / "a.toml", *option),
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, output) == (6, "")
+        said.append(errors.splitlines()[-1])
+    assert said[0] == said[1]
+    assert "not here: pip install" in said[0]
+
+
 def test_a_runtime_that_computes_wrongly_does_not_listen(tmp_path):
     shipped = ModelFile.read(default_model())
     golden = dict(shipped.manifest.golden)

@@ -1,0 +1,45 @@
+"""``edge devices`` where a driver does not answer."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge import devices_command
+from edge.errors import AudioDeviceError
+
+
+def hangs(started, *, killed):
+    """Processes that do not answer, nor end by ``kill`` unless ``killed``; ``started`` has them."""
+
+    class Hanging(subprocess.Popen[str]):
+        def __init__(self, command, **how):
+            super().__init__([sys.executable, "-c", "import time; time.sleep(15)"], **how)
+            started.append(self)
+
+        def kill(self):
+            if killed:
+                super().kill()
+
+    return Hanging
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_driver_that_hangs_is_given_up_even_if_nothing_ends_it(monkeypatch, killed):
+    """What is stuck in the kernel outlives SIGKILL."""
+    started: list[subprocess.Popen[str]] = []
+    monkeypatch.setattr("edge.devices_command.LIST_SECONDS", 0.2)
+    monkeypatch.setattr("edge.devices_command.subprocess.Popen", hangs(started, killed=killed))
+    began = time.monotonic()
+    try:
+        with pytest.raises(AudioDeviceError, match=r"did not answer within 0\.2 s: pull"):
+            devices_command.list_devices()
+        assert time.monotonic() - began < 8
+        (process,) = started
+        assert (process.returncode is not None) == killed
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=10)
