@@ -18,17 +18,11 @@ from edge.blackbox import Alert, BlackBox, SoundMemory
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
+from edge.gate import Fault
 from edge.indicator import Indicator, Signal
 from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
-from edge.status import (
-    Counters,
-    Losses,
-    State,
-    board_problems,
-    problems_of,
-    signal_of,
-)
+from edge.status import Counters, Losses, State, board_problems, problems_of, signal_of
 from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
@@ -170,7 +164,9 @@ class Service:
             log.info("alert ended: nothing could be judged any more")
 
     def _judge(self, window: Window) -> None:
-        verdict = self.pipeline.judge_window(window)
+        # Of sound that is spliced or out of tune the network's answer is worth nothing.
+        fault = Fault.WRONG_RATE if self._source.rate_error else None
+        verdict = self.pipeline.judge_window(window).unless(fault)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         if verdict.p_knocking is None:
