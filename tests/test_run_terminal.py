@@ -58,7 +58,10 @@ def test_a_terminal_that_is_closed_ends_it_in_good_order(tmp_path):
     process, state = run_in_a_terminal(tmp_path, "SIG_DFL")
     print(file=process.stdin, flush=True)
     assert process.stdout.readline() == "closed\n"
-    out, _ = process.communicate(timeout=10)  # with no word to end it otherwise
+    try:
+        out, _ = process.communicate(timeout=10)  # with no word to end it otherwise
+    finally:
+        process.kill()
     assert out == "0\n"
     assert status(state)["state"] == "stopped"
 
