@@ -13,6 +13,7 @@ Arrows point one way; a module imports only from its own line and those above it
     capture_start, capture_process              PortAudio, in a process of its own
     microphone, sound_check                     what comes from there
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
+    hang_up                                     a reload, or a terminal that has gone
     pipeline                                    the straight line from block to verdict
     status                                      one state: what lamp and status say
     service                                     all of it, for as long as there is power

@@ -17,6 +17,7 @@ import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,13 @@ PIN = "pinned"  # a file of this name in a record keeps it from being dropped
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
 OUTAGE_S = 1.0  # a longer gap parts what was before from what comes after
 RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
+# A worn card may tidy up for seconds in the middle of a write, and the longest record is 6 MB. What
+# takes longer than this hangs, and nobody knows if it will ever end.
+STALL_S = 30.0
 RESERVE_BYTES = 20_000_000  # left free on the disk in any case
+
+
+UNKEPT = "%s; alerts go on without records"
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,51 @@ class SoundMemory:
 class BlackBox:
     """Writes records in a thread of its own: a slow card must not make the ears deaf."""
 
-    def __init__(self, directory: Path, config: BlackBoxConfig, sr: int) -> None:
-        """Use ``directory``; it is made and swept at the first chance, and again if it vanishes."""
+    def __init__(
+        self,
+        directory: Path,
+        config: BlackBoxConfig,
+        sr: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use ``directory``; it is made and swept at the first chance, and again if it vanishes.
+
+        ``clock`` is for tests.
+        """
         self.directory = directory
-        self.problem = ""  # why the last record could not be kept
         self.written = 0
         self.skipped = 0  # alerts without a record: too soon after another, or the disk too slow
         self._config = config
         self._sr = sr
+        self._clock = clock
+        self._failure = ""  # why the last work on the disk did not succeed
+        self._began: float | None = None  # when the writer began what it is at; None: it waits
+        self._stall_told = False
         self._last_s = -float("inf")
         self._tried = False  # whether a file was written here since the start
         self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why records cannot be kept; "" while they can.
+
+        Whoever asks finds out that the disk hangs: the writer itself, hanging, cannot say so.
+        """
+        began = self._began
+        if began is None or self._clock() - began <= STALL_S:
+            return self._failure
+        problem = f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
+        if not self._stall_told:
+            self._stall_told = True
+            log.error(UNKEPT, problem)
+        return problem
+
+    @problem.setter
+    def problem(self, words: str) -> None:
+        self._failure = words
 
     def keep(self, alert: Alert) -> bool:
         """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
@@ -137,16 +176,19 @@ class BlackBox:
                 self._last_s = -float("inf")  # what was not kept is no reason not to keep the next
 
     def _attempt(self, work: Any) -> bool:
+        self._began, self._stall_told = self._clock(), False
         try:
             work()
         except Exception as error:  # without this thread nothing would ever be kept, nor said
             words = error.strerror if isinstance(error, OSError) else ""
             problem = f"black box {self.directory}: {words or error}"
-            if problem != self.problem:
-                log.error("%s; alerts go on without records", problem)
-            self.problem = problem
+            if problem != self._failure:
+                log.error(UNKEPT, problem)
+            self._failure = problem
             return False
-        self.problem = ""
+        finally:
+            self._began = None
+        self._failure = ""
         return True
 
     def _prepare(self) -> None:
@@ -156,7 +198,7 @@ class BlackBox:
             log.warning("black box: removed half-written %s", leftover.name)
         # Tells now, not at the first alert, that nothing can be written here, or not enough.
         # Really written only where that is in doubt: a card wears out.
-        if self.problem or not self._tried or not os.access(self.directory, os.W_OK):
+        if self._failure or not self._tried or not os.access(self.directory, os.W_OK):
             for leftover in self.directory.glob(".writable.*"):
                 leftover.unlink()
             write_atomically(self.directory / ".writable", b"")

@@ -203,6 +203,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "health.hot_c": (0, 150),
 }
 OFF_AT_ZERO = {"gate.repetition"}  # though 0 is below the smallest that makes sense
+# The service runs in a folder that goes at each stop: what lay below it would be lost, silently.
+FULL_PATHS = {"listen.model", "blackbox.directory", "health.status_file"}
 
 
 # ALSA's own names; a USB id, abcd:0014, looks like one.
@@ -250,6 +252,10 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
         raise ConfigError(f"{name}: {key} = {value!r} holds a zero byte, which no name can")
     if type(value) is not kind:
         raise ConfigError(f"{name}: {key} = {value!r} must be {_KINDS[kind]}")
+    if key in FULL_PATHS and value and not Path(value).is_absolute():
+        raise ConfigError(
+            f"{name}: {key} = {value!r} must be a full path, from / on; ~ is not expanded"
+        )
     if key in LIMITS:
         low, high = LIMITS[key]
         off = key in OFF_AT_ZERO and value == 0

@@ -35,6 +35,7 @@ class Fault(StrEnum):
     REPEATS = "repeats"
     HISS = "hiss"
     BAD_ANSWER = "bad_answer"  # of the network, not of the sound
+    WRONG_RATE = "wrong_rate"  # by the clock; no window shows it, pace tells the listener
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,12 @@ class Verdict:
     p_knocking: float | None  # None when unknown
     reason: str  # why unknown, else ""
     picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
+
+    def unless(self, fault: Fault | None) -> Verdict:
+        """Itself, or where there is a ``fault`` that the gate cannot see, unknown for that."""
+        if fault is None or self.verdict == "unknown":
+            return self
+        return replace(self, verdict="unknown", p_knocking=None, reason=str(fault))
 
     def in_words(self) -> str:
         """For the log: ``normal, p = 0.035``; ``unknown, hiss``."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from edge.capture_start import capture_command, start_capture
 from edge.config import DEFAULT_PATH, lamp_of
 from edge.errors import ConfigError
+from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.installed import installed_config, load_config
 from edge.journal import set_up_logging
@@ -39,8 +40,10 @@ examples:
 the lamp:
 {pattern_table()}
 
-SIGHUP reads the settings again; SIGTERM ends within two seconds. Records of alerts go to systemd's
-state directory (/var/lib/knockknock), or to ./knockknock."""
+SIGTERM and Ctrl-C end it within two seconds, and so does closing the terminal it was started in
+(SIGHUP), unless by nohup. To the service, and to what was started without a terminal, SIGHUP says
+to read the settings again. Records of alerts go to systemd's state directory (/var/lib/knockknock),
+or to ./knockknock."""
 
 
 def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -89,10 +92,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _check_config(arguments)
     set_up_logging(verbose=arguments.verbose)
     faulthandler.enable()  # systemd aborts what hangs: where it hung belongs into the journal
-    # Until the service answers to them itself: a reload must not end it, and an end must put out
-    # the lamp.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    hang_up = meaning()
+    _answer_signals(hang_up)
     try:
         # From here on this file: one that is deleted later must not mean the defaults.
         arguments.config = arguments.config or installed_config()
@@ -110,9 +111,9 @@ def _run(arguments: argparse.Namespace) -> int:
         from edge import assembly  # noqa: PLC0415 - see above
 
         service = assembly.build(config, arguments, indicator, capture)
-        service.run()
+        service.run(hang_up)
     except BaseException as error:
-        signal.signal(signal.SIGTERM, _leave)  # no service is there any more to be asked
+        _answer_signals(hang_up)  # no service is there any more to be asked
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if capture is not None:
             capture.kill()
@@ -121,6 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
     indicator.close()
+    speak_to_nobody_if_gone()
     if arguments.source:
         _summary(service, arguments.source)
     return 0
@@ -135,6 +137,12 @@ def _check_config(arguments: argparse.Namespace) -> int:
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
     print(f"{path}: settings are right" if path else none)
     return 0
+
+
+def _answer_signals(hang_up: HangUp) -> None:
+    """Where no service does: a reload must not end it, and an end must put out the lamp."""
+    signal.signal(signal.SIGHUP, _leave if hang_up is HangUp.STOP else signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
 
 
 def _leave(*_: object) -> NoReturn:

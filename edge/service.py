@@ -18,17 +18,12 @@ from edge.blackbox import Alert, BlackBox, SoundMemory
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
+from edge.gate import Fault
+from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
-from edge.status import (
-    Counters,
-    Losses,
-    State,
-    board_problems,
-    problems_of,
-    signal_of,
-)
+from edge.status import Counters, Losses, State, board_problems, problems_of, signal_of
 from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
@@ -77,7 +72,7 @@ class Service:
 
         ``prove`` raises if the network computes wrongly; it is asked when the first sound has come:
         until there are two seconds of it nobody is kept waiting, and the microphone has been opened
-        on a processor of its own. ``reload`` reads the settings again at SIGHUP.
+        on a processor of its own. ``reload`` reads the settings again.
         """
         self.counters = Counters()
         self._config = self._started_with = config
@@ -118,11 +113,12 @@ class Service:
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
         self._hup = True
 
-    def run(self) -> None:
+    def run(self, hang_up: HangUp = HangUp.RELOAD) -> None:
         """Listen until stopped; the lamp stays on, its owner's to put out."""
+        answers = {HangUp.RELOAD: self._hang_up, HangUp.STOP: self.stop}
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
+        signal.signal(signal.SIGHUP, answers.get(hang_up, signal.SIG_IGN))
         state = str(Signal.FAULT)
         try:
             while not self._stop:
@@ -170,7 +166,9 @@ class Service:
             log.info("alert ended: nothing could be judged any more")
 
     def _judge(self, window: Window) -> None:
-        verdict = self.pipeline.judge_window(window)
+        # Of sound that is spliced or out of tune the network's answer is worth nothing.
+        fault = Fault.WRONG_RATE if self._source.rate_error else None
+        verdict = self.pipeline.judge_window(window).unless(fault)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         if verdict.p_knocking is None:

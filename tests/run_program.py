@@ -15,16 +15,22 @@ def status(folder):
 
 
 def edge(*arguments, **kwargs):
-    command = [sys.executable, "-m", "edge", *map(str, arguments)]
+    """Without a terminal, and with SIGHUP as usual though these tests be started by nohup."""
+    command = ["env", "--default-signal=HUP", sys.executable, "-m", "edge", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
     )
 
 
-def arguments(folder, source="a.wav"):
+def arguments(folder, source="a.wav", *, seconds=3):
     """Of ``edge run --source``, on a machine whose pins are nobody's business here."""
     (folder / "dark.toml").write_text("[indicator]\nled_pin = -1\n")
-    wav = wav_file(folder / source, noise(3).astype("f8"), SR)
+    wav = wav_file(folder / source, noise(seconds).astype("f8"), SR)
     return argparse.Namespace(
         source=wav,
         speed=1,

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edge.blackbox import RESERVE_BYTES, BlackBox, SoundMemory, _size
+from edge.blackbox import RESERVE_BYTES, STALL_S, BlackBox, SoundMemory, _size
 from edge.config import BlackBoxConfig
 from edge.window import Block
 from tests.listener import SR
@@ -52,6 +52,64 @@ def test_a_disk_that_is_behind_costs_records_not_memory(tmp_path, monkeypatch):
     slow.set()
     wait_for(lambda: box.written == 3)
     assert box.keep(alert(5, at=301.0))  # what was not kept keeps out no other
+    box.close()
+
+
+def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
+    tmp_path, monkeypatch, caplog
+):
+    """No write fails there: it is stuck, and every further alert would be lost without a word."""
+    slow, begun, now = threading.Event(), threading.Event(), [1000.0]
+    write = BlackBox._write
+
+    def stuck(box, kept):
+        begun.set()
+        slow.wait(20)
+        write(box, kept)
+
+    monkeypatch.setattr(BlackBox, "_write", stuck)
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
+    wait_for(lambda: box._tried)
+    box.keep(alert(1))
+    assert begun.wait(20)
+    for now[0] in (1000.0, 1000.0 + STALL_S):
+        assert box.problem == ""
+    for now[0] in (1000.1 + STALL_S, 9000.0):
+        assert box.problem == f"black box {tmp_path}: no answer from the disk for 30 s"
+    assert [said for said in caplog.messages if "no answer" in said] == [
+        f"black box {tmp_path}: no answer from the disk for 30 s; alerts go on without records"
+    ]
+    slow.set()
+    wait_for(lambda: not box.problem)
+    assert box.written == 1
+    box.close()
+
+
+def test_a_writer_with_nothing_to_write_is_no_disk_that_hangs(tmp_path):
+    now = [0.0]
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
+    keep(box, 1)
+    wait_for(lambda: box.written == 1)
+    wait_for(lambda: box._began is None)
+    now[0] = 1e6
+    assert box.problem == ""
+    box.close()
+
+
+def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
+    slow, now = threading.Event(), [0.0]
+
+    def refuse(*_):
+        slow.wait(20)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(BlackBox, "_prepare", refuse)
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
+    wait_for(lambda: box._began is not None)
+    now[0] = 31.0
+    assert "no answer" in box.problem
+    slow.set()
+    wait_for(lambda: "Input/output error" in box.problem)
     box.close()
 
 

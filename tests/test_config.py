@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from convert.made import write_demo
 from edge.blackbox import BlackBox
 from edge.capture import Recording
 from edge.classifier import RUNTIMES
-from edge.config import LIMITS, RUNTIME_NAMES, Config, needs_restart
+from edge.config import FULL_PATHS, LIMITS, RUNTIME_NAMES, Config, needs_restart
 from edge.errors import ConfigError
 from edge.gate import Gate
 from tests.listener import SR
@@ -171,6 +172,25 @@ def test_how_many_windows_the_detector_asks_for(windows, needed, keep, right):
 def test_a_rate_beyond_what_can_be_resampled_is_refused():
     with pytest.raises(ConfigError, match="8000 and 192000"):
         Config.from_toml("[audio]\nrates = [200000]", "x")
+
+
+@pytest.mark.parametrize("key", sorted(FULL_PATHS))
+@pytest.mark.parametrize("path", ["records", "./a", "~/a", "../a", "~knock/a", " /a"])
+def test_a_path_that_means_another_place_under_systemd_is_refused(key, path):
+    section, name = key.split(".")
+    words = f"my.toml: {key} = '{path}' must be a full path, from / on"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Config.from_toml(f'[{section}]\n{name} = "{path}"\n', "my.toml")
+    for right in ("", "/a"):
+        config = Config.from_toml(f'[{section}]\n{name} = "{right}"\n', "my.toml")
+        assert getattr(getattr(config, section), name) == right
+
+
+def test_every_path_in_the_settings_must_be_a_full_one():
+    """A text that is no path is named here, so that a new one is thought of."""
+    others = {"audio.device", "listen.runtime"}
+    texts = {f"{s}.{k}" for s, told in DEFAULTS.items() for k, v in told.items() if type(v) is str}
+    assert texts - others == FULL_PATHS
 
 
 def test_windows_two_and_a_half_times_apart_are_refused():

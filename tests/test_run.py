@@ -166,6 +166,7 @@ def test_a_reload_or_an_end_during_the_start(tmp_path):
         arguments = ["run", "--source", str(wav), "--speed", "max", "--state", str(tmp_path / "s")]
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments, name],
+            stdin=subprocess.DEVNULL,  # in a terminal SIGHUP is an end, too
             capture_output=True,
             text=True,
             timeout=60,

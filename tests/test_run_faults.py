@@ -130,7 +130,7 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
     shown: list[object] = []
 
     class Failing:
-        def run(self):
+        def run(self, hang_up):
             raise RuntimeError("bug")
 
     monkeypatch.setattr("edge.assembly.build", lambda *_: Failing())

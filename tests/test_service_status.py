@@ -5,6 +5,7 @@ import pytest
 
 from edge.config import Config
 from edge.indicator import Signal
+from edge.service import Service
 from tests.listener import SR, Judge, Scripted, Watch, seconds, status
 
 
@@ -68,6 +69,65 @@ def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
     service.run()
     assert watch.shown == [Signal.DEGRADED]
     assert ["misses 30%" in problem for problem in status(tmp_path)["problems"]] == [True]
+
+
+def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path):
+    """Spliced sound looks like an engine all the same, and like a knocking one."""
+    source, judge = Scripted([]), Judge()
+    judge.script = [0.1] * 2 + [0.9] * 4 + [0.9] * 8 + [0.1] * 20
+    told = Watch(Service.describe)
+
+    def rate(error):
+        source.rate_error = error
+
+    source.steps = [
+        *seconds(9),  # four that knock: one less than start an alert
+        lambda: rate(-0.3),
+        *seconds(8),
+        told,
+        lambda: rate(0.0),
+        told,
+        *seconds(2),
+        told,
+    ]
+    told.service = service = make(source, judge)
+    service.run()
+    wrong, mended, judged = told.shown
+    assert [wrong[f"last_{what}"] for what in ("verdict", "p_knocking", "reason")] == [
+        "unknown",
+        None,
+        "wrong_rate",
+    ]
+    assert (wrong["windows_judged"], wrong["unknown_reasons"]) == (6, {"wrong_rate": 8})
+    assert [shown["state"] for shown in told.shown] == ["degraded", "degraded", "listening"]
+    assert ["misses 30%" in problem for problem in wrong["problems"]] == [True]
+    assert (mended["problems"], judged["last_verdict"]) == ([], "normal")
+    assert service.counters.alerts == 0
+
+
+def test_an_alert_from_before_samples_were_missing_ends_by_its_own_rules(make):
+    source, judge = Scripted([]), Judge()
+    judge.script = [0.9] * 100
+
+    def slow():
+        source.rate_error = -0.3
+
+    watch = Watch()
+    source.steps = [*seconds(10), watch, slow, *seconds(18), watch, *seconds(2), watch]
+    watch.service = service = make(source, judge)
+    service.run()
+    # Ten seconds after the last window that could be judged.
+    assert watch.shown == [Signal.KNOCKING, Signal.KNOCKING, Signal.DEGRADED]
+    assert service.counters.alerts == 1
+
+
+def test_what_the_gate_finds_in_sound_at_a_wrong_rate_is_said(make):
+    source = Scripted([*seconds(3), *silence(8)])
+    source.rate_error = -0.3
+    service = make(source)
+    service.run()
+    assert service.describe()["last_reason"] == "flat_line"
+    assert service.describe()["state"] == "unjudged"
 
 
 def test_records_are_counted(make, tmp_path):

@@ -20,6 +20,7 @@ from edge.status import (
 
 NORMAL = Verdict(0, 2, "normal", 0.1, "", None)
 UNKNOWN = Verdict(0, 2, "unknown", None, "hiss", None)
+OFF = Verdict(0, 2, "unknown", None, Fault.WRONG_RATE, None)
 BAD = Verdict(0, 2, "unknown", None, Fault.BAD_ANSWER, None)
 
 
@@ -54,6 +55,14 @@ def test_a_bad_answer_is_a_fault_but_not_while_it_knocks():
     assert signal_of(State(last=BAD, alert=True)) is Signal.KNOCKING
 
 
+def test_sound_at_a_wrong_rate_is_lost_sound_and_not_an_engine_that_is_off():
+    assert signal_of(State(last=OFF, degraded=("misses 30%",))) is Signal.DEGRADED
+    assert signal_of(State(last=OFF)) is Signal.DEGRADED  # mended, but nothing was judged since
+    assert signal_of(State(last=OFF, faults=("full",))) is Signal.FAULT
+    assert signal_of(State(last=OFF, alert=True)) is Signal.KNOCKING  # begun on good sound
+    assert signal_of(State(last=UNKNOWN, degraded=("misses 30%",))) is Signal.UNJUDGED
+
+
 def test_a_microphone_that_is_being_opened_is_not_lost():
     assert signal_of(State(source_problem="not yet", opening=True)) is Signal.STARTING
 
@@ -73,7 +82,7 @@ def test_all_that_is_wrong_is_told_the_gravest_first():
 
 def test_the_lamp_never_says_well_with_a_fault_or_a_dead_microphone():
     for problem, stale, alert, fault, last in itertools.product(
-        ("", "gone"), (False, True), (False, True), ("", "full"), (None, NORMAL, UNKNOWN, BAD)
+        ("", "gone"), (False, True), (False, True), ("", "full"), (None, NORMAL, UNKNOWN, BAD, OFF)
     ):
         state = State(problem, stale=stale, alert=alert, faults=(fault,), last=last)
         well = signal_of(state) is Signal.LISTENING

@@ -39,10 +39,19 @@ class Program:
 
     def start(self, *launcher):
         """Start it; ``launcher`` replaces ``-m edge``."""
-        command = [sys.executable, *(launcher or ("-m", "edge")), "run"]
+        command = ["env", "--default-signal=HUP"]  # though these tests be started by nohup
+        command += [sys.executable, *(launcher or ("-m", "edge")), "run"]
         command += ["--config", str(self.settings), "--state", str(self.folder / "state")]
         with (self.folder / "edge.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stderr=log)
+            # No terminal: there SIGHUP would end it.
+            self.process = subprocess.Popen(
+                command,
+                env=self.environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     def restart(self):
         """As systemd does it."""
