@@ -113,7 +113,13 @@ def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
     """The first package of ``runtime`` that works here, and its interpreter with the network."""
     if runtime != "auto" and runtime not in RUNTIMES:
         raise ConfigError(f"runtime {runtime!r} is none of auto, {', '.join(RUNTIMES)}")
-    candidates = installed_runtimes() if runtime == "auto" else [runtime]
+    candidates = installed_runtimes()
+    if runtime != "auto":
+        if runtime not in candidates:
+            raise MissingPackageError(
+                f"runtime {runtime!r} is not installed: pip install {runtime}, or set it to 'auto'"
+            )
+        candidates = [runtime]
     broken = []
     for package in candidates:
         try:

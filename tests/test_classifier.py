@@ -125,6 +125,12 @@ def test_no_runtime_at_all(model, monkeypatch):
         Classifier(model)
 
 
+def test_a_runtime_that_is_not_installed_is_called_by_name(model, monkeypatch):
+    monkeypatch.setattr("edge.classifier.installed_runtimes", lambda: ["ai-edge-litert"])
+    with pytest.raises(MissingPackageError, match=r"^runtime 'tflite-runtime' is not installed"):
+        Classifier(model, runtime="tflite-runtime")
+
+
 def test_an_unknown_runtime(model):
     with pytest.raises(ConfigError, match="tensorflow"):
         Classifier(model, runtime="tensorflow")
