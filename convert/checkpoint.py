@@ -20,6 +20,7 @@ from torch import Tensor
 
 from convert.dataset import LABELS
 from convert.errors import CheckpointError
+from convert.labels import composed
 from convert.network import HeadStyle, KnockNet
 from convert.split import Learnt
 from edge.errors import ConfigError
@@ -132,7 +133,7 @@ def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
     said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
     if not all(isinstance(names, list | tuple) for names in said):
         raise CheckpointError(f"{path}: what it was trained on is no list of names")
-    sources, files, cars = (frozenset(map(str, names)) for names in said)
+    sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in said)
     complete = "trained_on" in meta and not meta.get("start_unknown", False)
     return Learnt(sources, files, cars, complete)
 

@@ -62,6 +62,19 @@ def need_batch(examples: int, batch_size: int) -> None:
         )
 
 
+def moved(batch: NDArray[np.generic], device: torch.device) -> Tensor:
+    """``batch`` on the device; a GPU is not waited for."""
+    tensor = torch.from_numpy(batch)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def share_kept(averaging: float, step: int) -> float:
+    """Of a running average, at a step: early on less, there being nothing to remember yet."""
+    return min(averaging, (1 + step) / (10 + step))
+
+
 class Fit:
     """The epochs of one run and everything that must survive being killed between two of them."""
 
@@ -190,20 +203,12 @@ class Fit:
         for i in range(self.n_batches):
             chosen = np.sort(order[i * size : (i + 1) * size])
             batch = turn_and_mask(self.examples.indices[chosen], MASKED, rng)
-            yield self._moved(batch), self._moved(self.examples.labels[chosen])
-
-    def _moved(self, batch: NDArray[np.generic]) -> Tensor:
-        """On the device; a GPU is not waited for."""
-        tensor = torch.from_numpy(batch)
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+            yield moved(batch, self.device), moved(self.examples.labels[chosen], self.device)
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the running average; early on it follows faster, having nothing to remember yet."""
-        step = self.schedule.last_epoch
-        keep = min(self.config.averaging, (1 + step) / (10 + step))
+        """Move the running average."""
+        keep = share_kept(self.config.averaging, self.schedule.last_epoch)
         averaged, current = self.average.state_dict(), self.network.state_dict()
         moving = [name for name, value in averaged.items() if value.is_floating_point()]
         for name in averaged.keys() - moving:  # counts of batches

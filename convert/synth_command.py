@@ -16,6 +16,7 @@ import numpy as np
 from convert import synth
 from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
+from convert.labels import FOLDERS
 from convert.made import Made, make, make_fault, write_demo
 from convert.progress import bar
 from edge.errors import ConfigError
@@ -124,9 +125,7 @@ def _unfinished(out: Path) -> Iterator[Path]:
     Half of one would pass for another: faults without their table are healthy engines. DatasetError
     if ``out`` has somebody's recordings or labels, which would be lost or mixed up.
     """
-    for name in NAMES:
-        if (out / name).exists():
-            raise DatasetError(f"{out / name} exists and is left alone: name another folder")
+    _need_free(out)
     folder = out / ".unfinished"
     try:
         folder.mkdir()
@@ -137,10 +136,17 @@ def _unfinished(out: Path) -> Iterator[Path]:
         ) from error
     try:
         yield folder
+        _need_free(out)  # hours later somebody else may have been here
         for name in NAMES:
             (folder / name).rename(out / name)
     finally:
         shutil.rmtree(folder)
+
+
+def _need_free(out: Path) -> None:
+    for name in ("labels.csv", *FOLDERS):
+        if (out / name).exists():
+            raise DatasetError(f"{out / name} exists and is left alone: name another folder")
 
 
 def _fill(arguments: argparse.Namespace, folder: Path) -> int:

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from convert.labels import composed
 from convert.output import check_output, parse_labels
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
@@ -173,6 +174,6 @@ def _train(arguments: argparse.Namespace, work: Path, config: TrainConfig) -> No
         init=arguments.init,
         labels=None if arguments.labels is None else parse_labels(arguments.labels),
         pretrained=arguments.pretrained,
-        never_train_on=frozenset(filter(None, arguments.hold_out_sources.split(","))),
+        never_train_on=frozenset(filter(None, composed(arguments.hold_out_sources).split(","))),
         threshold=arguments.threshold,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import health, sound_check
-from edge.assembly import load_model, require_fitting
+from edge.assembly import load_network
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
@@ -59,10 +59,7 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _model(config: Config) -> Iterator[Finding]:
     try:
-        model = load_model(config)
-        listen = config.listen
-        require_fitting(config, model.manifest)
-        classifier = Classifier(model, runtime=listen.runtime, threads=listen.threads)
+        model, classifier = load_network(config)
     except EdgeError as error:
         yield Finding("fail", "model", str(error), "see listen.model and listen.runtime")
         return

@@ -11,13 +11,14 @@ TOLERANCE = 0.03  # share that may be missing or too much; clocks of sound cards
 # Sound that is late is no loss: a driver may hold 1 s of it, a board that is busy keep the callback
 # waiting. What is missing for good grows beyond that.
 HELD_S = 5.0
+CLEARS_S = 5.0  # a stretch that a gap cuts short may still show that all is well, from so long on
 
 
 class Pace:
     """Compares one stretch of sound after another with the time it took to arrive."""
 
     def __init__(self) -> None:
-        self._began_s = self._sound_s = 0.0
+        self._began_s = self._last_s = self._sound_s = 0.0
         self._error = 0.0
 
     def push(self, sound_s: float, at_s: float, *, gap: bool) -> float:
@@ -27,9 +28,13 @@ class Pace:
         ``gap``: sound before this was lost, and that is known; a new stretch begins.
         """
         if gap:
+            passed_s = self._last_s - self._began_s
+            if passed_s >= CLEARS_S and abs(self._sound_s - passed_s) <= TOLERANCE * passed_s:
+                self._error = 0.0
             self._begin(at_s)
             return self._error
         self._sound_s += sound_s
+        self._last_s = at_s
         passed_s = at_s - self._began_s
         if passed_s < STRETCH_S:
             return self._error
@@ -40,11 +45,14 @@ class Pace:
         elif abs(off_s) > HELD_S:
             self._error = off_s / passed_s
             self._begin(at_s)
+        elif self._error:  # what was lost before it was mended must not be held against the rest
+            self._begin(at_s)
         return self._error  # in between it may be late only: the stretch goes on
 
     def _begin(self, at_s: float) -> None:
         """What arrived until ``at_s`` counts no more."""
-        self._began_s, self._sound_s = at_s, 0.0
+        self._began_s = self._last_s = at_s
+        self._sound_s = 0.0
 
 
 def in_words(error: float) -> str:

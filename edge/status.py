@@ -30,8 +30,6 @@ class State:
 def signal_of(state: State) -> Signal:
     """What the lamp should say: the worst of what is the case."""
     last = state.last
-    # Sound is lost: that is what degraded means, and it stays so until a window could be judged.
-    off = last is not None and last.reason == Fault.WRONG_RATE
     cases = [
         (Signal.MICROPHONE_LOST, bool(state.source_problem) and not state.opening),
         (Signal.FAULT, state.stale),
@@ -39,8 +37,8 @@ def signal_of(state: State) -> Signal:
         (Signal.KNOCKING, state.alert),
         (Signal.FAULT, last is not None and last.reason == Fault.BAD_ANSWER),
         (Signal.FAULT, any(state.faults)),
-        (Signal.UNJUDGED, last is not None and last.verdict == "unknown" and not off),
-        (Signal.DEGRADED, off or any(state.degraded)),
+        (Signal.UNJUDGED, last is not None and last.verdict == "unknown"),
+        (Signal.DEGRADED, any(state.degraded)),
     ]
     return next((shown for shown, holds in cases if holds), Signal.LISTENING)
 

@@ -19,7 +19,7 @@ from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 from scripts.ablations import FOLDS, Rotation
-from scripts.scores import counts_as
+from scripts.scores import auc_by_source, counts_as
 
 FAULTS = 100  # belts over engines of each part, and as many starters
 Row = tuple[NDArray[np.uint8], int, str, str]
@@ -95,17 +95,10 @@ def figures(held: HeldOut, z: NDArray[np.float32], false_rate: float) -> dict[st
     limit = np.quantile(z[held.kind == "engine"], 1 - false_rate)
     found = {"limit": float(limit)}
     parts = [held.part == part for part in range(FOLDS)]
-    strange, engine = held.kind == "strange", held.kind == "engine"
-    found["auc knock"] = float(np.mean([_real_auc(held, z, part) for part in parts]))
+    knock, strange, engine = (held.kind == kind for kind in ("knock", "strange", "engine"))
+    real = [auc_by_source(z, held.source, p & knock, p & engine) for p in parts]
+    found["auc knock"] = float(np.mean(real))
     found["auc strange"] = float(np.mean([auc(z[p & strange], z[p & engine]) for p in parts]))
     for kind in np.unique(held.kind):
         found[str(kind)] = float((z[held.kind == kind] > limit).mean())
     return found
-
-
-def _real_auc(held: HeldOut, z: NDArray[np.float32], within: NDArray[np.bool_]) -> float:
-    def grouped(kind: str) -> list[NDArray[np.float32]]:
-        of_kind = within & (held.kind == kind)
-        return [z[of_kind & (held.source == name)] for name in np.unique(held.source[of_kind])]
-
-    return float(np.mean([auc(a, b) for a in grouped("knock") for b in grouped("engine")]))

@@ -16,7 +16,7 @@ from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
 from convert.examples import KNOCKING
-from convert.fit import MASKED, half_precision
+from convert.fit import MASKED, half_precision, moved, share_kept
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
 from convert.split import Learnt
@@ -53,9 +53,7 @@ class Learner:
         self._under_way: deque[torch.cuda.Event] = deque()
 
     def _follow(self, averaged: Tensors, current: Tensors, _: object) -> None:
-        """As in convert train: faster early on, with nothing to remember yet."""
-        step = self.shown // self._config.batch_size
-        keep = min(AVERAGING, (1 + step) / (10 + step))
+        keep = share_kept(AVERAGING, self.shown // self._config.batch_size)
         get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
 
     def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
@@ -63,7 +61,7 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.shown)
         batch = turn_and_mask(indices, MASKED, self._rng)
-        pictures, truth = self._pictures(self._moved(batch)), self._moved(labels)
+        pictures, truth = self._pictures(moved(batch, self.device)), moved(labels, self.device)
         shown, shares = mixed_up(pictures, truth, self._config.mixup, self._rng)
         with half_precision(self.device):
             logits = self._network(shown)
@@ -75,13 +73,6 @@ class Learner:
         self._average.update_parameters(self._network)
         self.shown += len(labels)
         self._pause()
-
-    def _moved(self, batch: NDArray[np.generic]) -> Tensor:
-        """On the device; a GPU is not waited for."""
-        tensor = torch.from_numpy(batch)
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
 
     def _pause(self) -> None:
         """Sleep while the GPU is two steps behind: it has others to serve, as the processor has."""

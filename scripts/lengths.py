@@ -80,7 +80,7 @@ class Run:
         until = next(lengths)
         for batch in stream.batches(task.part, self.config.batch_size, self.ends):
             learner.step(stream.indices[batch], stream.labels[batch].astype(np.int64))
-            if learner.shown >= until:
+            while learner.shown >= until:
                 self._keep(learner, task, until)
                 until = next(lengths)
         print(f"{task.name}: {learner.shown} shown", flush=True)
@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
         )
     config = TrainConfig(batch_size=arguments.batch_size)
     clips = find_clips(arguments.folders)
-    make = _Make(clips, Stream(work / "stream", arguments.most, new=True), arguments.workers)
+    make = _Make(clips, arguments)
     ends = time.monotonic() + arguments.seconds
     lengths = sorted(set(arguments.lengths))
     learnt = Learnt(complete=True).and_also(clips)
@@ -176,14 +176,16 @@ def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
 
 
 class _Make:
-    """What each of so many ``workers`` does to make the examples of ``clips``."""
+    """What each of so many workers does to make the examples of ``clips``."""
 
-    def __init__(self, clips: Sequence[Clip], stream: Stream, workers: int) -> None:
+    def __init__(self, clips: Sequence[Clip], arguments: argparse.Namespace) -> None:
         recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
         self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
         sources = fold_sources(clips, FOLDS)
         self._parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
-        self.stream, self._workers = stream, workers
+        self._workers: int = arguments.workers
+        # The last: a run that is refused leaves nothing behind.
+        self.stream = Stream(arguments.work / "stream", arguments.most, new=True)
 
     def __call__(self, first: int) -> None:
         die_with_parent()

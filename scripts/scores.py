@@ -35,7 +35,7 @@ class Scores:
         z = np.array([value[epoch] for value in self.z], dtype=np.float32)
         knocks, kind = np.array(self.knocks), np.array(self.kind)
         found = {
-            "auc": self._auc(z, knocks, kind == "engine"),
+            "auc": auc_by_source(z, np.array(self.source), knocks, ~knocks & (kind == "engine")),
             "recall": float((z[knocks] > 0).mean()),
         }
         for name in KINDS:
@@ -57,13 +57,17 @@ class Scores:
             for group in (strange, *others)
         ]
 
-    def _auc(
-        self, z: NDArray[np.float32], knocks: NDArray[np.bool_], engine: NDArray[np.bool_]
-    ) -> float:
-        source = np.array(self.source)
-        pairs = [
-            auc(z[knocks & (source == a)], z[~knocks & engine & (source == b)])
-            for a in np.unique(source[knocks])
-            for b in np.unique(source[~knocks & engine])
-        ]
-        return float(np.mean(pairs))
+
+def auc_by_source(
+    z: NDArray[np.float32],
+    source: NDArray[np.str_],
+    knocks: NDArray[np.bool_],
+    engine: NDArray[np.bool_],
+) -> float:
+    """How well windows that are ``knocks`` stand above those of an ``engine``; all (N,).
+
+    The mean of all pairs of a source and a source, however many windows either has.
+    """
+    found = [z[knocks & (source == name)] for name in np.unique(source[knocks])]
+    others = [z[engine & (source == name)] for name in np.unique(source[engine])]
+    return float(np.mean([auc(a, b) for a in found for b in others]))

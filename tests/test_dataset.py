@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.checkpoint import load_checkpoint, save_checkpoint
 from convert.dataset import (
     Clip,
     describe,
@@ -12,6 +13,7 @@ from convert.dataset import (
     load_all,
 )
 from convert.errors import DatasetError
+from convert.network import KnockNet
 from convert.split import Learnt, fold_sources, heard, split_sources
 from edge.errors import MissingPackageError
 from tests.audio import noise, wav_file
@@ -368,3 +370,12 @@ def test_a_column_named_twice_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("file,label,label\na.wav,normal,knocking\n")
     with pytest.raises(DatasetError, match="names the column label twice"):
         find_clips([tmp_path])
+
+
+def test_a_network_knows_a_car_however_a_disk_writes_it(tmp_path):
+    """One trained before names were compared as people read them, and a name typed since."""
+    one, other = "K\u00e4fer", "Ka\u0308fer"
+    save_checkpoint(
+        tmp_path / "a.pth", KnockNet(), labels=("knocking", "normal"), meta={"trained_on": [other]}
+    )
+    assert load_checkpoint(tmp_path / "a.pth").learnt.sources == {one}

@@ -99,7 +99,7 @@ def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path)
         "wrong_rate",
     ]
     assert (wrong["windows_judged"], wrong["unknown_reasons"]) == (6, {"wrong_rate": 8})
-    assert [shown["state"] for shown in told.shown] == ["degraded", "degraded", "listening"]
+    assert [shown["state"] for shown in told.shown] == ["unjudged", "unjudged", "listening"]
     assert ["misses 30%" in problem for problem in wrong["problems"]] == [True]
     assert (mended["problems"], judged["last_verdict"]) == ([], "normal")
     assert service.counters.alerts == 0
@@ -117,7 +117,7 @@ def test_an_alert_from_before_samples_were_missing_ends_by_its_own_rules(make):
     watch.service = service = make(source, judge)
     service.run()
     # Ten seconds after the last window that could be judged.
-    assert watch.shown == [Signal.KNOCKING, Signal.KNOCKING, Signal.DEGRADED]
+    assert watch.shown == [Signal.KNOCKING, Signal.KNOCKING, Signal.UNJUDGED]
     assert service.counters.alerts == 1
 
 

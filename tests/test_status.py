@@ -55,12 +55,11 @@ def test_a_bad_answer_is_a_fault_but_not_while_it_knocks():
     assert signal_of(State(last=BAD, alert=True)) is Signal.KNOCKING
 
 
-def test_sound_at_a_wrong_rate_is_lost_sound_and_not_an_engine_that_is_off():
-    assert signal_of(State(last=OFF, degraded=("misses 30%",))) is Signal.DEGRADED
-    assert signal_of(State(last=OFF)) is Signal.DEGRADED  # mended, but nothing was judged since
+def test_sound_at_a_wrong_rate_is_not_judged_and_the_lamp_says_so():
+    assert signal_of(State(last=OFF, degraded=("misses 30%",))) is Signal.UNJUDGED
     assert signal_of(State(last=OFF, faults=("full",))) is Signal.FAULT
     assert signal_of(State(last=OFF, alert=True)) is Signal.KNOCKING  # begun on good sound
-    assert signal_of(State(last=UNKNOWN, degraded=("misses 30%",))) is Signal.UNJUDGED
+    assert signal_of(State(last=NORMAL, degraded=("misses 30%",))) is Signal.DEGRADED  # just found
 
 
 def test_a_microphone_that_is_being_opened_is_not_lost():

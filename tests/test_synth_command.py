@@ -51,7 +51,7 @@ def test_labels_that_are_there_are_left_alone(tmp_path):
     convert("synth", "", "--count", 1, code=2)  # a variable that is not set
 
 
-@pytest.mark.parametrize("label", ["normal", "knocking"])
+@pytest.mark.parametrize("label", ["normal", "knocking", "not_engine"])
 def test_recordings_that_are_there_are_left_alone(tmp_path, label):
     """They may be called as a made one is, and a labels.csv beside them would hide them."""
     (tmp_path / label).mkdir()
