@@ -1,0 +1,163 @@
+"""What is learnt from and what is left out, by source and car."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from convert.checkpoint import load_checkpoint, save_checkpoint
+from convert.dataset import (
+    Clip,
+    find_clips,
+)
+from convert.errors import DatasetError
+from convert.network import KnockNet
+from convert.split import Learnt, fold_sources, heard, split_sources
+from tests.audio import noise, wav_file
+from tests.labelled import SR, clips, sound, table
+
+
+def test_a_car_lies_on_one_side_of_everything():
+    cars = [
+        dataclasses.replace(clip, car="avanza" if clip.source in ("n0", "f0", "f1") else "")
+        for clip in clips(normal=["n0", "n1", "n2", "n3"], not_engine=["f0", "f1", "f2"])
+    ]
+    together = {"n0", "f0", "f1"}
+
+    def whole(part):
+        held = {clip.source for clip in part}
+        return together <= held or not together & held
+
+    for seed in range(10):
+        training, held = split_sources(cars, share=0.4, seed=seed)
+        assert whole(held)
+        assert whole(training)
+        assert held
+    for named in together:
+        _, held = split_sources(cars, share=0, seed=1, always_held_out=frozenset({named}))
+        assert {clip.source for clip in held} == together
+    parts = fold_sources(cars, 3)
+    assert sorted(name for part in parts for name in part) == sorted({c.source for c in cars})
+    assert sum(together <= part for part in parts) == 1
+    torn = [dataclasses.replace(c, split="valid" if c.source == "f0" else "train") for c in cars]
+    with pytest.raises(DatasetError, match="both sides of the split: avanza"):
+        split_sources(torn, share=0, seed=1)
+
+
+def test_a_recording_is_known_again_under_another_name(tmp_path):
+    wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
+    table(tmp_path, "a_1.wav,normal,golf_cold")
+    (clip,) = find_clips([tmp_path])
+    learnt = Learnt(complete=True).and_also([clip])
+    renamed = dataclasses.replace(clip, source="Golf", path=clip.path.rename(tmp_path / "b_1.wav"))
+    assert heard([renamed], learnt) == {"Golf"}
+    renamed.path.write_bytes(b"another")
+    assert heard([renamed], learnt) == set()
+
+
+def test_another_drive_of_a_car_that_was_heard_is_not_unheard():
+    last, this, other = (Clip(Path(n), "normal", "engine", n) for n in ("2024", "2025", "fiat"))
+    learnt = Learnt().and_also([])
+    learnt = dataclasses.replace(learnt, sources=frozenset({"2024"}), cars=frozenset({"golf"}))
+    this = dataclasses.replace(this, car="golf")
+    assert heard([this, other], learnt) == {"golf"}
+    assert heard([last], learnt) == {"2024"}
+
+
+def test_few_sources_of_each_kind_are_dealt_out_all_the_same():
+    kinds = [("normal", kind) for kind in ("belt", "engine", "pump")]
+    clips = [Clip(Path(f"{k}{i}"), la, k, f"{k}{i}") for la, k in kinds for i in range(2)]
+    parts = fold_sources(clips, 3)
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert frozenset().union(*parts) == {clip.source for clip in clips}
+
+
+def test_what_is_learnt_later_is_added_to_what_was(tmp_path):
+    first, second = (
+        wav_file(tmp_path / f"{n}.wav", noise(1, seed=n).astype("f8"), SR) for n in range(2)
+    )
+    one = Clip(first, "normal", "engine", "Golf")
+    two = Clip(second, "normal", "engine", "Polo", car="golf")
+    learnt = Learnt(frozenset({"Uno"}), frozenset({"f"}), complete=True).and_also([one])
+    learnt = learnt.and_also(clip for clip in [two])
+    assert learnt.sources == {"Uno", "Golf", "Polo"}
+    assert len(learnt.files) == 3
+    assert learnt.cars == {"golf"}
+    assert learnt.complete  # to learn more does not make it less known
+    assert not Learnt().and_also([one]).complete
+
+
+def test_who_heard_one_source_of_a_car_has_heard_the_car():
+    cold, warm, other = (Clip(Path(n), "normal", "engine", n) for n in ("cold", "warm", "other"))
+    golf = [dataclasses.replace(clip, car="golf") for clip in (cold, warm)]
+    assert heard([*golf, other], Learnt(frozenset({"cold", "gone"}))) == {"golf"}
+    assert heard([cold, warm, other], Learnt(frozenset({"cold"}))) == {"cold"}
+
+
+def test_no_source_is_on_both_sides():
+    everything = clips(normal=[f"n{i}" for i in range(12)], knocking=["k0", "k1", "k2", "n3"])
+    for seed in range(5):
+        training, held = split_sources(everything, share=0.25, seed=seed)
+        assert len(training) + len(held) == len(everything)
+        assert not {c.source for c in training} & {c.source for c in held}
+        assert {c.label for c in training} == {"normal", "knocking"}
+    assert training == split_sources(everything, share=0.25, seed=seed)[0]
+
+
+def test_named_sources_are_held_out():
+    everything = clips(normal=["n0", "n1"], knocking=["k0"])
+    training, held = split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k0"}))
+    assert {c.source for c in held} == {"k0"}
+    assert {c.source for c in training} == {"n0", "n1"}
+    with pytest.raises(DatasetError, match="k9"):
+        split_sources(everything, share=0, seed=1, always_held_out=frozenset({"k9"}))
+
+
+def test_folds_hold_every_source_once_and_every_label_evenly():
+    everything = clips(knocking=["k0", "k1", "k2"], normal=[f"n{i}" for i in range(7)])
+    parts = fold_sources(everything, 3)
+    assert parts == fold_sources(list(reversed(everything)), 3)
+    named = sorted(name for part in parts for name in part)
+    assert named == sorted({clip.source for clip in everything})
+    for part in parts:
+        assert sum(name.startswith("k") for name in part) == 1
+        assert 2 <= sum(name.startswith("n") for name in part) <= 3
+
+
+def test_a_car_with_two_labels_is_one_source():
+    everything = clips(knocking=list("abcdef"), normal=list("abcdefgh"))
+    for folds in (2, 3, 5):
+        parts = fold_sources(everything, folds)
+        assert sorted(name for part in parts for name in part) == list("abcdefgh")
+    with pytest.raises(DatasetError, match=r"8 sources, .* cannot be dealt out into 9"):
+        fold_sources(everything, 9)
+    shared = clips(knocking=["a", "b"], normal=["a", "b"])
+    for seed in range(8):
+        training, _ = split_sources(shared, share=0.4, seed=seed)
+        assert {clip.label for clip in training} == {"knocking", "normal"}
+
+
+def test_a_split_column_decides(tmp_path):
+    for name in ("a_1", "a_2", "b_1"):
+        sound(tmp_path / f"{name}.wav", seed=10 * ord(name[0]) + int(name[-1]))
+    rows = ["a_1.wav,normal,a,train", "a_2.wav,normal,a,train", "b_1.wav,normal,b,valid"]
+    table(tmp_path, *rows, header="file,label,source,split")
+    training, held = split_sources(find_clips([tmp_path]), share=0.9, seed=1)
+    assert {c.source for c in training} == {"a"}
+    assert {c.source for c in held} == {"b"}
+    rows[1] = "a_2.wav,normal,a,valid"
+    table(tmp_path, *rows, header="file,label,source,split")
+    with pytest.raises(DatasetError, match="both sides of the split: a;"):
+        split_sources(find_clips([tmp_path]), share=0.9, seed=1)
+    table(tmp_path, "a_1.wav,normal,a,test", header="file,label,source,split")
+    with pytest.raises(DatasetError, match="split 'test'"):
+        find_clips([tmp_path])
+
+
+def test_a_network_knows_a_car_however_a_disk_writes_it(tmp_path):
+    """One trained before names were compared as people read them, and a name typed since."""
+    one, other = "K\u00e4fer", "Ka\u0308fer"
+    save_checkpoint(
+        tmp_path / "a.pth", KnockNet(), labels=("knocking", "normal"), meta={"trained_on": [other]}
+    )
+    assert load_checkpoint(tmp_path / "a.pth").learnt.sources == {one}
