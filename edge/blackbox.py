@@ -133,10 +133,6 @@ class BlackBox:
             log.error(UNKEPT, problem)
         return problem
 
-    @problem.setter
-    def problem(self, words: str) -> None:
-        self._failure = words
-
     def keep(self, alert: Alert) -> bool:
         """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
         if alert.end_s - self._last_s < self._config.min_interval_s:

@@ -175,7 +175,7 @@ def test_a_fault_is_shown_though_the_engine_is_off(make):
     watch = Watch()
 
     def fail():
-        service._blackbox.problem = "no room"
+        service._blackbox._failure = "no room"
 
     service = make([*seconds(4), *[np.zeros(SR // 2, dtype=np.float32)] * 6, watch, fail, watch])
     watch.service = service
