@@ -99,8 +99,10 @@ def test_what_has_failed_is_told(make, part):
     def fail():
         if part == "_indicator":
             service._indicator._lamps[0].problem = "broken"
+        elif part == "_blackbox":
+            service._blackbox._failure = "broken"
         else:
-            getattr(service, part).problem = "broken"
+            service._source.problem = "broken"
 
     watch, told = Watch(), Watch(Service.describe)
     service = make([*seconds(6), fail, watch, told])
