@@ -14,7 +14,7 @@ from pathlib import Path
 from edge import __version__
 from edge.config import RUNTIME_NAMES
 from edge.devices_command import add_devices_parser
-from edge.errors import ConfigError, EdgeError, complain
+from edge.errors import ConfigError, EdgeError, complain, unwritten
 from edge.run_command import add_run_parser
 
 EXAMPLES = """\
@@ -72,6 +72,34 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         sys.stderr = os.fdopen(2, "w")
+    try:
+        code = _run_command(parser, argv)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        code = 0
+    except SystemExit as leaving:  # --help, a line that makes no sense
+        raise SystemExit(_flushed(parser.prog, int(leaving.code or 0))) from None
+    return _flushed(parser.prog, code)
+
+
+def _flushed(program: str, code: int) -> int:
+    """``code``, or that of a disk that was full for the last lines.
+
+    Left to the interpreter, a pipe that was closed would end in its own words and in 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            # What it holds back must go somewhere, or the interpreter tries once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if not isinstance(error, BrokenPipeError) and not code:
+                complain(program, unwritten(error))
+                code = ConfigError.exit_code
+    return code
+
+
+def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text in any encoding
@@ -84,11 +112,9 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; keep the interpreter from complaining on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:  # a closed folder, a full disk: no command's own business
+        if isinstance(error, BrokenPipeError):
+            raise
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         complain(parser.prog, ConfigError(what))
         return ConfigError.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         return int(finding.level == "fail")
     worst = 0
     for finding in examine(config):
-        print(finding.line(), flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on, but the exit code counts
+            print(finding.line(), flush=True)
         worst = max(worst, finding.level == "fail")
     return int(worst)
 

@@ -52,6 +52,11 @@ class SignalError(EdgeError, ValueError):
     """An array handed to the front end has the wrong shape, dtype or values."""
 
 
+def unwritten(error: OSError) -> ConfigError:
+    """What is said where standard output takes no more."""
+    return ConfigError(f"the output cannot be written: {error.strerror}")
+
+
 def complain(program: str, error: BaseException) -> None:
     """One line on standard error."""
     print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

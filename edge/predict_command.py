@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import re
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +18,13 @@ from numpy.typing import NDArray
 
 from edge.capture import Recording
 from edge.classifier import Classifier
-from edge.errors import ConfigError, EdgeError, RecordingError, complain
+from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
 from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 
+WORD_S = 2.0  # how often it is said how far it has come
 LONGEST_STEM = 180  # bytes of a recording's name in those of its pictures
 
 
@@ -88,22 +91,43 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     )
     counts: Counter[str] = Counter()
     lost: ConfigError | None = None
+    replaced = 0
+    told = _Progress(path)
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
         _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
     for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         _say(_as_json(path, verdict) if arguments.json else _as_row(verdict))
+        told.at(verdict.end_s)
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
+            replaced += picture.exists()
             failed = _keep_picture(picture, verdict.picture)
             lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
+    if replaced:  # perhaps another car's recording of the same name
+        print(f"{path}: replaced {replaced} pictures in {arguments.picture}", file=sys.stderr)
     if lost is not None:  # but every window was judged
         raise lost
+
+
+class _Progress:
+    """Says on a terminal how far a recording is judged, where its verdicts go elsewhere."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wanted = sys.stderr.isatty() and not sys.stdout.isatty()
+        self._next = time.monotonic() + WORD_S
+
+    def at(self, seconds: float) -> None:
+        """So far, seconds of the recording."""
+        if self._wanted and time.monotonic() >= self._next:
+            self._next = time.monotonic() + WORD_S
+            print(f"{self._path}: judged to {seconds:.0f} s", file=sys.stderr)
 
 
 def _say(line: str) -> None:
@@ -112,7 +136,7 @@ def _say(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:  # no fault of the recording's
-        raise ConfigError(f"the output cannot be written: {error.strerror}") from error
+        raise unwritten(error) from error
 
 
 def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:

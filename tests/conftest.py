@@ -18,6 +18,9 @@ from edge.pipeline import Pipeline
 from edge.service import Service
 from tests.listener import SR, Judge, Scripted
 
+# A test's programs write as a user's do: not each line at once, however this was started.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 
 @dataclass(frozen=True)
 class RealRecording:

@@ -1,0 +1,84 @@
+"""What becomes of the output: a pipe that is closed, a disk that is full, nobody who looks."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+from edge.predict_command import _Progress
+from tests.audio import noise, wav_file
+
+SR = 22_050
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return wav_file(tmp_path_factory.mktemp("a") / "engine.wav", noise(5).astype("f8"), SR)
+
+
+def shell(line):
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_full_disk_behind_the_output_is_no_damaged_recording(engine, options):
+    done = shell(f"{sys.executable} -m edge predict {engine} {options} > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "edge: the output cannot be written: No space left on device"
+    ]
+
+
+@pytest.mark.parametrize("command", ["edge --help", "edge run --check-config", "convert --help"])
+def test_a_full_disk_is_told_of_at_the_end_at_the_latest(command):
+    done = shell(f"{sys.executable} -m {command} > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "the output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["edge --help", "edge run --check-config", "convert --help"])
+def test_a_pipe_that_is_closed_is_no_error(command):
+    done = shell(f"{{ sleep 0.1; {sys.executable} -m {command}; echo $? >&2; }} | true")
+    assert done.stderr == "0\n"
+
+
+def test_a_closed_pipe_changes_no_exit_code(tmp_path):
+    """What edge doctor found is not well because nobody read it."""
+    settings = tmp_path / "edge.toml"
+    settings.write_text('[listen]\nmodel = "/none.tflite"\n')
+    line = f"{sys.executable} -m edge doctor --config {settings}"
+    usual = shell(line)
+    assert usual.returncode == 1
+    piped = shell(f"{{ sleep 0.1; {line}; echo $? >&2; }} | true")
+    assert piped.stderr.splitlines()[-1] == "1"
+
+
+def test_it_says_how_far_it_is_where_the_verdicts_go_elsewhere(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    now = [0.0]
+    monkeypatch.setattr("edge.predict_command.time.monotonic", lambda: now[0])
+    for stdout, expected in [(io.StringIO(), "a.wav: judged to 20 s\n"), (Terminal(), "")]:
+        monkeypatch.setattr("sys.stdout", stdout)
+        stderr = Terminal()
+        monkeypatch.setattr("sys.stderr", stderr)
+        now[0] = 0.0
+        told = _Progress(Path("a.wav"))
+        for at in (10, 20, 30):
+            now[0] += 1.5
+            told.at(at)
+        assert stderr.getvalue() == expected
+
+
+def test_pictures_that_were_there_are_not_replaced_without_a_word(engine, tmp_path, capsys):
+    line = ["predict", str(engine), "--json", "--end", "3", "--picture", str(tmp_path)]
+    assert main(line) == 0
+    assert capsys.readouterr().err == ""
+    assert main(line) == 0
+    assert capsys.readouterr().err == f"{engine}: replaced 2 pictures in {tmp_path}\n"
