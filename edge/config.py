@@ -124,10 +124,14 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path} is no file")
         if path.stat().st_size > MAX_FILE:
             raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        words = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path} cannot be read: {words}") from error
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors mark what they save
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read: it is not in UTF-8, save it so") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not text.strip():  # it would mean the defaults: another pin, another microphone
+        raise ConfigError(f"{path} is empty: was power cut while it was saved?")
+    return text
 
 
 def lamp_of(path: Path) -> IndicatorConfig | None:

@@ -10,7 +10,7 @@ from convert.made import write_demo
 from edge.blackbox import BlackBox
 from edge.capture import Recording
 from edge.classifier import RUNTIMES
-from edge.config import FULL_PATHS, LIMITS, RUNTIME_NAMES, Config, needs_restart
+from edge.config import FULL_PATHS, LIMITS, RUNTIME_NAMES, Config, lamp_of, needs_restart
 from edge.errors import ConfigError
 from edge.gate import Gate
 from tests.listener import SR
@@ -73,6 +73,25 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "big.toml").write_bytes(b"#" * (2**20 + 1))
     with pytest.raises(ConfigError, match="larger"):
         Config.read(tmp_path / "big.toml")
+
+
+def test_a_file_that_was_saved_on_windows(tmp_path):
+    file = tmp_path / "edge.toml"
+    file.write_bytes(b"\xef\xbb\xbf[listen]\r\nhop_s = 0.25\r\n")  # a byte order mark
+    assert Config.read(file).listen.hop_s == 0.25
+    file.write_text("[listen]\nhop_s = 0.25\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match="not in UTF-8, save it so"):
+        Config.read(file)
+
+
+@pytest.mark.parametrize("left", ["", " \n\n", "\ufeff"])
+def test_a_file_that_a_power_cut_emptied_does_not_mean_the_defaults(tmp_path, left):
+    """Their pin may have other things on it, their microphone be another one."""
+    file = tmp_path / "edge.toml"
+    file.write_text(left, encoding="utf-8")
+    with pytest.raises(ConfigError, match="is empty: was power cut"):
+        Config.read(file)
+    assert lamp_of(file) is None
 
 
 def test_the_shipped_file_says_every_setting_with_its_default():
