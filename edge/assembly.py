@@ -21,7 +21,8 @@ from edge.microphone import Microphone
 from edge.model import Manifest, ModelFile, default_model
 from edge.pipeline import Pipeline
 from edge.replay import Replay
-from edge.service import LiveSource, Service
+from edge.service import Service
+from edge.source import LiveSource
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,15 @@ def build(
         recording = Recording(arguments.source, channel=config.audio.channel, sr=sr)
         source = Replay(recording, arguments.speed)
     log.info("model %s in %s", model.path, classifier.runtime)
+    heard = arguments.source.resolve() if arguments.source else config.audio.device
+    about = {"source": str(heard or "default microphone"), "model": str(model.path)}
+    folder = records_folder(config, arguments.state)
     return Service(
         config,
         source,
         pipeline,
         indicator=indicator,
-        blackbox=BlackBox(records_folder(config, arguments.state), config.blackbox, sr),
+        blackbox=BlackBox(folder, config.blackbox, sr, about=about),
         status=StatusFile(status_file(config, arguments.state)),
         skip_when_behind=arguments.speed != 0,
         prove=lambda: _computes_rightly(model, front_end, classifier),

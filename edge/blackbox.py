@@ -17,7 +17,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,17 +97,19 @@ class BlackBox:
         config: BlackBoxConfig,
         sr: int,
         *,
+        about: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Use ``directory``; it is made and swept at the first chance, and again if it vanishes.
 
-        ``clock`` is for tests.
+        ``about`` goes into the facts of every record: what it is of. ``clock`` is for tests.
         """
         self.directory = directory
         self.written = 0
         self.skipped = 0  # alerts without a record: too soon after another, or the disk too slow
         self._config = config
         self._sr = sr
+        self._about = dict(about or {})
         self._clock = clock
         self._failure = ""  # why the last work on the disk did not succeed
         self._began: float | None = None  # when the writer began what it is at; None: it waits
@@ -214,7 +216,8 @@ class BlackBox:
             write_wav(part / SOUND, alert.sound, self._sr)
             if alert.picture is not None:
                 write_png(part / PICTURE, alert.picture)
-            write_atomically(part / FACTS, json.dumps({"record": name, **alert.facts}).encode())
+            facts = {"record": name, **self._about, **alert.facts}
+            write_atomically(part / FACTS, json.dumps(facts).encode())
             _sync(part)
             part.rename(self.directory / name)
             _sync(self.directory)
@@ -222,7 +225,7 @@ class BlackBox:
             shutil.rmtree(part, ignore_errors=True)
             raise
         self.written += 1
-        log.info("black box: kept record %s", name)
+        log.info("black box: kept record %s", self.directory / name)
 
     @staticmethod
     def _bytes(n_samples: int) -> int:
@@ -232,7 +235,7 @@ class BlackBox:
     def _records(self) -> list[Path]:
         """All records, oldest first. Other things may lie in the folder: pictures by year."""
         found = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
-        return sorted((p for p in found if (p / FACTS).is_file()), key=lambda p: int(p.name))
+        return sorted(filter(_whole, found), key=lambda p: int(p.name))
 
     def _next_number(self) -> int:
         """Above all names of this kind: one may be taken by a folder that is no record."""
@@ -259,6 +262,14 @@ class BlackBox:
             dropped.append(droppable.popleft())
             free += sizes.pop(dropped[-1])
         return dropped
+
+
+def _whole(folder: Path) -> bool:
+    """Whether it is a record; one that is closed to us or damaged is not: others are to be kept."""
+    try:
+        return (folder / FACTS).is_file()
+    except OSError:
+        return False
 
 
 def _size(record: Path) -> int:

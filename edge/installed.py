@@ -44,6 +44,9 @@ def status_file(config: Config, state: Path | None) -> Path | None:
             raise ConfigError(f"--state {state}: {error.strerror}") from error
         return state / "status.json"
     if config.health.status_file:
-        return Path(config.health.status_file)
+        path = Path(config.health.status_file)
+        if path.is_dir():
+            raise ConfigError(f"health.status_file = {str(path)!r} is a folder: name a file in it")
+        return path
     named = os.environ.get("RUNTIME_DIRECTORY")
     return Path(named.split(":")[0]) / "status.json" if named else None

@@ -22,7 +22,7 @@ from edge.config import DEFAULT_PATH, lamp_of
 from edge.errors import ConfigError
 from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
-from edge.installed import installed_config, load_config
+from edge.installed import installed_config, load_config, status_file
 from edge.journal import set_up_logging
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
+    status_file(config, arguments.state)
     path = arguments.config or installed_config()
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
     print(f"{path}: settings are right" if path else none)
@@ -165,12 +166,12 @@ def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
 
 
 def _summary(service: Service, path: Path) -> None:
-    c = service.counters
+    c, written = service.counters, service.describe()["records_written"]
     if not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
         print(f"{path}: nowhere {seconds:g} s in one piece: nothing was judged", file=sys.stderr)
     print(
         f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown, "
-        f"{c.windows_skipped} skipped, {c.alerts} alerts",
+        f"{c.windows_skipped} skipped, {c.alerts} alerts, {written} records",
         file=sys.stderr,
     )

@@ -56,6 +56,14 @@ def test_a_record_holds_sound_picture_and_facts(tmp_path):
     assert np.abs(y - np.clip(noise(1.0, seed=7), -1, 1)).max() < 2 / 32768
 
 
+def test_a_record_says_what_it_is_of(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR, about={"source": "/golf.wav"})
+    box.keep(alert(0))
+    box.close()
+    facts = json.loads((tmp_path / "000001" / "alert.json").read_text())
+    assert (facts["record"], facts["source"]) == ("000001", "/golf.wav")
+
+
 def test_the_oldest_makes_room_but_never_a_pinned_one(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=3), SR)
     keep(box, 1, 2)

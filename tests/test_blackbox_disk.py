@@ -1,10 +1,14 @@
 """The black box on a disk that is slow, full or broken."""
 
+import errno
+import os
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edge.blackbox import RESERVE_BYTES, STALL_S, BlackBox, SoundMemory, _size
 from edge.config import BlackBoxConfig
@@ -239,3 +243,21 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     assert "no room for a record" in box.problem
     assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
     box.close()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EUCLEAN])
+def test_a_record_that_is_closed_or_damaged_keeps_out_no_other(tmp_path, monkeypatch, number):
+    (tmp_path / "000001").mkdir()
+    is_file = Path.is_file
+
+    def damaged(path):
+        if path.parent.name == "000001":
+            raise OSError(number, os.strerror(number))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", damaged)
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    box.keep(alert(0))
+    box.close()
+    assert (box.written, box.problem) == (1, "")
+    assert (tmp_path / "000002" / "alert.json").exists()

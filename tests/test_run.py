@@ -111,6 +111,14 @@ def test_bad_arguments(arguments, code, words, tmp_path):
     assert "Traceback" not in errors
 
 
+def test_a_status_file_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('[health]\nstatus_file = "/tmp"\n')
+    process = edge("run", "--config", tmp_path / "a.toml", "--check-config")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == "edge: health.status_file = '/tmp' is a folder: name a file in it\n"
+
+
 def test_a_recording_is_heard_on_the_channel_that_is_set(tmp_path):
     both = np.stack([np.zeros(8 * SR), noise(8).astype("f8")], axis=1)
     soundfile = pytest.importorskip("soundfile")
