@@ -26,10 +26,10 @@ class Notifier:
         """``address`` of the socket; by default what systemd says."""
         self._address = os.environ.get("NOTIFY_SOCKET") if address is None else address
 
-    def __call__(self, **fields: str) -> None:
-        """Send ``FIELD=value`` lines; nothing happens without systemd."""
+    def __call__(self, **fields: str) -> bool:
+        """Send ``FIELD=value`` lines; False if systemd did not take them (True without it)."""
         if not self._address:
-            return
+            return True
         target = self._address
         if target.startswith("@"):
             target = "\0" + target[1:]
@@ -40,6 +40,8 @@ class Notifier:
                 line.sendto(message.encode(), target)
         except OSError as error:
             log.warning("systemd does not listen: %s", error)
+            return False
+        return True
 
 
 def temperature_c(sysfs: Path = Path("/sys")) -> float | None:

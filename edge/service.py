@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from edge import health, pace
 from edge.blackbox import Alert, BlackBox, SoundMemory
@@ -23,7 +23,16 @@ from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
-from edge.status import Counters, Losses, State, board_problems, problems_of, signal_of
+from edge.source import LiveSource
+from edge.status import (
+    Counters,
+    Losses,
+    State,
+    board_problems,
+    problems_of,
+    signal_of,
+    verdict_of,
+)
 from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
@@ -31,25 +40,7 @@ log = logging.getLogger(__name__)
 READ_S = 0.25  # longest wait for sound, so that signals and the status are never late
 BEHIND_S = 5.0  # how long after skipping windows it still counts as falling behind
 HOT_CHECK_S = 5.0
-
-
-class LiveSource(Protocol):
-    """Sound that arrives by itself, or is played as if."""
-
-    sr: int
-    problem: str  # why there is no sound; "" while there is
-    gaps: int  # times that sound was lost
-    restarts: int  # of what holds the device
-    overflows: int  # that the device reported
-    rate_error: float  # relative, of the samples against the clock; 0.0: fine
-
-    def read(self, timeout_s: float) -> list[Block] | None:
-        """What has arrived; None when the source has ended for good."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the device."""
-        ...
+START_S = 60.0  # how long the start may be silent: TimeoutStartSec of the unit
 
 
 class Service:
@@ -185,9 +176,11 @@ class Service:
             log.info("alert ended")
         self._indicator.window_done()
         self._show()
-        if not self._ready:
+        if verdict.reason == Fault.BAD_ANSWER:
+            return  # that was no analysis: what a restart mends, the watchdog shall mend
+        # Said again until it was heard: unheard, it would stay without a watchdog.
+        if not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
-            self._notify(READY="1", STATUS="listening")
             log.info("ready: first window judged, %s", verdict.verdict)
         self._notify(WATCHDOG="1")  # only here: a window was really processed
 
@@ -199,6 +192,7 @@ class Service:
             "monotonic_s": round(now, 3),
             "start_s": round(verdict.start_s, 3),
             "p_knocking": verdict.p_knocking,
+            "threshold": self.pipeline.threshold,
             "alert": self.counters.alerts,
         }
         if health.clock_is_synchronised():
@@ -244,7 +238,10 @@ class Service:
         self._next_status = now + 1.0
         status = self.describe()
         self._status.write(status)
-        self._notify(STATUS=f"{status['state']}, {self.counters.windows_judged} windows judged")
+        told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
+        if not self._ready:  # it may wait long for a microphone, but must not hang meanwhile
+            told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
+        self._notify(**told)
 
     def _show(self) -> None:
         self._indicator.show(signal_of(self.state()))
@@ -274,14 +271,12 @@ class Service:
 
     def describe(self) -> dict[str, Any]:
         """The status as it is written."""
-        state, last = self.state(), self._last
+        state = self.state()
         return {
             "state": str(signal_of(state)),
             "alert": state.alert,
             "problems": problems_of(state),
-            "last_verdict": last.verdict if last else None,
-            "last_p_knocking": last.p_knocking if last else None,
-            "last_reason": last.reason if last else None,
+            **verdict_of(state),
             **vars(self.counters),
             "records_written": self._blackbox.written,
             "records_skipped": self._blackbox.skipped,

@@ -50,6 +50,16 @@ def problems_of(state: State) -> list[str]:
     return [problem for problem in told if problem]
 
 
+def verdict_of(state: State) -> dict[str, Any]:
+    """The last verdict, for the status file: none where it says nothing of now."""
+    last = None if state.stale or state.source_problem else state.last
+    return {
+        "last_verdict": last.verdict if last else None,
+        "last_p_knocking": last.p_knocking if last else None,
+        "last_reason": last.reason if last else None,
+    }
+
+
 def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
     """What heat and supply make worse; ``board`` has temperature_c and under_voltage, or not."""
     found = []

@@ -1,10 +1,8 @@
 """The whole listener, on made sound and with a judge that says what it is told."""
 
-import contextlib
 import json
 import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
@@ -209,33 +207,6 @@ def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
     service.run()
     assert watch.shown == [Signal.DEGRADED, Signal.UNJUDGED]
     assert "hot: 85 degrees Celsius" in service.describe()["problems"]
-
-
-def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):
-    import socket
-
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.bind(address)
-        line.setblocking(False)  # and emptied as it fills: it holds ten messages
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        said = []
-
-        def drain():
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    said.append(line.recv(4096).decode())
-
-        steps: list[Any] = ["gone"]
-        for block in seconds(10):
-            steps += [block, drain]
-        make(steps).run()
-        drain()
-    ready = next(i for i, words in enumerate(said) if "READY=1" in words)
-    beats = [i for i, words in enumerate(said) if words == "WATCHDOG=1"]
-    assert min(beats) > ready
-    assert len(beats) == 7  # one a window, none for the time
-    assert "STOPPING=1" in said[-1]
 
 
 def test_threads_end_with_the_service(make):

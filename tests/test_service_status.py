@@ -130,6 +130,14 @@ def test_what_the_gate_finds_in_sound_at_a_wrong_rate_is_said(make):
     assert service.describe()["state"] == "unjudged"
 
 
+def test_the_status_of_a_lost_microphone_holds_no_verdict(make):
+    watch = Watch(lambda service: service.describe()["last_verdict"])
+    service = make([*seconds(6), watch, "microphone lost", watch])
+    watch.service = service
+    service.run()
+    assert watch.shown == ["normal", None]
+
+
 def test_records_are_counted(make, tmp_path):
     judge = Judge()
     judge.script = [0.9] * 8 + [0.1] * 30 + [0.9] * 8

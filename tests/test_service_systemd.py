@@ -1,0 +1,87 @@
+"""What systemd hears of the listener: sd_notify(3), to a socket of the test's."""
+
+import contextlib
+import socket
+from pathlib import Path
+from typing import Any
+
+from edge.health import Notifier
+from edge.service import START_S
+from tests.listener import Judge, seconds
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def systemd(tmp_path, monkeypatch):
+    """A list of all that systemd is told, kept up by calling what comes with it."""
+    address, said = str(tmp_path / "notify"), []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(address)
+        line.setblocking(False)  # and emptied as it fills: it holds ten messages
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+
+        def drain():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    said.append(line.recv(4096).decode())
+
+        yield said, drain
+        drain()
+
+
+def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        steps: list[Any] = ["gone"]
+        for block in seconds(10):
+            steps += [block, drain]
+        make(steps).run()
+    ready = next(i for i, words in enumerate(said) if "READY=1" in words)
+    beats = [i for i, words in enumerate(said) if words == "WATCHDOG=1"]
+    assert min(beats) > ready
+    assert len(beats) == 7  # one a window, none for the time
+    assert "STOPPING=1" in said[-1]
+
+
+def test_ready_is_said_until_systemd_hears_it(make, tmp_path, monkeypatch):
+    """Else it would be without a watchdog for as long as it runs."""
+    heard = []
+
+    class Deaf(Notifier):
+        def __call__(self, **fields):
+            heard.append(fields)
+            return len([f for f in heard if "READY" in f]) > 2
+
+    monkeypatch.setattr("edge.health.Notifier", Deaf)
+    make(seconds(10)).run()
+    assert len([f for f in heard if "READY" in f]) == 3  # twice in vain
+
+
+def test_a_network_that_answers_nonsense_is_no_heartbeat(make, tmp_path, monkeypatch):
+    """Its weights may have been damaged in memory, which a restart would mend."""
+    judge = Judge()
+    judge.script = [float("nan")] * 3
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        steps = [step for block in seconds(10) for step in (block, drain)]
+        make(steps, judge).run()
+    assert said.count("WATCHDOG=1") == 4  # of seven windows
+    assert len([words for words in said if "READY=1" in words]) == 1
+
+
+def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+
+    def later():
+        now[0] += 2
+
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        waiting = [step for _ in range(5) for step in ("no microphone", later, drain)]
+        heard = [step for block in seconds(8) for step in (block, later, drain)]
+        make([*waiting, *heard]).run()
+    asked = ["EXTEND_TIMEOUT_USEC=60000000" in words for words in said]
+    ready = next(i for i, words in enumerate(said) if "READY=1" in words)
+    assert sum(asked[:ready]) >= 5
+    assert not any(asked[ready:])
+    unit = (ROOT / "systemd" / "knockknock-edge.service").read_text()
+    assert f"TimeoutStartSec={START_S:g}\n" in unit
