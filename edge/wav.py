@@ -31,6 +31,7 @@ MAX_CHANNELS = 64
 MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
 SIZES = 2**32  # a chunk's size has 32 bits: beyond them many writers count from 0 again
+STREAMED = 0x7FFFF000  # from here on sizes are what writers to a pipe put, who know none
 
 
 class CodingError(RecordingError):
@@ -128,6 +129,12 @@ class WavReader:
             claimed = present
         elif claimed < present:
             claimed = self._unwrapped(claimed, present, start)
+        elif present + frame < claimed < STREAMED:
+            second = self.sr * frame
+            self._at_end = (
+                f"{self.path} is damaged at {present / second:.1f} s: the rest of its "
+                f"{claimed / second:.1f} s is missing, copy it again"
+            )
         self.n_frames = min(claimed, present) // frame
         if self.n_frames == 0:
             raise self._damaged("holds no samples: nothing was recorded")

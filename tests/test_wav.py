@@ -89,6 +89,27 @@ def test_what_follows_the_sound_is_no_sound(tmp_path):
         assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
 
 
+def test_what_a_cut_off_file_lacks_is_said_when_its_end_is_reached(tmp_path, caplog):
+    y = tone(2, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR, channels=2, claimed=12 * 4 * SR)
+    with WavReader(path) as wav:
+        pieces = wav.pieces(SR)
+        next(pieces)
+        assert not caplog.messages  # to a part before the end it does not matter
+        assert len(list(pieces)) == 1
+    (said,) = caplog.messages
+    assert said == f"{path} is damaged at 2.0 s: the rest of its 12.0 s is missing, copy it again"
+
+
+@pytest.mark.parametrize("claimed", [0, 4 * SR + 4, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_size_that_claims_nothing_is_not_missed(tmp_path, caplog, claimed):
+    """Of one frame less, or of a writer that did not know how long it would be."""
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR, channels=2, claimed=claimed)
+    with WavReader(path) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == SR
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("wraps", [1, 3])
 @pytest.mark.parametrize("behind", [b"", b"LIST" + struct.pack("<I", 400_000) + bytes(400_000)])
 def test_beyond_four_gigabytes_the_size_is_counted_on(tmp_path, caplog, wraps, behind):
