@@ -73,7 +73,10 @@ class WavReader:
         if not riff:
             raise self._damaged("is empty: nothing was recorded")
         if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            raise self._damaged("is no WAVE file, whatever its name says")
+            raise self._damaged(
+                "is no WAVE file, whatever its name says: record or copy it again, "
+                "or name it as what it is"
+            )
         described = False
         for _ in range(MAX_HEADER_CHUNKS):
             header = self._file.read(8)
