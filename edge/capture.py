@@ -26,6 +26,7 @@ PIECE_SECONDS = 0.05
 # without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
 SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
+AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 
 
@@ -133,6 +134,8 @@ class Recording:
             raise RecordingError(f"{self.path} is empty: nothing was recorded")
         if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
             return self._from_wav()
+        if _only_av_knows(magic):
+            return self._from_av()
         suffix = self.path.suffix.lower()
         wave = suffix in {".wav", ".wave"}
         # Recorders write RF64 into files called .wav; others are misnamed.
@@ -251,6 +254,14 @@ class Recording:
             yield from frames
         if last is not None and bad > good:
             raise last
+
+
+def _only_av_knows(magic: bytes) -> bool:
+    """Whether a file that begins so is what telephones record, by whatever name: MP4, MP3, AMR.
+
+    MP3 and AAC without a container begin with eleven bits that are set.
+    """
+    return magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS) or magic[:2] >= b"\xff\xe0"
 
 
 def _piece(rate: int) -> int:

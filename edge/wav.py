@@ -7,7 +7,9 @@ Microsoft, "Multiple Channel Audio Data and WAVE Files" (2001).
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +22,16 @@ from numpy.typing import NDArray
 from edge.errors import RecordingError
 from edge.files import write_atomically
 
+log = logging.getLogger(__name__)
+
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 # Microsoft's and IMA's ADPCM, A-law, mu-law, GSM, G.726, MP3: of telephones and dashboard cameras.
 CODINGS = {0x02, 0x06, 0x07, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64}
 MAX_CHANNELS = 64
 MAX_FORMAT = 64  # bytes; the longest format we know has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
+SIZES = 2**32  # a chunk's size has 32 bits: beyond them many writers count from 0 again
+STREAMED = 0x7FFFF000  # from here on sizes are what writers to a pipe put, who know none
 
 
 class CodingError(RecordingError):
@@ -43,6 +49,7 @@ class WavReader:
     def __init__(self, path: Path) -> None:
         """Open and read the header; RecordingError if this is no WAVE file we can read."""
         self.path = path
+        self._at_end = ""  # what is said when all of the sound has been read
         self._file: BinaryIO = path.open("rb")
         try:
             self._read_header()
@@ -66,7 +73,10 @@ class WavReader:
         if not riff:
             raise self._damaged("is empty: nothing was recorded")
         if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            raise self._damaged("is no WAVE file, whatever its name says")
+            raise self._damaged(
+                "is no WAVE file, whatever its name says: record or copy it again, "
+                "or name it as what it is"
+            )
         described = False
         for _ in range(MAX_HEADER_CHUNKS):
             header = self._file.read(8)
@@ -117,12 +127,52 @@ class WavReader:
         start = self._file.tell()
         present = self.path.stat().st_size - start
         frame = self.channels * self._bytes
-        self.n_frames = min(claimed, present) // frame
         # Recorders that stream or lose power leave 0 or the largest number as size; trust the file.
         if claimed in (0, 0xFFFFFFFF):
-            self.n_frames = present // frame
+            claimed = present
+        elif claimed < present:
+            claimed = self._unwrapped(claimed, present, start)
+        elif present + frame < claimed < STREAMED:
+            second = self.sr * frame
+            self._at_end = (
+                f"{self.path} is damaged at {present / second:.1f} s: the rest of its "
+                f"{claimed / second:.1f} s is missing, copy it again"
+            )
+        self.n_frames = min(claimed, present) // frame
         if self.n_frames == 0:
             raise self._damaged("holds no samples: nothing was recorded")
+        self._file.seek(start)
+
+    def _unwrapped(self, claimed: int, present: int, start: int) -> int:
+        """Bytes of sound where the data, at ``start``, claim fewer than are ``present``.
+
+        A size that began again at 0 is told by what is left when it is counted on: nothing, or
+        chunks. Where it is neither, the header is believed, and what that leaves out is said.
+        """
+        whole = claimed + (present - claimed) // SIZES * SIZES
+        second = self.sr * self.channels * self._bytes
+        if present - whole < second or self._only_chunks(start + whole + whole % 2):
+            return whole
+        self._at_end = (
+            f"{self.path} goes on for {present - claimed} bytes after {claimed / second:.1f} s, "
+            "where its header ends the sound: they are left out; if they are sound, this saves it: "
+            f"ffmpeg -ignore_length 1 -i {shlex.quote(str(self.path))} whole.flac"
+        )
+        return claimed
+
+    def _only_chunks(self, at: int) -> bool:
+        """Whether everything from byte ``at`` on is chunks, each with a name in ASCII."""
+        end = self.path.stat().st_size
+        for _ in range(MAX_HEADER_CHUNKS):
+            if end - at < 8:
+                return True
+            self._file.seek(at)
+            name, size = struct.unpack("<4sI", self._file.read(8))
+            at += 8 + size
+            if at > end or not all(0x20 <= letter < 0x7F for letter in name):
+                return False
+            at += size % 2
+        return False
 
     def _damaged(self, what: str) -> RecordingError:
         return RecordingError(f"{self.path} {what}")
@@ -143,6 +193,8 @@ class WavReader:
                 return
             self.n_frames -= len(raw) // frame
             yield self._decode(raw).reshape(-1, self.channels)
+        if self._at_end:
+            log.warning("%s", self._at_end)
 
     def _decode(self, raw: bytes) -> NDArray[np.float32]:
         if self._code == FLOAT:

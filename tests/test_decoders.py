@@ -136,6 +136,46 @@ def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
     assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
 
 
+def telephones(path, form):
+    """Two seconds of a tone as ``form``, written to ``path``, which may be called anything."""
+    av = pytest.importorskip("av")
+    if form == "amr":  # nothing here writes it: of 20 ms each, filled with anything
+        frames = np.random.default_rng(0).integers(0, 256, (100, 32), dtype="u1")
+        frames[:, 0] = 0x3C  # 12.2 kbit/s, whole
+        path.write_bytes(b"#!AMR\n" + frames.tobytes())
+        return path
+    rate, codec = 48_000, {"mp3": "libmp3lame", "webm": "libopus"}.get(form, "aac")
+    untagged = {"id3v2_version": "0", "write_xing": "0"} if form == "mp3" else {}
+    with av.open(str(path), "w", format=form, options=untagged) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        y = tone(2, rate).astype("f4")[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(y, format="fltp", layout="mono")
+        frame.sample_rate = rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aif"])
+@pytest.mark.parametrize("form", ["ipod", "3gp", "mp3", "adts", "webm", "matroska", "amr"])
+def test_what_telephones_record_is_read_by_any_name(tmp_path, monkeypatch, form, suffix):
+    path = telephones(tmp_path / f"a.{suffix}", form)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "soundfile", None)  # which reads some, MP3 not well
+        assert Recording(path).read().size == pytest.approx(2 * SR, abs=0.1 * SR)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match=r"the package av: pip install av"):
+        Recording(path).read()
+
+
+@pytest.mark.parametrize("start", [b"\xff", b"\xff\xdf", b"\xfe\xff", b"ftyp", b"\0#!AMR"])
+def test_what_only_resembles_them_is_refused_as_before(tmp_path, start):
+    path = tmp_path / "a.wav"
+    path.write_bytes(start)
+    with pytest.raises(RecordingError, match="no WAVE file"):
+        Recording(path).read()
+
+
 def test_a_video_in_ogg_goes_to_the_decoder_of_videos(tmp_path, monkeypatch):
     soundfile = pytest.importorskip("soundfile")
     pytest.importorskip("av")

@@ -89,6 +89,77 @@ def test_what_follows_the_sound_is_no_sound(tmp_path):
         assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
 
 
+def test_what_a_cut_off_file_lacks_is_said_when_its_end_is_reached(tmp_path, caplog):
+    y = tone(2, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR, channels=2, claimed=12 * 4 * SR)
+    with WavReader(path) as wav:
+        pieces = wav.pieces(SR)
+        next(pieces)
+        assert not caplog.messages  # to a part before the end it does not matter
+        assert len(list(pieces)) == 1
+    (said,) = caplog.messages
+    assert said == f"{path} is damaged at 2.0 s: the rest of its 12.0 s is missing, copy it again"
+
+
+@pytest.mark.parametrize("claimed", [0, 4 * SR + 4, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_size_that_claims_nothing_is_not_missed(tmp_path, caplog, claimed):
+    """Of one frame less, or of a writer that did not know how long it would be."""
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR, channels=2, claimed=claimed)
+    with WavReader(path) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == SR
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("wraps", [1, 3])
+@pytest.mark.parametrize("behind", [b"", b"LIST" + struct.pack("<I", 400_000) + bytes(400_000)])
+def test_beyond_four_gigabytes_the_size_is_counted_on(tmp_path, caplog, wraps, behind):
+    """The 32 bits of a chunk's size begin again at 0; the file is sparse."""
+    y = tone(0.1, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR)
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(len(content) + wraps * 2**32 - 2 * y.size)
+        file.write(content[-2 * y.size :] + behind)
+    with WavReader(path) as wav:
+        assert wav.n_frames == wraps * 2**31 + y.size
+        wav.skip(wraps * 2**31)
+        last = np.concatenate(list(wav.pieces(1000)))[:, 0]
+    assert np.abs(last - y).max() <= STEP["s16"]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("more", [2 * SR, 2**32 + 2 * SR, 2**32 - 2 * SR])
+def test_much_after_the_end_by_the_header_is_left_out_and_said(tmp_path, caplog, more):
+    y = tone(0.5, SR)
+    path = wav_file(tmp_path / "a b.wav", y, SR)
+    os.truncate(path, path.stat().st_size + more)
+    with WavReader(path) as wav:
+        assert wav.n_frames == y.size
+        pieces = wav.pieces(y.size)
+        next(pieces)
+        assert not caplog.messages  # to a part before the end it does not matter
+        assert not list(pieces)
+    (said,) = caplog.messages
+    assert f"{path} goes on for {more} bytes after 0.5 s" in said
+    assert f"ffmpeg -ignore_length 1 -i '{path}' " in said
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        bytes(2 * SR - 2),  # what fills a recorder's last block
+        b"id3 " + struct.pack("<I", 200_001) + bytes(200_002) + b"LIST\x04\0\0\0INFO",
+    ],
+)
+def test_chunks_and_a_little_after_the_end_need_no_word(tmp_path, caplog, behind):
+    y = tone(0.5, SR)
+    path = wav_file(tmp_path / "a.wav", y, SR)
+    path.write_bytes(path.read_bytes() + behind)
+    with WavReader(path) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == y.size
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(("code", "bits"), [(2, 4), (6, 8), (7, 8), (85, 0), (1, 12), (3, 16)])
 def test_a_kind_of_samples_that_is_not_known_is_named(tmp_path, code, bits):
     path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR)
@@ -124,7 +195,7 @@ def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
     ("content", "word"),
     [
         (b"", "empty"),
-        (b"once upon a time there was an engine", "no WAVE"),
+        (b"once upon a time there was an engine", "no WAVE file.*: record or copy it again"),
         (b"RIFF\x04\0\0\0WAVE", "cut off"),
         (b"RIFF\x04\0\0\0WAVE" + b"data\x08\0\0\0" + bytes(8), "before its format"),
         (b"RIFF\x04\0\0\0WAVE" + b"junk\0\0\0\0" * 200, "first chunks"),
