@@ -37,8 +37,8 @@ from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
-# Kinds of normal recordings that are no healthy engine: other faults by the names convert synth and
-# the shared recordings give them, and words that speak against the label. As spelt() spells them.
+# Kinds of normal recordings that are no healthy engine: other faults by the names of convert synth
+# and by common ones, and words that speak against the label. As spelt() spells them.
 NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )

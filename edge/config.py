@@ -104,7 +104,8 @@ class Config:
                 raise ConfigError(f"{name}: {section} must be a section, [{section}]")
             sections[section] = _section(hints[section], section, values, name)
         made = cls(**sections)
-        # Windows further apart than clear_s are forgotten one by one; some may be skipped, too.
+        # With hop_s near clear_s each window would make the detector forget the one before; three
+        # times leaves room for windows that are skipped.
         if round(made.detector.clear_s / made.listen.hop_s, 6) < 3:  # 0.6 s and 0.2 s will do
             raise ConfigError(
                 f"{name}: detector.clear_s = {made.detector.clear_s:g} must be three times "

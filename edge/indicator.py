@@ -1,7 +1,7 @@
 """The lamp. It must not lie: dark is not running, a heartbeat is windows being processed.
 
-The patterns are one table; the README and ``edge run --help`` print it. Every change goes to the
-log too, for machines without a lamp.
+The patterns are one table; ``edge run --help`` prints it, and a test holds the README against it.
+Every change goes to the log too, for machines without a lamp.
 """
 
 from __future__ import annotations
