@@ -1,3 +1,4 @@
+import re
 import shlex
 import shutil
 import subprocess
@@ -98,6 +99,14 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert "systemd-tmpfiles --create knockknock.conf" in guide
     owned = (ROOT / "systemd/knockknock.tmpfiles").read_text()
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
+
+
+@pytest.mark.parametrize("name", ["systemd/edge.toml", "docs/raspberry-pi.md"])
+def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
+    """Without the - systemd makes no namespace (226), and not the brake's, either."""
+    advised = re.findall(r"ReadWritePaths=(\S*)", (ROOT / name).read_text())
+    assert advised
+    assert all(path.startswith("-/") for path in advised)
 
 
 @pytest.mark.parametrize(
