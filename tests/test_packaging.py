@@ -101,6 +101,12 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
 
 
+def test_a_start_that_hangs_is_ended_and_says_where():
+    """Until it is ready no watchdog counts; the service puts the end off while its loop turns."""
+    assert said_in_the_unit("TimeoutStartSec") == ["60"]
+    assert said_in_the_unit("TimeoutStartFailureMode") == ["abort"]
+
+
 @pytest.mark.parametrize("name", ["systemd/edge.toml", "docs/raspberry-pi.md"])
 def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
     """Without the - systemd makes no namespace (226), and not the brake's, either."""
@@ -118,6 +124,7 @@ def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
         ("signal", "SEGV", True),  # where no core is dumped
         ("signal", "KILL", False),
         ("watchdog", "ABRT", False),
+        ("timeout", "ABRT", False),  # of the start: it has taken a minute
         ("oom-kill", "KILL", False),
         ("success", "0", False),
         *(("exit-code", str(error.exit_code), False) for error in TIDY),
