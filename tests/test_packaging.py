@@ -107,6 +107,11 @@ def test_a_start_that_hangs_is_ended_and_says_where():
     assert said_in_the_unit("TimeoutStartFailureMode") == ["abort"]
 
 
+def test_a_stop_looks_like_no_microphone_that_was_lost():
+    """control-group, the default, would end the capture process at the same moment."""
+    assert said_in_the_unit("KillMode") == ["mixed"]
+
+
 @pytest.mark.parametrize("name", ["systemd/edge.toml", "docs/raspberry-pi.md"])
 def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
     """Without the - systemd makes no namespace (226), and not the brake's, either."""

@@ -94,6 +94,7 @@ def test_hung_the_watchdog_brings_it_back(bay, capsys):
 
 
 def test_it_stops_in_time_and_with_a_good_name(bay, capsys):
+    since = bay.run("date", "+%F %T").strip()
     began = time.monotonic()
     bay.run("systemctl", "stop", UNIT)
     taken = time.monotonic() - began
@@ -101,6 +102,7 @@ def test_it_stops_in_time_and_with_a_good_name(bay, capsys):
         print(f"\nstop: {taken:.2f} s")
     assert taken < STOP_S
     assert bay.state()["Result"] == "success"
+    assert "capture process has died" not in bay.run("journalctl", "-u", UNIT, "--since", since)
     bay.run("systemctl", "start", UNIT)
     bay.wait("active", 20)
 
