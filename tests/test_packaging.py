@@ -112,6 +112,10 @@ def test_a_stop_looks_like_no_microphone_that_was_lost():
     assert said_in_the_unit("KillMode") == ["mixed"]
 
 
+def test_what_the_watchdog_aborts_leaves_no_core_on_the_card():
+    assert said_in_the_unit("LimitCORE") == ["0"]
+
+
 @pytest.mark.parametrize("name", ["systemd/edge.toml", "docs/raspberry-pi.md"])
 def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
     """Without the - systemd makes no namespace (226), and not the brake's, either."""
