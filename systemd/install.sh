@@ -49,6 +49,9 @@ fi
 run() {
     if [ -n "$dry" ]; then echo "would: $*"; else "$@"; fi
 }
+# What is written may stay in memory for half a minute. In a car power goes with the ignition, and a
+# program that is there but empty does not run, nor does pip write it again.
+onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
 packages() {
@@ -106,6 +109,7 @@ programs() {
         run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
     fi
     run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
+    onto_the_disk
 }
 
 # Settings that this version refuses must not end an upgrade half way, with a unit that is not loaded.
@@ -146,6 +150,7 @@ service() {
         run systemctl enable "$unit"
         finished="Installed. It starts at the next boot."
     fi
+    onto_the_disk
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get")
+NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get", "sync")
 
 
 def program(path, text="exit 0"):
@@ -81,10 +81,22 @@ def test_an_upgrade_loads_the_new_unit_and_starts_it(board):
     assert (board / "etc/knockknock/edge.toml").read_text() == "# mine"
     noted = [line for line in (board / "noted").read_text().splitlines() if "udevadm" not in line]
     assert noted == [
+        "sync ",
         "edge run --check-config",
         "systemd-sysusers ",
         "systemd-tmpfiles --create knockknock.conf",
         "systemctl daemon-reload",
         "systemctl enable knockknock-edge.service",
         "systemctl restart --no-block knockknock-edge.service",
+        "sync ",
     ]
+
+
+def test_what_it_calls_installed_is_on_the_disk(board):
+    """The ignition may be switched off as soon as it says so."""
+    program(board / "bin/sync", f'test -e {board}/usr/local/bin/edge && echo "it is on the disk"')
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[-1].startswith("Installed")
+    assert said[-2] == "it is on the disk"
