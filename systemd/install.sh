@@ -46,9 +46,15 @@ if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
+# The caller's folder may be closed to the service's user, as whom some things are done below.
+cd /
+
 run() {
     if [ -n "$dry" ]; then echo "would: $*"; else "$@"; fi
 }
+# What is written may stay in memory for half a minute. In a car power goes with the ignition, and a
+# program that is there but empty does not run, nor does pip write it again.
+onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
 packages() {
@@ -106,28 +112,57 @@ programs() {
         run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
     fi
     run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
+    onto_the_disk
+}
+
+user() {
+    run mkdir -p /etc/sysusers.d /etc/tmpfiles.d
+    run install -m 0644 "$here/systemd/knockknock.sysusers" /etc/sysusers.d/knockknock.conf
+    run install -m 0644 "$here/systemd/knockknock.tmpfiles" /etc/tmpfiles.d/knockknock.conf
+    run systemd-sysusers
+    run systemd-tmpfiles --create knockknock.conf
+}
+
+# Why the service could not read what root can: files of root alone, a model in a folder of somebody's.
+unreadable() {
+    # In its words: name (owner:group, mode), for each that the service's user cannot open.
+    closed=$(runuser -u knockknock -- find /etc/knockknock -type f ! -readable \
+        -printf '%p (%u:%g, mode %m) ') || true  # where a folder is closed
+    if [ -n "$closed" ]; then
+        echo "root can read your settings, the service's user, knockknock, cannot: ${closed% };" \
+            "say: sudo chmod a+r /etc/knockknock/*"
+    else
+        echo "root can do what is refused above, the service's user, knockknock, cannot: open the file" \
+            "to it (sudo chmod a+r FILE, a+x on its folders), or put it into /etc/knockknock"
+    fi
 }
 
 # Settings that this version refuses must not end an upgrade half way, with a unit that is not loaded.
+# As the service's user: what root alone may read would be right here and wrong at each start.
 settings() {
     code=0
-    run "$prefix/venv/bin/edge" run --check-config || code=$?
-    [ "$code" -eq 0 ] && return
-    why="the new version does not run here (see above): mend that"
-    [ "$code" -eq 2 ] && [ -e /etc/knockknock/edge.toml ] &&
-        why="the new version refuses your settings: edit /etc/knockknock/edge.toml"
+    file=/etc/knockknock/edge.toml
+    run runuser -u knockknock -- "$prefix/venv/bin/edge" run --check-config || code=$?
+    # Root and, where its folder is open, that user see what ProtectHome= of the unit hides.
+    hidden='^[[:space:]]*(listen\.)?model[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user)/'
+    if [ "$code" -eq 0 ]; then
+        [ -e "$file" ] && grep -Eq "$hidden" "$file" || return 0
+        why="the service does not see /home, /root and /run/user: copy the model that $file names"
+        why="$why to /etc/knockknock, name it so there"
+    elif "$prefix/venv/bin/edge" run --check-config >/dev/null 2>&1; then
+        why="$(unreadable)"
+    elif [ "$code" -eq 2 ] && [ -e "$file" ]; then
+        why="the new version refuses your settings: edit $file"
+    else
+        why="the new version does not run here (see above): mend that"
+    fi
     echo "install.sh: $why and run install.sh again; until its next start a service that is there" \
         "runs as before" >&2
     exit 1
 }
 
 service() {
-    run mkdir -p /etc/sysusers.d /etc/tmpfiles.d
-    run install -m 0644 "$here/systemd/knockknock.sysusers" /etc/sysusers.d/knockknock.conf
-    run install -m 0644 "$here/systemd/knockknock.tmpfiles" /etc/tmpfiles.d/knockknock.conf
     run install -m 0644 "$here/systemd/99-knockknock.rules" /etc/udev/rules.d/
-    run systemd-sysusers
-    run systemd-tmpfiles --create knockknock.conf
     # Settings of the user are never overwritten.
     [ -e /etc/knockknock/edge.toml ] || \
         run install -m 0644 "$here/systemd/edge.toml" /etc/knockknock/edge.toml
@@ -146,6 +181,7 @@ service() {
         run systemctl enable "$unit"
         finished="Installed. It starts at the next boot."
     fi
+    onto_the_disk
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }
 
@@ -169,6 +205,6 @@ uninstall() {
 }
 
 case "$action" in
-    install) packages; programs; settings; service ;;
+    install) packages; programs; user; settings; service ;;
     uninstall) uninstall ;;
 esac

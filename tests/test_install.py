@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get")
+NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get", "sync")
 
 
 def program(path, text="exit 0"):
@@ -37,6 +37,8 @@ def board(tmp_path):
         program(tmp_path / f"bin/{name}", f'echo "{name} $*" >> {tmp_path}/noted')
     program(tmp_path / "bin/id", "echo 0")
     program(tmp_path / "bin/dpkg")
+    # As somebody else would need root and a user: what is run only knows as whom.
+    program(tmp_path / "bin/runuser", '[ "$1 $3" = "-u --" ] && AS=$2 && export AS\nshift 3; "$@"')
     (tmp_path / "noted").touch()
     return tmp_path
 
@@ -74,17 +76,84 @@ def test_what_does_not_run_at_all_is_no_fault_of_the_settings(board, code, setti
 
 
 def test_an_upgrade_loads_the_new_unit_and_starts_it(board):
-    done = upgrade(board, f'echo "edge $*" >> {board}/noted')
+    done = upgrade(board, f'echo "$AS: edge $*" >> {board}/noted')
     assert done.returncode == 0, done.stderr
     unit = ROOT / "systemd/knockknock-edge.service"
     assert (board / "etc/systemd/system/knockknock-edge.service").read_text() == unit.read_text()
     assert (board / "etc/knockknock/edge.toml").read_text() == "# mine"
     noted = [line for line in (board / "noted").read_text().splitlines() if "udevadm" not in line]
     assert noted == [
-        "edge run --check-config",
+        "sync ",
         "systemd-sysusers ",
         "systemd-tmpfiles --create knockknock.conf",
+        "knockknock: edge run --check-config",
         "systemctl daemon-reload",
         "systemctl enable knockknock-edge.service",
         "systemctl restart --no-block knockknock-edge.service",
+        "sync ",
     ]
+
+
+def test_what_it_calls_installed_is_on_the_disk(board):
+    """The ignition may be switched off as soon as it says so."""
+    program(board / "bin/sync", f'test -e {board}/usr/local/bin/edge && echo "it is on the disk"')
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[-1].startswith("Installed")
+    assert said[-2] == "it is on the disk"
+
+
+AS_THE_SERVICE = (
+    "[ -z \"$AS\" ] || { echo 'edge.toml cannot be read: Permission denied' >&2; exit 2; }"
+)
+
+
+def test_settings_that_root_alone_may_read_are_refused(board):
+    """The service would fail at each start on what root had found to be right."""
+    settings = board / "etc/knockknock/edge.toml"
+    says = f"echo '{settings} (root:root, mode 600) '"
+    program(board / "bin/find", f'[ "$AS" = knockknock ] && [ "$1" = {settings.parent} ] && {says}')
+    done = upgrade(board, AS_THE_SERVICE)
+    assert done.returncode != 0
+    assert f"{settings} (root:root, mode 600);" in done.stderr
+    assert f"sudo chmod a+r {settings.parent}/*" in done.stderr
+    assert (board / "etc/systemd/system/knockknock-edge.service").read_text() == "old"
+    assert "systemctl" not in (board / "noted").read_text()
+
+
+def test_a_model_that_root_alone_may_read_is_refused(board):
+    program(board / "bin/find")  # nothing in the settings' own folder
+    done = upgrade(board, AS_THE_SERVICE)
+    assert done.returncode != 0
+    assert "open the file to it" in done.stderr
+    assert "edit" not in done.stderr
+    assert (board / "etc/systemd/system/knockknock-edge.service").read_text() == "old"
+
+
+def test_closed_files_are_looked_for_in_words_that_find_knows(board):
+    """To whoever owns the folder, or root, nothing in it is closed."""
+    done = upgrade(board, AS_THE_SERVICE)
+    assert "find:" not in done.stderr
+    assert "open the file to it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ('model = "/home/pi/mine.tflite"', True),
+        ("listen.model='/root/mine.tflite'", True),
+        ('  model = "/run/user/1000/mine.tflite"', True),
+        ('model = "/etc/knockknock/home/mine.tflite"', False),
+        ('# model = "/home/pi/mine.tflite"', False),
+    ],
+)
+def test_a_model_that_the_service_does_not_see_is_refused(board, line, refused):
+    """The check may see it, where its folder is open to all; the service, by ProtectHome=, not."""
+    settings = board / "etc/knockknock/edge.toml"
+    settings.write_text(f"{line}\n")
+    done = upgrade(board, "exit 0")
+    assert (done.returncode != 0) == refused
+    assert (f"copy the model that {settings} names" in done.stderr) == refused
+    loaded = (board / "etc/systemd/system/knockknock-edge.service").read_text()
+    assert (loaded == "old") == refused

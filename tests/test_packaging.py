@@ -1,3 +1,4 @@
+import re
 import shlex
 import shutil
 import subprocess
@@ -100,6 +101,29 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
 
 
+def test_a_start_that_hangs_is_ended_and_says_where():
+    """Until it is ready no watchdog counts; the service puts the end off while its loop turns."""
+    assert said_in_the_unit("TimeoutStartSec") == ["60"]
+    assert said_in_the_unit("TimeoutStartFailureMode") == ["abort"]
+
+
+def test_a_stop_looks_like_no_microphone_that_was_lost():
+    """control-group, the default, would end the capture process at the same moment."""
+    assert said_in_the_unit("KillMode") == ["mixed"]
+
+
+def test_what_the_watchdog_aborts_leaves_no_core_on_the_card():
+    assert said_in_the_unit("LimitCORE") == ["0"]
+
+
+@pytest.mark.parametrize("name", ["systemd/edge.toml", "docs/raspberry-pi.md"])
+def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
+    """Without the - systemd makes no namespace (226), and not the brake's, either."""
+    advised = re.findall(r"ReadWritePaths=(\S*)", (ROOT / name).read_text())
+    assert advised
+    assert all(path.startswith("-/") for path in advised)
+
+
 @pytest.mark.parametrize(
     ("result", "status", "waits"),
     [
@@ -109,6 +133,7 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
         ("signal", "SEGV", True),  # where no core is dumped
         ("signal", "KILL", False),
         ("watchdog", "ABRT", False),
+        ("timeout", "ABRT", False),  # of the start: it has taken a minute
         ("oom-kill", "KILL", False),
         ("success", "0", False),
         *(("exit-code", str(error.exit_code), False) for error in TIDY),

@@ -20,7 +20,7 @@ from tests.hil.virtual_microphone import missing as no_sound
 pytestmark = pytest.mark.boot
 BACK_S = 3.0  # a listener that died must be back by then
 STOP_S = 2.0
-WATCHDOG_S, KILLING_S = 30.0, 4.0  # as in the unit
+WATCHDOG_S, KILLING_S, START_S = 30.0, 4.0, 60.0  # as in the unit
 SETTINGS = "etc/knockknock/edge.toml"
 
 
@@ -55,10 +55,11 @@ def bay(sound):
 def test_it_starts_at_boot_and_is_ready_only_when_sound_flows(bay, sound, capsys):
     sound.start_server()
     bay.boot()
-    time.sleep(10)  # long enough to be ready wrongly
+    time.sleep(START_S + 10)  # long enough to be ready wrongly, or ended as if it hung
     state = bay.state()
     assert state["ActiveState"] == "activating", state
     assert state["MainPID"] != "0"
+    assert state["NRestarts"] == "0"
     # Without a microphone nothing else is held up.
     deadline = time.monotonic() + 60
     while bay.state("multi-user.target")["ActiveState"] != "active":
@@ -93,6 +94,7 @@ def test_hung_the_watchdog_brings_it_back(bay, capsys):
 
 
 def test_it_stops_in_time_and_with_a_good_name(bay, capsys):
+    since = bay.run("date", "+%F %T").strip()
     began = time.monotonic()
     bay.run("systemctl", "stop", UNIT)
     taken = time.monotonic() - began
@@ -100,6 +102,7 @@ def test_it_stops_in_time_and_with_a_good_name(bay, capsys):
         print(f"\nstop: {taken:.2f} s")
     assert taken < STOP_S
     assert bay.state()["Result"] == "success"
+    assert "capture process has died" not in bay.run("journalctl", "-u", UNIT, "--since", since)
     bay.run("systemctl", "start", UNIT)
     bay.wait("active", 20)
 
