@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
-from convert.folders import besides, by_label
+from convert.folders import besides, by_label, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
@@ -85,15 +85,15 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     the last underscore (``ford_003.wav``), or all of it if that part is a mere label
     (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
     or that lie in no label's folder, are left out and named. DatasetError names what is wrong: a
-    missing folder, an unknown label, a file that is not there, sources or cars that differ in case
-    alone, the same audio under two labels.
+    missing folder, a labels.csv that is no file, an unknown label, a recording that is not there,
+    sources or cars that differ in case alone, the same audio under two labels.
     """
     found: list[_Found] = []
     for folder in folders:
         if not folder.is_dir():
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
-        table = folder / "labels.csv"
-        here = _from_table(table) if table.is_file() else _from_folders(folder)
+        table = table_of(folder)
+        here = _from_table(table) if table else _from_folders(folder)
         if not here:  # left out without a word, it would be missed in the figures alone
             names = ", ".join(FOLDERS)
             raise DatasetError(

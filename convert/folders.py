@@ -10,10 +10,30 @@ from convert.errors import DatasetError
 from convert.labels import FOLDERS, spelt
 from edge.capture import SOUNDFILE_SUFFIXES
 
+TABLE = "labels.csv"
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
 }
+
+
+def table_of(folder: Path) -> Path | None:
+    """The labels.csv of ``folder``, if it has one; DatasetError if what is called so is no use.
+
+    Without it all in ``normal/`` would be healthy engines, whatever kinds the table tells apart.
+    """
+    table = folder / TABLE
+    for path in sorted(folder.iterdir()):
+        if path.name.lower() != TABLE:
+            continue
+        if not path.exists():
+            raise DatasetError(f"{path} is a link that leads nowhere: mend it, or remove it")
+        if not path.is_file():
+            raise DatasetError(f"{path} is no file: put the table of labels there, or rename it")
+        # Where disks know no capitals, both names are one file's.
+        if path.name != TABLE and not (table.exists() and path.samefile(table)):
+            raise DatasetError(f"{path} is not read: a table of labels must be called {TABLE}")
+    return table if table.is_file() else None
 
 
 def sounds(folder: Path) -> list[Path]:

@@ -66,3 +66,25 @@ def test_links_in_a_circle_end_and_no_folder_counts_twice(tmp_path, capsys):
     assert found == [("knocking", "polo"), ("normal", "golf")]
     assert capsys.readouterr().err == ""
     assert sounds(tmp_path) == sorted(tmp_path.rglob("*.wav"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("labels.csv", "labels.csv is a link that leads nowhere: mend it, or remove it"),
+        ("LABELS.CSV", "LABELS.CSV is not read: a table of labels must be called labels.csv"),
+        ("Labels.csv", "Labels.csv is not read: a table of labels must be called labels.csv"),
+        ("labels.csv/", "labels.csv is no file: put the table of labels there, or rename it"),
+    ],
+)
+def test_a_table_that_cannot_be_one_is_not_passed_over(tmp_path, name, words):
+    """Without its kinds, faults would be healthy engines."""
+    recordings(tmp_path, "normal/a.wav")
+    if name.endswith("/"):
+        (tmp_path / name).mkdir()
+    elif "is a link" in words:
+        (tmp_path / name).symlink_to("/usb/labels.csv")
+    else:
+        (tmp_path / name).write_text("file,label,kind\nnormal/a.wav,normal,belt\n")
+    with pytest.raises(DatasetError, match=f"{tmp_path}/{words}"):
+        find_clips([tmp_path])
