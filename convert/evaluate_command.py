@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from convert.output import check_output, parse_labels
+from convert.labels import TABLE
+from convert.output import check_apart, check_output, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
 from edge.files import write_atomically
@@ -90,6 +91,21 @@ def _check(arguments: argparse.Namespace) -> None:
     for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):
         if path := getattr(arguments, option):
             check_output(f"--{option}", path, suffix)
+    _check_apart(arguments)
+
+
+def _check_apart(arguments: argparse.Namespace) -> None:
+    """Nothing that is needed again may be written over, least of all after minutes of judging."""
+    outputs = {
+        f"--{option}": path
+        for option in ("json", "html", "out")
+        if (path := getattr(arguments, option))
+    }
+    tables = {f"the table of {folder}": folder / TABLE for folder in arguments.folders}
+    check_apart(outputs, tables)
+    # The chosen threshold may go into the very model: all else in it stays as it was.
+    outputs.pop("--out", None)
+    check_apart(outputs, {"the model to grade": arguments.model})
 
 
 def _run(arguments: argparse.Namespace) -> int:

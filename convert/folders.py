@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convert.errors import DatasetError
-from convert.labels import FOLDERS, spelt
+from convert.labels import FOLDERS, TABLE, spelt
 from edge.capture import SOUNDFILE_SUFFIXES
 
-TABLE = "labels.csv"
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),

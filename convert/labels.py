@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from convert.errors import DatasetError
 
+TABLE = "labels.csv"  # what a folder's table of recordings is called
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
 SPLITS = ("train", "valid")
 PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from edge.errors import ConfigError
@@ -19,6 +20,26 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
         raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{option} {path}: nothing can be written to {path.parent}")
+
+
+def check_apart(outputs: Mapping[str, Path], kept: Mapping[str, Path]) -> None:
+    """ConfigError if one of ``outputs``, by option, is another or would replace one of ``kept``.
+
+    ``kept``: what the run needs, or its owner does, by what it is called.
+    """
+    before = dict(kept)
+    for option, path in outputs.items():
+        for what, other in before.items():
+            if _are_one(path, other):
+                raise ConfigError(f"{option} {path} is also {what}: name another file")
+        before[f"where {option} goes"] = path
+
+
+def _are_one(path: Path, other: Path) -> bool:
+    """Whether both are one file, or would be, whatever links and disks without capitals say."""
+    if path.exists() and other.exists():
+        return path.is_file() and path.samefile(other)  # a device takes both
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
