@@ -17,6 +17,7 @@ from convert.figures import Judged, Report
 from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.split import Learnt, heard
+from convert.tuning import need_both
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
 from edge.config import ListenConfig
@@ -51,14 +52,21 @@ def evaluate(
     hold_out_only: bool = False,
     labels: tuple[str, ...] | None = None,
     seed: int = 1,
+    to_tune: bool = False,
 ) -> Report:
     """Judge every recording in ``folders`` with ``model`` (.tflite, .pth or .safetensors).
 
     ``hold_out_only`` leaves out the sources a checkpoint says it was trained on; ``labels`` gives
-    the order of a checkpoint's answers where it is not that of its file. ModelError,
+    the order of a checkpoint's answers where it is not that of its file. ``to_tune``: recordings
+    that no threshold could be chosen by are refused before any is judged. ModelError,
     CheckpointError or DatasetError if the model or the recordings cannot be used.
     """
     clips = find_clips(folders)
+    if to_tune:
+        need_both(
+            knocks=any(clip.knocks for clip in clips),
+            healthy=any(clip.is_healthy for clip in clips),
+        )
     judge: Judge
     if model.suffix == ".tflite":
         if hold_out_only:

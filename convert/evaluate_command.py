@@ -120,6 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
         hold_out_only=arguments.hold_out_only,
         labels=None if arguments.labels is None else parse_labels(arguments.labels),
         seed=arguments.seed,
+        to_tune=arguments.for_false_rate is not None,
     )
     print(report.table())
     if arguments.json:

@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from convert.cli import main
 from convert.errors import DatasetError
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
 from edge.classifier import tempered
 from edge.frontend import FrontEndConfig
 from edge.model import PRECISIONS, Manifest, ModelFile, write_model
 from tests.graded import judged, report
+from tests.labelled import sound
 
 RNG = np.random.default_rng(0)
 
@@ -80,6 +82,20 @@ def test_a_threshold_is_chosen_by_healthy_engines_of_any_kind(model, tmp_path):
     assert made[0].threshold == made[1].threshold
     with pytest.raises(DatasetError, match="no recording of a healthy engine"):
         tune(model, report(rows[0], belt), 0.05, tmp_path / "tuned.tflite")
+
+
+def test_what_no_threshold_can_be_chosen_by_is_not_judged_first(
+    model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("convert.evaluate._judge", lambda *_: pytest.fail("judged"))
+    sound(tmp_path / "no knock" / "normal" / "1.wav", 1)
+    for number, label in enumerate(("knocking", "not_engine")):
+        sound(tmp_path / "no healthy engine" / label / "1.wav", number)
+    for name in ("no knock", "no healthy engine"):
+        arguments = ["--for-false-rate", "0.1", "--out", str(tmp_path / "tuned.tflite")]
+        assert main(["evaluate", str(model), str(tmp_path / name), *arguments]) == 12
+        missing = name.removeprefix("no ")
+        assert f"no recording of a {missing}: nothing to choose" in capsys.readouterr().err
 
 
 def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
