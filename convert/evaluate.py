@@ -14,6 +14,7 @@ from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import CheckpointError, DatasetError
 from convert.figures import Judged, Report
+from convert.output import is_for_tflite
 from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.split import Learnt, heard
@@ -68,7 +69,7 @@ def evaluate(
             healthy=any(clip.is_healthy for clip in clips),
         )
     judge: Judge
-    if model.suffix == ".tflite":
+    if is_for_tflite(model):
         if hold_out_only:
             raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
         if labels:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from convert.labels import TABLE
-from convert.output import check_apart, check_output, parse_labels
+from convert.output import check_apart, check_output, is_for_tflite, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
 from edge.files import write_atomically
@@ -86,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--for-false-rate {rate:g} is less than recordings can show: give {LEAST_RATE:g} or "
             "more, or 0 for no window at all"
         )
-    if rate is not None and arguments.model.suffix != ".tflite":
+    if rate is not None and not is_for_tflite(arguments.model):
         raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
     for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):
         if path := getattr(arguments, option):

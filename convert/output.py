@@ -1,7 +1,8 @@
-"""Options of several commands, looked at before the hours that they are for."""
+"""Files and options of several commands, looked at before the hours that they are for."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,20 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
         raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{option} {path}: nothing can be written to {path.parent}")
+
+
+def holds_tflite(path: Path) -> bool:
+    """Whether ``path`` is a TFLite model by what is in it, however it is called."""
+    with contextlib.suppress(OSError):  # whoever reads it says what is wrong
+        if path.is_file():  # of a pipe nothing may be read twice
+            with path.open("rb") as file:
+                return file.read(8)[4:] == b"TFL3"
+    return False
+
+
+def is_for_tflite(path: Path) -> bool:
+    """Whether ``path`` is to be read as a TFLite model, be it damaged or missing."""
+    return holds_tflite(path) or path.suffix.lower() == ".tflite"
 
 
 def check_apart(outputs: Mapping[str, Path], kept: Mapping[str, Path]) -> None:

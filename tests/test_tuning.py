@@ -165,3 +165,25 @@ def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatc
     with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
         tune(model, sure, 0.01, tmp_path / "tuned.tflite")
     assert not (tmp_path / "tuned.tflite").exists()
+
+
+@pytest.mark.parametrize("name", ["NET.TFLITE", "net.bin"])
+def test_a_model_is_known_by_what_is_in_it(model, tmp_path, name, capsys):
+    """Taken for a checkpoint, it would be called a damaged one."""
+    named = model.rename(tmp_path / name)
+    sound(tmp_path / "r" / "normal" / "1.wav", 1)
+    arguments = ["evaluate", str(named), str(tmp_path / "r")]
+    assert main([*arguments, "--hold-out-only"]) == 2
+    assert "--hold-out-only needs a .pth" in capsys.readouterr().err
+    out = ["--out", str(tmp_path / "tuned.tflite")]
+    assert main([*arguments, "--for-false-rate", "0.1", *out]) == 12
+    assert "no recording of a knock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.TFLITE"])
+def test_what_is_called_a_model_and_is_none_is_no_checkpoint_either(tmp_path, name, capsys):
+    sound(tmp_path / "r" / "normal" / "1.wav", 1)
+    (tmp_path / "r" / name).write_bytes(bytes(100))
+    for said, model in (("is no TFLite", "r/" + name), ("cannot be read", "none.tflite")):
+        assert main(["evaluate", str(tmp_path / model), str(tmp_path / "r")]) == 4
+        assert said in capsys.readouterr().err
