@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import SUFFIXES, fingerprint
+from convert.dataset import fingerprint
 from convert.errors import DatasetError
+from convert.folders import SUFFIXES, called_sounds
 from convert.judgeable import judgeable
 from convert.made import make
 from convert.parity import MIN_PICTURES
@@ -45,7 +46,7 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: --calibration takes a folder of recordings")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    found = called_sounds(folder)
     if not found:
         raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
     found = list({fingerprint(path): path for path in reversed(found)}.values())[::-1]

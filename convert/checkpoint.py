@@ -22,6 +22,7 @@ from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.labels import composed
 from convert.network import HeadStyle, KnockNet
+from convert.output import holds_tflite
 from convert.split import Learnt
 from edge.errors import ConfigError
 from edge.files import write_atomically
@@ -173,6 +174,8 @@ def _halved(value: Tensor) -> Tensor:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist or is no file")
+    if holds_tflite(path):
+        raise CheckpointError(f"{path} is a TFLite model: give the .pth it was made from")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file  # noqa: PLC0415 - only where it is needed

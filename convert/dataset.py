@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
+from convert.folders import besides, by_label, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
@@ -30,9 +30,10 @@ from convert.labels import (
     need_one_spelling,
     read_table,
     sources_of,
+    spelt,
 )
 from convert.progress import bar
-from edge.capture import SOUNDFILE_SUFFIXES, Recording
+from edge.capture import Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 
@@ -45,10 +46,6 @@ NOT_HEALTHY = frozenset(
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
-SUFFIXES = SOUNDFILE_SUFFIXES | {
-    *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
-    *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
-}
 
 
 @dataclass(frozen=True)
@@ -78,11 +75,6 @@ class Clip:
         return self.car or self.source
 
 
-def spelt(kind: str) -> str:
-    """``kind`` as everybody spells it: people write ``Other-Fault`` or ``other fault``, too."""
-    return re.sub(r"[\s_-]+", "_", kind.strip().lower())
-
-
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
     """All recordings below ``folders``, each with a labels.csv or folders named after labels.
 
@@ -91,17 +83,17 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     ``valid``), or outside such folders the outermost of its own that tells it from others of the
     table (``ford/cold/003.wav``; not ``audio`` or the like), or else the part of its name before
     the last underscore (``ford_003.wav``), or all of it if that part is a mere label
-    (``normal_003.wav``). Copies of a recording, and recordings beside a labels.csv that it does
-    not list, are left out and named. DatasetError names what is wrong: a missing folder, an
-    unknown label, a file that is not there, sources or cars that differ in case alone, the same
-    audio under two labels.
+    (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
+    or that lie in no label's folder, are left out and named. DatasetError names what is wrong: a
+    missing folder, a labels.csv that is no file, an unknown label, a recording that is not there,
+    sources or cars that differ in case alone, the same audio under two labels.
     """
     found: list[_Found] = []
     for folder in folders:
         if not folder.is_dir():
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
-        table = folder / "labels.csv"
-        here = _from_table(table) if table.is_file() else _from_folders(folder)
+        table = table_of(folder)
+        here = _from_table(table) if table else _from_folders(folder)
         if not here:  # left out without a word, it would be missed in the figures alone
             names = ", ".join(FOLDERS)
             raise DatasetError(
@@ -144,10 +136,13 @@ def _from_table(table: Path) -> list[_Found]:
         path, split = file_called(table.parent, row["file"]), row.get("split", "")
         clip = Clip(path, label, kind, given or guess.source, split, car)
         found.append((clip, where if given or guess.by_folder else ""))
-    listed = {clip.path.resolve() for clip, _ in found}
-    others = [path for path in _sounds(table.parent) if path.resolve() not in listed]
-    _say("note:", "recording", f"not listed in {table}, not used", [str(path) for path in others])
+    _say_besides(table.parent, found, f"not listed in {table}")
     return found
+
+
+def _say_besides(folder: Path, found: Sequence[_Found], why: str) -> None:
+    others = besides(folder, (clip.path for clip, _ in found))
+    _say("note:", "recording", f"{why}, not used", [str(path) for path in others])
 
 
 def _check(row: dict[str, str], folder: Path, where: str) -> None:
@@ -163,18 +158,16 @@ def _check(row: dict[str, str], folder: Path, where: str) -> None:
 
 
 def _from_folders(folder: Path) -> list[_Found]:
-    files = [(path, label) for label in FOLDERS for path in _sounds(folder / label)]
+    files = by_label(folder)
     guesses = sources_of([(path.relative_to(folder), label) for path, label in files], folder)
-    return [
+    found = [
         (Clip(path, label, FOLDERS[label], guess.source), str(path) if guess.by_folder else "")
         for (path, label), guess in zip(files, guesses, strict=True)
     ]
-
-
-def _sounds(folder: Path) -> list[Path]:
-    """All files below ``folder`` that are recordings by their names."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(path for path in found if path.is_file())
+    if found:  # else all of it is refused
+        *most, last = FOLDERS
+        _say_besides(folder, found, f"in no folder {', '.join(most)} or {last}")
+    return found
 
 
 def _with_cars(clips: Sequence[Clip]) -> list[Clip]:

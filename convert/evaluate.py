@@ -14,9 +14,11 @@ from convert.checkpoint import load_checkpoint
 from convert.dataset import LABELS, Clip, find_clips, say_unreadable
 from convert.errors import CheckpointError, DatasetError
 from convert.figures import Judged, Report
+from convert.output import is_for_tflite
 from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.split import Learnt, heard
+from convert.tuning import need_both
 from edge.capture import Recording
 from edge.classifier import Classifier, tempered
 from edge.config import ListenConfig
@@ -51,16 +53,23 @@ def evaluate(
     hold_out_only: bool = False,
     labels: tuple[str, ...] | None = None,
     seed: int = 1,
+    to_tune: bool = False,
 ) -> Report:
     """Judge every recording in ``folders`` with ``model`` (.tflite, .pth or .safetensors).
 
     ``hold_out_only`` leaves out the sources a checkpoint says it was trained on; ``labels`` gives
-    the order of a checkpoint's answers where it is not that of its file. ModelError,
+    the order of a checkpoint's answers where it is not that of its file. ``to_tune``: recordings
+    that no threshold could be chosen by are refused before any is judged. ModelError,
     CheckpointError or DatasetError if the model or the recordings cannot be used.
     """
     clips = find_clips(folders)
+    if to_tune:
+        need_both(
+            knocks=any(clip.knocks for clip in clips),
+            healthy=any(clip.is_healthy for clip in clips),
+        )
     judge: Judge
-    if model.suffix == ".tflite":
+    if is_for_tflite(model):
         if hold_out_only:
             raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
         if labels:

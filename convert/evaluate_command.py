@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from convert.output import check_output, parse_labels
+from convert.labels import TABLE
+from convert.output import check_apart, check_output, is_for_tflite, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
 from edge.files import write_atomically
@@ -85,11 +86,26 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--for-false-rate {rate:g} is less than recordings can show: give {LEAST_RATE:g} or "
             "more, or 0 for no window at all"
         )
-    if rate is not None and arguments.model.suffix != ".tflite":
+    if rate is not None and not is_for_tflite(arguments.model):
         raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
     for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):
         if path := getattr(arguments, option):
             check_output(f"--{option}", path, suffix)
+    _check_apart(arguments)
+
+
+def _check_apart(arguments: argparse.Namespace) -> None:
+    """Nothing that is needed again may be written over, least of all after minutes of judging."""
+    outputs = {
+        f"--{option}": path
+        for option in ("json", "html", "out")
+        if (path := getattr(arguments, option))
+    }
+    tables = {f"the table of {folder}": folder / TABLE for folder in arguments.folders}
+    check_apart(outputs, tables)
+    # The chosen threshold may go into the very model: all else in it stays as it was.
+    outputs.pop("--out", None)
+    check_apart(outputs, {"the model to grade": arguments.model})
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -104,6 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
         hold_out_only=arguments.hold_out_only,
         labels=None if arguments.labels is None else parse_labels(arguments.labels),
         seed=arguments.seed,
+        to_tune=arguments.for_false_rate is not None,
     )
     print(report.table())
     if arguments.json:

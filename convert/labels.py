@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from convert.errors import DatasetError
 
+TABLE = "labels.csv"  # what a folder's table of recordings is called
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
 SPLITS = ("train", "valid")
 PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
@@ -66,6 +68,11 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
+def spelt(name: str) -> str:
+    """A kind or label as everybody spells it: people write ``Other-Fault``, ``not engine``, too."""
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+
+
 class Guess(NamedTuple):
     """What names alone say a recording's source is."""
 
@@ -86,11 +93,11 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
     homes: dict[int, tuple[bool, list[str]]] = {}
     for number, (path, label) in enumerate(files):
         elsewhere, folders = _folders(path, roots)
-        lower = [name.lower() for name in folders]
-        at = lower.index(label) + 1 if label in lower else len(folders)
+        names = [spelt(name) for name in folders]
+        at = names.index(label) + 1 if label in names else len(folders)
         inside.append(folders[at : at + 1])
         if not inside[-1]:
-            around = [name for name in folders if name.lower() not in GENERIC]
+            around = [name for name in folders if spelt(name) not in GENERIC]
             homes[number] = elsewhere, around
     outer = _told_apart(homes)
     if not any(inside) and len(set(outer.values())) < 2:
@@ -135,7 +142,7 @@ def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
 def _name_says(path: Path) -> str:
     source = path.stem.rpartition("_")[0]
     # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
-    return path.stem if source.lower() in ("", *FOLDERS) else source
+    return path.stem if spelt(source) in ("", *FOLDERS) else source
 
 
 def composed(name: str) -> str:

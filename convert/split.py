@@ -22,9 +22,12 @@ def split_sources(
     there. Where labels.csv has a column ``split``, that decides instead of ``share``;
     DatasetError if it tears a source or a car apart.
     """
-    unknown = always_held_out - {clip.source for clip in clips}
-    if unknown:
-        raise DatasetError(f"no recording of source {', '.join(sorted(unknown))} to hold out")
+    there = {clip.source for clip in clips}
+    if unknown := sorted(always_held_out - there):
+        raise DatasetError(
+            f"no recording of source {', '.join(map(repr, unknown))} to hold out: there are "
+            f"{', '.join(map(repr, sorted(there)[:5]))}{' ...' if len(there) > 5 else ''}"
+        )
     named = {clip.group for clip in clips if clip.source in always_held_out}
     if any(clip.split for clip in clips):
         return _parted(clips, _forced_split(clips) | named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import sys
 from pathlib import Path
@@ -124,7 +125,10 @@ def _add_held_out(parser: argparse.ArgumentParser, default: TrainConfig) -> None
         help="instead, part K of N of the sources: N runs, each source graded once",
     )
     parser.add_argument(
-        "--hold-out-sources", metavar="A,B", default="", help="never train on these sources"
+        "--hold-out-sources",
+        metavar="A,B",
+        default="",
+        help='never train on these sources; one with a comma in "quotes"',
     )
 
 
@@ -137,6 +141,15 @@ def _fold(text: str) -> tuple[int, int]:
     if fold == (0, 0):  # TrainConfig's way to say that there are none
         raise argparse.ArgumentTypeError("0/0 is no part of the sources")
     return fold
+
+
+def _names(text: str) -> frozenset[str]:
+    """The sources that ``text`` names: with commas between them, quoted as in a labels.csv."""
+    try:
+        lines = list(csv.reader([composed(text)], skipinitialspace=True))
+    except csv.Error as error:
+        raise ConfigError(f"--hold-out-sources {text!r}: {error}; name them as A,B") from error
+    return frozenset(name.strip() for names in lines for name in names) - {""}
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -174,6 +187,6 @@ def _train(arguments: argparse.Namespace, work: Path, config: TrainConfig) -> No
         init=arguments.init,
         labels=None if arguments.labels is None else parse_labels(arguments.labels),
         pretrained=arguments.pretrained,
-        never_train_on=frozenset(filter(None, composed(arguments.hold_out_sources).split(","))),
+        never_train_on=_names(arguments.hold_out_sources),
         threshold=arguments.threshold,
     )

@@ -72,6 +72,13 @@ def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
     return float(np.clip(highest + LEAST_P, *THRESHOLDS))
 
 
+def need_both(*, knocks: bool, healthy: bool) -> None:
+    """DatasetError unless there are recordings of knocks and of healthy engines to choose by."""
+    if not knocks or not healthy:
+        missing = "healthy engine" if knocks else "knock"
+        raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
+
+
 def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
 
@@ -81,9 +88,7 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     """
     knocks = report.p_of(knocks=True)
     others = report.p_of_healthy()
-    if not knocks or not others:
-        missing = "healthy engine" if knocks else "knock"
-        raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
+    need_both(knocks=bool(knocks), healthy=bool(others))  # by now, that could be judged
     healthy_windows = pooled(others).size
     if healthy_windows < (least := least_negatives(false_rate)):
         raise DatasetError(

@@ -215,3 +215,13 @@ def test_weights_of_a_kind_that_is_no_network_s(tmp_path, network, odd):
 def test_a_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("name", ["a.tflite", "a.pth", "a.safetensors"])
+def test_a_tflite_model_is_no_damaged_checkpoint(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
+    said = f"{name} is a TFLite model: give the .pth it was made from"
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(tmp_path / name)
+    with pytest.raises(CheckpointError, match=said):
+        load_body(tmp_path / name, KnockNet())

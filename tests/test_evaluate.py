@@ -142,6 +142,34 @@ def test_options_that_do_not_fit(arguments, words, tmp_path, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "net.tflite"], "--json net.tflite is also the model to grade: name another"),
+        (["--html", "link.tflite"], "--html link.tflite is also the model to grade: name another"),
+        (["--json", "r/labels.csv"], "--json r/labels.csv is also the table of r: name another"),
+        (["--json", "a", "--html", "r/../a"], "--html r/../a is also where --json goes: name"),
+        (["--json", "a.tflite", "--for-false-rate", "0.1", "--out", "a.tflite"], "--json goes"),
+    ],
+)
+def test_figures_replace_nothing_that_is_needed(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "net.tflite").write_bytes(b"a model")
+    (tmp_path / "link.tflite").symlink_to("net.tflite")
+    monkeypatch.setattr("convert.evaluate.evaluate", lambda *_, **__: pytest.fail("judged"))
+    assert main(["evaluate", "net.tflite", "r", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_chosen_threshold_may_go_into_the_model_itself(tmp_path, capsys):
+    model = tmp_path / "net.tflite"
+    model.write_bytes(b"no model")
+    arguments = ["--for-false-rate", "0.1", "--out", str(model)]
+    assert main(["evaluate", str(model), str(tmp_path), *arguments]) == 12  # as no recordings
+    assert "no recordings in" in capsys.readouterr().err
+
+
 def test_the_figures_say_how_to_find_them_again(tmp_path, capsys):
     wav_file(tmp_path / "a_1.wav", noise(3).astype("f8"), 22_050)
     wav_file(tmp_path / "b_1.wav", np.zeros(3 * 22_050), 22_050)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from convert.checkpoint import load_checkpoint, save_checkpoint
+from convert.cli import main
 from convert.dataset import (
     Clip,
     find_clips,
@@ -161,3 +162,33 @@ def test_a_network_knows_a_car_however_a_disk_writes_it(tmp_path):
         tmp_path / "a.pth", KnockNet(), labels=("knocking", "normal"), meta={"trained_on": [other]}
     )
     assert load_checkpoint(tmp_path / "a.pth").learnt.sources == {one}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("golf, polo ", {"golf", "polo"}),
+        ('"golf, cold", polo', {"golf, cold", "polo"}),
+        ('polo,"golf, cold" ,', {"golf, cold", "polo"}),
+        (" ", set()),
+        ('5" wheel', {'5" wheel'}),
+        ("Ka\u0308fer", {"K\u00e4fer"}),
+    ],
+)
+def test_sources_to_hold_out_are_named_as_in_a_table(monkeypatch, text, names):
+    asked = []
+    monkeypatch.setattr("convert.train.train", lambda *_, **said: asked.append(said))
+    assert main(["train", "r", "--out", "a.pth", "--hold-out-sources", text]) == 0
+    assert asked[0]["never_train_on"] == names
+
+
+def test_a_source_that_is_not_there_is_shown_with_its_blanks_and_so_are_others():
+    with pytest.raises(DatasetError, match=r"of source ' b', 'c' to hold out: there are 'a', 'b'$"):
+        split_sources(
+            clips(normal=["a", "b"]), share=0, seed=1, always_held_out=frozenset({" b", "c"})
+        )
+
+
+def test_sources_to_hold_out_on_two_lines_are_refused(capsys):
+    assert main(["train", "r", "--out", "a.pth", "--hold-out-sources", "a\nb"]) == 2
+    assert "--hold-out-sources 'a\\nb': " in capsys.readouterr().err

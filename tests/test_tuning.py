@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from convert.cli import main
 from convert.errors import DatasetError
 from convert.tuning import best_temperature, log_odds, threshold_for, tune
 from edge.classifier import tempered
 from edge.frontend import FrontEndConfig
 from edge.model import PRECISIONS, Manifest, ModelFile, write_model
 from tests.graded import judged, report
+from tests.labelled import sound
 
 RNG = np.random.default_rng(0)
 
@@ -82,6 +84,20 @@ def test_a_threshold_is_chosen_by_healthy_engines_of_any_kind(model, tmp_path):
         tune(model, report(rows[0], belt), 0.05, tmp_path / "tuned.tflite")
 
 
+def test_what_no_threshold_can_be_chosen_by_is_not_judged_first(
+    model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("convert.evaluate._judge", lambda *_: pytest.fail("judged"))
+    sound(tmp_path / "no knock" / "normal" / "1.wav", 1)
+    for number, label in enumerate(("knocking", "not_engine")):
+        sound(tmp_path / "no healthy engine" / label / "1.wav", number)
+    for name in ("no knock", "no healthy engine"):
+        arguments = ["--for-false-rate", "0.1", "--out", str(tmp_path / "tuned.tflite")]
+        assert main(["evaluate", str(model), str(tmp_path / name), *arguments]) == 12
+        missing = name.removeprefix("no ")
+        assert f"no recording of a {missing}: nothing to choose" in capsys.readouterr().err
+
+
 def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
     z = RNG.normal(0, 2, 4000)
     knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z / 2))
@@ -149,3 +165,25 @@ def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatc
     with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
         tune(model, sure, 0.01, tmp_path / "tuned.tflite")
     assert not (tmp_path / "tuned.tflite").exists()
+
+
+@pytest.mark.parametrize("name", ["NET.TFLITE", "net.bin"])
+def test_a_model_is_known_by_what_is_in_it(model, tmp_path, name, capsys):
+    """Taken for a checkpoint, it would be called a damaged one."""
+    named = model.rename(tmp_path / name)
+    sound(tmp_path / "r" / "normal" / "1.wav", 1)
+    arguments = ["evaluate", str(named), str(tmp_path / "r")]
+    assert main([*arguments, "--hold-out-only"]) == 2
+    assert "--hold-out-only needs a .pth" in capsys.readouterr().err
+    out = ["--out", str(tmp_path / "tuned.tflite")]
+    assert main([*arguments, "--for-false-rate", "0.1", *out]) == 12
+    assert "no recording of a knock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.TFLITE"])
+def test_what_is_called_a_model_and_is_none_is_no_checkpoint_either(tmp_path, name, capsys):
+    sound(tmp_path / "r" / "normal" / "1.wav", 1)
+    (tmp_path / "r" / name).write_bytes(bytes(100))
+    for said, model in (("is no TFLite", "r/" + name), ("cannot be read", "none.tflite")):
+        assert main(["evaluate", str(tmp_path / model), str(tmp_path / "r")]) == 4
+        assert said in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""Where recordings are looked for, and what is said of those that are not used."""
+
+import pytest
+
+from convert.dataset import find_clips
+from convert.errors import DatasetError
+from convert.folders import called_sounds, sounds
+from tests.labelled import sound
+
+
+def recordings(folder, *names):
+    for number, name in enumerate(names):
+        sound(folder / name, seed=number, seconds=0.1)
+
+
+def test_recordings_in_no_label_s_folder_are_counted_and_named(tmp_path, capsys):
+    recordings(tmp_path, "normal/a.wav", "faults/b.wav", "c.wav", "x/normal/d.wav", "e/f/g.wav")
+    assert [clip.path.name for clip in find_clips([tmp_path])] == ["a.wav"]
+    assert capsys.readouterr().err == (
+        "note: 4 recordings in no folder knocking, normal or not_engine, not used: "
+        f"{tmp_path}/c.wav; {tmp_path}/e/f/g.wav; {tmp_path}/faults/b.wav ...\n"
+    )
+
+
+def test_folders_of_labels_are_known_however_they_are_spelt(tmp_path, capsys):
+    names = ("KNOCKING/k.wav", "Normal/golf/1.wav", "Not-Engine/car_wash/1.wav")
+    recordings(tmp_path, *names, "Not-Engine/not engine_1.wav")
+    found = [(clip.label, clip.kind, clip.source) for clip in find_clips([tmp_path])]
+    assert found == [
+        ("knocking", "engine", "k"),
+        ("normal", "engine", "golf"),
+        ("not_engine", "not_engine", "car_wash"),
+        ("not_engine", "not_engine", "not engine_1"),
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_two_folders_of_one_label_are_refused(tmp_path):
+    recordings(tmp_path, "normal/a.wav", "knocking/b.wav")
+    (tmp_path / "NORMAL").mkdir()  # with nothing in it there is nothing to miss
+    assert len(find_clips([tmp_path])) == 2
+    recordings(tmp_path / "NORMAL", "c.wav")
+    with pytest.raises(DatasetError, match=r"has 'NORMAL' and 'normal' for the label normal: make"):
+        find_clips([tmp_path])
+
+
+def test_linked_folders_are_followed_and_named_as_the_link_is(tmp_path, capsys):
+    recordings(tmp_path / "usb", "blob/1.wav", "blob/cold/2.wav")
+    sound(tmp_path / "set/normal/polo/3.wav", 3, 0.1)
+    (tmp_path / "set/normal/opel").symlink_to(tmp_path / "usb/blob")
+    found = [(clip.path.name, clip.source) for clip in find_clips([tmp_path / "set"])]
+    assert found == [("1.wav", "opel"), ("2.wav", "opel"), ("3.wav", "polo")]
+    assert {path.name for path in called_sounds(tmp_path / "set")} == {"1.wav", "2.wav", "3.wav"}
+    (tmp_path / "set/Normal").symlink_to("normal")  # one folder, not two
+    assert len(find_clips([tmp_path / "set"])) == len(found)
+
+
+def test_links_in_a_circle_end_and_no_folder_counts_twice(tmp_path, capsys):
+    recordings(tmp_path, "normal/golf/1.wav", "knocking/polo/2.wav")
+    (tmp_path / "normal/again").symlink_to("golf")  # by name before the folder itself
+    (tmp_path / "normal/golf/up").symlink_to(tmp_path)  # where knocks are no healthy engines
+    (tmp_path / "normal/golf/self").symlink_to(".")
+    (tmp_path / "normal/lost").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    found = [(clip.label, clip.source) for clip in find_clips([tmp_path])]
+    assert found == [("knocking", "polo"), ("normal", "golf")]
+    assert capsys.readouterr().err == ""
+    assert sounds(tmp_path) == sorted(tmp_path.rglob("*.wav"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("labels.csv", "labels.csv is a link that leads nowhere: mend it, or remove it"),
+        ("LABELS.CSV", "LABELS.CSV is not read: a table of labels must be called labels.csv"),
+        ("Labels.csv", "Labels.csv is not read: a table of labels must be called labels.csv"),
+        ("labels.csv/", "labels.csv is no file: put the table of labels there, or rename it"),
+    ],
+)
+def test_a_table_that_cannot_be_one_is_not_passed_over(tmp_path, name, words):
+    """Without its kinds, faults would be healthy engines."""
+    recordings(tmp_path, "normal/a.wav")
+    if name.endswith("/"):
+        (tmp_path / name).mkdir()
+    elif "is a link" in words:
+        (tmp_path / name).symlink_to("/usb/labels.csv")
+    else:
+        (tmp_path / name).write_text("file,label,kind\nnormal/a.wav,normal,belt\n")
+    with pytest.raises(DatasetError, match=f"{tmp_path}/{words}"):
+        find_clips([tmp_path])
