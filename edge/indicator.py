@@ -61,6 +61,9 @@ PATTERNS: dict[Signal, Pattern] = {
 STEP_S = 0.05
 STALE_S = 5.0  # without a window for so long the heartbeat stops: nobody is listening
 FIRST_S = 15.0  # the first may take so long: a slow board, a microphone that opens slowly
+HANGS_S = 10.0  # a lamp's driver that is busy for so long does not come back by itself
+ASKED_S = 1.0  # more than this between two questions is no silence: this process stood still, too
+CLOSE_S = 1.0  # longest wait for the lamp's thread at the end
 # Their blinks are two seconds apart, or four, and one takes over in the other's time. If each began
 # anew, sound at the edge of what can be judged would blink with every window, as if none came.
 CALM = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED}
@@ -102,6 +105,9 @@ class Indicator:
             for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
         ]
         self._stumbled = ""
+        self._ticks = self._ticks_seen = 0  # of the lamp's thread
+        self._asked_at, self._silent_s = clock(), 0.0
+        self._hang_told = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -110,7 +116,27 @@ class Indicator:
     def failure(self) -> str:
         """Why a lamp cannot be lit that should be; "" when all can."""
         failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
-        return self._stumbled or next(failed, "")
+        return self._hang() or self._stumbled or next(failed, "")
+
+    def _hang(self) -> str:
+        """Why the lamp shows what it showed long ago; "" while its thread goes on.
+
+        Whoever asks finds out: the thread itself, hanging, cannot say so. Its silence is counted
+        while it is asked about; after a night of a process that was stopped it has its time anew.
+        """
+        now, ticks = self._clock(), self._ticks
+        since_s, self._asked_at = now - self._asked_at, now
+        if ticks != self._ticks_seen or self._ended.is_set():
+            self._ticks_seen, self._silent_s, self._hang_told = ticks, 0.0, False
+            return ""
+        self._silent_s += min(since_s, ASKED_S)
+        if self._silent_s <= HANGS_S:
+            return ""
+        problem = f"the lamp does not answer for {HANGS_S:g} s: what it shows is old"
+        if not self._hang_told:
+            self._hang_told = True
+            log.error("%s", problem, extra={"kind": "hang"})
+        return problem
 
     @property
     def missing(self) -> str:
@@ -151,14 +177,18 @@ class Indicator:
         return now, now and signal in (Signal.KNOCKING, Signal.STARTING)
 
     def close(self) -> None:
-        """All lamps off, and let go."""
+        """All lamps off, and let go; one whose driver hangs is left: it would hold up the end."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            log.error("the lamp does not answer: it may stay as it is")
+            return
         for lamp in self._lamps:
             lamp.close()
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._ticks += 1
             lit_now, knocks = self.levels()
             stumbled = ""
             for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):

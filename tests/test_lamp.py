@@ -1,12 +1,13 @@
 """Lamps that fail, and a lamp that must not look well when nobody listens."""
 
 import inspect
+import threading
 import time
 
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import FIRST_S, PATTERNS, STALE_S, STEP_S, Indicator, Signal, lit
+from edge.indicator import FIRST_S, HANGS_S, PATTERNS, STALE_S, STEP_S, Indicator, Signal, lit
 from edge.lamp import Lamp
 from tests.wait import wait_for
 
@@ -136,3 +137,83 @@ def test_a_lamp_that_fails_at_the_end_keeps_no_other_lit(monkeypatch):
     monkeypatch.setattr("edge.lamp.open_pin", lambda pin, active_high: Led(pin))
     Indicator(IndicatorConfig(led_pin=17, knock_pin=18, buzzer_pin=19)).close()
     assert off == [17, 18, 19]
+
+
+class Hanging:
+    """A lamp whose driver does not return, until ``goes_on`` is set."""
+
+    def __init__(self):
+        self.hangs, self.goes_on, self.put_out = threading.Event(), threading.Event(), False
+
+    def on(self):
+        self.hangs.set()
+        self.goes_on.wait(60)
+
+    def off(self):
+        pass
+
+    def close(self):
+        self.put_out = True
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    led, clock = Hanging(), Clock()
+    monkeypatch.setattr("edge.lamp.open_pin", lambda pin, active_high: led)
+    indicator = Indicator(IndicatorConfig(led_pin=17), clock=clock)
+    yield led, clock, indicator
+    led.goes_on.set()
+    indicator.close()
+
+
+def asked(indicator, clock, seconds, every_s=0.25):
+    """What is said of failures, asked ``every_s`` for ``seconds``."""
+    answers = []
+    for _ in range(round(seconds / every_s)):
+        clock.now += every_s
+        answers.append(indicator.failure)
+    return answers
+
+
+def test_a_lamp_that_hangs_is_told_once_until_it_answers(hanging, caplog):
+    led, clock, indicator = hanging
+    assert led.hangs.wait(5)
+    assert not any(asked(indicator, clock, HANGS_S))
+    assert all("does not answer" in said for said in asked(indicator, clock, 30)[2:])
+    assert sum("does not answer" in r.getMessage() for r in caplog.records) == 1
+    led.goes_on.set()
+    wait_for(lambda: indicator.failure == "", seconds=5)
+    assert indicator.failure == ""
+
+
+def test_a_lamp_that_hangs_is_found_by_a_listener_that_seldom_asks(hanging):
+    led, clock, indicator = hanging
+    assert led.hangs.wait(5)
+    assert "does not answer" in asked(indicator, clock, 60, every_s=4)[-1]
+
+
+def test_a_lamp_is_not_accused_for_the_time_that_all_stood_still(hanging):
+    """It is asked first when the process goes on: before the lamp's thread had its turn."""
+    led, clock, indicator = hanging
+    assert led.hangs.wait(5)
+    assert indicator.failure == ""
+    clock.now += 8 * 3600
+    assert not any(asked(indicator, clock, HANGS_S / 2))
+
+
+def test_a_lamp_that_hangs_does_not_hold_up_the_end(hanging, caplog):
+    led, _, indicator = hanging
+    assert led.hangs.wait(5)
+    closing = threading.Thread(target=indicator.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not led.put_out  # it would hang, too
+    assert "does not answer" in caplog.text
+
+
+def test_a_lamp_that_was_closed_does_not_hang():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    indicator.close()
+    assert not any(asked(indicator, clock, 60))

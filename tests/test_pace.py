@@ -136,6 +136,88 @@ def test_what_is_known_to_be_lost_is_no_wrong_rate():
     assert found_s(errors(Pace(), 0.7, 600, gaps=range(0, 20_000, 210))) is None
 
 
+def between_gaps(pace, speed, hours, every_s, late, *, since_s=0.0, lost_s=0.4):
+    """(time, error) of a card that delivers ``speed`` and tells of a loss ``every_s`` or so.
+
+    ``late(t, since_s, left_s)``: how late each packet is, by the time from and to those losses.
+    """
+    rng = np.random.default_rng(7)
+    ends = np.cumsum(rng.uniform(0.8, 1.2, 1 + round(hours * 3600 / every_s / 0.8)) * every_s)
+    n = np.arange(round(hours * 3600 * speed / PACKET_S))
+    at = n * PACKET_S / speed
+    which = np.searchsorted(ends, at, side="right")
+    began, ended = np.append(0, ends)[which], ends[which]
+    lost = lost_s * which + since_s  # what is lost takes its time, too
+    times = np.maximum.accumulate(at + lost + np.clip(late(at, at - began, ended - at), 0, 4.9))
+    gaps = np.diff(which, prepend=-1) > 0
+    return [
+        (t, pace.push(PACKET_S, t, gap=gap))
+        for t, gap in zip(times.tolist(), gaps.tolist(), strict=True)
+    ]
+
+
+def held_up(at, since, left):
+    """By up to 5 s, for up to half a minute, now more and now less."""
+    rng = np.random.default_rng(3)
+    changes = np.cumsum(rng.uniform(0.05, 30, 2 + int(at[-1] / 10)))
+    return rng.uniform(-3, HELD_S, changes.size)[np.searchsorted(changes, at)]
+
+
+LATE = {
+    "never": lambda at, since, left: 0 * at,
+    "now and then": held_up,
+    "handed out at once": lambda at, since, left: -at % 0.9,
+    "for long, and then it catches up": lambda at, since, left: at % 25 / 5,
+    "all before a loss comes at once": lambda at, since, left: left * (left < HELD_S),
+    "all after a loss comes at once": lambda at, since, left: HELD_S - since,
+    "held up before a loss, and dropped": lambda at, since, left: 5.0 * (left < 8),
+    "the driver fills up until there is a loss": lambda at, since, left: since / (since + left),
+    "the loss is told too late": lambda at, since, left: 3.0 * (left < 0.5),
+    "the loss is told too early": lambda at, since, left: 3.0 * (since > 0.5),
+}
+
+
+@pytest.mark.parametrize("every_s", [7, 25, 45, 90])
+@pytest.mark.parametrize("late", LATE)
+def test_losses_that_are_told_of_are_no_wrong_rate_in_hours(late, every_s):
+    assert found_s(between_gaps(Pace(), 1.0, 2, every_s, LATE[late])) is None
+
+
+@pytest.mark.parametrize("late", ["never", "now and then", "the loss is told too late"])
+@pytest.mark.parametrize(
+    ("speed", "every_s"), [(0.9, 40), (0.9, 45), (0.94, 60), (0.8, 26), (48 / 44.1, 45)]
+)
+def test_losses_that_are_told_of_hide_no_wrong_rate_for_long(speed, every_s, late):
+    """In each stretch between two of them too little is off to be more than late."""
+    said = between_gaps(Pace(), speed, 0.25, every_s, LATE[late])
+    told_s = found_s(said)
+    assert told_s <= 300
+    assert dict(said)[told_s] * (speed - 1) > 0
+    if late == "never":
+        assert dict(said)[told_s] == pytest.approx(speed - 1, abs=0.003)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_packet_or_two_show_no_trend(count):
+    pace = Pace()
+    pace.push(1.0, 0.0, gap=True)
+    for n in range(count):
+        pace.push(18.0 / count, 20.0 * (n + 1) / count, gap=False)
+    assert pace.push(1.0, 21.0, gap=True) == 0.0
+
+
+@pytest.mark.parametrize("every_s", [7, 25, 45])
+def test_what_was_found_between_losses_is_forgotten_once_it_is_mended(every_s):
+    pace = Pace()
+    said = between_gaps(pace, 0.9, 0.1, 45, LATE["never"])
+    assert said[-1][1] < 0
+    mended_s = said[-1][0]
+    said = between_gaps(pace, 1.0, 1, every_s, LATE["never"], since_s=mended_s)
+    healed_s = next(t for t, error in said if not error)
+    assert healed_s - mended_s <= 2 * STRETCH_S
+    assert found_s((t, e) for t, e in said if t > healed_s) is None
+
+
 def test_a_gap_of_an_hour_is_not_held_against_the_card():
     pace = Pace()
     errors(pace, 1.0, 30)
