@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.wait import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 PACKAGES = (
@@ -125,11 +127,14 @@ class Bay:
         return pid
 
     def off(self):
-        """Pull the plug."""
+        """Pull the plug, and wait until nothing in it writes any more."""
         if self._machine is not None:
+            leader = self._leader()
             self._machine.kill()
             self._machine.wait()
             self._machine = None
+            # All else in it dies with its first process, which the kernel ends a moment later.
+            wait_for(lambda: leader is None or not Path(f"/proc/{leader}").exists())
 
 
 def _run(command):
