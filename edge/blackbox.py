@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import BlackBoxConfig
-from edge.files import write_atomically
+from edge.files import sync_folder, write_atomically
 from edge.png import write_png
 from edge.wav import to_int16, write_wav
 from edge.window import Block
@@ -218,9 +218,9 @@ class BlackBox:
                 write_png(part / PICTURE, alert.picture)
             facts = {"record": name, **self._about, **alert.facts}
             write_atomically(part / FACTS, json.dumps(facts).encode())
-            _sync(part)
+            sync_folder(part)
             part.rename(self.directory / name)
-            _sync(self.directory)
+            sync_folder(self.directory)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -282,12 +282,3 @@ def _size(record: Path) -> int:
 def _half_written(folder: Path) -> bool:
     """Whether ``folder`` is a record of ours, not yet or no longer whole."""
     return bool(NAME.fullmatch(folder.name[1 : -len(".part")]))
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder's own entries on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

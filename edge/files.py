@@ -40,7 +40,7 @@ def write_atomically(
                 os.fsync(file.fileno())
         part.replace(path)
         if durable:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -61,8 +61,11 @@ def remove_leftovers(folder: Path, *names: str, older_s: float = 0.0) -> None:
                 path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in ``folder``: else the old file may come back."""
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in ``folder``: else the old file may come back.
+
+    OSError if the disk fails; on a file system that cannot be waited for there is no waiting.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,7 +1,9 @@
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -255,6 +257,25 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
         "alert.json",
     }
     assert done[named + 1] == ("sync", tmp_path.name)
+
+
+@pytest.mark.parametrize(("wrong", "kept"), [(errno.EINVAL, ["000001"]), (errno.EIO, [])])
+def test_a_folder_that_cannot_be_waited_for_keeps_its_records(tmp_path, monkeypatch, wrong, kept):
+    """As on some network file systems; a disk that fails is another matter."""
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._tried)
+    sync = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(wrong, "no")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    box.keep(alert(1))
+    box.close(20.0)
+    assert records(tmp_path) == kept
+    assert bool(box.problem) == (not kept)
 
 
 def test_what_must_go_has_lost_its_name_before_it_is_touched(tmp_path, monkeypatch):
