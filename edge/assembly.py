@@ -13,7 +13,7 @@ from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ModelError
 from edge.frontend import FrontEnd
-from edge.golden import TOLERANCE, golden_answer
+from edge.golden import WRONG, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator
 from edge.installed import load_config, records_folder, status_file
@@ -95,8 +95,5 @@ def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classif
     answer = golden_answer(front_end, classifier)
     if answer is None:
         log.warning("%s holds no golden answer: nobody knows if it computes rightly", model.path)
-    elif answer[1] > TOLERANCE:
-        raise ModelError(
-            f"{model.path.name} in {classifier.runtime}: golden answer off by {answer[1]:.3f}: "
-            "this runtime computes wrongly: set listen.runtime"
-        )
+    elif not answer.holds:
+        raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {WRONG}")

@@ -23,7 +23,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
-from edge.golden import TOLERANCE, golden_answer
+from edge.golden import WRONG, golden_answer
 from edge.installed import STATE, load_config, records_folder
 from edge.lamp import flash
 from edge.model import golden_sound
@@ -71,12 +71,11 @@ def _model(config: Config) -> Iterator[Finding]:
         remedy = "export it anew with convert export"
         yield Finding("fail", "model", f"{model.path.name} holds no golden answer to check", remedy)
         return
-    p, off = answer
-    detail = f"{model.path.name} in {classifier.runtime}: golden answer {p:.3f}, off by {off:.3f}"
-    if off <= TOLERANCE:
+    detail = f"{model.path.name} in {classifier.runtime}: {answer}"
+    if answer.holds:
         yield Finding("ok", "model", detail)
     else:
-        yield Finding("fail", "model", detail, "this runtime computes wrongly: set listen.runtime")
+        yield Finding("fail", "model", detail, WRONG)
     y = golden_sound(0, front_end.config.n_samples)
     yield _speed(front_end, classifier, y, config)
 

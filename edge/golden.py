@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from edge.classifier import Classifier
 from edge.frontend import FrontEnd
@@ -11,15 +12,31 @@ from edge.model import golden_sound
 TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/256
 
 
-def golden_answer(front_end: FrontEnd, classifier: Classifier) -> tuple[float, float] | None:
-    """What the network says of the golden sound, and how far that is from what its manifest says.
+WRONG = "this runtime computes wrongly: set listen.runtime"  # where an answer does not hold
 
-    Both are probabilities of knocking; NaN and infinity where the answer is no number. None where
-    the manifest holds none to compare with.
-    """
+
+@dataclass(frozen=True)
+class GoldenAnswer:
+    """What a network says of the golden sound, beside what its manifest says it must."""
+
+    p: float  # of knocking, in [0, 1]; NaN where the answer is no number
+    off: float  # how far that is from the manifest's, 0 or more; infinity for NaN
+
+    @property
+    def holds(self) -> bool:
+        """Whether this runtime computes what the export computed."""
+        return self.off <= TOLERANCE
+
+    def __str__(self) -> str:
+        """In words, for a log or a report."""
+        return f"golden answer {self.p:.3f}, off by {self.off:.3f}"
+
+
+def golden_answer(front_end: FrontEnd, classifier: Classifier) -> GoldenAnswer | None:
+    """What the network says of the golden sound; None if its manifest has nothing to compare."""
     known = classifier.manifest.golden
     if not {"seed", "p_knocking"} <= known.keys():
         return None
     y = golden_sound(int(known["seed"]), front_end.config.n_samples)
     p = classifier.predict(front_end.picture(y))
-    return p, math.inf if math.isnan(p) else abs(p - known["p_knocking"])
+    return GoldenAnswer(p, math.inf if math.isnan(p) else abs(p - known["p_knocking"]))

@@ -56,7 +56,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)  # of the tools that made it
     parity: Mapping[str, Any] = field(default_factory=dict)  # proof that it says the same
     calibration: Mapping[str, Any] = field(default_factory=dict)  # what it was quantised on
-    golden: Mapping[str, float] = field(default_factory=dict)  # answer to a known picture
+    golden: Mapping[str, float] = field(default_factory=dict)  # its answer to a known sound
     format: int = FORMAT
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd
-from edge.golden import TOLERANCE, golden_answer
+from edge.golden import TOLERANCE, GoldenAnswer, golden_answer
 from edge.model import ModelFile, default_model
 
 
@@ -23,21 +23,29 @@ def test_every_runtime_gives_the_answer_that_the_export_wrote_down(front_end, ru
     model = ModelFile.read(default_model())
     answer = golden_answer(front_end, Classifier(model, runtime=runtime))
     assert answer is not None
-    p, off = answer
-    assert p == pytest.approx(model.manifest.golden["p_knocking"], abs=TOLERANCE)
-    assert off <= TOLERANCE
+    # To the last of five digits on the processor at hand; another may round by a step of 1/256 in
+    # a few places.
+    assert answer.off <= 0.02
+    assert answer.holds
 
 
-@pytest.mark.parametrize(("said", "off"), [(0.25, 0.05), (float("nan"), float("inf"))])
+@pytest.mark.parametrize(("said", "off"), [(0.26, 0.06), (float("nan"), float("inf"))])
 def test_how_far_an_answer_is_off(front_end, classifier, monkeypatch, said, off):
     golden = {"seed": 3, "p_knocking": 0.2}
     classifier.manifest = dataclasses.replace(classifier.manifest, golden=golden)
     monkeypatch.setattr(classifier, "predict", lambda picture: said)
     answer = golden_answer(front_end, classifier)
     assert answer is not None
-    assert answer[1] == pytest.approx(off)
+    assert answer.off == pytest.approx(off)
+    assert str(answer) == f"golden answer {said:.3f}, off by {off:.3f}"
+    assert not answer.holds
 
 
 def test_without_a_golden_answer_there_is_nothing_to_compare(front_end, classifier):
     classifier.manifest = dataclasses.replace(classifier.manifest, golden={})
     assert golden_answer(front_end, classifier) is None
+
+
+def test_an_answer_holds_up_to_the_tolerance():
+    assert GoldenAnswer(0.25, TOLERANCE).holds
+    assert not GoldenAnswer(0.25, TOLERANCE + 1e-6).holds
