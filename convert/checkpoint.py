@@ -26,7 +26,8 @@ from convert.output import holds_tflite
 from convert.split import Learnt
 from edge.errors import ConfigError
 from edge.files import write_atomically
-from edge.model import TEMPERATURES, are_labels
+from edge.model import are_labels
+from edge.temperature import TEMPERATURES
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 MAX_LISTED = 6  # keys named in a message, of each sort

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ from convert.output import check_output
 from convert.parity import Parity, check_parity
 from convert.progress import Stage
 from convert.tflite_export import to_tflite
-from edge.classifier import tempered
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.model import TEMPERATURES, Manifest, golden_sound, write_model
+from edge.model import Manifest, golden_sound, write_model
+from edge.temperature import TEMPERATURES, tempered, untempered_threshold
 
 GOLDEN_SEED = 20_260_101
 TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
@@ -130,7 +129,8 @@ def _compare(
             model=folder / "candidate.tflite",
             precision=manifest.precision,
             knocking=manifest.labels.index("knocking"),
-            threshold=_bare_threshold(manifest),
+            # At which the verdict turns, before temperature.
+            threshold=untempered_threshold(manifest.threshold, manifest.temperature),
             pictures=pictures,
             folder=folder,
         )
@@ -177,12 +177,6 @@ def _check(config: ExportConfig) -> None:
 def _bare(manifest: Manifest) -> Manifest:
     """Without temperature: arithmetic behind the network; what is compared is the network."""
     return dataclasses.replace(manifest, temperature=1.0)
-
-
-def _bare_threshold(manifest: Manifest) -> float:
-    """The probability before temperature at which the verdict turns."""
-    log_odds = manifest.temperature * math.log(manifest.threshold / (1 - manifest.threshold))
-    return 1 / (1 + math.exp(min(-log_odds, 700)))  # e^709 is the last that can be written
 
 
 def _complete(

@@ -1,8 +1,7 @@
 """Threshold and temperature of a model file, chosen from how it did on labelled recordings.
 
-Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) divides the
-log-odds by one number, so that a p of 0.8 is right about eight times in ten where half of the
-windows knock; it changes no order.
+The temperature (:mod:`edge.temperature`) is chosen so that a p of 0.8 is right about eight times in
+ten where half of the windows knock.
 """
 
 from __future__ import annotations
@@ -17,31 +16,11 @@ from scipy.optimize import minimize_scalar
 from convert.errors import DatasetError
 from convert.figures import Report, pooled
 from convert.metrics import allowed, least_negatives
-from edge.model import LEAST_P, Manifest, ModelFile, write_model
+from edge.model import Manifest, ModelFile, write_model
+from edge.temperature import LEAST_P, log_odds, tempered_alone, untempered
 
-TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: see untempered
+SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: untempered
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
-STEP = 1 / 256  # of an int8 answer
-
-
-def log_odds(p: NDArray[np.float32], precision: str) -> NDArray[np.float64]:
-    """The log-odds that the device reckons with (``tempered``), of answers in [0, 1].
-
-    The highest answer of a network whose ``precision`` is int8, 1 - STEP, may stand beside an
-    answer of STEP or of 0, which is not known here: it is taken for the surer.
-    """
-    said = p.astype(np.float64)
-    other = np.maximum(1 - said, LEAST_P)
-    if precision == "int8":
-        other = np.where(said >= 1 - STEP, LEAST_P, other)
-    return np.asarray(np.log(np.maximum(said, LEAST_P) / other))
-
-
-def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """What the network itself said, where ``temperature`` made ``p`` of it."""
-    kept = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)  # as near to certain as float32 can tell
-    z = np.log(kept / (1 - kept)) * temperature
-    return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
 
 
 def best_temperature(
@@ -61,7 +40,7 @@ def best_temperature(
     def loss(log_t: float) -> float:
         return float(np.sum(weight * np.logaddexp(0, -z / np.exp(log_t))))
 
-    low, high = np.log(TEMPERATURES)
+    low, high = np.log(SEARCHED_TEMPERATURES)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
 
 
@@ -99,7 +78,7 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     file = ModelFile.read(model)
     precision = file.manifest.precision
     temperature = best_temperature(rapped, idled, precision)
-    healthy = _tempered(idled, temperature, precision)
+    healthy = tempered_alone(idled, temperature, precision)
     threshold = round(threshold_for(healthy, false_rate), 3)
     reached = float((healthy >= threshold).mean())
     if reached > false_rate:
@@ -110,14 +89,10 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
         p = np.array([golden["p_knocking"]], dtype=np.float32)
-        p = _tempered(untempered(p, report.temperature), temperature, precision)
+        p = tempered_alone(untempered(p, report.temperature), temperature, precision)
         golden["p_knocking"] = round(float(p[0]), 5)
     manifest = dataclasses.replace(
         file.manifest, temperature=round(temperature, 3), threshold=threshold, golden=golden
     )
     write_model(out, file.network, manifest)
     return manifest
-
-
-def _tempered(p: NDArray[np.float32], temperature: float, precision: str) -> NDArray[np.float32]:
-    return np.asarray(1 / (1 + np.exp(-log_odds(p, precision) / temperature)), dtype=np.float32)

@@ -8,6 +8,7 @@ Arrows point one way; a module imports only from its own line and those above it
     files, wav, png                             files, written whole or not at all
     config, installed                           the settings of what is above and below
     frontend                                    2 s of audio -> spectrogram picture
+    temperature                                 how sure an answer is
     model, classifier, golden                   picture -> probability of knocking, and a proof
     capture, replay                             recordings
     capture_start, capture_process              PortAudio, in a process of its own

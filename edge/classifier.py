@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, MissingPackageError, ModelError
-from edge.model import LEAST_P, ModelFile
+from edge.model import ModelFile
 from edge.quiet import quiet_stderr
+from edge.temperature import tempered
 
 # Package -> module with the Interpreter; in order of preference: the successor is several times
 # as fast on the same network.
@@ -95,18 +96,6 @@ class Classifier:
         NaN if the network's answer is no number; the caller must not take that for normal.
         """
         return float(self.probabilities(picture)[self._knocking])
-
-
-def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """``p`` (n,) with its log-odds divided by ``temperature`` (Guo et al., ICML 2017).
-
-    The output of an int8 network has steps of 1/256; half a step keeps 0 and 1 finite.
-    """
-    if temperature == 1:
-        return p
-    log_p = np.log(np.clip(p, LEAST_P, 1)) / np.float32(temperature)
-    shares = np.exp(log_p - log_p.max())
-    return np.asarray(shares / shares.sum(), dtype=np.float32)
 
 
 def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:

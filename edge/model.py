@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError, ModelError
 from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
+from edge.temperature import TEMPERATURES, highest_p
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -32,8 +33,6 @@ SHIPPED = "knock-int8.tflite"
 PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
-TEMPERATURES = (0.05, 100.0)  # beyond, answers are all but certain, or all the same
-LEAST_P = 1 / 512  # half a step of an int8 answer; keeps log-odds finite
 CHECKPOINTS = (".pth", ".safetensors")
 # What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
 DAMAGED = (
@@ -89,13 +88,8 @@ class Manifest:
 
     @property
     def highest_p(self) -> float:
-        """The surest its answers can be: int8 ends at 255/256, and a temperature lowers that."""
-        surest = 255 / 256 if self.precision == "int8" else 1.0
-        if self.temperature == 1:
-            return surest
-        # As Classifier reckons with an answer of 0 beside it.
-        odds = (surest * LEAST_P**-1) ** (1 / self.temperature)
-        return odds / (1 + odds)
+        """The surest its answers can be, in (0, 1]."""
+        return highest_p(self.precision, self.temperature)
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""

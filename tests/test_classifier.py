@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from edge.classifier import RUNTIMES, Classifier, installed_runtimes, tempered
+from edge.classifier import RUNTIMES, Classifier, installed_runtimes
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.frontend import FrontEnd
 from edge.model import Manifest, ModelFile, default_model, write_model
@@ -154,15 +154,6 @@ def test_temperature_divides_the_log_odds(model, tmp_path, pictures):
         # sigmoid(logit(p) / 2) = sqrt(odds) / (1 + sqrt(odds))
         root = np.sqrt(p / (1 - p))
         assert cooler.predict(picture) == pytest.approx(root / (1 + root), abs=0.01)
-
-
-def test_tempered_keeps_order_and_sum():
-    p = np.array([0.9, 0.1], dtype=np.float32)
-    assert tempered(p, 1) is p
-    cooler, hotter = tempered(p, 2), tempered(p, 0.5)
-    assert 0.5 < cooler[0] < 0.9 < hotter[0] < 1
-    assert cooler.sum() == pytest.approx(1)
-    assert np.isfinite(tempered(np.array([1, 0], dtype=np.float32), 3)).all()
 
 
 def test_a_network_of_two_inputs_is_refused(model, monkeypatch):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.classifier import tempered
 from edge.errors import ModelError
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, _data_folders, are_labels, default_model, write_model
+from edge.temperature import tempered
 
 NETWORK = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 40  # has a flatbuffer's mark, no more is read
 MANIFEST = Manifest(

@@ -7,10 +7,9 @@ import pytest
 
 from convert.cli import main
 from convert.errors import DatasetError
-from convert.tuning import best_temperature, log_odds, threshold_for, tune
-from edge.classifier import tempered
+from convert.tuning import best_temperature, threshold_for, tune
 from edge.frontend import FrontEndConfig
-from edge.model import PRECISIONS, Manifest, ModelFile, write_model
+from edge.model import Manifest, ModelFile, write_model
 from tests.graded import judged, report
 from tests.labelled import sound
 
@@ -27,11 +26,6 @@ def test_a_temperature_undoes_overconfidence():
     assert found == pytest.approx(2.5, rel=0.15)
     true = (1 / (1 + np.exp(-z))).astype(np.float32)
     assert best_temperature(true[knocks], true[~knocks], "int8") == pytest.approx(1.0, rel=0.1)
-
-
-def test_log_odds_of_certainty_are_finite():
-    for precision in PRECISIONS:
-        assert np.isfinite(log_odds(np.array([0, 0.5, 1], dtype=np.float32), precision)).all()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.1])
@@ -120,28 +114,6 @@ def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
 def test_a_threshold_lets_through_all_that_the_rate_allows():
     others = np.arange(100, dtype=np.float32) / 128
     assert (others >= threshold_for(others, 0.57)).sum() == 57  # int(0.57 * 100) is 56
-
-
-def test_the_surest_answers_are_taken_for_the_surer():
-    """An int8 network's 255/256 stands beside 0 or 1/256, and a report has the one alone."""
-    p = np.array([255 / 256, 0], dtype=np.float32)
-    for temperature in (0.5, 2.0):
-        device = tempered(p, temperature)[0]
-        ours = 1 / (1 + np.exp(-log_odds(p[:1], "int8")[0] / temperature))
-        assert ours == pytest.approx(device, abs=1e-6)
-    for precision in PRECISIONS:
-        z = log_odds(np.linspace(0, 1, 10_001).astype(np.float32), precision)
-        assert (np.diff(z) >= 0).all()
-
-
-@pytest.mark.parametrize("precision", ["float16", "float32"])
-def test_answers_of_a_float_network_are_reckoned_with_as_the_device_does(precision):
-    # The last is between 1 - 1/256, where int8 ends, and 1 - 1/512, where the device cuts off.
-    for p in (0.0, 0.001, 0.3, 0.99, 0.997):
-        both = np.array([p, 1 - p], dtype=np.float32)
-        for temperature in (0.5, 2.0):
-            ours = 1 / (1 + np.exp(-log_odds(both[:1], precision)[0] / temperature))
-            assert ours == pytest.approx(tempered(both, temperature)[0], abs=1e-6)  # float32
 
 
 def test_the_precision_is_that_of_the_manifest(model, tmp_path):
