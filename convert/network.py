@@ -70,7 +70,7 @@ def resnet34_body() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def fastai_head(style: HeadStyle, n_classes: int) -> nn.Sequential:
+def fastai_head(style: HeadStyle) -> nn.Sequential:
     """Classifier of fastai; "v2" differs from "v1" in having no biases in its linear layers."""
     bias = style == "v1"
     return nn.Sequential(
@@ -82,15 +82,15 @@ def fastai_head(style: HeadStyle, n_classes: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.BatchNorm1d(512),
         nn.Dropout(0.5),
-        nn.Linear(512, n_classes, bias=bias),
+        nn.Linear(512, 2, bias=bias),
     )
 
 
 class KnockNet(nn.Sequential):
-    """Body and head: normalised pictures (B, 3, 224, 224) float32 -> logits (B, n_classes)."""
+    """Body and head: normalised pictures (B, 3, 224, 224) float32 -> logits (B, 2)."""
 
-    def __init__(self, *, head: HeadStyle = "v1", n_classes: int = 2) -> None:
-        super().__init__(resnet34_body(), fastai_head(head, n_classes))
+    def __init__(self, *, head: HeadStyle = "v1") -> None:
+        super().__init__(resnet34_body(), fastai_head(head))
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -28,9 +28,8 @@ class DetectorConfig:
 class Detection:
     """What the detector makes of the latest window."""
 
-    alert: bool  # knocking is reported now
-    started: bool = False  # with this window
-    ended: bool = False  # with this window
+    started: bool = False  # an alert, with this window
+    ended: bool = False  # the alert, with this window
 
 
 class Detector:
@@ -81,13 +80,13 @@ class Detector:
             rested = time_s - self._last_end >= self.config.refractory_s
             if rested and knocking >= self.config.needed and self._last_knock == time_s:
                 self._alert_since = time_s
-                return Detection(alert=True, started=True)
-            return Detection(alert=False)
+                return Detection(started=True)
+            return Detection()
         held = time_s - self._alert_since >= self.config.hold_s
         silent = time_s - self._last_knock >= self.config.clear_s
         if held and (silent or knocking < self.config.keep):
             self._alert_since = None
             self._last_end = time_s
             self._recent.clear()
-            return Detection(alert=False, ended=True)
-        return Detection(alert=True)
+            return Detection(ended=True)
+        return Detection()

@@ -1,14 +1,28 @@
+from typing import NamedTuple
+
 from edge.detector import Detector, DetectorConfig
 
 CONFIG = DetectorConfig(windows=8, needed=5, keep=2, hold_s=5, clear_s=10, refractory_s=2)
 HOP = 0.5
 
 
+class Heard(NamedTuple):
+    started: bool
+    ended: bool
+    alert: bool
+
+
 def play(pattern, config=CONFIG):
     """``K`` a knocking window, ``n`` a normal one, ``?`` one that could not be judged."""
     detector = Detector(config)
     knocks = {"K": True, "n": False, "?": None}
-    return [detector.update(knocks[c], i * HOP) for i, c in enumerate(pattern)]
+    return [heard(detector, knocks[c], i * HOP) for i, c in enumerate(pattern)]
+
+
+def heard(detector, knocks, time_s):
+    """What comes of a window, and whether knocking is reported after it."""
+    made = detector.update(knocks, time_s)
+    return Heard(made.started, made.ended, detector.alert)
 
 
 def starts(found):
@@ -29,6 +43,7 @@ def test_k_of_n_windows_start_an_alert():
 def test_an_alert_is_held_then_ends():
     found = play("KKKKK" + "n" * 20)
     assert ends(found) == [4 + 10]  # held 5 s, ten windows, though the knocking has long gone
+    assert not any(d.alert for d in found[:4])
     assert all(d.alert for d in found[4:14])
     assert not any(d.alert for d in found[14:])
 
