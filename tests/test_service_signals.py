@@ -1,6 +1,7 @@
 """What the service tells the lamp, the status and systemd, and when."""
 
 import os
+import shutil
 import signal
 import time
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.blackbox import Alert
 from edge.config import Config
 from edge.errors import ConfigError
 from edge.indicator import Signal
 from edge.microphone import NOT_OPENED
 from edge.service import Service
+from tests.audio import noise
 from tests.listener import SR, Judge, Scripted, Watch, seconds
 from tests.wait import wait_for
 
@@ -94,13 +97,21 @@ def test_a_microphone_missing_from_the_start_is_lost(make, problem, shown):
     assert watch.shown == [shown]
 
 
+def put_a_file_in_its_place(box):
+    """Where the records go: what is kept next fails, and every try after it."""
+    shutil.rmtree(box.directory)
+    box.directory.write_text("in the way")
+    assert box.keep(Alert(noise(1), None, {}, 0.0))
+    wait_for(lambda: box.problem)
+
+
 @pytest.mark.parametrize("part", ["_source", "_blackbox", "_indicator"])
-def test_what_has_failed_is_told(make, part):
+def test_what_has_failed_is_told(make, tmp_path, part):
     def fail():
         if part == "_indicator":
             service._indicator._lamps[0].problem = "broken"
         elif part == "_blackbox":
-            service._blackbox._failure = "broken"
+            put_a_file_in_its_place(service._blackbox)
         else:
             service._source.problem = "broken"
 
@@ -108,9 +119,9 @@ def test_what_has_failed_is_told(make, part):
     service = make([*seconds(6), fail, watch, told])
     watch.service = told.service = service
     wait_for(lambda: service._blackbox._tried)
-    time.sleep(0.1)
     service.run()
-    assert "broken" in told.shown[0]["problems"]
+    words = "broken" if part != "_blackbox" else f"black box {tmp_path / 'box'}: File exists"
+    assert words in told.shown[0]["problems"]
     state = {
         "_source": Signal.MICROPHONE_LOST,
         "_blackbox": Signal.FAULT,
@@ -177,11 +188,10 @@ def test_a_fault_is_shown_though_the_engine_is_off(make):
     watch = Watch()
 
     def fail():
-        service._blackbox._failure = "no room"
+        put_a_file_in_its_place(service._blackbox)
 
     service = make([*seconds(4), *[np.zeros(SR // 2, dtype=np.float32)] * 6, watch, fail, watch])
     watch.service = service
     wait_for(lambda: service._blackbox._tried)
-    time.sleep(0.1)
     service.run()
     assert watch.shown == [Signal.UNJUDGED, Signal.FAULT]
