@@ -56,7 +56,7 @@ def test_halving_is_what_soxr_does():
     y = np.random.default_rng(3).standard_normal(N).astype(np.float32)
     expected = soxr.resample(y, 2, 1, quality="HQ")
     # Three of our numbers stand for soxr's whole design; they are good to 2e-8, float32 to 1e-7,
-    # and 389 terms of order 1 add up.
+    # and 389 terms of order 1 add up: 2.3e-6 is seen.
     np.testing.assert_allclose(RateHalver(N)(y), expected, atol=5e-6)
 
 
@@ -66,5 +66,6 @@ def test_odd_lengths_are_halved_upwards():
 
 def test_decibels():
     S = np.array([[1.0, 0.1, 1e-3, 0.0]], dtype=np.float32)
+    # float32 tells numbers around 60 to 4e-6, by which it is off.
     np.testing.assert_allclose(amplitude_to_db(S, top_db=80), [[0, -20, -60, -80]], atol=1e-4)
     assert (amplitude_to_db(np.zeros((2, 2), np.float32), top_db=80) == 0).all()

@@ -16,7 +16,7 @@ def test_what_repeats_itself_does_so_by_one(rate, period_s, slow):
         piece = np.cumsum(piece - piece.mean())
     y = np.resize(piece, 2 * rate)
     y = (0.1 * y / y.std()).astype(np.float32)
-    # The filter is heard a little at both ends, more so of slow sounds.
+    # The filter is heard a little at both ends, more so of slow sounds: 8e-4 at the most.
     assert repetition(y, rate) == pytest.approx(1, abs=2e-3)
     # Steps of 16 bits change nothing.
     assert repetition((y * 32767).round() / np.float32(32767), rate) == pytest.approx(1, abs=2e-3)
@@ -25,6 +25,7 @@ def test_what_repeats_itself_does_so_by_one(rate, period_s, slow):
 def test_the_lag_need_be_no_whole_number_of_samples():
     t = np.arange(2 * SR) / SR
     y = sum(np.sin(2 * np.pi * 10.37 * k * t + k * k) for k in range(3, 100)).astype(np.float32)
+    # 2e-4 is missing, by the same filter and by what lies between two samples.
     assert repetition(y, SR) == pytest.approx(1, abs=1e-3)
 
 
@@ -38,6 +39,8 @@ def test_likeness_is_the_share_of_what_is_the_same(signal_to_noise_db):
     y = np.resize(noise(0.1), 2 * SR)
     k = 10 ** (signal_to_noise_db / 10)
     mixed = y + noise(2, seed=1) / np.float32(np.sqrt(k))
+    # By chance the noise is a little like itself, by 0.02 as above, and the best of many lags is
+    # taken: 0.025 too much at 0 dB, 0.006 at 10.
     assert repetition(mixed, SR) == pytest.approx(k / (k + 1), abs=0.05)
 
 
