@@ -259,9 +259,11 @@ class Recording:
 def _only_av_knows(magic: bytes) -> bool:
     """Whether a file that begins so is what telephones record, by whatever name: MP4, MP3, AMR.
 
-    MP3 and AAC without a container begin with eleven bits that are set.
+    MP3 and AAC without a container begin with eleven bits that are set, but never with 32: so does
+    what is left of a card's erased block.
     """
-    return magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS) or magic[:2] >= b"\xff\xe0"
+    bare = magic[:2] >= b"\xff\xe0" and magic[:4] != b"\xff" * 4
+    return bare or magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS)
 
 
 def _piece(rate: int) -> int:

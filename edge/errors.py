@@ -9,6 +9,7 @@ is printed to the user as it stands.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 
@@ -58,5 +59,6 @@ def unwritten(error: OSError) -> ConfigError:
 
 
 def complain(program: str, error: BaseException) -> None:
-    """One line on standard error."""
-    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+    """One line on standard error; if nobody takes it, the exit code still counts."""
+    with contextlib.suppress(OSError):
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -45,7 +45,8 @@ def status_file(config: Config, state: Path | None) -> Path | None:
         return state / "status.json"
     if config.health.status_file:
         path = Path(config.health.status_file)
-        if path.is_dir():
+        # Path's raises where it may not look, which is no reason not to listen.
+        if os.path.isdir(path):  # noqa: PTH112
             raise ConfigError(f"health.status_file = {str(path)!r} is a folder: name a file in it")
         return path
     named = os.environ.get("RUNTIME_DIRECTORY")

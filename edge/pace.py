@@ -2,6 +2,9 @@
 
 A card that drops USB frames, or that runs at another rate than it claims, tells nobody; its sound
 is spliced or out of tune, and the network's answers are worth nothing. No clock in here.
+
+Not told from sound that is late: what is missing without a word between gaps that come every 20 s
+or more often, or less than about 1 s of it between two gaps.
 """
 
 from __future__ import annotations

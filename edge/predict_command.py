@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -103,14 +104,15 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
-            replaced += picture.exists()
+            replaced += os.path.exists(picture)  # noqa: PTH110 - Path's raises where it cannot look
             failed = _keep_picture(picture, verdict.picture)
             lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
     if replaced:  # perhaps another car's recording of the same name
-        print(f"{path}: replaced {replaced} pictures in {arguments.picture}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"{path}: replaced {replaced} pictures in {arguments.picture}", file=sys.stderr)
     if lost is not None:  # but every window was judged
         raise lost
 
@@ -120,14 +122,16 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._wanted = sys.stderr.isatty() and not sys.stdout.isatty()
+        seen = sys.stdout is not None and sys.stdout.isatty()
+        self._wanted = sys.stderr.isatty() and not seen
         self._next = time.monotonic() + WORD_S
 
     def at(self, seconds: float) -> None:
         """So far, seconds of the recording."""
         if self._wanted and time.monotonic() >= self._next:
             self._next = time.monotonic() + WORD_S
-            print(f"{self._path}: judged to {seconds:.0f} s", file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal has gone: no reason not to judge
+                print(f"{self._path}: judged to {seconds:.0f} s", file=sys.stderr)
 
 
 def _say(line: str) -> None:

@@ -133,7 +133,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
-    status_file(config, arguments.state)
+    status_file(config, None)  # of the settings: DIR would be made, and be root's
     path = arguments.config or installed_config()
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
     print(f"{path}: settings are right" if path else none)

@@ -239,7 +239,9 @@ class Service:
         status = self.describe()
         self._status.write(status)
         told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
-        if not self._ready:  # it may wait long for a microphone, but must not hang meanwhile
+        broken = self._last is not None and self._last.reason == Fault.BAD_ANSWER
+        # It may wait long for a microphone, but must not hang meanwhile, nor answer nonsense.
+        if not self._ready and not broken:
             told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
         self._notify(**told)
 

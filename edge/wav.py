@@ -132,7 +132,7 @@ class WavReader:
             claimed = present
         elif claimed < present:
             claimed = self._unwrapped(claimed, present, start)
-        elif present + frame < claimed < STREAMED:
+        elif present + frame < claimed <= STREAMED - frame:  # some put whole frames of it
             second = self.sr * frame
             self._at_end = (
                 f"{self.path} is damaged at {present / second:.1f} s: the rest of its "

@@ -1,6 +1,8 @@
 """What becomes of the output: a pipe that is closed, a disk that is full, nobody who looks."""
 
 import io
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,36 @@ def test_a_closed_pipe_changes_no_exit_code(tmp_path):
     assert usual.returncode == 1
     piped = shell(f"{{ sleep 0.1; {line}; echo $? >&2; }} | true")
     assert piped.stderr.splitlines()[-1] == "1"
+
+
+@pytest.mark.parametrize(("options", "code"), [("predict /nope.wav", 3), ("run --config /no", 2)])
+@pytest.mark.parametrize("place", ["2>&1 >/dev/null | true", "2>/dev/full"])
+def test_an_error_nobody_reads_is_one_by_its_code(options, code, place):
+    done = shell(f"{sys.executable} -m edge {options} {place}; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.splitlines()[-1] == str(code)
+
+
+def test_a_closed_output_on_a_terminal_ends_no_judging(engine):
+    if not shutil.which("script"):
+        pytest.skip("no script(1) here, which makes terminals")
+    line = f"{sys.executable} -m edge predict {engine} {engine} >&-"
+    done = shell(f"script -qec {shlex.quote(line)} /dev/null")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_pictures_that_cannot_be_looked_for_are_no_fault_of_the_recording(
+    engine, tmp_path, monkeypatch, capsys
+):
+    def broken(path):
+        if path.suffix == ".png":
+            raise OSError(5, "Input/output error")
+        return True
+
+    monkeypatch.setattr("pathlib.Path.exists", broken)
+    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
+    out, errors = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert "png cannot be written: Input/output error" in errors
 
 
 def test_it_says_how_far_it_is_where_the_verdicts_go_elsewhere(monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge import installed
+from edge.config import Config
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
 from tests.run_program import edge, status
@@ -117,6 +118,15 @@ def test_a_status_file_that_is_a_folder_is_refused(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert errors == "edge: health.status_file = '/tmp' is a folder: name a file in it\n"
+
+
+def test_a_status_file_nobody_lets_us_look_at_keeps_nobody_from_listening(monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_dir", closed)
+    config = Config.from_toml('[health]\nstatus_file = "/home/pi/status.json"\n', "a.toml")
+    assert installed.status_file(config, None) == Path("/home/pi/status.json")
 
 
 def test_a_recording_is_heard_on_the_channel_that_is_set(tmp_path):

@@ -68,6 +68,24 @@ def test_a_network_that_answers_nonsense_is_no_heartbeat(make, tmp_path, monkeyp
     assert len([words for words in said if "READY=1" in words]) == 1
 
 
+def test_a_network_that_answers_nonsense_from_the_first_is_no_start_that_goes_on(
+    make, tmp_path, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+
+    def later():
+        now[0] += 2
+
+    judge = Judge()
+    judge.script = [float("nan")] * 99
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        make([s for block in seconds(20) for s in (block, later, drain)], judge).run()
+    asked = ["EXTEND_TIMEOUT_USEC" in words for words in said]
+    assert 1 <= sum(asked) <= 4  # until the first window was judged
+    assert not any("READY" in words or "WATCHDOG" in words for words in said)
+
+
 def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])

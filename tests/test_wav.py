@@ -1,6 +1,7 @@
 import os
 import struct
 import tracemalloc
+import wave
 from stat import S_ISDIR
 
 import numpy as np
@@ -105,6 +106,24 @@ def test_what_a_cut_off_file_lacks_is_said_when_its_end_is_reached(tmp_path, cap
 def test_a_size_that_claims_nothing_is_not_missed(tmp_path, caplog, claimed):
     """Of one frame less, or of a writer that did not know how long it would be."""
     path = wav_file(tmp_path / "a.wav", tone(1, SR), SR, channels=2, claimed=claimed)
+    with WavReader(path) as wav:
+        assert sum(len(piece) for piece in wav.pieces(1000)) == SR
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_sox_writes_to_a_pipe_is_not_missed(tmp_path, caplog, channels):
+    """Whole frames of 0x7ffff000 bytes, of which 24 bits make less."""
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(3)
+        file.setframerate(SR)
+        file.writeframes(bytes(3 * channels * SR))
+    content = bytearray(path.read_bytes())
+    frame = 3 * channels
+    content[40:44] = struct.pack("<I", 0x7FFFF000 // frame * frame)
+    path.write_bytes(content)
     with WavReader(path) as wav:
         assert sum(len(piece) for piece in wav.pieces(1000)) == SR
     assert not caplog.messages
