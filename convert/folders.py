@@ -57,6 +57,8 @@ def called_sounds(folder: Path) -> list[Path]:
         seen.add(real)
         with contextlib.suppress(PermissionError):  # a disk's lost+found is nobody's recordings
             for path in sorted(here.iterdir()):
+                if path.name.startswith("."):  # a Mac leaves ._golf_1.wav beside golf_1.wav
+                    continue
                 if not path.is_dir():
                     found += [path] if path.suffix.lower() in SUFFIXES else []
                 elif not path.is_symlink():

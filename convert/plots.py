@@ -80,9 +80,9 @@ def histogram(report: Report) -> str:
 
 
 def calibration_plot(report: Report) -> str:
-    """Said against true, for engines, both classes weighing alike: as temperature is chosen.
+    """Said against true, for engines, other faults included, both classes weighing alike.
 
-    A calibrated network lies on the diagonal.
+    A calibrated network lies on the diagonal; temperature is chosen for that without other faults.
     """
     figure, axes = _axes()
     bins = report.calibration()

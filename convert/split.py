@@ -121,11 +121,15 @@ class Learnt:
 
 
 def heard(clips: Sequence[Clip], learnt: Learnt) -> set[str]:
-    """Groups of ``clips`` of which a network that has ``learnt`` so much has heard some."""
+    """Groups of ``clips`` of which a network that has ``learnt`` so much has heard some.
+
+    What one table calls a source may be a car's name in another.
+    """
+    names = learnt.sources | learnt.cars
     return {
         clip.group
         for clip in clips
-        if clip.source in learnt.sources
-        or clip.car in learnt.cars
+        if clip.source in names
+        or clip.car in names
         or (learnt.files and fingerprint(clip.path) in learnt.files)
     }

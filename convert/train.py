@@ -81,7 +81,8 @@ def train(
             f"it has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is guessing; give "
             "it more --examples or epochs"
         )
-    judged_on = "sources not trained on" if parts.held_out else "new examples of the same sources"
+    new = parts.judging is parts.held_out
+    judged_on = "sources not trained on" if new else "new examples of the same sources"
     print(f"wrote {out} (epoch {epoch + 1}, the best on {judged_on})")
 
 
@@ -93,6 +94,14 @@ class _Parts(NamedTuple):
     start: Checkpoint | None
     learnt: Learnt  # by the end, with what the start had learnt
     known: set[str]  # sources held out that the start has heard
+
+    @property
+    def judging(self) -> list[Clip]:
+        """By which the best epoch is chosen: what is held out, if there is an engine among it.
+
+        By made engines alone, with a street held out, nothing would be known of engines not heard.
+        """
+        return self.held_out if any(clip.is_healthy for clip in self.held_out) else self.training
 
 
 def _parts(
@@ -133,14 +142,15 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
     examples = examples_of(
         work / "train", training, recipe, config.examples, config.seed, needs_engine=True
     )
+    judging = parts.judging
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
     check = examples_of(
         work / "check",
-        held_out or training,
+        judging,
         Recipe(simple=config.simple),
         min(CHECK_EXAMPLES, config.examples),
         config.seed + CHECK_SEED,
-        quiet=not held_out,
+        quiet=judging is training,
     )
     real = real_windows(work / f"real-{digest(graders(), *map(identity, held_out))}.npz", held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)

@@ -39,9 +39,9 @@ is chosen; of the recordings held out as they are, real_auc likewise and real_fa
 those that do not knock called knocking at 0.5. With --keep a last line says the same of what is
 written, which is no epoch's network.
 
-Everything lies in the --work folder, 440 MB and 7 MB for each thousand examples, which may be
-removed at the end: a run that was interrupted goes on from its last finished epoch when started
-again. Then:
+While examples are made, all recordings are in memory: 0.4 GB an hour of sound. Everything lies in
+the --work folder, 440 MB and 7 MB for each thousand examples, which may be removed at the end: a
+run that was interrupted goes on from its last finished epoch when started again. Then:
 convert export OUT --calibration recordings --out M.tflite"""
 
 

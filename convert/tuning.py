@@ -17,7 +17,7 @@ from convert.errors import DatasetError
 from convert.figures import Report, pooled
 from convert.metrics import allowed, least_negatives
 from edge.model import Manifest, ModelFile, write_model
-from edge.temperature import LEAST_P, log_odds, tempered_alone, untempered
+from edge.temperature import LEAST_P, STEP, highest_p, log_odds, tempered_alone, untempered
 
 SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: untempered
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
@@ -86,13 +86,20 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
             f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
             f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
         )
+    temperature = round(temperature, 3)
+    if threshold > (surest := highest_p(precision, temperature)):
+        share = float((healthy >= surest - STEP).mean())
+        raise DatasetError(
+            f"{share:.1%} of healthy windows have the surest answer there is, and no threshold is "
+            f"above it: ask for more than {false_rate:.1%}, or train on these engines"
+        )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
         p = np.array([golden["p_knocking"]], dtype=np.float32)
         p = tempered_alone(untempered(p, report.temperature), temperature, precision)
         golden["p_knocking"] = round(float(p[0]), 5)
     manifest = dataclasses.replace(
-        file.manifest, temperature=round(temperature, 3), threshold=threshold, golden=golden
+        file.manifest, temperature=temperature, threshold=threshold, golden=golden
     )
     write_model(out, file.network, manifest)
     return manifest

@@ -35,6 +35,15 @@ def test_folders_of_labels_are_known_however_they_are_spelt(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_what_a_mac_leaves_beside_each_recording_is_none(tmp_path, capsys):
+    """As sources of their own they would be held out in the place of real ones."""
+    for name in ("golf_1.wav", "._golf_1.wav", ".Trashes/old_1.wav"):
+        path = tmp_path / "normal" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    assert [path.name for path in sounds(tmp_path)] == ["golf_1.wav"]
+
+
 def test_two_folders_of_one_label_are_refused(tmp_path):
     recordings(tmp_path, "normal/a.wav", "knocking/b.wav")
     (tmp_path / "NORMAL").mkdir()  # with nothing in it there is nothing to miss

@@ -65,6 +65,17 @@ def test_another_drive_of_a_car_that_was_heard_is_not_unheard():
     assert heard([last], learnt) == {"2024"}
 
 
+@pytest.mark.parametrize(
+    "known", [Learnt(sources=frozenset({"golf"})), Learnt(cars=frozenset({"golf"}))]
+)
+def test_a_source_that_is_called_a_car_now_is_still_the_same(known):
+    """Who adds the column car to recordings of which a network has heard some."""
+    as_car = Clip(Path("w"), "normal", "engine", "golf_winter", car="golf")
+    as_source = Clip(Path("g"), "normal", "engine", "golf")
+    fiat = Clip(Path("f"), "normal", "engine", "fiat")
+    assert heard([as_car, as_source, fiat], known) == {"golf"}
+
+
 def test_few_sources_of_each_kind_are_dealt_out_all_the_same():
     kinds = [("normal", kind) for kind in ("belt", "engine", "pump")]
     clips = [Clip(Path(f"{k}{i}"), la, k, f"{k}{i}") for la, k in kinds for i in range(2)]

@@ -139,6 +139,17 @@ def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatc
     assert not (tmp_path / "tuned.tflite").exists()
 
 
+def test_healthy_windows_as_sure_as_can_be_are_refused_at_any_temperature(model, tmp_path):
+    """No answer reaches a threshold above theirs: that is no fault of the model."""
+    rng = np.random.default_rng(0)
+    knocks = [255 / 256] * 160 + [float(p) for p in rng.uniform(0.05, 0.9, 40)]
+    healthy = [255 / 256] * 6 + [float(p) for p in rng.uniform(0.0, 0.4, 194)]
+    sure = report(judged("a", "knocking", knocks), judged("b", "normal", healthy))
+    with pytest.raises(DatasetError, match=r"3\.0% of healthy windows .* ask for more than 1\.0%"):
+        tune(model, sure, 0.01, tmp_path / "tuned.tflite")
+    assert not (tmp_path / "tuned.tflite").exists()
+
+
 @pytest.mark.parametrize("name", ["NET.TFLITE", "net.bin"])
 def test_a_model_is_known_by_what_is_in_it(model, tmp_path, name, capsys):
     """Taken for a checkpoint, it would be called a damaged one."""
