@@ -82,9 +82,15 @@ def belt(rng: np.random.Generator, shaft: Crank) -> Sound:
     t = np.arange(shaft.n) / SR
     wander = rng.normal(0, 0.02) * np.sin(2 * np.pi * rng.uniform(0.3, 4) * t + rng.uniform(0, 6))
     wander = wander + rng.normal(0, 0.03) * place_on_belt  # of its pitch
-    cycles = np.cumsum(np.exp(rng.uniform(np.log(600), np.log(4500))) * (1 + wander)) / SR
+    pitch = np.exp(rng.uniform(np.log(600), np.log(4500))) * (1 + wander)  # Hz
+    cycles = np.cumsum(pitch) / SR
     fall = rng.uniform(0.5, 2)
-    squeal = sum(_tone(rng, k * cycles) / k**fall for k in range(1, int(rng.integers(2, 7))))
+    # Above half the sample rate a partial would come back as a tone below. It is drawn all the
+    # same: what a seed gives after it does not hang on the pitch.
+    squeal = sum(
+        _tone(rng, k * cycles) / k**fall * (k * pitch.max() < SR / 2)
+        for k in range(1, int(rng.integers(2, 7)))
+    )
     style = rng.choice(["squeal", "chirp", "flap"], p=[0.45, 0.4, 0.15])
     if style == "chirp":
         floor = rng.choice([0.0, 0.0, rng.uniform(0, 0.4)])

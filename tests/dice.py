@@ -1,0 +1,46 @@
+"""A random generator of which some draws are told beforehand."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Dice(np.random.Generator):
+    """``told`` says what a draw gives, by its name and arguments; the rest comes from the seed.
+
+    ``("uniform", 0.1, 0.35)`` names ``uniform(0.1, 0.35)``, ``("uniform",)`` any other ``uniform``.
+    A list is told one by one, its last again and again. What is told costs a draw all the same, so
+    the draws after it stay as they were.
+    """
+
+    def __init__(self, seed: int, told: dict[tuple[Any, ...], Any]):
+        super().__init__(np.random.PCG64(seed))
+        self._told = {k: list(v) if isinstance(v, list) else [v] for k, v in told.items()}
+
+    def _tell(self, name: str, args: tuple[Any, ...], drawn: Any) -> Any:
+        answers = None
+        for key in ((name, *map(_plain, args)), (name,)):
+            answers = answers or self._told.get(key)
+        if answers is None:
+            return drawn
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def random(self, *args: Any, **kw: Any) -> Any:
+        return self._tell("random", args, super().random(*args, **kw))
+
+    def uniform(self, *args: Any, **kw: Any) -> Any:
+        return self._tell("uniform", args, super().uniform(*args, **kw))
+
+    def normal(self, *args: Any, **kw: Any) -> Any:
+        return self._tell("normal", args, super().normal(*args, **kw))
+
+    def integers(self, *args: Any, **kw: Any) -> Any:
+        return self._tell("integers", args, super().integers(*args, **kw))
+
+    def choice(self, *args: Any, **kw: Any) -> Any:
+        return self._tell("choice", args, super().choice(*args, **kw))
+
+
+def _plain(value: Any) -> Any:
+    """A list as a tuple, which a dictionary can look up."""
+    return value if np.isscalar(value) else tuple(value)
