@@ -1,0 +1,79 @@
+"""How loud, how bright and how often what is made is: measured from outside."""
+
+import numpy as np
+import pytest
+
+from convert import lookalikes, synth
+from convert.synth import SR
+from tests.audio import steady, tone, watch_trains
+from tests.dice import Dice
+
+
+def test_a_tone_amid_the_band_is_as_loud_as_its_rms():
+    # At 1 kHz the edges at 250 and 4500 Hz take 0.3 %.
+    assert synth.loudness(tone(2, SR, 1000)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+
+
+@pytest.mark.parametrize(("hz", "left"), [(50, 0.04), (9000, 0.2425)])
+def test_rumble_and_hiss_are_hardly_loud(hz, left):
+    # Two octaves and a third below the band, 12 dB each: (50 / 250)^2. An octave above, where the
+    # edge is not yet as steep, 1 / sqrt(1 + 2^4). A frame of 10 ms holds half a period of 50 Hz, as
+    # much on the mean as a whole one.
+    assert synth.loudness(tone(2, SR, hz)) == pytest.approx(left * 0.5 / np.sqrt(2), rel=0.1)
+
+
+def test_one_burst_in_ten_frames_is_as_loud_as_the_burst():
+    """And as loud as two in ten: how clear a blow is does not hang on how many there are."""
+    frame = SR // 100
+    for bursts in (1, 2):
+        on = np.repeat(np.arange(200) % 10 < bursts, frame)
+        y = tone(2, SR, 1000)[: on.size] * on
+        # Filtered a burst is smeared at its ends by some 1 ms of 10.
+        assert synth.loudness(y) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.parametrize("kind", synth.KNOCK_KINDS)
+def test_the_modes_of_a_knock_lie_where_its_kind_has_them(kind):
+    low, high = {
+        "main_bearing": (200, 1000),
+        "rod": (300, 2200),
+        "piston_slap": (500, 2800),
+        "wrist_pin": (700, 3200),
+    }[kind]
+    centres, within = [], []
+    for seed in range(30):
+        # Without the noise of the blow, which is as broad in all kinds.
+        y = bare_knock(seed, kind)
+        power = np.abs(np.fft.rfft(y)) ** 2
+        hz = np.fft.rfftfreq(y.size, 1 / SR)
+        centres.append(power @ hz / power.sum())
+        # Modes that die within 2 ms are 80 Hz wide to either side.
+        within.append(power[(hz > low - 80) & (hz < high + 80)].sum() / power.sum())
+    assert np.all((np.array(centres) > low) & (np.array(centres) < high))
+    assert min(within) > 0.9
+    # They fill the range and do not sit at one end of it.
+    assert np.median(centres) == pytest.approx(np.sqrt(low * high), rel=0.35)
+
+
+def bare_knock(seed, kind):
+    """A knock of modes alone, at 1200 rpm."""
+    soft = {"main_bearing": (0.1, 0.6), "rod": (0.2, 1.2)}
+    soft |= {"piston_slap": (0.4, 2.0), "wrist_pin": (0.3, 1.5)}
+    rng = Dice(seed, {("uniform", *soft[kind]): 0.0})
+    return synth.knock(rng, steady(1200, 4, 1), kind)
+
+
+FIRING = {("choice", ("firing", "rattle", "single")): "firing"}
+
+
+@pytest.mark.parametrize("rpm", [550, 700, 1200, 3000])
+@pytest.mark.parametrize("cylinders", [1, 3, 4, 6])
+@pytest.mark.parametrize("times", [1, 2])
+def test_clatter_is_never_slower_than_22_a_second(rpm, cylinders, times, monkeypatch):
+    trains = watch_trains(monkeypatch, lookalikes)
+    lookalikes.clatter(Dice(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
+    ((at, _),) = trains
+    rate = SR / np.diff(at).mean()
+    # Each firing or twice that; fewer than three cylinders would fire too seldom.
+    firing = rpm / 60 * max(cylinders / 2, 1.5) * times
+    assert rate == pytest.approx(max(22, firing), rel=1e-3)
