@@ -12,7 +12,7 @@ from edge.capture import SOUNDFILE_SUFFIXES
 
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
-    *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma"),
+    *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma", ".amr"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from torch import nn
 
 from convert import fit, train
 from convert.augment import mixed_up, turn_and_mask
+from convert.dataset import Clip
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
+from convert.split import Learnt
+from convert.train import _Parts
 from convert.train_config import TrainConfig
 from tests.labelled import sound, table
 
@@ -224,3 +228,12 @@ def test_pictures_are_turned_in_time():
     np.testing.assert_array_equal(pictures, before)
     # 200 draws leave out 9 of the 87 places in the mean.
     assert len(set(turns)) > 60
+
+
+def test_a_street_held_out_alone_chooses_no_epoch():
+    """Nothing would be known of engines not heard, whatever the last line says."""
+    golf, polo = (Clip(Path(name), "normal", "engine", name) for name in ("golf", "polo"))
+    street = Clip(Path("street"), "not_engine", "not_engine", "street")
+    parts = _Parts([golf, polo], [street], None, Learnt(), set())
+    assert parts.judging == [golf, polo]
+    assert parts._replace(held_out=[street, polo]).judging == [street, polo]
