@@ -133,8 +133,16 @@ class Bay:
             self._machine.kill()
             self._machine.wait()
             self._machine = None
-            # All else in it dies with its first process, which the kernel ends a moment later.
-            wait_for(lambda: leader is None or not Path(f"/proc/{leader}").exists())
+            if leader is not None:  # outlives its keeper, and all else in it does not outlive it
+                os.kill(leader, signal.SIGKILL)
+                wait_for(lambda: not _runs(leader))
+
+
+def _runs(pid):
+    """Whether there is such a process; one that only waits for its parent to ask is none."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    return False
 
 
 def _run(command):
