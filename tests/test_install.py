@@ -142,7 +142,7 @@ def test_closed_files_are_looked_for_in_words_that_find_knows(board):
     ("line", "refused"),
     [
         ('model = "/home/pi/mine.tflite"', True),
-        ("listen.model='/root/mine.tflite'", True),
+        (f"listen.model='{Path('/', 'root', 'mine.tflite')}'", True),
         ('  model = "/run/user/1000/mine.tflite"', True),
         ('model = "/etc/knockknock/home/mine.tflite"', False),
         ('# model = "/home/pi/mine.tflite"', False),
