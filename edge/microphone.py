@@ -223,13 +223,13 @@ class _Stream:
                 time_s = max(time_s, came_s - y.size / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
-            self.received += y.size
             met.add(flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
             if out.size:
                 self._append(Block(out, time_s, gap, met.take()))
                 time_s += out.size / self._sr
                 gap = False
+            self.received += y.size  # last: what is counted can be taken
         pipe.close()  # here and not from outside, which would wait for this very thread
 
     def _next(self, pipe: IO[bytes]) -> _Packet | None:

@@ -54,6 +54,24 @@ def test_nothing_from_before_a_gap_sounds_after_it():
     assert all(np.abs(block.y).max() < 1e-6 for block in blocks[second:])
 
 
+def test_what_is_counted_as_received_can_be_taken():
+    """Else who waits for the count takes all but the newest."""
+    taken = []
+
+    class Watched(_Stream):
+        def _append(self, block):
+            taken.append(self.received)  # what a reader is told when it cannot have this one yet
+            super()._append(block)
+
+    stream = Watched.__new__(Watched)
+    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
+    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
+    packet = HEADER.pack(MAGIC, SR, 1102, 0, 0, 1.0) + bytes(2 * 1102)
+    stream._listen(io.BytesIO(3 * packet), 0.0)
+    assert taken == [0, 1102, 2 * 1102]
+    assert stream.received == 3 * 1102
+
+
 def test_waiting_for_the_next_try_takes_no_longer_than_was_asked(monkeypatch):
     microphone = Microphone(AudioConfig(), SR, command=["false"])
     microphone._next_try = time.monotonic() + 8
