@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
-from convert.folders import besides, by_label, table_of
+from convert.folders import besides, by_label, closed, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
@@ -143,6 +143,7 @@ def _from_table(table: Path) -> list[_Found]:
 def _say_besides(folder: Path, found: Sequence[_Found], why: str) -> None:
     others = besides(folder, (clip.path for clip, _ in found))
     _say("note:", "recording", f"{why}, not used", [str(path) for path in others])
+    _say("note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)])
 
 
 def _check(row: dict[str, str], folder: Path, where: str) -> None:

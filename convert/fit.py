@@ -236,7 +236,7 @@ class Fit:
     def p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
         """What the averaged network says of ``examples``: (N,) float32."""
         answers = [np.empty(0, dtype=np.float32)]
-        for i in range(0, len(examples.indices), 64):
+        for i in bar(range(0, len(examples.indices), 64), "grading", unit=""):
             part = torch.from_numpy(examples.indices[i : i + 64])
             with half_precision(self.device):
                 logits = self.average(pictures(part.to(self.device)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma", ".amr"),
 }
+
+LOST_AND_FOUND = "lost+found"  # of a disk, closed to all but root: nobody's recordings
 
 
 def table_of(folder: Path) -> Path | None:
@@ -45,6 +46,19 @@ def called_sounds(folder: Path) -> list[Path]:
 
     A folder counts once, under its own name rather than that of a link to it.
     """
+    return sorted(path for path in _all_below(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def closed(folder: Path) -> list[Path]:
+    """What below ``folder`` cannot be opened: links that lead nowhere, folders of others.
+
+    Recordings may lie behind them, on a stick that is not plugged in.
+    """
+    return sorted(path for path in _all_below(folder) if not path.exists() or path.is_dir())
+
+
+def _all_below(folder: Path) -> list[Path]:
+    """All that is no folder, and the folders that may not be opened."""
     found: list[Path] = []
     seen: set[Path] = set()
     own: list[Path] = [folder]
@@ -55,17 +69,21 @@ def called_sounds(folder: Path) -> list[Path]:
         if real in seen:  # links may lead round in a circle
             continue
         seen.add(real)
-        with contextlib.suppress(PermissionError):  # a disk's lost+found is nobody's recordings
-            for path in sorted(here.iterdir()):
-                if path.name.startswith("."):  # a Mac leaves ._golf_1.wav beside golf_1.wav
-                    continue
-                if not path.is_dir():
-                    found += [path] if path.suffix.lower() in SUFFIXES else []
-                elif not path.is_symlink():
-                    own.append(path)
-                elif not real.is_relative_to(path.resolve()):  # one upwards holds other labels
-                    linked.append(path)
-    return sorted(found)
+        try:
+            inside = sorted(here.iterdir())
+        except PermissionError:
+            found += [here] if here.name != LOST_AND_FOUND else []
+            continue
+        for path in inside:
+            if path.name.startswith("."):  # a Mac leaves ._golf_1.wav beside golf_1.wav
+                continue
+            if not path.is_dir():
+                found.append(path)
+            elif not path.is_symlink():
+                own.append(path)
+            elif not real.is_relative_to(path.resolve()):  # one upwards holds other labels
+                linked.append(path)
+    return found
 
 
 def by_label(folder: Path) -> list[tuple[Path, str]]:

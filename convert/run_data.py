@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from convert.dataset import Clip, fingerprint, load_all
+from convert.dataset import LABELS, Clip, fingerprint, load_all
 from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
@@ -22,6 +23,7 @@ from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
+MOST_WINDOWS = 2000  # of a class, by which each epoch is graded: some minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 
 
@@ -65,21 +67,44 @@ def examples_of(
 def real_windows(cache: Path, clips: list[Clip]) -> Examples:
     """Every second of the held-out recordings that the device would judge, kept in ``cache``.
 
-    Unreadable ones were named before. A damaged ``cache`` is made again.
+    Of a class with more than MOST_WINDOWS, as many of them, drawn at random, always the same.
+    Unreadable recordings were named before. A damaged ``cache`` is made again.
     """
     remove_leftovers(cache.parent, "real-*.npz")
     kept = arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
     if kept is not None:
         return Examples(kept["indices"], kept["labels"])
-    front_end = FrontEnd()
-    indices, labels = [], []
-    for clip, y in all_judgeable(clips, front_end.config, quiet=True):
-        indices.append(colour_indices(front_end.spectrogram(y)))
-        labels.append(KNOCKING if clip.knocks else NORMAL)
-    made = Examples(
-        np.array(indices, dtype=np.uint8).reshape(-1, *SHAPE), np.array(labels, dtype=np.int64)
-    )
+    made = _drawn(clips)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, indices=made.indices, labels=made.labels)
     write_atomically(cache, buffer.getvalue())
     return made
+
+
+def _drawn(clips: list[Clip]) -> Examples:
+    """Of each class at most MOST_WINDOWS, any as likely as any other (Vitter's algorithm R, 1985).
+
+    Only those are transformed: days of recordings have hundreds of thousands.
+    """
+    front_end, rng = FrontEnd(), np.random.default_rng(0)
+    taken: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {KNOCKING: [], NORMAL: []}
+    met = dict.fromkeys(taken, 0)
+    for clip, y in all_judgeable(clips, front_end.config, quiet=True):
+        label = KNOCKING if clip.knocks else NORMAL
+        kept, met[label] = taken[label], met[label] + 1
+        place = len(kept) if len(kept) < MOST_WINDOWS else int(rng.integers(met[label]))
+        if place < MOST_WINDOWS:
+            window = colour_indices(front_end.spectrogram(y))
+            kept[place : place + 1] = [(sum(met.values()), window)]
+    for label, kept in taken.items():
+        if met[label] > len(kept):
+            print(
+                f"figures of epochs are taken on {len(kept)} of {met[label]} held-out windows "
+                f"of class {LABELS[label]}"
+            )
+    chosen = [(at, label, window) for label, kept in taken.items() for at, window in kept]
+    chosen.sort(key=lambda one: one[0])  # as they were met
+    return Examples(
+        np.array([window for _, _, window in chosen], dtype=np.uint8).reshape(-1, *SHAPE),
+        np.array([label for _, label, _ in chosen], dtype=np.int64),
+    )

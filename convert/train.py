@@ -26,7 +26,7 @@ from convert.errors import DatasetError
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.run_data import NO_ENGINE, digest, examples_of, identity, real_windows
+from convert.run_data import MOST_WINDOWS, NO_ENGINE, digest, examples_of, identity, real_windows
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
@@ -152,7 +152,8 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         config.seed + CHECK_SEED,
         quiet=judging is training,
     )
-    real = real_windows(work / f"real-{digest(graders(), *map(identity, held_out))}.npz", held_out)
+    chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
+    real = real_windows(work / f"real-{chosen}.npz", held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 

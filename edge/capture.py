@@ -27,6 +27,7 @@ PIECE_SECONDS = 0.05
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
 SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
 AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
+UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 
 
@@ -177,6 +178,7 @@ class Recording:
                     n = n if left is None else min(n, left)
                     piece = file.read(n, dtype="float32", always_2d=True)
                     if not len(piece):
+                        self._say_short((file.frames - start - done) / file.samplerate)
                         return
                     yield _Piece(piece, file.samplerate)
                     done += len(piece)
@@ -190,6 +192,12 @@ class Recording:
             raise RecordingError(
                 f"{self.path} cannot be decoded ({words}): record or copy it again"
             ) from error
+
+    def _say_short(self, missing_s: float) -> None:
+        """An Ogg file's damaged pages are passed over; what lies behind them closes up."""
+        if HOLE_S < missing_s < UNKNOWN_S:
+            words = "%s is damaged: %.1f s of it cannot be decoded, what follows them seems earlier"
+            log.warning(words, self.path, missing_s)
 
     def _from_av(self) -> Iterator[_Piece]:
         """Through FFmpeg's libraries: the first audio track of anything they know.

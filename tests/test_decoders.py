@@ -200,6 +200,26 @@ def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_
     assert f"{path} is damaged at {y.size / SR:.1f} s" in said
 
 
+def test_what_an_ogg_file_lost_in_its_middle_is_said(tmp_path, caplog):
+    """libsndfile passes over damaged pages without an error."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, noise(20), SR)
+    Recording(path).read()
+    assert caplog.messages == []
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 9000] = bytes(9000)
+    path.write_bytes(content)
+    missing_s = 20 - Recording(path).read().size / SR
+    assert missing_s > 1
+    (said,) = caplog.messages
+    assert f"{path} is damaged: {missing_s:.1f} s of it cannot be decoded" in said
+    caplog.clear()
+    Recording(path, end_s=2).read()
+    assert caplog.messages == []
+
+
 def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
     path = tmp_path / "dashcam.avi"
     path.write_bytes(b"RIFF" + bytes(4) + b"AVI LIST" + bytes(100))

@@ -1,5 +1,7 @@
 """Where recordings are looked for, and what is said of those that are not used."""
 
+from pathlib import Path
+
 import pytest
 
 from convert.dataset import find_clips
@@ -69,12 +71,33 @@ def test_links_in_a_circle_end_and_no_folder_counts_twice(tmp_path, capsys):
     (tmp_path / "normal/again").symlink_to("golf")  # by name before the folder itself
     (tmp_path / "normal/golf/up").symlink_to(tmp_path)  # where knocks are no healthy engines
     (tmp_path / "normal/golf/self").symlink_to(".")
-    (tmp_path / "normal/lost").symlink_to("nowhere")
+    (tmp_path / "normal/lost").symlink_to("nowhere")  # a stick that is not plugged in
+    (tmp_path / "normal/b.wav").symlink_to("/usb/b.wav")
+    (tmp_path / "notes.txt").write_text("none")
     (tmp_path / "loop").symlink_to("loop")
     found = [(clip.label, clip.source) for clip in find_clips([tmp_path])]
     assert found == [("knocking", "polo"), ("normal", "golf")]
-    assert capsys.readouterr().err == ""
-    assert sounds(tmp_path) == sorted(tmp_path.rglob("*.wav"))
+    assert capsys.readouterr().err == (
+        "note: 3 places that cannot be opened, not used: "
+        f"{tmp_path}/loop; {tmp_path}/normal/b.wav; {tmp_path}/normal/lost\n"
+    )
+    files = [path for path in tmp_path.rglob("*.wav") if path.is_file()]
+    assert sounds(tmp_path) == sorted(files)
+
+
+def test_a_folder_of_somebody_else_s_is_named(tmp_path, capsys, monkeypatch):
+    recordings(tmp_path, "normal/golf/1.wav", "normal/polo/2.wav", "lost+found/3.wav")
+    real = Path.iterdir
+
+    def closed(path):
+        if path.name in ("polo", "lost+found"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert [clip.source for clip in find_clips([tmp_path])] == ["golf"]
+    said = f"note: 1 place that cannot be opened, not used: {tmp_path}/normal/polo\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

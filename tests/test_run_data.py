@@ -1,12 +1,15 @@
 """Windows of the recordings held out, as the device would hear them, and their cache."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from convert.dataset import Clip, find_clips
+from convert.drawn import SHAPE
 from convert.examples import KNOCKING, NORMAL
 from convert.judgeable import all_judgeable
-from convert.run_data import real_windows
+from convert.run_data import _drawn, real_windows
 from edge.frontend import FrontEnd, FrontEndConfig
 from scripts.ablations import Rotation
 from tests.audio import noise, wav_file
@@ -71,6 +74,40 @@ def test_a_cache_of_something_else_is_made_again(clips, tmp_path):
     for other in ({"indices": before.indices}, {"indices": before.indices, "labels": [1]}):
         np.savez_compressed(path, **other)
         np.testing.assert_array_equal(real_windows(path, clips).labels, before.labels)
+
+
+def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypatch, capsys):
+    whole = real_windows(tmp_path / "real-a.npz", clips)
+    assert "windows" not in capsys.readouterr().out
+    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 2)
+    some = real_windows(tmp_path / "real-b.npz", clips)
+    said = "figures of epochs are taken on 2 of 3 held-out windows of class normal\n"
+    assert capsys.readouterr().out == said
+    assert some.labels.tolist() == [NORMAL] * 2 + [KNOCKING] * 2  # in their order still
+    assert {x.tobytes() for x in some.indices} < {x.tobytes() for x in whole.indices}
+    again = real_windows(tmp_path / "real-c.npz", clips)
+    np.testing.assert_array_equal(again.indices, some.indices)
+
+
+def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
+    """A thousand windows of one recording, told apart by the colour that stands for each four."""
+    numbered = [np.full(1, i) for i in range(1000)]
+    clip = Clip(Path("a.wav"), "normal", "engine", "a")
+    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 200)
+    monkeypatch.setattr(
+        "convert.run_data.all_judgeable", lambda *_, **__: ((clip, y) for y in numbered)
+    )
+    monkeypatch.setattr(FrontEnd, "spectrogram", lambda _, y: y)
+    monkeypatch.setattr(
+        "convert.run_data.colour_indices",
+        lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 kinds of four
+    )
+    drawn = _drawn([clip]).indices[:, 0, 0]
+    assert drawn.size == 200
+    assert (np.diff(drawn.astype(int)) >= 0).all()
+    quarters = np.histogram(drawn, bins=[0, 63, 125, 188, 250])[0]
+    # Hypergeometric, with a deviation of 5.5 about 50: four of them.
+    assert (np.abs(quarters - 50) < 22).all()
 
 
 def test_nothing_held_out_is_no_window(tmp_path):
