@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+Level = Literal["ok", "warn", "fail"]
 IN_USE = "if the service runs, stop it: systemctl stop knockknock-edge"
 
 
@@ -11,7 +13,7 @@ IN_USE = "if the service runs, stop it: systemctl stop knockknock-edge"
 class Finding:
     """One line of the report."""
 
-    level: str  # ok, warn or fail
+    level: Level
     what: str
     detail: str
     remedy: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from edge.gate import Fault, Gate
 from edge.gate_config import GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
+Answer = Literal["knocking", "normal", "unknown"]
 PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence
 TAIL_SECONDS = 0.1  # an uncovered rest longer than this gets a last window
 
@@ -33,7 +34,7 @@ class Verdict:
 
     start_s: float
     end_s: float
-    verdict: str  # knocking, normal or unknown
+    verdict: Answer
     p_knocking: float | None  # None when unknown
     reason: str  # why unknown, else ""
     picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
@@ -100,7 +101,7 @@ class Pipeline:
         p = self.judge.predict(picture)
         if not (math.isfinite(p) and 0 <= p <= 1):
             return Verdict(window.start_s, window.end_s, "unknown", None, Fault.BAD_ANSWER, picture)
-        name = "knocking" if p >= self.threshold else "normal"
+        name: Answer = "knocking" if p >= self.threshold else "normal"
         return Verdict(window.start_s, window.end_s, name, p, "", picture)
 
     def _judge_short(self, blocks: list[Block]) -> Verdict:

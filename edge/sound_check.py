@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
-from edge.finding import IN_USE, Finding
+from edge.finding import IN_USE, Finding, Level
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
 from edge.microphone import NOT_OPENED, Microphone
@@ -20,7 +20,7 @@ Sound = NDArray[np.float32]
 
 LISTEN_S, HOP_S = 3.0, 0.5
 OPEN_S = 12.0
-TROUBLE: dict[Fault, tuple[str, str, str]] = {
+TROUBLE: dict[Fault, tuple[Level, str, str]] = {
     Fault.CLIPPING: ("fail", "clipping", "turn its gain down: alsamixer; or move it away"),
     Fault.TOO_SHORT: ("fail", "in pieces: sound is lost", "another port or cable? a busy board?"),
     # Nobody says that the engine runs while this is asked.
@@ -66,7 +66,7 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
     fault = _fault(heard, gate, sr)
     if fault is not None:
-        otherwise = ("fail", str(fault), "is it muted, or unplugged?")
+        otherwise: tuple[Level, str, str] = ("fail", str(fault), "is it muted, or unplugged?")
         level, words, remedy = TROUBLE.get(fault, otherwise)
         return Finding(level, "microphone", f"{detail}: {words}", remedy)
     if peak > LOUD_DB:
