@@ -96,6 +96,8 @@ class Microphone:
                 return []
         assert self._stream is not None and self._process is not None  # noqa: S101 - just opened
         blocks = self._stream.take(timeout_s)
+        if not blocks and self._process.poll() is not None:
+            blocks = self._stream.rest()
         now = time.monotonic()
         if blocks:
             self._heard(blocks)
@@ -183,8 +185,12 @@ class _Stream:
         self.overflows = 0
         self.rate_error = 0.0
         self.out_of_step = False
-        threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True).start()
-        threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._listen, args=(process.stdout, since_s), daemon=True),
+            threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def take(self, timeout_s: float) -> list[Block]:
         with self._arrived:
@@ -194,6 +200,16 @@ class _Stream:
             self._blocks.clear()
             self._buffered = 0
         return blocks
+
+    def rest(self) -> list[Block]:
+        """What a process that has gone left in its pipes, which takes KILLED_S at most.
+
+        They stay open while something that it started holds them.
+        """
+        until = time.monotonic() + KILLED_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return self.take(0)
 
     def last_words(self) -> str:
         return self._words[-1] if self._words else ""

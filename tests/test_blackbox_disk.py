@@ -56,7 +56,7 @@ def test_a_disk_that_is_behind_costs_records_not_memory(tmp_path, monkeypatch):
     slow.set()
     wait_for(lambda: box.written == 3)
     assert box.keep(alert(5, at=301.0))  # what was not kept keeps out no other
-    box.close()
+    box.close(20.0)
 
 
 def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
@@ -86,7 +86,7 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
     slow.set()
     wait_for(lambda: not box.problem)
     assert box.written == 1
-    box.close()
+    box.close(20.0)
 
 
 def test_a_writer_with_nothing_to_write_is_no_disk_that_hangs(tmp_path):
@@ -97,7 +97,7 @@ def test_a_writer_with_nothing_to_write_is_no_disk_that_hangs(tmp_path):
     wait_for(lambda: box._began is None)
     now[0] = 1e6
     assert box.problem == ""
-    box.close()
+    box.close(20.0)
 
 
 def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
     assert "no answer" in box.problem
     slow.set()
     wait_for(lambda: "Input/output error" in box.problem)
-    box.close()
+    box.close(20.0)
 
 
 def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monkeypatch):
@@ -132,13 +132,13 @@ def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monk
         assert "Input/output error" in box.problem
     assert box._attempt(box._prepare)
     assert box.problem == ""
-    box.close()
+    box.close(20.0)
 
 
 def test_no_room_is_said_before_the_first_alert(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
     wait_for(lambda: "no room" in box.problem, seconds=5)
-    box.close()
+    box.close(20.0)
 
 
 def test_the_oldest_goes_though_its_number_has_fewer_digits(tmp_path):
@@ -146,7 +146,7 @@ def test_the_oldest_goes_though_its_number_has_fewer_digits(tmp_path):
     (tmp_path / "999999" / "alert.json").write_text("{}")
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=2), SR)
     keep(box, 1, 2)
-    box.close()
+    box.close(20.0)
     assert records(tmp_path) == ["1000000", "1000001"]
 
 
@@ -155,7 +155,7 @@ def test_what_is_half_written_is_in_nobodys_way(tmp_path):
     wait_for(lambda: box._tried)
     (tmp_path / ".000001.part").mkdir()
     keep(box, 1)
-    box.close()
+    box.close(20.0)
     assert box.problem == ""
     assert records(tmp_path) == ["000001"]
 
@@ -175,7 +175,7 @@ def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp
     monkeypatch.setattr("edge.blackbox.write_atomically", refuse)
     box._attempt(box._prepare)
     assert "Read-only" in box.problem
-    box.close()
+    box.close(20.0)
 
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path):
@@ -185,7 +185,7 @@ def test_a_folder_that_vanishes_is_made_again(tmp_path):
     wait_for(lambda: box.written == 1)
     shutil.rmtree(folder)
     keep(box, 2)
-    box.close()
+    box.close(20.0)
     assert records(folder) == ["000001"]
     assert box.problem == ""
 
@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
     (tmp_path / "file").unlink()
     wait_for(box._waiting.empty)
     box.keep(alert(2))
-    box.close()
+    box.close(20.0)
     assert box.problem == ""
     assert records(tmp_path / "file" / "box")[-1:] != []
 
@@ -208,7 +208,7 @@ def test_no_room_is_a_problem(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
     box.keep(alert(1))
     wait_for(lambda: "no room" in box.problem)
-    box.close()
+    box.close(20.0)
 
 
 def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monkeypatch):
@@ -221,7 +221,7 @@ def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monke
     time.sleep(0.2)  # several looks at a disk that is well
     assert box.keep(alert(1))
     wait_for(lambda: box.written == 1)
-    box.close()
+    box.close(20.0)
 
 
 def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, monkeypatch):
@@ -242,7 +242,7 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     wait_for(lambda: box.problem)
     assert "no room for a record" in box.problem
     assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
-    box.close()
+    box.close(20.0)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EUCLEAN])
@@ -258,6 +258,6 @@ def test_a_record_that_is_closed_or_damaged_keeps_out_no_other(tmp_path, monkeyp
     monkeypatch.setattr(Path, "is_file", damaged)
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     box.keep(alert(0))
-    box.close()
+    box.close(20.0)
     assert (box.written, box.problem) == (1, "")
     assert (tmp_path / "000002" / "alert.json").exists()

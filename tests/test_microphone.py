@@ -8,7 +8,7 @@ import pytest
 
 from edge.capture_process import HEADER, MAGIC
 from edge.config import AudioConfig
-from edge.microphone import Microphone, _Stream
+from edge.microphone import Microphone, _packet, _Stream
 from edge.window import Block
 from tests.fake_capture import PACKET
 
@@ -63,7 +63,7 @@ def test_not_one_sample_is_lost_or_repeated(listening):
 
 
 def test_at_its_own_pace_nothing_at_all_is_missing(listening):
-    microphone = listening("paced:60 hang")
+    microphone = listening("paced:60 hang", stall_s=60)
     blocks = gather(microphone, lambda b: size(b) >= 60 * PACKET)
     np.testing.assert_array_equal(counted(blocks), np.arange(60 * PACKET) % 30_000)
     assert [b.gap for b in blocks].count(True) == 1  # the beginning
@@ -130,7 +130,7 @@ def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
 
 
 def test_samples_that_were_lost_make_a_gap(listening):
-    microphone = listening("5 lose:500 5 hang")
+    microphone = listening("5 lose:500 5 hang", stall_s=60)
     blocks = gather(microphone, lambda b: size(b) >= 10 * PACKET)
     assert microphone.gaps == 1
     assert [b.gap for b in blocks].count(True) == 2
@@ -168,7 +168,7 @@ def test_nonsense_is_said_to_be_the_reason_at_once(listening):
 
 
 def test_a_process_that_was_killed_had_no_last_words(listening):
-    microphone = listening("say:knockmic 3 hang")
+    microphone = listening("say:knockmic 3 hang", stall_s=60)
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
     microphone._process.kill()
     gather(microphone, lambda _: microphone.problem, seconds=5)
@@ -191,7 +191,7 @@ def test_a_capture_process_that_cannot_start_is_tried_again(listening, monkeypat
 
 
 def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening, monkeypatch):
-    microphone = listening("3 hang")
+    microphone = listening("3 hang", stall_s=60)
     gather(microphone, lambda b: size(b) >= 2 * PACKET)
     stuck = microphone._process
     with monkeypatch.context() as kernel:
@@ -213,6 +213,30 @@ def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
     microphone = listening("1 overflow:3 1 overflow:5 1 die")
     gather(microphone, lambda _: microphone.restarts >= 2 and microphone.overflows >= 15)
     assert microphone.overflows == 15
+
+
+def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch):
+    """Though the thread that reads it has not had its turn yet."""
+    packet = _packet
+
+    def late(pipe):
+        time.sleep(0.3)
+        return packet(pipe)
+
+    monkeypatch.setattr("edge.microphone._packet", late)
+    command = [sys.executable, "-m", "tests.fake_capture", "say:unplugged 3 die"]
+    monkeypatch.chdir(ROOT)
+    microphone = Microphone(AudioConfig(), SR, command=command)
+    heard: list[Block] = []
+    deadline = time.monotonic() + 20
+    try:
+        while not (heard and microphone.problem):
+            assert time.monotonic() < deadline
+            heard += microphone.read(0.02)
+    finally:
+        microphone.close()
+    assert size(heard) == 3 * PACKET
+    assert microphone.problem == "unplugged"
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
@@ -238,7 +262,7 @@ def send():
     header = struct.pack("<IIIIId", 0x4B4E4F43, 16_000, 80, 0, 0, time.monotonic())
     sys.stdout.buffer.write(header + bytes(160))
     sys.stdout.buffer.flush()
-time.sleep(0.8)
+time.sleep(2.3)
 send()
 time.sleep(0.3)
 for _ in range(100):
@@ -250,7 +274,7 @@ time.sleep(1000)
 def test_samples_that_the_resampler_keeps_to_itself_count_as_heard():
     """Of 5 ms it gives nothing yet; opening took longer than a stall may last."""
     command = [sys.executable, "-c", SLOW]
-    microphone = Microphone(AudioConfig(stall_s=0.5), SR, command=command)
+    microphone = Microphone(AudioConfig(stall_s=2), SR, command=command)
     try:
         assert gather(microphone, lambda b: size(b) > 0)
         assert microphone.restarts == 0
