@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import subprocess
 from pathlib import Path
@@ -52,38 +51,44 @@ def require_fitting(config: Config, manifest: Manifest) -> Config:
 
 def build(
     config: Config,
-    arguments: argparse.Namespace,
     indicator: Indicator,
     capture: subprocess.Popen[bytes] | None,
+    *,
+    settings: Path | None,
+    source: Path | None,
+    speed: float,
+    state: Path | None,
 ) -> Service:
-    """The service for the command line's ``arguments``: of the microphone, or of their source.
+    """The service, of the microphone or of the recording ``source``, played at ``speed``.
 
-    ``capture`` is opening it already; None: it will be opened.
+    ``capture`` is opening the microphone already; None: it will be opened. ``settings``: the file
+    that ``config`` is of and that a reload reads again; None: there is none, the defaults hold.
+    ``speed``: 1 as it was recorded, 0 as fast as possible. ``state``: where records and status go,
+    if not where systemd says.
     """
     model, classifier = load_network(config)
     front_end = FrontEnd(model.manifest.front_end)
     pipeline = Pipeline(front_end, classifier, model.manifest.threshold)
     sr = front_end.config.sr
-    source: LiveSource
-    if arguments.source is None:
-        source = Microphone(config.audio, sr, process=capture)
+    live: LiveSource
+    if source is None:
+        live = Microphone(config.audio, sr, process=capture)
     else:
-        recording = Recording(arguments.source, channel=config.audio.channel, sr=sr)
-        source = Replay(recording, arguments.speed)
+        live = Replay(Recording(source, channel=config.audio.channel, sr=sr), speed)
     log.info("model %s in %s", model.path, classifier.runtime)
-    heard = arguments.source.resolve() if arguments.source else config.audio.device
+    heard = source.resolve() if source else config.audio.device
     about = {"source": str(heard or "default microphone"), "model": str(model.path)}
-    folder = records_folder(config, arguments.state)
+    folder = records_folder(config, state)
     return Service(
         config,
-        source,
+        live,
         pipeline,
         indicator=indicator,
         blackbox=BlackBox(folder, config.blackbox, sr, about=about),
-        status=StatusFile(status_file(config, arguments.state)),
-        skip_when_behind=arguments.speed != 0,
+        status=StatusFile(status_file(config, state)),
+        skip_when_behind=speed != 0,
         prove=lambda: _computes_rightly(model, front_end, classifier),
-        reload=lambda: require_fitting(load_config(arguments.config), model.manifest),
+        reload=lambda: require_fitting(load_config(settings), model.manifest),
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edge.capture_start import capture_command, start_capture
-from edge.config import DEFAULT_PATH, lamp_of
+from edge.config import DEFAULT_PATH, Config, lamp_of
 from edge.errors import ConfigError
 from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
@@ -96,12 +96,23 @@ def _run(arguments: argparse.Namespace) -> int:
     _answer_signals(hang_up)
     try:
         # From here on this file: one that is deleted later must not mean the defaults.
-        arguments.config = arguments.config or installed_config()
-        config = load_config(arguments.config)
+        settings = arguments.config or installed_config()
+        config = load_config(settings)
     except ConfigError:
         lamp = lamp_of(arguments.config or DEFAULT_PATH)
         _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
+    service = _listen(config, settings, arguments, hang_up)
+    speak_to_nobody_if_gone()
+    if arguments.source:
+        _summary(service, arguments.source)
+    return 0
+
+
+def _listen(
+    config: Config, settings: Path | None, arguments: argparse.Namespace, hang_up: HangUp
+) -> Service:
+    """Until the service ends, of which what it counted is left; whatever fails lights the lamp."""
     indicator = capture = None
     try:
         if not arguments.source:
@@ -110,7 +121,15 @@ def _run(arguments: argparse.Namespace) -> int:
         indicator = Indicator(config.indicator)
         from edge import assembly  # noqa: PLC0415 - see above
 
-        service = assembly.build(config, arguments, indicator, capture)
+        service = assembly.build(
+            config,
+            indicator,
+            capture,
+            settings=settings,
+            source=arguments.source,
+            speed=arguments.speed,
+            state=arguments.state,
+        )
         service.run(hang_up)
     except BaseException as error:
         _answer_signals(hang_up)  # no service is there any more to be asked
@@ -122,10 +141,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
     indicator.close()
-    speak_to_nobody_if_gone()
-    if arguments.source:
-        _summary(service, arguments.source)
-    return 0
+    return service
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

@@ -168,9 +168,9 @@ def test_a_reload_or_an_end_during_the_start(tmp_path):
         # A shell that starts something by nohup has it ignore SIGHUP.
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "build = a.build\n"
-        "def slow(*given):\n"
+        "def slow(*given, **how):\n"
         "    os.kill(os.getpid(), getattr(signal, sys.argv.pop()))\n"
-        "    return build(*given)\n"
+        "    return build(*given, **how)\n"
         "a.build = slow\n"
         "close = r.Indicator.close\n"
         "r.Indicator.close = lambda self: (print('lamp out', file=sys.stderr), close(self))\n"

@@ -54,7 +54,7 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     """systemd tries again after 0.1 s, for ever: each try costs a lamp test and the card."""
     told = []
 
-    def fails(*_):
+    def fails(*_, **__):
         raise error
 
     monkeypatch.setattr("edge.assembly.build", fails)
@@ -133,7 +133,7 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
         def run(self, hang_up):
             raise RuntimeError("bug")
 
-    monkeypatch.setattr("edge.assembly.build", lambda *_: Failing())
+    monkeypatch.setattr("edge.assembly.build", lambda *_, **__: Failing())
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     monkeypatch.setattr("edge.run_command.FAULT_SECONDS", 0.7)
     monkeypatch.setattr(
@@ -170,10 +170,10 @@ def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monk
     monkeypatch.setattr("edge.installed.DEFAULT_PATH", there)
     reloads = []
 
-    def build(config, arguments, *_):
+    def build(config, *_, settings, **__):
         there.unlink()
         with pytest.raises(ConfigError, match=r"edge\.toml"):
-            installed.load_config(arguments.config)
+            installed.load_config(settings)
         reloads.append(config.listen.threshold)
         raise SystemExit(0)
 

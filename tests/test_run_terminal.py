@@ -118,7 +118,7 @@ def test_a_terminal_that_goes_during_the_start_ends_it_too(tmp_path):
     program = (
         "import os, signal, sys, edge.assembly as a\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "def slow(*_):\n"
+        "def slow(*_, **__):\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"
         "    os._exit(9)\n"
         "a.build = slow\n"

@@ -38,8 +38,15 @@ def test_the_service_is_built_from_what_the_model_says(
     monkeypatch.setattr(assembly, "Microphone", Mic)
     wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), 22_050)
     source = wav if recorded else None
-    arguments = argparse.Namespace(source=source, speed=speed, config=None, state=tmp_path)
-    assembly.build(Config(), arguments, None, capture)  # type: ignore[arg-type]
+    assembly.build(
+        Config(),
+        None,  # type: ignore[arg-type]
+        capture,
+        settings=None,
+        source=source,
+        speed=speed,
+        state=tmp_path,
+    )
     assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
     assert built["skip_when_behind"] == (speed != 0)
     assert built["source"].sr == 22_050
@@ -97,7 +104,7 @@ def test_no_room_for_another_process_is_the_microphone_s_trouble(monkeypatch, li
     def refuse(_):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    def build(config, arguments, indicator, capture):
+    def build(config, indicator, capture, **_):
         built.append((indicator is not None, capture))
         raise SystemExit(0)
 
@@ -135,7 +142,7 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch, listen):
         def wait(self, timeout_s):
             killed.append(2)
 
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("bug")
 
     monkeypatch.setattr(run_command, "start_capture", lambda _: Started())
@@ -160,7 +167,15 @@ def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "Classifier", classifier)
     config = Config.from_toml("[listen]\nruntime = 'tflite-runtime'\nthreads = 3\n", "x")
     with pytest.raises(AskedError):
-        assembly.build(config, argparse.Namespace(), None, None)  # type: ignore[arg-type]
+        assembly.build(
+            config,
+            None,  # type: ignore[arg-type]
+            None,
+            settings=None,
+            source=None,
+            speed=1.0,
+            state=None,
+        )
     with pytest.raises(AskedError):
         list(doctor._model(config))
     assert asked == [{"runtime": "tflite-runtime", "threads": 3}] * 2
