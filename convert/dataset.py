@@ -32,6 +32,7 @@ from convert.labels import (
     sources_of,
     spelt,
 )
+from convert.paths import what_is
 from convert.progress import bar
 from edge.capture import Recording
 from edge.errors import RecordingError
@@ -94,6 +95,7 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
         table = table_of(folder)
         here = _from_table(table) if table else _from_folders(folder)
+        _say("note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)])
         if not here:  # left out without a word, it would be missed in the figures alone
             names = ", ".join(FOLDERS)
             raise DatasetError(
@@ -143,7 +145,6 @@ def _from_table(table: Path) -> list[_Found]:
 def _say_besides(folder: Path, found: Sequence[_Found], why: str) -> None:
     others = besides(folder, (clip.path for clip, _ in found))
     _say("note:", "recording", f"{why}, not used", [str(path) for path in others])
-    _say("note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)])
 
 
 def _check(row: dict[str, str], folder: Path, where: str) -> None:
@@ -151,7 +152,7 @@ def _check(row: dict[str, str], folder: Path, where: str) -> None:
         raise DatasetError(f"{where}: file and label are needed in every line")
     if row["label"] not in FOLDERS:
         raise DatasetError(f"{where}: label {row['label']!r} is none of {', '.join(FOLDERS)}")
-    if not file_called(folder, row["file"]).is_file():
+    if what_is(file_called(folder, row["file"])) != "file":
         raise DatasetError(f"{where}: there is no file {row['file']!r}")
     split = row.get("split", "")
     if split not in ("", *SPLITS):

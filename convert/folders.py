@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convert.errors import DatasetError
 from convert.labels import FOLDERS, TABLE, spelt
+from convert.paths import what_is
 from edge.capture import SOUNDFILE_SUFFIXES
 
 SUFFIXES = SOUNDFILE_SUFFIXES | {
@@ -38,7 +39,7 @@ def table_of(folder: Path) -> Path | None:
 
 def sounds(folder: Path) -> list[Path]:
     """All files below ``folder`` that are recordings by their names, those behind links, too."""
-    return [path for path in called_sounds(folder) if path.is_file()]
+    return [path for path in called_sounds(folder) if what_is(path) == "file"]
 
 
 def called_sounds(folder: Path) -> list[Path]:
@@ -50,11 +51,11 @@ def called_sounds(folder: Path) -> list[Path]:
 
 
 def closed(folder: Path) -> list[Path]:
-    """What below ``folder`` cannot be opened: links that lead nowhere, folders of others.
+    """What below ``folder`` cannot be opened: links that lead nowhere, what others keep closed.
 
     Recordings may lie behind them, on a stick that is not plugged in.
     """
-    return sorted(path for path in _all_below(folder) if not path.exists() or path.is_dir())
+    return sorted(path for path in _all_below(folder) if what_is(path) in ("closed", "folder"))
 
 
 def _all_below(folder: Path) -> list[Path]:
@@ -77,7 +78,7 @@ def _all_below(folder: Path) -> list[Path]:
         for path in inside:
             if path.name.startswith("."):  # a Mac leaves ._golf_1.wav beside golf_1.wav
                 continue
-            if not path.is_dir():
+            if what_is(path) != "folder":
                 found.append(path)
             elif not path.is_symlink():
                 own.append(path)
@@ -92,7 +93,7 @@ def by_label(folder: Path) -> list[tuple[Path, str]]:
     ``Not-Engine`` is one, too. DatasetError if two folders with recordings are of one label: one
     may be what its owner has sorted out.
     """
-    children = sorted(path for path in folder.iterdir() if path.is_dir())
+    children = sorted(path for path in folder.iterdir() if what_is(path) == "folder")
     found = []
     for label in FOLDERS:
         named = {path: sounds(path) for path in children if spelt(path.name) == label}

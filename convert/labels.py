@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convert.errors import DatasetError
+from convert.paths import what_is
 
 TABLE = "labels.csv"  # what a folder's table of recordings is called
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
@@ -156,7 +157,7 @@ def composed(name: str) -> str:
 def file_called(folder: Path, name: str) -> Path:
     """``folder / name``, or what is there of that name with its accents in the other form."""
     forms = [name, composed(name), unicodedata.normalize("NFD", name)]
-    return next((path for form in forms if (path := folder / form).is_file()), folder / name)
+    return next((path for form in forms if what_is(path := folder / form) == "file"), folder / name)
 
 
 def need_one_spelling(written: Iterable[tuple[str, str, str]]) -> None:

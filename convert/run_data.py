@@ -99,8 +99,8 @@ def _drawn(clips: list[Clip]) -> Examples:
     for label, kept in taken.items():
         if met[label] > len(kept):
             print(
-                f"figures of epochs are taken on {len(kept)} of {met[label]} held-out windows "
-                f"of class {LABELS[label]}"
+                f"real_auc and real_false are taken on {len(kept)} of {met[label]} held-out "
+                f"windows of class {LABELS[label]}"
             )
     chosen = [(at, label, window) for label, kept in taken.items() for at, window in kept]
     chosen.sort(key=lambda one: one[0])  # as they were met

@@ -249,6 +249,7 @@ def _same_run(
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
             "made_by": graders(),
+            "graded_on": MOST_WINDOWS,
             "trained_by": trainers(),
         },
         indent=1,

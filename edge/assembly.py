@@ -62,7 +62,7 @@ def build(
     """The service, of the microphone or of the recording ``source``, played at ``speed``.
 
     ``capture`` is opening the microphone already; None: it will be opened. ``settings``: the file
-    that ``config`` is of and that a reload reads again; None: there is none, the defaults hold.
+    that ``config`` is of and that a reload reads again; None: the installed one, if there is one.
     ``speed``: 1 as it was recorded, 0 as fast as possible. ``state``: where records and status go,
     if not where systemd says.
     """

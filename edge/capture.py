@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 # As a microphone gives them: longer pieces would make several windows due at once, and a listener
 # to whom a recording is played skips all but the newest.
 PIECE_SECONDS = 0.05
-# Not MP3: soundfile seeks after every read, and libsndfile's MP3 decoder comes back from a seek
-# without the bits that earlier frames lent to later ones: the first 20 ms are then wrong.
+# Not MP3: libsndfile's decoder comes back from a seek, as to --start, without the bits that earlier
+# frames lent to later ones: the first 20 ms are then wrong.
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
 SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
 AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
@@ -173,6 +173,9 @@ class Recording:
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
                 start, left = self._range(file.samplerate)
                 file.seek(min(start, file.frames))
+                # After each read soundfile seeks to where it is if it can, and libsndfile gets lost
+                # behind damage: four seconds of an Opus file were heard twice.
+                file.seekable = lambda: False
                 while left is None or left > 0:
                     n = _piece(file.samplerate)
                     n = n if left is None else min(n, left)
@@ -194,9 +197,11 @@ class Recording:
             ) from error
 
     def _say_short(self, missing_s: float) -> None:
-        """An Ogg file's damaged pages are passed over; what lies behind them closes up."""
+        """At the end: damaged pages of an Ogg file were passed over, what lies behind closed up."""
         if HOLE_S < missing_s < UNKNOWN_S:
-            words = "%s is damaged: %.1f s of it cannot be decoded, what follows them seems earlier"
+            words = (
+                "%s is damaged: %.1f s of it are missing, and what follows seems so much earlier"
+            )
             log.warning(words, self.path, missing_s)
 
     def _from_av(self) -> Iterator[_Piece]:

@@ -44,7 +44,8 @@ BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped an
 class Microphone:
     """A supervised microphone. One thread calls :meth:`read`, which waits for its timeout at most.
 
-    Only :meth:`close`, and a :meth:`read` that gives a process up, may take KILLED_S longer.
+    Only :meth:`close`, and a :meth:`read` after the process has gone, or that gives it up, may take
+    KILLED_S longer.
     """
 
     def __init__(
@@ -150,7 +151,10 @@ class Microphone:
             self.overflows = self._overflows_before + self._stream.overflows
             self._keep_pace(self._stream.rate_error)
         if self.problem:
-            log.info("microphone delivers: %s", self._stream.last_words() if self._stream else "")
+            alive = self._process is not None and self._process.poll() is None
+            # The last words of one that has gone are no device's name.
+            name = self._stream.last_words() if self._stream and alive else "for the last time"
+            log.info("microphone delivers: %s", name)
         self.problem = ""
         self._failures = 0
 

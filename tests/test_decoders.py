@@ -214,10 +214,38 @@ def test_what_an_ogg_file_lost_in_its_middle_is_said(tmp_path, caplog):
     missing_s = 20 - Recording(path).read().size / SR
     assert missing_s > 1
     (said,) = caplog.messages
-    assert f"{path} is damaged: {missing_s:.1f} s of it cannot be decoded" in said
+    assert f"{path} is damaged: {missing_s:.1f} s of it are missing" in said
     caplog.clear()
     Recording(path, end_s=2).read()
     assert caplog.messages == []
+
+
+def test_behind_damage_nothing_is_heard_twice(tmp_path, caplog):
+    """Each second of it is a tone of its own, which may be missing but not come again."""
+    soundfile = pytest.importorskip("soundfile")
+    if "OPUS" not in soundfile.available_subtypes("OGG"):
+        pytest.skip("this libsndfile knows no Opus")
+    path, rate = tmp_path / "a.opus", 48_000
+    t = np.arange(rate) / rate
+    y = np.concatenate([0.3 * np.sin(2 * np.pi * (200 + 100 * k) * t) for k in range(20)])
+    with soundfile.SoundFile(path, "w", rate, 1, "OPUS", format="OGG") as file:
+        for piece in np.split(y, 20):  # at once it is more than libsndfile's stack takes
+            file.write(piece)
+    content = bytearray(path.read_bytes())
+    middle, size = len(content) // 2, len(content) // 8
+    content[middle : middle + size] = bytes(size)
+    path.write_bytes(content)
+    heard = Recording(path, sr=rate).read()
+    half = rate // 2
+    tones = [
+        round((np.abs(np.fft.rfft(heard[at : at + half])).argmax() * 2 - 200) / 100)
+        for at in range(0, heard.size - half + 1, half)
+    ]
+    assert tones == sorted(tones)
+    assert tones[0] == 0 and tones[-1] == 19
+    missing_s = 20 - heard.size / rate
+    assert missing_s > 1
+    assert f"{missing_s:.1f} s of it are missing" in caplog.text
 
 
 def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):

@@ -85,6 +85,37 @@ def test_links_in_a_circle_end_and_no_folder_counts_twice(tmp_path, capsys):
     assert sounds(tmp_path) == sorted(files)
 
 
+def test_a_link_into_what_somebody_keeps_closed_is_named_and_the_rest_is_used(
+    tmp_path, capsys, monkeypatch
+):
+    """Where a folder on the way may not be entered, not even what lies there can be asked."""
+    recordings(tmp_path, "normal/golf/1.wav", "normal/golf/0.wav", "normal/a/2.wav")
+    real = Path.stat
+
+    def closed(path, **how):
+        if path.name in ("0.wav", "a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert [clip.path.name for clip in find_clips([tmp_path])] == ["1.wav"]
+    assert capsys.readouterr().err == (
+        "note: 2 places that cannot be opened, not used: "
+        f"{tmp_path}/normal/a; {tmp_path}/normal/golf/0.wav\n"
+    )
+    (tmp_path / "labels.csv").write_text("file,label\nnormal/golf/0.wav,normal\n")
+    with pytest.raises(DatasetError, match=r"line 2: there is no file 'normal/golf/0\.wav'"):
+        find_clips([tmp_path])
+
+
+def test_labels_on_a_stick_that_is_not_plugged_in_are_named(tmp_path, capsys):
+    (tmp_path / "normal").symlink_to("/media/stick/normal")
+    with pytest.raises(DatasetError, match="no recordings in"):
+        find_clips([tmp_path])
+    said = f"note: 1 place that cannot be opened, not used: {tmp_path}/normal\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_folder_of_somebody_else_s_is_named(tmp_path, capsys, monkeypatch):
     recordings(tmp_path, "normal/golf/1.wav", "normal/polo/2.wav", "lost+found/3.wav")
     real = Path.iterdir

@@ -215,8 +215,9 @@ def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
     assert microphone.overflows == 15
 
 
-def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch):
+def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
     """Though the thread that reads it has not had its turn yet."""
+    caplog.set_level("INFO")
     packet = _packet
 
     def late(pipe):
@@ -237,6 +238,7 @@ def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch):
         microphone.close()
     assert size(heard) == 3 * PACKET
     assert microphone.problem == "unplugged"
+    assert "delivers: unplugged" not in caplog.text  # which is no device's name
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):

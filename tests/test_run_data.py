@@ -81,7 +81,7 @@ def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypat
     assert "windows" not in capsys.readouterr().out
     monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 2)
     some = real_windows(tmp_path / "real-b.npz", clips)
-    said = "figures of epochs are taken on 2 of 3 held-out windows of class normal\n"
+    said = "real_auc and real_false are taken on 2 of 3 held-out windows of class normal\n"
     assert capsys.readouterr().out == said
     assert some.labels.tolist() == [NORMAL] * 2 + [KNOCKING] * 2  # in their order still
     assert {x.tobytes() for x in some.indices} < {x.tobytes() for x in whole.indices}
