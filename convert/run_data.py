@@ -23,7 +23,7 @@ from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
-MOST_WINDOWS = 2000  # of a class, by which each epoch is graded: some minutes on two cores
+MOST_WINDOWS = 2000  # of a class, for real_auc and real_false of each epoch: minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 
 
