@@ -42,8 +42,6 @@ RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can 
 # takes longer than this hangs, and nobody knows if it will ever end.
 STALL_S = 30.0
 RESERVE_BYTES = 20_000_000  # left free on the disk in any case
-
-
 UNKEPT = "%s; alerts go on without records"
 
 
@@ -116,6 +114,7 @@ class BlackBox:
         self._stall_told = False
         self._last_s = -float("inf")
         self._tried = False  # whether a file was written here since the start
+        self._stuck: set[str] = set()  # leftovers that cannot be removed, told of
         self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -192,8 +191,8 @@ class BlackBox:
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         for leftover in filter(_half_written, self.directory.glob(".*.part")):
-            shutil.rmtree(leftover)
-            log.warning("black box: removed half-written %s", leftover.name)
+            if self._remove(leftover):
+                log.warning("black box: removed half-written %s", leftover.name)
         # Tells now, not at the first alert, that nothing can be written here, or not enough.
         # Really written only where that is in doubt: a card wears out.
         if self._failure or not self._tried or not os.access(self.directory, os.W_OK):
@@ -208,7 +207,7 @@ class BlackBox:
         name = f"{self._next_number():06d}"  # before the only record there is may be dropped
         for oldest in self._to_drop(self._bytes(alert.sound.size)):
             # Renamed first: a power cut while it is removed must not leave half a record.
-            shutil.rmtree(oldest.rename(self.directory / f".{oldest.name}.part"))
+            self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
@@ -227,6 +226,17 @@ class BlackBox:
         self.written += 1
         log.info("black box: kept record %s", self.directory / name)
 
+    def _remove(self, folder: Path) -> bool:
+        """Whether ``folder`` could be removed; what could not is told of once, and in no way."""
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if folder.name not in self._stuck:
+                log.warning("black box: %s cannot be removed: %s", folder, error.strerror)
+            self._stuck.add(folder.name)
+            return False
+        return True
+
     @staticmethod
     def _bytes(n_samples: int) -> int:
         """Of a record, at most: 16-bit sound, an uncompressed picture, the facts."""
@@ -240,6 +250,7 @@ class BlackBox:
     def _next_number(self) -> int:
         """Above all names of this kind: one may be taken by a folder that is no record."""
         names = [p.name for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
+        names += [name[1 : -len(".part")] for name in self._stuck]
         return max(map(int, names), default=0) + 1
 
     def _to_drop(self, needed: int) -> list[Path]:
@@ -249,7 +260,9 @@ class BlackBox:
         """
         records = self._records()
         sizes = {r: _size(r) for r in records}
-        droppable = deque(r for r in records if not (r / PIN).exists())
+        # One of another owner's, copied back by root perhaps, cannot be emptied.
+        ours = [r for r in records if os.access(r, os.W_OK | os.X_OK)]
+        droppable = deque(r for r in ours if not (r / PIN).exists())
         free = shutil.disk_usage(self.directory).free
         dropped = []
         while (
@@ -273,8 +286,8 @@ def _whole(folder: Path) -> bool:
 
 
 def _size(record: Path) -> int:
-    """In bytes, of what lies in it; its owner may be deleting it meanwhile."""
-    with contextlib.suppress(FileNotFoundError):
+    """In bytes, of what lies in it; 0 if it is closed to us, or being deleted meanwhile."""
+    with contextlib.suppress(OSError):
         return sum(file.lstat().st_size for file in record.iterdir())
     return 0
 

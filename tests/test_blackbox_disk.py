@@ -164,6 +164,49 @@ def test_a_record_that_goes_meanwhile_has_no_size(tmp_path):
     assert _size(tmp_path / "gone") == 0
 
 
+def closed(monkeypatch, *names):
+    """Root may do anything: what another owner's folders are to others, for a test."""
+    rmtree, access = shutil.rmtree, os.access
+
+    def refuse(path, *rest, **options):
+        if Path(path).name in names and not options.get("ignore_errors"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        rmtree(path, *rest, **options)
+
+    monkeypatch.setattr("edge.blackbox.shutil.rmtree", refuse)
+    monkeypatch.setattr(
+        "edge.blackbox.os.access", lambda p, how: Path(p).name not in names and access(p, how)
+    )
+
+
+def test_a_record_of_another_owner_stays_and_the_next_oldest_goes(tmp_path, monkeypatch):
+    """Copied back by root: it could be renamed, but not emptied."""
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=3), SR)
+    keep(box, 1, 2, 3)
+    wait_for(lambda: box.written == 3)
+    closed(monkeypatch, "000001", ".000001.part")
+    keep(box, 4)
+    box.close(20.0)
+    assert (box.written, box.problem) == (4, "")
+    assert records(tmp_path) == ["000001", "000003", "000004"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_named_once_and_in_no_way(
+    tmp_path, monkeypatch, caplog
+):
+    (tmp_path / ".000001.part").mkdir()
+    closed(monkeypatch, ".000001.part")
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    keep(box, 1, 2)
+    wait_for(lambda: box.written == 2)
+    assert box._attempt(box._prepare)
+    box.close(20.0)
+    assert box.problem == ""
+    assert records(tmp_path) == ["000002", "000003"]
+    said = [line for line in caplog.messages if "cannot be removed" in line]
+    assert said == [f"black box: {tmp_path}/.000001.part cannot be removed: Permission denied"]
+
+
 def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     wait_for(lambda: box._tried)
