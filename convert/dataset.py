@@ -34,9 +34,9 @@ from convert.labels import (
 )
 from convert.paths import what_is
 from convert.progress import bar
-from edge.capture import Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
+from edge.recording import Recording
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 # Kinds of normal recordings that are no healthy engine: other faults by the names of convert synth

@@ -19,13 +19,13 @@ from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.split import Learnt, heard
 from convert.tuning import need_both
-from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.config import ListenConfig
 from edge.errors import ConfigError, RecordingError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
+from edge.recording import Recording
 from edge.temperature import tempered
 
 

@@ -26,7 +26,8 @@ from convert.progress import Stage
 from convert.tflite_export import to_tflite
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.model import Manifest, golden_sound, write_model
+from edge.golden import golden_sound
+from edge.model import Manifest, write_model
 from edge.temperature import TEMPERATURES, tempered, untempered_threshold
 
 GOLDEN_SEED = 20_260_101
@@ -148,7 +149,7 @@ def _write(out: Path, network: bytes, manifest: Manifest) -> None:
 
 
 def golden_picture(front_end: FrontEnd) -> NDArray[np.uint8]:
-    """Of :func:`edge.model.golden_sound`, one window of it: (224, 224, 3) uint8."""
+    """Of :func:`edge.golden.golden_sound`, one window of it: (224, 224, 3) uint8."""
     return front_end.picture(golden_sound(GOLDEN_SEED, front_end.config.n_samples))
 
 

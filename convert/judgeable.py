@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip, say_unreadable
 from convert.progress import bar
-from edge.capture import Recording
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.gate import Gate
+from edge.recording import Recording
 from edge.window import Windower
 
 HOP_S = 1.0

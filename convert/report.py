@@ -16,10 +16,10 @@ import numpy as np
 from convert.alarms import FalseAlarms, in_words
 from convert.figures import Judged, Report, interval, share
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
-from edge.capture import Recording
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.png import encode_png
+from edge.recording import Recording
 from edge.wav import encode_wav
 
 N_LOSSES = 12

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 from pathlib import Path
 
 from edge.blackbox import BlackBox
-from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ModelError
@@ -19,6 +19,7 @@ from edge.installed import load_config, records_folder, status_file
 from edge.microphone import Microphone
 from edge.model import Manifest, ModelFile, default_model
 from edge.pipeline import Pipeline
+from edge.recording import Recording
 from edge.replay import Replay
 from edge.service import Service
 from edge.source import LiveSource
@@ -63,8 +64,8 @@ def build(
 
     ``capture`` is opening the microphone already; None: it will be opened. ``settings``: the file
     that ``config`` is of and that a reload reads again; None: the installed one, if there is one.
-    ``speed``: 1 as it was recorded, 0 as fast as possible. ``state``: where records and status go,
-    if not where systemd says.
+    ``speed``: 1 as it was recorded, infinity as fast as possible. ``state``: where records and
+    status go, if not where systemd says.
     """
     model, classifier = load_network(config)
     front_end = FrontEnd(model.manifest.front_end)
@@ -86,7 +87,7 @@ def build(
         indicator=indicator,
         blackbox=BlackBox(folder, config.blackbox, sr, about=about),
         status=StatusFile(status_file(config, state)),
-        skip_when_behind=speed != 0,
+        skip_when_behind=speed < math.inf,
         prove=lambda: _computes_rightly(model, front_end, classifier),
         reload=lambda: require_fitting(load_config(settings), model.manifest),
     )

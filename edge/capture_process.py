@@ -32,6 +32,7 @@ MAGIC = 0x4B4E4F43
 # magic, rate in Hz, samples that follow, samples lost before them, input overflows so far, and when
 # the last of the samples came (CLOCK_MONOTONIC, s)
 HEADER = struct.Struct("<IIIIId")
+OPENED = "opened:"  # on standard error, before the name of the device that is open
 MOST = 2**32 - 1  # that a header can tell: 27 hours of 44.1 kHz, of a reader that was stopped
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
@@ -82,7 +83,7 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
     if len(matches) == 1:
         return matches[0]
     if not inputs:
-        raise AudioDeviceError("there is no microphone: plug one in, and see: edge devices")
+        raise AudioDeviceError("there is no microphone: plug one in")
     names = "; ".join(d.name for d in (matches or inputs))
     if not matches:
         raise AudioDeviceError(f"no microphone matches {wanted!r}; there are: {names}")
@@ -254,7 +255,7 @@ def _run(
         )
     capture = Capture(module, channel, channel + 1)
     stream, rate = open_stream(module, instance, device, rates, capture)
-    print(f"{device.name}", file=sys.stderr, flush=True)
+    print(f"{OPENED}{device.name}", file=sys.stderr, flush=True)
     stream.start_stream()
     while True:
         try:

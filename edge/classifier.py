@@ -25,6 +25,7 @@ RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
+SUM_TOLERANCE = 0.02  # of probabilities, about 1; the answers of an int8 network have 1/256
 
 
 def installed_runtimes() -> list[str]:
@@ -34,9 +35,6 @@ def installed_runtimes() -> list[str]:
         for name, module in RUNTIMES.items()
         if importlib.util.find_spec(module.partition(".")[0]) is not None
     ]
-
-
-SUM_TOLERANCE = 0.02  # of probabilities, about 1; the answers of an int8 network have 1/256
 
 
 class Classifier:

@@ -19,6 +19,13 @@ from edge.gate_config import GateConfig
 
 DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
 MAX_FILE = 2**20
+RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text in quotes",
+}
 
 
 @dataclass(frozen=True)
@@ -268,12 +275,3 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
             zero = ", or be 0" if key in OFF_AT_ZERO and low > 0 else ""
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}{zero}")
     return value
-
-
-RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text in quotes",
-}

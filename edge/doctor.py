@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
+import pwd
 import shutil
 import statistics
 import sys
@@ -23,19 +25,21 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer
+from edge.golden import WRONG, golden_answer, golden_sound
 from edge.installed import STATE, load_config, records_folder
 from edge.lamp import flash
-from edge.model import golden_sound
 
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
+ACCOUNT = "knockknock"  # that the service runs as
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is found; 1 if anything fails."""
     config = load_config(arguments.config)
+    # What microphone and lamp say to a service's log is said by the findings here.
+    logging.getLogger("edge").addHandler(logging.NullHandler())
     if arguments.tap_test:
         finding = sound_check.tap_test(config)
         print(finding.line())
@@ -126,7 +130,7 @@ def _lamp(config: Config) -> Finding:
         problem = flash(pin, active_high=told.active_high, seconds=0.5)
         if problem:
             remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
-            return Finding("fail", "lamp", f"GPIO {pin}: {problem}", remedy)
+            return Finding("fail", "lamp", problem, remedy)
     names = " and ".join(map(str, pins))
     return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")
 
@@ -150,12 +154,19 @@ def _space(config: Config) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
     detail = f"{free:.0f} MB free at {folder.resolve()}"
-    # The service's own folder is closed to whoever asks here.
-    if folder != STATE and not os.access(folder, os.W_OK):
-        return Finding("warn", "space", f"{folder} cannot be written", "records go nowhere")
+    if not (os.access(folder, os.W_OK) or folder == STATE or _is_the_services(folder)):
+        remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
+        return Finding("warn", "space", f"{folder} cannot be written from here", remedy)
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "records will be dropped early")
     return Finding("ok", "space", detail)
+
+
+def _is_the_services(folder: Path) -> bool:
+    """Whether ``folder`` is of the account that the service runs as: closed to whoever asks."""
+    with contextlib.suppress(KeyError, OSError):  # no such account: it is not installed
+        return folder.stat().st_uid == pwd.getpwnam(ACCOUNT).pw_uid
+    return False
 
 
 def _visible(folder: Path) -> bool:

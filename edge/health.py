@@ -66,6 +66,11 @@ def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
     return None
 
 
+def board() -> dict[str, float | bool | None]:
+    """Both, as the status has them."""
+    return {"temperature_c": temperature_c(), "under_voltage": under_voltage()}
+
+
 def boot_id() -> str:
     """The kernel's name of this boot; monotonic times mean nothing beyond it."""
     try:

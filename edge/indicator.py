@@ -159,6 +159,10 @@ class Indicator:
         """A window was really processed; the heartbeat lives on this."""
         self._window_at = self._clock()
 
+    def expect_window(self) -> None:
+        """None can come yet; from now on it may take as long as any."""
+        self._window_at = max(self._window_at, self._clock())
+
     @property
     def stale(self) -> bool:
         """Whether no window was processed for so long that nothing may look well."""

@@ -19,9 +19,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.errors import ConfigError, ModelError
 from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
@@ -176,15 +173,6 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
         entry = zipfile.ZipInfo(MANIFEST, date_time=(1980, 1, 1, 0, 0, 0))
         zipped.writestr(entry, Manifest(**values).to_json())
     write_atomically(path, network + archive.getvalue())
-
-
-def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
-    """Noise any device can make by itself, (n_samples,) float32, for the manifest's golden answer.
-
-    The export writes down what the network says of it; :mod:`edge.golden` asks again.
-    """
-    noise = np.random.default_rng(seed).standard_normal(n_samples)
-    return (0.1 * noise).astype(np.float32)
 
 
 def _data_folders() -> list[str]:

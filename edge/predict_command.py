@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture import Recording
 from edge.classifier import Classifier
 from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
 from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
+from edge.recording import Recording
 
 WORD_S = 2.0  # how often it is said how far it has come
 LONGEST_STEM = 180  # bytes of a recording's name in those of its pictures

@@ -1,4 +1,4 @@
-"""Where audio comes from: recordings here, the microphone in a module of its own."""
+"""Recordings as blocks of sound: WAV by this package alone, the rest by soundfile or PyAV."""
 
 from __future__ import annotations
 
@@ -290,3 +290,7 @@ def _import(name: str, path: Path) -> Any:
         return __import__(name)
     except ImportError as error:
         raise MissingPackageError(f"{path} needs the package {name}: pip install {name}") from error
+    except OSError as error:  # soundfile, where its wheel brings no libsndfile
+        raise MissingPackageError(
+            f"{path} needs a library of the package {name} ({error}): apt install libsndfile1"
+        ) from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 
-from edge.capture import Recording
+from edge.recording import Recording
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -15,11 +16,15 @@ WORD_S = 5.0  # how often it is said how far it has come, where that is not the 
 
 
 class Replay:
-    """Blocks of a recording, ``speed`` times as fast as they were recorded; 0: as fast as asked."""
+    """Blocks of a recording, ``speed`` times as fast as they were recorded, or as fast as asked.
+
+    The latter for infinity; a speed beyond what can be decoded is that of the decoder.
+    """
 
     def __init__(self, recording: Recording, speed: float) -> None:
         self.sr = recording.sr
         self.problem = ""
+        self.opening = False
         self.gaps = self.restarts = self.overflows = 0
         self.rate_error = 0.0  # a recording has the rate it has
         self._speed = speed
@@ -30,7 +35,7 @@ class Replay:
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """The blocks that are due; None at the end."""
-        if self._speed == 0:
+        if self._speed == math.inf:
             block = next(self._blocks, None)
             if block is not None and time.monotonic() >= self._next_word:
                 self._next_word = time.monotonic() + WORD_S
@@ -43,11 +48,15 @@ class Replay:
             if self._next is None:
                 return due or None
             ends = self._next.start_s + self._next.y.size / self.sr
-            wait = self._began + ends / self._speed - time.monotonic()
+            now = time.monotonic()
+            wait = self._began + ends / self._speed - now
+            over = now >= deadline
+            if due and (over or wait > 0):
+                return due
             if wait > 0:
-                if due or time.monotonic() >= deadline:
-                    return due
-                time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
+                if over:
+                    return []
+                time.sleep(min(wait, deadline - now))
                 continue
             due.append(self._next)
             self._next = None

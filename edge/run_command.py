@@ -69,9 +69,9 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _speed(text: str) -> float:
-    """0 stands for as fast as possible."""
+    """Infinity is as fast as possible."""
     if text == "max":
-        return 0.0
+        return math.inf
     try:
         value = float(text)
     except ValueError:
@@ -91,7 +91,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.check_config:
         return _check_config(arguments)
     set_up_logging(verbose=arguments.verbose)
-    faulthandler.enable()  # systemd aborts what hangs: where it hung belongs into the journal
+    # systemd aborts what hangs: where it hung belongs into the journal. Not to standard error as it
+    # is then: it leads nowhere while a runtime loads the network.
+    faulthandler.enable(os.dup(2))
     hang_up = meaning()
     _answer_signals(hang_up)
     try:
@@ -182,12 +184,12 @@ def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
 
 
 def _summary(service: Service, path: Path) -> None:
-    c, written = service.counters, service.describe()["records_written"]
+    c = service.counters
     if not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
         print(f"{path}: nowhere {seconds:g} s in one piece: nothing was judged", file=sys.stderr)
     print(
         f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown, "
-        f"{c.windows_skipped} skipped, {c.alerts} alerts, {written} records",
+        f"{c.windows_skipped} skipped, {c.alerts} alerts, {service.records_written} records",
         file=sys.stderr,
     )

@@ -21,7 +21,6 @@ from edge.errors import EdgeError
 from edge.gate import Fault
 from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
-from edge.microphone import NOT_OPENED
 from edge.pipeline import Pipeline, Verdict
 from edge.source import LiveSource
 from edge.status import (
@@ -66,6 +65,7 @@ class Service:
         on a processor of its own. ``reload`` reads the settings again.
         """
         self.counters = Counters()
+        self._detector = Detector(config.detector)
         self._config = self._started_with = config
         self._source, self.pipeline = source, pipeline
         self._model_threshold = pipeline.threshold
@@ -74,12 +74,13 @@ class Service:
         self._prove, self._reload = prove, reload
         self._notify = health.Notifier()
         self._stop = self._hup = self._ready = False
+        self._was_lost = False  # the sound; it may be back, but no window of it is judged yet
         self._behind_until = self._next_status = self._next_check = 0.0
         self._last: Verdict | None = None
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
         self._board: dict[str, Any] = {}
-        self._config_problem = self._losing = ""
-        self._losses = Losses()
+        self._losses, self._losing = Losses(), ""
+        self._config_problem = ""
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
@@ -91,11 +92,18 @@ class Service:
         front_end = self.pipeline.front_end.config
         self._config = new
         self.pipeline.set_limits(new.listen.threshold or self._model_threshold, new.gate)
-        if not old or old.detector != new.detector:
+        if old and old.detector != new.detector:
+            if self._detector.alert:
+                log.info("alert ended: the detector's settings have changed")
             self._detector = Detector(new.detector)
         if not old or old.listen.hop_s != new.listen.hop_s:
             hop = max(1, round(new.listen.hop_s * front_end.sr))
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
+
+    @property
+    def records_written(self) -> int:
+        """Alerts whose sound and picture were kept."""
+        return self._blackbox.written
 
     def stop(self, *_: Any) -> None:
         """Ask :meth:`run` to return; safe in a signal handler."""
@@ -161,6 +169,7 @@ class Service:
         fault = Fault.WRONG_RATE if self._source.rate_error else None
         verdict = self.pipeline.judge_window(window).unless(fault)
         self._last, self._last_end = verdict, (window.end_s, time.monotonic())
+        self._was_lost = False
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         if verdict.p_knocking is None:
             self.counters.windows_unknown += 1
@@ -224,14 +233,15 @@ class Service:
         self._losing = self._losses.count(self._source.gaps, now)
         if now >= self._next_check:
             self._next_check = now + HOT_CHECK_S
-            self._board = {
-                "temperature_c": health.temperature_c(),
-                "under_voltage": health.under_voltage(),
-            }
+            self._board = health.board()
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end
             self._pass_time(end_s + now - at)
+            if not self._source.opening:
+                # What was heard before says nothing of what will come; and that may take its time.
+                self._last, self._was_lost = None, True
+                self._indicator.expect_window()
         self._show()
         if now < self._next_status:
             return
@@ -253,7 +263,8 @@ class Service:
         source, stale = self._source, self._indicator.stale
         return State(
             source_problem=source.problem,
-            opening=not self._ready and not stale and source.problem == NOT_OPENED,
+            opening=not self._ready and not stale and source.opening,
+            back=self._was_lost and not source.problem,
             stale=stale,
             alert=self._detector.alert,
             last=self._last,
@@ -280,7 +291,7 @@ class Service:
             "problems": problems_of(state),
             **verdict_of(state),
             **vars(self.counters),
-            "records_written": self._blackbox.written,
+            "records_written": self.records_written,
             "records_skipped": self._blackbox.skipped,
             "gaps": self._source.gaps,
             "restarts": self._source.restarts,

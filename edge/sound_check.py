@@ -13,16 +13,23 @@ from edge.config import Config
 from edge.finding import IN_USE, Finding, Level
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
-from edge.microphone import NOT_OPENED, Microphone
+from edge.microphone import OPEN_S, Microphone
 from edge.window import Block, Windower
 
 Sound = NDArray[np.float32]
 
 LISTEN_S, HOP_S = 3.0, 0.5
-OPEN_S = 12.0
+WAIT_S = OPEN_S + 2.0  # for all of it: opening, listening, one that comes in pieces
 TROUBLE: dict[Fault, tuple[Level, str, str]] = {
     Fault.CLIPPING: ("fail", "clipping", "turn its gain down: alsamixer; or move it away"),
     Fault.TOO_SHORT: ("fail", "in pieces: sound is lost", "another port or cable? a busy board?"),
+    Fault.TONE: ("fail", "one tone, and nothing else", "a bad earth? an input with nothing on it?"),
+    Fault.REPEATS: (
+        "fail",
+        "one piece over and over",
+        "the driver hangs: pull it out and put it in again",
+    ),
+    Fault.DC: ("fail", "a constant, and nothing else", "its converter is broken: try another"),
     # Nobody says that the engine runs while this is asked.
     Fault.HISS: ("warn", "hiss, no engine", "start the engine; if it stays: is it unplugged?"),
 }
@@ -36,7 +43,7 @@ def microphone(config: Config) -> Finding:
     source = Microphone(config.audio, FrontEndConfig().sr)
     heard: list[Block] = []
     try:
-        for blocks in _heard(source, OPEN_S):
+        for blocks in _heard(source, WAIT_S):
             heard += blocks
             _meter(heard[-1].y)
             if sum(block.y.size for block in heard) >= LISTEN_S * source.sr:
@@ -45,7 +52,7 @@ def microphone(config: Config) -> Finding:
         source.close()
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-    why = source.problem or f"too few samples arrive within {OPEN_S:g} s"
+    why = source.problem or f"too few samples arrive within {WAIT_S:g} s"
     return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
 
 
@@ -55,7 +62,7 @@ def _heard(source: Microphone, seconds: float) -> Iterator[list[Block]]:
     while time.monotonic() - began < seconds:
         if blocks := source.read(0.25):
             yield blocks
-        elif source.problem not in ("", NOT_OPENED):
+        elif source.problem and not source.opening:
             return
 
 
@@ -133,14 +140,15 @@ def tap_test(config: Config) -> Finding:
     source = Microphone(config.audio, FrontEndConfig().sr)
     taps, heard = Taps(source.sr), 0
     try:
-        if not next(_heard(source, OPEN_S), []):  # nobody should tap for nothing
-            why = source.problem or f"no sound arrives within {OPEN_S:g} s"
+        if not next(_heard(source, WAIT_S), []):  # nobody should tap for nothing
+            why = source.problem or f"no sound arrives within {WAIT_S:g} s"
             return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
         for blocks in _heard(source, TAP_SECONDS):
-            for level in (level for b in blocks for level in taps.push(b.y, gap=b.gap)):
-                heard += 1
-                print(f"  heard a tap, {level:.0f} dBFS")
+            for block in blocks:
+                for level in taps.push(block.y, gap=block.gap):
+                    heard += 1
+                    print(f"  heard a tap, {level:.0f} dBFS")
     finally:
         source.close()
     if heard:

@@ -17,6 +17,11 @@ class LiveSource(Protocol):
     overflows: int  # that the device reported
     rate_error: float  # relative, of the samples against the clock; 0.0: fine
 
+    @property
+    def opening(self) -> bool:
+        """Whether it is opened for the first time, and nothing has failed yet."""
+        ...
+
     def read(self, timeout_s: float) -> list[Block] | None:
         """What has arrived; None when the source has ended for good."""
         ...

@@ -19,6 +19,7 @@ class State:
 
     source_problem: str = ""  # why there is no sound
     opening: bool = False  # it is opened for the first time, which may take a while
+    back: bool = False  # there is sound again, but no window of it is judged yet
     stale: bool = False  # no window went through for STALE_S
     alert: bool = False  # the detector reports knocking
     last: Verdict | None = None  # on the latest window
@@ -33,6 +34,7 @@ def signal_of(state: State) -> Signal:
     cases = [
         (Signal.MICROPHONE_LOST, bool(state.source_problem) and not state.opening),
         (Signal.FAULT, state.stale),
+        (Signal.MICROPHONE_LOST, state.back),
         (Signal.STARTING, last is None),
         (Signal.KNOCKING, state.alert),
         (Signal.FAULT, last is not None and last.reason == Fault.BAD_ANSWER),
@@ -46,7 +48,8 @@ def signal_of(state: State) -> Signal:
 def problems_of(state: State) -> list[str]:
     """Everything that is wrong, in words, the gravest first."""
     stale = f"no window went through for {STALE_S:g} s" if state.stale else ""
-    told = (state.source_problem, stale, *state.faults, *state.remarks, *state.degraded)
+    back = "sound has come back, no window of it is judged yet" if state.back else ""
+    told = (state.source_problem, stale, back, *state.faults, *state.remarks, *state.degraded)
     return [problem for problem in told if problem]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from convert.made import write_demo
-from edge.capture import Recording
 from edge.frontend import FrontEnd
 from edge.png import write_png
+from edge.recording import Recording
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ class Day:
 
     sr = synth.SR
     problem = ""
+    opening = False
 
     def __init__(self, hours: float) -> None:
         rng = np.random.default_rng(1)

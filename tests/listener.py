@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+from edge.microphone import NOT_OPENED
 from edge.service import Service
 from edge.status import signal_of
 from edge.window import Block
@@ -37,6 +38,10 @@ class Scripted:
         self.gaps = self.restarts = self.overflows = 0  # as a microphone counts them
         self.rate_error = 0.0
 
+    @property
+    def opening(self):
+        return self.problem == NOT_OPENED
+
     def read(self, timeout_s):
         if not self.steps:
             return None
@@ -47,8 +52,8 @@ class Scripted:
         if callable(step):
             step()
             return []
+        block = Block(step, self.at, gap=bool(self.problem))
         self.problem = ""
-        block = Block(step, self.at)
         self.at += step.size / SR
         return [block]
 

@@ -15,6 +15,7 @@ from edge.capture_process import (
     HEADER,
     MAGIC,
     MOST,
+    OPENED,
     QUEUE_SECONDS,
     Capture,
     Input,
@@ -101,7 +102,7 @@ def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel)
         assert (rate, samples.size, lost, overflows) == (44_100, 2205, 0, 0)
         assert samples.tolist() == [n % COUNTED for n in range(expected, expected + 2205)]
         expected += 2205
-    assert process.stderr.readline().decode().strip() == NAME
+    assert process.stderr.readline().decode().strip() == f"{OPENED}{NAME}"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
     packet(process.stdout)
     process.stdout.close()
     assert process.wait(10) == 0
-    assert process.stderr.read().decode().strip() == NAME
+    assert process.stderr.read().decode().strip() == f"{OPENED}{NAME}"
 
 
 def test_what_a_sound_library_prints_gets_among_no_packets(capture):

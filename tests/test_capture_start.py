@@ -1,17 +1,14 @@
 """A capture process that was started before the rest of the listener was loaded."""
 
-import io
 import sys
-import threading
 import time
-from collections import deque
 
 import pytest
 
-from edge.capture_process import HEADER, MAGIC
 from edge.capture_start import start_capture
 from edge.config import AudioConfig
-from edge.microphone import Microphone, _Stream
+from edge.microphone import Microphone
+from tests.captured import packet, stream_of
 from tests.fake_capture import PACKET
 from tests.test_microphone import SR, TONE, gather, size
 
@@ -35,11 +32,7 @@ def test_sound_that_waited_to_be_read_is_of_when_it_came():
     """A slow start reads it in a burst: it is neither of later than now, nor too much."""
     began = time.monotonic()
     at = [began - 8 + 0.05 * n for n in range(160)]  # eight seconds, read at once
-    rows = [HEADER.pack(MAGIC, SR, PACKET, 0, 0, t) + bytes(2 * PACKET) for t in at]
-    stream = _Stream.__new__(_Stream)
-    stream._sr, stream.received, stream.arrived = SR, 0, began
-    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    stream._listen(io.BytesIO(b"".join(rows)), 0.0)
+    stream = stream_of(packet(PACKET, t) for t in at)
     blocks = stream.take(0)
     end_s = blocks[-1].start_s + blocks[-1].y.size / SR
     assert end_s == pytest.approx(at[-1], abs=0.01)

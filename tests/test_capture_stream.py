@@ -1,18 +1,18 @@
 """What comes through the pipe of the capture process, whatever that is."""
 
 import io
-import threading
 import time
-from collections import deque
 
 import numpy as np
 import pytest
 
-from edge.capture_process import HEADER, MAGIC
+from edge.capture_process import HEADER, MAGIC, OPENED
+from edge.capture_stream import CaptureStream, _packet
 from edge.config import AudioConfig
-from edge.microphone import BACK_OFF_S, OPEN_S, Microphone, _packet, _Stream
+from edge.microphone import BACK_OFF_S, OPEN_S, Microphone
 from edge.window import mean_flaws
 from tests.audio import noise
+from tests.captured import packet, stream_of
 
 SR = 22_050
 
@@ -39,17 +39,13 @@ def test_a_broken_stream_is_no_sound():
 
 
 def test_nothing_from_before_a_gap_sounds_after_it():
-    def packet(value, lost):
-        return (
-            HEADER.pack(MAGIC, 44_100, 2205, lost, 0, 1.0) + np.full(2205, value, "<i2").tobytes()
-        )
-
-    stream = _Stream.__new__(_Stream)
-    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
-    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    pipe = io.BytesIO(10 * packet(16_000, 0) + packet(0, 5) + 10 * packet(0, 0))
-    stream._listen(pipe, 0.0)
-    blocks = stream.take(0)
+    loud, still = np.full(2205, 16_000), 2205
+    sent = [
+        *(packet(loud, 0.05 * n, rate=44_100) for n in range(10)),
+        packet(still, 0.5, rate=44_100, lost=5),
+        *(packet(still, 0.05 * n, rate=44_100) for n in range(11, 21)),
+    ]
+    blocks = stream_of(sent).take(0)
     second = [i for i, block in enumerate(blocks) if block.gap][1]
     assert all(np.abs(block.y).max() < 1e-6 for block in blocks[second:])
 
@@ -58,18 +54,45 @@ def test_what_is_counted_as_received_can_be_taken():
     """Else who waits for the count takes all but the newest."""
     taken = []
 
-    class Watched(_Stream):
+    class Watched(CaptureStream):
         def _append(self, block):
             taken.append(self.received)  # what a reader is told when it cannot have this one yet
             super()._append(block)
 
-    stream = Watched.__new__(Watched)
-    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
-    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    packet = HEADER.pack(MAGIC, SR, 1102, 0, 0, 1.0) + bytes(2 * 1102)
-    stream._listen(io.BytesIO(3 * packet), 0.0)
+    stream = stream_of((packet(1102, 0.05 * n) for n in range(3)), kind=Watched)
     assert taken == [0, 1102, 2 * 1102]
     assert stream.received == 3 * 1102
+
+
+def test_the_device_is_the_one_that_was_opened_and_no_chatter():
+    words = f"ALSA lib: hello\n{OPENED}USB PnP (hw:1,0)\nALSA lib: overrun\n".encode()
+    stream = stream_of([], words=words)
+    assert stream.device == "USB PnP (hw:1,0)"
+    assert stream.last_words() == "ALSA lib: overrun"
+
+
+@pytest.mark.parametrize("speed", [0.98, 0.9999, 1.0, 1.0003, 1.02])
+def test_a_gap_is_as_long_as_it_was_however_far_the_clocks_have_drifted(speed):
+    """Of the card and of the machine: by 14 s here in the worst case, after twelve minutes."""
+    n, minutes, away_s = 1100, 12, 0.3
+    count = round(minutes * 60 * SR / n)
+    came = [1000 + (i + 1) * n / SR / speed for i in range(count)]
+    later = came[-1] + away_s + n / SR
+    blocks = stream_of([*(packet(n, at) for at in came), packet(n, later, lost=1)]).take(0)
+    gap_s = blocks[-1].start_s - blocks[-2].start_s - n / SR
+    assert blocks[-1].gap
+    assert gap_s == pytest.approx(away_s, abs=1e-6)
+
+
+def test_an_outage_is_as_long_as_it_was_whoever_hears_its_end():
+    """The next process goes on where the sound ended, not where the machine's clock is."""
+    n = 1100
+    fast = [1000 + (i + 1) * n / SR / 1.01 for i in range(2000)]  # by the end 1 s of drift
+    first = stream_of(packet(n, at) for at in fast)
+    block = stream_of([packet(n, fast[-1] + 8)], ended=first.ended).take(0)[0]
+    before = first.take(0)[-1]
+    assert block.start_s - before.start_s == pytest.approx(8, abs=1e-6)
+    assert before.start_s + 8 > fast[-1] + 8.5  # though the machine's clock says less
 
 
 def test_waiting_for_the_next_try_takes_no_longer_than_was_asked(monkeypatch):
@@ -115,16 +138,7 @@ def test_flat_tops_of_a_microphone_are_told_as_recorded():
 @pytest.mark.parametrize(("rate", "samples"), [(44_100, 441), (32_000, 1600)])
 def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, monkeypatch):
     """Every other packet stands still; with callbacks of 10 ms four in five give no block."""
-    count = 400
-    loud = (3000 * noise(samples / rate, rate)).astype("<i2").tobytes()
-    packets = b"".join(
-        HEADER.pack(MAGIC, rate, samples, 0, 0, 1.0) + (loud if i % 2 else bytes(2 * samples))
-        for i in range(count)
-    )
-    monkeypatch.setattr("edge.microphone.BUFFER_S", 100)
-    stream = _Stream.__new__(_Stream)
-    stream._sr, stream.received, stream.arrived = SR, 0, time.monotonic()
-    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    stream._listen(io.BytesIO(packets), 0.0)
-    blocks = stream.take(0)
-    assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)
+    monkeypatch.setattr("edge.capture_stream.BUFFER_S", 100)
+    loud = 3000 * noise(samples / rate, rate)
+    sent = [packet(loud if i % 2 else samples, i * samples / rate, rate=rate) for i in range(400)]
+    assert mean_flaws(stream_of(sent).take(0)).still == pytest.approx(0.5, abs=0.02)

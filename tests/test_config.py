@@ -8,11 +8,11 @@ import pytest
 
 from convert.made import write_demo
 from edge.blackbox import BlackBox
-from edge.capture import Recording
 from edge.classifier import RUNTIMES
 from edge.config import FULL_PATHS, LIMITS, RUNTIME_NAMES, Config, lamp_of, needs_restart
 from edge.errors import ConfigError
 from edge.gate import Gate
+from edge.recording import Recording
 from tests.listener import SR
 
 ROOT = Path(__file__).resolve().parents[1]

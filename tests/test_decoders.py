@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.capture import Recording
 from edge.errors import EdgeError, MissingPackageError, RecordingError
+from edge.recording import Recording
 from tests.audio import noise, tone
 
 SR = 22_050

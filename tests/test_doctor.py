@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -75,10 +76,11 @@ def test_every_pin_that_is_set_is_tried(monkeypatch):
     assert finding.level == "ok"
     assert tried == [18, 22]
     assert "18 and 22" in finding.detail
-    monkeypatch.setattr("edge.doctor.flash", lambda pin, **_: "busy" if pin == 22 else "")
+    busy = "no lamp on GPIO 22: busy"  # as flash says it
+    monkeypatch.setattr("edge.doctor.flash", lambda pin, **_: busy if pin == 22 else "")
     finding = _lamp(Config.from_toml(text, "my.toml"))
     assert finding.level == "fail"
-    assert finding.detail == "GPIO 22: busy"
+    assert finding.detail == busy
 
 
 def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
@@ -173,6 +175,26 @@ def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
     free[0] = 10**9
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
     assert _space(config).level == "warn"
+
+
+def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, monkeypatch):
+    """As a stick is that was given to it, seen by whoever asks."""
+    config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
+    assert _space(config).level == "warn"
+    monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(os.getuid()).pw_name)
+    assert _space(config).level == "ok"
+
+
+def test_findings_are_all_that_is_said(tmp_path):
+    """No service's words beside them: nothing is tried again here, nor logged."""
+    (tmp_path / "a.toml").write_text('[audio]\ndevice = "no such microphone"\n')
+    environment = {**os.environ, "GPIOZERO_PIN_FACTORY": "native"}
+    process = edge("doctor", "--config", tmp_path / "a.toml", env=environment)
+    out, errors = process.communicate(timeout=60)
+    assert "fail" in out
+    assert errors == ""
 
 
 @pytest.mark.parametrize(("ms", "level"), [(100, "ok"), (200, "warn")])

@@ -58,7 +58,7 @@ def edge(monkeypatch, tmp_path):
     return copy
 
 
-@pytest.mark.parametrize("name", ["capture", "hann", "wav", "frontend/hpss"])
+@pytest.mark.parametrize("name", ["recording", "hann", "wav", "frontend/hpss"])
 def test_what_hears_otherwise_makes_other_pictures(name, edge):
     before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:

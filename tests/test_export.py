@@ -13,7 +13,8 @@ from convert.export import GOLDEN_SEED, golden_picture
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.model import ModelFile, golden_sound
+from edge.golden import golden_sound
+from edge.model import ModelFile
 from tests.networks import checkpoint, random_network
 from tests.program import run
 

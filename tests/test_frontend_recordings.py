@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.capture import Recording
 from edge.frontend import FrontEnd
+from edge.recording import Recording
 
 
 def window_of(path: Path) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """What the gate makes of real recordings: it must not cost the ears an engine."""
 
-from edge.capture import Recording
 from edge.gate import Fault, Gate
 from edge.hiss import structure
+from edge.recording import Recording
 from edge.window import Windower
 
 SR = 22_050

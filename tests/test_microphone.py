@@ -1,4 +1,3 @@
-import io
 import sys
 import time
 from pathlib import Path
@@ -6,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.capture_process import HEADER, MAGIC
+from edge.capture_process import OPENED
+from edge.capture_stream import _packet
 from edge.config import AudioConfig
-from edge.microphone import Microphone, _packet, _Stream
+from edge.microphone import Microphone
 from edge.window import Block
+from tests.captured import packet, stream_of
 from tests.fake_capture import PACKET
 
 SR = 22_050
@@ -111,17 +112,7 @@ def test_a_reader_that_was_late_gets_the_newest_and_a_gap(listening):
 def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
     rate, n = 16_000, 320
     came = [100 + (i + 1) * n / rate for i in range(20)]
-    packets = [HEADER.pack(MAGIC, rate, n, 0, 0, at) + bytes(2 * n) for at in came]
-
-    class Process:
-        stdout, stderr = io.BytesIO(b"".join(packets)), io.BytesIO()
-
-    stream = _Stream(Process(), SR, 0.0)  # type: ignore[arg-type]
-    blocks: list[Block] = []
-    deadline = time.perf_counter() + 10
-    while stream.received < 20 * n and time.perf_counter() < deadline:
-        time.sleep(0.01)
-    blocks = stream.take(0.1)
+    blocks = stream_of(packet(n, at, rate=rate) for at in came).take(0)
     assert size(blocks) < 19 * n / rate * SR  # the first ones gave nothing yet
     assert blocks[0].start_s == pytest.approx(100.0)
     assert [b.gap for b in blocks].count(True) == 1
@@ -218,14 +209,14 @@ def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
 def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
     """Though the thread that reads it has not had its turn yet."""
     caplog.set_level("INFO")
-    packet = _packet
 
     def late(pipe):
         time.sleep(0.3)
-        return packet(pipe)
+        return _packet(pipe)
 
-    monkeypatch.setattr("edge.microphone._packet", late)
-    command = [sys.executable, "-m", "tests.fake_capture", "say:unplugged 3 die"]
+    monkeypatch.setattr("edge.capture_stream._packet", late)
+    script = f"say:{OPENED}knockmic say:unplugged 3 die"
+    command = [sys.executable, "-m", "tests.fake_capture", script]
     monkeypatch.chdir(ROOT)
     microphone = Microphone(AudioConfig(), SR, command=command)
     heard: list[Block] = []
@@ -238,7 +229,7 @@ def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
         microphone.close()
     assert size(heard) == 3 * PACKET
     assert microphone.problem == "unplugged"
-    assert "delivers: unplugged" not in caplog.text  # which is no device's name
+    assert "microphone delivers: knockmic" in caplog.messages
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening):
@@ -299,12 +290,21 @@ def test_the_time_never_goes_back_though_the_card_is_fast(listening):
     assert all(b.start_s >= end - 1e-6 for b, end in zip(blocks[1:], ends[:-1], strict=True))
 
 
-def test_after_sound_the_next_try_comes_soon_again(listening):
-    microphone = listening("1 die")
+def test_after_steady_sound_the_next_try_comes_soon_again(listening, monkeypatch):
+    monkeypatch.setattr("edge.microphone.STEADY_S", 2.5 * PACKET / SR)
+    microphone = listening("3 die")
     for _ in range(3):
-        gather(microphone, lambda b: size(b) > 0)
+        gather(microphone, lambda b: size(b) >= 3 * PACKET)
         gather(microphone, lambda _: bool(microphone.problem))
         assert microphone._failures == 1  # the sound in between forgave the ones before
+
+
+def test_a_loose_plug_that_gives_a_little_each_time_is_tried_less_and_less_often(listening):
+    microphone = listening("1 die")
+    for failures in (1, 2, 3):
+        gather(microphone, lambda b: size(b) > 0)
+        gather(microphone, lambda _: bool(microphone.problem))
+        assert microphone._failures == failures
 
 
 def test_closing_waits_for_nobody_who_holds_the_pipe():

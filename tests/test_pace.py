@@ -1,20 +1,17 @@
 """Samples against the clock: a scripted one, and then that of a capture process."""
 
-import io
 import sys
-import threading
-from collections import deque
 
 import numpy as np
 import pytest
 
-from edge.capture import Recording
-from edge.capture_process import HEADER, MAGIC
 from edge.config import AudioConfig
-from edge.microphone import Microphone, _Stream
+from edge.microphone import Microphone
 from edge.pace import HELD_S, STRETCH_S, Pace, in_words
+from edge.recording import Recording
 from edge.replay import Replay
 from tests.audio import noise, wav_file
+from tests.captured import packet, stream_of
 from tests.test_microphone import ROOT, SR, gather
 
 PACKET_S = 0.05
@@ -230,14 +227,11 @@ def test_a_gap_of_an_hour_is_not_held_against_the_card():
 )
 def test_a_stream_tells_it_unless_it_knows_of_a_loss(speed, lost_at, error):
     rate, n = 32_000, 1600
-    stream = _Stream.__new__(_Stream)
-    stream._sr, stream.received, stream.arrived = SR, 0, 0.0
-    stream._blocks, stream._arrived, stream._buffered = deque(), threading.Condition(), 0
-    packets = [
-        HEADER.pack(MAGIC, rate, n, i == lost_at, 0, 100 + i * PACKET_S / speed) + bytes(2 * n)
+    # Read at once: that is no matter.
+    stream = stream_of(
+        packet(n, 100 + i * PACKET_S / speed, rate=rate, lost=i == lost_at)
         for i in range(700 if speed > 1 else 350)  # 23 s of clock, or 25
-    ]
-    stream._listen(io.BytesIO(b"".join(packets)), 0.0)  # read at once: that is no matter
+    )
     assert stream.rate_error == pytest.approx(error, abs=0.005)
 
 

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from edge.capture import Recording
 from edge.frontend import FrontEnd
 from edge.pipeline import Pipeline
+from edge.recording import Recording
 from edge.window import Block
 from tests.audio import noise, wav_file
 

@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from edge.capture import Recording
-from edge.errors import RecordingError
+from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import resample
+from edge.recording import Recording
 from edge.window import mean_flaws
 from tests.audio import noise, tone, wav_file
 
@@ -45,7 +45,7 @@ def test_channels_are_told_apart(tmp_path):
 def test_pieces_make_no_difference(tmp_path, monkeypatch):
     path = wav_file(tmp_path / "a.wav", tone(2, 44_100), 44_100)
     whole = Recording(path).read()
-    monkeypatch.setattr("edge.capture.PIECE_SECONDS", 0.0176)
+    monkeypatch.setattr("edge.recording.PIECE_SECONDS", 0.0176)
     np.testing.assert_array_equal(Recording(path).read(), whole)
     with_one_call = resample((tone(2, 44_100) * 32767).round().astype("f4") / 32768, 44_100, SR)
     assert np.abs(with_one_call - whole).max() < 1e-6  # same filter, other division of the signal
@@ -116,7 +116,7 @@ def test_wav_needs_no_decoder(tmp_path):
     path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
     code = (
         "import sys; sys.modules['av'] = sys.modules['soundfile'] = None\n"
-        "from pathlib import Path; from edge.capture import Recording\n"
+        "from pathlib import Path; from edge.recording import Recording\n"
         "print(Recording(Path(sys.argv[1])).read().size)"
     )
     done = subprocess.run(
@@ -130,9 +130,18 @@ def test_flaws_of_pieces_that_yield_nothing_yet_count_with_the_next_block(
     tmp_path, rate, monkeypatch
 ):
     """A resampler gives some pieces nothing and the next one twice as much."""
-    monkeypatch.setattr("edge.capture.PIECE_SECONDS", 0.01)
+    monkeypatch.setattr("edge.recording.PIECE_SECONDS", 0.01)
     y = noise(4, rate).astype("f8")
     y[: y.size // 2] = 0
     blocks = list(Recording(wav_file(tmp_path / "a.wav", y, rate)).blocks())
     assert all(block.y.size for block in blocks[:-1])
     assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_decoder_without_its_library_is_named_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "soundfile.py").write_text("raise OSError('sndfile library not found')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "soundfile", raising=False)
+    (tmp_path / "a.flac").write_bytes(b"fLaC" + bytes(100))
+    with pytest.raises(MissingPackageError, match="libsndfile1"):
+        Recording(tmp_path / "a.flac").read()

@@ -12,9 +12,9 @@ import pytest
 from convert.dataset import LABELS
 from convert.figures import Report
 from convert.report import worst, write_report
-from edge.capture import Recording
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.png import encode_png
+from edge.recording import Recording
 from edge.wav import write_wav
 from tests.audio import noise, wav_file
 from tests.graded import judged, report

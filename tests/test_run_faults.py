@@ -218,3 +218,28 @@ def test_killed_while_it_tells_of_a_crash_it_ends_at_once(tmp_path):
     out, _ = process.communicate(timeout=10)
     assert time.monotonic() - began < 3
     assert out == "out\n"
+
+
+ABORTED = """
+import os, signal, sys
+import edge.assembly
+from edge.quiet import quiet_stderr
+
+def hangs(*_):
+    with quiet_stderr():  # as while a runtime loads the network
+        os.kill(os.getpid(), signal.SIGABRT)
+
+edge.assembly.load_network = hangs
+from edge.cli import main
+main(["run", "--source", sys.argv[1]])
+"""
+
+
+def test_where_it_hung_is_said_though_standard_error_is_quiet_meanwhile(tmp_path):
+    path = wav_file(tmp_path / "a.wav", noise(2).astype("f8"), SR)
+    command = [sys.executable, "-c", ABORTED, str(path)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert "hangs" in done.stderr

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from edge.capture import Recording
 from edge.config import Config
 from edge.detector import DetectorConfig
 from edge.errors import ModelError
 from edge.indicator import Signal
+from edge.recording import Recording
 from edge.replay import Replay
 from edge.service import Service
 from edge.window import Block

@@ -1,5 +1,7 @@
 """What the service says of itself: the status file's counts and what makes it worse."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,44 @@ def test_the_status_of_a_lost_microphone_holds_no_verdict(make):
     watch.service = service
     service.run()
     assert watch.shown == ["normal", None]
+
+
+def test_a_microphone_that_is_back_says_nothing_from_before_it_was_lost(make, monkeypatch):
+    """Neither that all is well, which nobody has heard yet, nor that a part has failed."""
+    now = [time.monotonic()]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+    watch = Watch(lambda service: (service.describe()["state"], service.describe()["last_verdict"]))
+
+    def pass_time():
+        now[0] += 20
+
+    steps = [*seconds(6), watch, "cable out", pass_time, watch, *seconds(3), watch, *seconds(1)]
+    watch.service = service = make([*steps, watch])
+    service._indicator._clock = lambda: now[0]
+    service._indicator.window_done()
+    service.run()
+    assert watch.shown == [
+        ("listening", "normal"),
+        ("microphone_lost", None),
+        ("microphone_lost", None),  # there is sound, but not two seconds of it
+        ("listening", "normal"),
+    ]
+
+
+def test_sound_that_comes_back_in_pieces_is_a_fault_in_the_end(make, monkeypatch):
+    now = [time.monotonic()]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+    watch = Watch()
+
+    def pass_time():
+        now[0] += 6
+
+    steps = [*seconds(6), "cable out", *seconds(2), watch, pass_time, watch]
+    watch.service = service = make(steps)
+    service._indicator._clock = lambda: now[0]
+    service._indicator.window_done()
+    service.run()
+    assert watch.shown == [Signal.MICROPHONE_LOST, Signal.FAULT]
 
 
 def test_records_are_counted(make, tmp_path):

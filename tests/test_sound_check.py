@@ -6,6 +6,7 @@ import pytest
 from edge.config import Config
 from edge.gate import Gate
 from edge.gate_config import GateConfig
+from edge.microphone import NOT_OPENED
 from edge.sound_check import Taps, _level, microphone, tap_test
 from edge.window import Block, Flaws
 from tests.audio import hiss, noise, tone
@@ -21,8 +22,12 @@ class Source:
     def __init__(self, y, problem=""):
         self._blocks = [Block(y[at : at + 1102], at / SR) for at in range(0, y.size, 1102)]
         self._problem = problem
-        self.problem = "not opened yet"
+        self.problem = NOT_OPENED
         self.closed = False
+
+    @property
+    def opening(self):
+        return self.problem == NOT_OPENED
 
     def read(self, timeout_s):
         if self._blocks:
@@ -100,6 +105,9 @@ def test_bare_hiss_is_a_warning_as_the_engine_may_be_off(plug):
     [
         (np.zeros(4 * SR, dtype=np.float32), "muted"),
         (np.clip(20 * tone(4, SR), -1, 1).astype(np.float32), "gain down"),
+        (tone(4, SR), "earth"),
+        (np.tile(noise(0.25), 16), "driver hangs"),
+        (np.full(4 * SR, 0.3, dtype=np.float32) + noise(4) / 1000, "converter"),
     ],
 )
 def test_what_the_service_would_not_judge_fails(plug, y, words):

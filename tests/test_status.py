@@ -34,6 +34,7 @@ def test_nothing_wrong_is_listening_and_no_words():
 RANKS: list[tuple[dict[str, Any], Signal]] = [
     ({"source_problem": "cable out"}, Signal.MICROPHONE_LOST),
     ({"stale": True}, Signal.FAULT),
+    ({"back": True}, Signal.MICROPHONE_LOST),
     ({"last": None}, Signal.STARTING),
     ({"alert": True}, Signal.KNOCKING),
     ({"faults": ("", "disk full")}, Signal.FAULT),
@@ -64,6 +65,11 @@ def test_sound_at_a_wrong_rate_is_not_judged_and_the_lamp_says_so():
 
 def test_a_microphone_that_is_being_opened_is_not_lost():
     assert signal_of(State(source_problem="not yet", opening=True)) is Signal.STARTING
+
+
+def test_sound_that_has_come_back_is_not_well_before_a_window_of_it_is_judged():
+    (told,) = problems_of(State(back=True))
+    assert "come back" in told
 
 
 def test_no_lamp_on_a_workstation_is_a_remark_and_no_fault():

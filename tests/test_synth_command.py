@@ -15,7 +15,7 @@ from convert import faults, synth, synth_command
 from convert.cli import main
 from convert.dataset import find_clips
 from convert.errors import DatasetError
-from edge.capture import Recording
+from edge.recording import Recording
 from tests.audio import noise, wav_file
 from tests.program import run
 

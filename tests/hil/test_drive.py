@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from edge.capture import Recording
 from edge.config import ListenConfig
 from edge.detector import DetectorConfig
 from edge.frontend import FrontEndConfig
+from edge.recording import Recording
 from tests.hil.virtual_microphone import RATE, missing
 
 pytestmark = [
