@@ -27,7 +27,7 @@ def hum(hz, seconds=2.0, sr=SR):
 @pytest.mark.parametrize("gain", [0.2, 1, 2])
 def test_noise_of_any_colour_and_level_is_hiss(slope_db, gain):
     found = [structure(gain * coloured(slope_db, seed=seed), SR) for seed in range(20)]
-    assert max(found) < 1.1  # of 2667, 3 were more
+    assert max(found) < 1.1  # of 2700, none was more
     assert np.median(found) < 0.8
     assert Gate(sr=SR).check(np.float32(gain) * coloured(slope_db)) is Fault.HISS
 
@@ -43,11 +43,12 @@ def test_longer_pieces_of_noise_are_nearer_to_it():
     assert bursts(hiss(20), SR) < bursts(hiss(2), SR) / 2
 
 
-@pytest.mark.parametrize("depth", [0.3, 0.8])
+@pytest.mark.parametrize("depth", [0.3, 0.6])  # a deeper one is smeared by the frames
 def test_bursts_of_a_beat_are_what_the_logarithm_says(depth):
     """Power that swells by (1 + depth sin)^2: log of its mean less the mean of its log."""
     t = np.arange(20 * SR) / SR
-    y = (1 + depth * np.sin(2 * np.pi * 6.6 * t)) * hiss(20)
+    hz = SR / 256 / 13  # one swell in the 13 frames of 256 samples that the level is the median of
+    y = (1 + depth * np.sin(2 * np.pi * hz * t)) * hiss(20)
     # The mean of log(1 + d sin) over a turn is log((1 + sqrt(1 - d^2)) / 2).
     exact = np.log(1 + depth**2 / 2) - 2 * np.log((1 + np.sqrt(1 - depth**2)) / 2)
     assert bursts(y.astype("f4"), SR) == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
@@ -119,6 +120,32 @@ def test_hiss_whose_level_changes_is_hiss(db):
         assert structure((y * 10 ** (db * t / 40)).astype("f4"), SR) < 1.1
         step = np.where(t < 1.1, 1, 10 ** (db / 20))
         assert db > 6 or structure((y * step).astype("f4"), SR) < 1.1
+
+
+def levels(what, rng):
+    """Of two seconds: how hiss comes through a loose plug, gain control or in gusts."""
+    t = np.arange(2 * SR) / SR
+    later = rng.uniform(0, 2)
+    return {
+        "gone for 0.4 s": 1.0 * ((t + later) % 2 < 1.6),
+        "at two levels": np.where((t + later) % 1 < 0.5, 1, 0.3),
+        "pumped": np.repeat(rng.uniform(0.5, 1, 20), SR // 10),
+        "in gusts": np.interp(t, np.arange(0, 2.5, 0.5), rng.uniform(0.2, 1, 5)),
+        "swelling twice a second": 0.6 + 0.4 * np.sin(2 * np.pi * 2 * t + later),
+    }[what]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["gone for 0.4 s", "at two levels", "pumped", "in gusts", "swelling twice a second"],
+)
+def test_hiss_that_comes_and_goes_more_slowly_than_strokes_is_hiss(what):
+    rng = np.random.default_rng(0)
+    found = [
+        structure((levels(what, rng) * hiss(2, seed=seed)).astype("f4"), SR) for seed in range(20)
+    ]
+    assert np.median(found) < 0.8  # as of steady hiss
+    assert max(found) < 1.1
 
 
 def test_what_knocks_in_hiss_is_heard():
