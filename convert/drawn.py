@@ -40,7 +40,7 @@ class Drawn:
 SHAPES = (
     *("bay", "dataset", "examples", "faults", "folders", "labels", "lookalikes", "paths"),
     *("recipe", "synth"),
-    *("edge/recording", "edge/hann", "edge/wav", "edge/frontend"),
+    *("edge/recording", "edge/decoders", "edge/hann", "edge/wav", "edge/frontend"),
 )
 CHOOSES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from convert.errors import DatasetError
 from convert.labels import FOLDERS, TABLE, spelt
 from convert.paths import what_is
-from edge.recording import SOUNDFILE_SUFFIXES
+from edge.decoders import SOUNDFILE_SUFFIXES
 
 SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.decoders import _frames
 from edge.errors import EdgeError, MissingPackageError, RecordingError
 from edge.recording import Recording
 from tests.audio import noise, tone
@@ -314,7 +315,7 @@ def test_what_is_mostly_damage_is_no_recording(tmp_path):
         def demux(self, _):
             return [Packet(good) for good in (True, False, True, False, False)]
 
-    frames = Recording(tmp_path / "a.m4a")._frames(Container(), None, av.error.InvalidDataError)
+    frames = _frames(tmp_path / "a.m4a", Container(), None, av.error.InvalidDataError)
     found = [next(frames) for _ in range(5)]
     assert found == ["frame", None, "frame", None, None]
     with pytest.raises(av.error.InvalidDataError):
@@ -332,3 +333,49 @@ def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match="16-bit PCM, or install av: pip install av"):
         Recording(path).read()
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp3", "aiff", "rf64"])
+def test_a_recording_that_was_cut_off_is_said_to_be(tmp_path, caplog, suffix):
+    """The card was full, or the recorder lost power; the decoders take what is there for all."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "mkv":
+        film(path)
+    elif suffix == "rf64":
+        path = tmp_path / "a.wav"
+        soundfile.write(path, noise(8), SR, format="RF64")
+    else:
+        soundfile.write(path, noise(8), SR)
+    whole = Recording(path).read().size
+    assert whole == pytest.approx(8 * SR, rel=0.01)  # MP3 pads its ends
+    assert caplog.messages == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    y = Recording(path).read()
+    assert 0.3 * whole < y.size < 0.8 * whole
+    (said,) = caplog.messages
+    at_s = y.size / SR
+    assert said.startswith(f"{path} is damaged at {at_s:.1f} s: the rest of its 8.")
+    caplog.clear()
+    Recording(path, end_s=1).read()  # nothing that was asked for is missing
+    assert caplog.messages == []
+
+
+def test_a_hole_in_a_film_is_said(tmp_path, caplog):
+    path = film(tmp_path / "a.mkv", hole=(3, 2))
+    Recording(path).read()
+    (said,) = caplog.messages
+    assert "sound is missing from 3.0 s to 5.0 s" in said
+
+
+def test_what_is_no_film_either_is_damaged_and_not_without_sound(tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "notes.txt").write_text("three blinks, then dark\n" * 100)
+    with pytest.raises(RecordingError, match="damaged or no recording"):
+        Recording(tmp_path / "notes.txt").read()
+
+
+def test_a_pipe_exists_but_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(RecordingError, match=r"a\.wav is no file"):
+        Recording(tmp_path / "a.wav").read()

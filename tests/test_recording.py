@@ -45,7 +45,7 @@ def test_channels_are_told_apart(tmp_path):
 def test_pieces_make_no_difference(tmp_path, monkeypatch):
     path = wav_file(tmp_path / "a.wav", tone(2, 44_100), 44_100)
     whole = Recording(path).read()
-    monkeypatch.setattr("edge.recording.PIECE_SECONDS", 0.0176)
+    monkeypatch.setattr("edge.decoders.PIECE_SECONDS", 0.0176)
     np.testing.assert_array_equal(Recording(path).read(), whole)
     with_one_call = resample((tone(2, 44_100) * 32767).round().astype("f4") / 32768, 44_100, SR)
     assert np.abs(with_one_call - whole).max() < 1e-6  # same filter, other division of the signal
@@ -130,7 +130,7 @@ def test_flaws_of_pieces_that_yield_nothing_yet_count_with_the_next_block(
     tmp_path, rate, monkeypatch
 ):
     """A resampler gives some pieces nothing and the next one twice as much."""
-    monkeypatch.setattr("edge.recording.PIECE_SECONDS", 0.01)
+    monkeypatch.setattr("edge.decoders.PIECE_SECONDS", 0.01)
     y = noise(4, rate).astype("f8")
     y[: y.size // 2] = 0
     blocks = list(Recording(wav_file(tmp_path / "a.wav", y, rate)).blocks())

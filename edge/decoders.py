@@ -1,0 +1,257 @@
+"""Decoders: WAV by this package alone, FLAC and the like by soundfile, the rest by PyAV.
+
+soundfile and PyAV, this package's extra ``media``, are known to this module alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import MissingPackageError, RecordingError
+from edge.wav import CodingError, WavReader
+
+log = logging.getLogger(__name__)
+
+# As a microphone gives them: longer pieces would make several windows due at once, and a listener
+# to whom a recording is played skips all but the newest.
+PIECE_SECONDS = 0.05
+# Not MP3: libsndfile's decoder comes back from a seek, as to --start, without the bits that earlier
+# frames lent to later ones: the first 20 ms are then wrong.
+SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
+SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
+AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
+UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
+# A picture may go on a little after the sound; more than both is missing.
+MISSING_S, MISSING = 0.5, 0.02
+GUESSED_LENGTH = {"aac", "mpegts", "mpeg", "h264"}  # from the size of the file, by FFmpeg
+HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
+
+
+class Piece(NamedTuple):
+    """What a decoder gives at a time."""
+
+    samples: NDArray[np.float32]  # (n, channels)
+    rate: int  # Hz
+    start_s: float | None = None  # in the file, where it does not go on from the piece before
+
+
+class Part(NamedTuple):
+    """What is asked for of a recording."""
+
+    start_s: float
+    end_s: float | None  # None: the end
+
+    def frames(self, rate: int) -> tuple[int, int | None]:
+        """First frame and number of frames, at ``rate`` Hz."""
+        start = round(self.start_s * rate)
+        return start, None if self.end_s is None else round(self.end_s * rate) - start
+
+
+def pieces(path: Path, part: Part) -> Iterator[Piece]:
+    """``part`` of the recording ``path``, decoded; RecordingError if nothing there can be."""
+    with path.open("rb") as file:
+        magic = file.read(12)
+    if not magic:
+        raise RecordingError(f"{path} is empty: nothing was recorded")
+    if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+        return _from_wav(path, part)
+    if _only_av_knows(magic):
+        return _from_av(path, part)
+    suffix = path.suffix.lower()
+    wave = suffix in {".wav", ".wave"}
+    # Recorders write RF64 into files called .wav; others are misnamed.
+    if suffix in SOUNDFILE_SUFFIXES or (wave and magic.startswith(SOUNDFILE_MAGICS)):
+        return _from_soundfile(path, part)
+    if wave and not magic.startswith(b"ID3"):
+        return _from_wav(path, part)  # which says what is wrong
+    return _from_av(path, part)
+
+
+def _from_wav(path: Path, part: Part) -> Iterator[Piece]:
+    try:
+        wav = WavReader(path)
+    except CodingError as error:
+        try:
+            yield from _from_av(path, part)
+        except MissingPackageError as missing:
+            raise MissingPackageError(f"{error}, or install av: pip install av") from missing
+        return
+    with wav:
+        start, left = part.frames(wav.sr)
+        wav.skip(start)
+        for piece in wav.pieces(_piece(wav.sr)):
+            cut = piece if left is None else piece[:left]
+            if cut.size == 0:
+                return
+            yield Piece(cut, wav.sr)
+            left = None if left is None else left - len(cut)
+
+
+def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
+    soundfile = _import("soundfile", path)
+    done = 0
+    try:
+        # As bytes: a name that is no UTF-8 is no text to it.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            start, left = part.frames(file.samplerate)
+            file.seek(min(start, file.frames))
+            # After each read soundfile seeks to where it is if it can, and libsndfile gets lost
+            # behind damage: four seconds of an Opus file were heard twice.
+            file.seekable = lambda: False
+            while left is None or left > 0:
+                n = _piece(file.samplerate)
+                n = n if left is None else min(n, left)
+                piece = file.read(n, dtype="float32", always_2d=True)
+                if not len(piece):
+                    _say_short(path, (file.frames - start - done) / file.samplerate)
+                    _say_cut_off(path, (start + done) / file.samplerate, _share_there(path))
+                    return
+                yield Piece(piece, file.samplerate)
+                done += len(piece)
+                left = None if left is None else left - len(piece)
+    except soundfile.SoundFileError as error:
+        if done:  # a recorder lost power, a copy was cut off: what is there is there
+            at_s = (start + done) / file.samplerate
+            log.warning("%s is damaged at %.1f s: its rest is left out", path, at_s)
+            return
+        words = str(getattr(error, "error_string", error)).strip(" .")
+        raise RecordingError(
+            f"{path} cannot be decoded ({words}): record or copy it again"
+        ) from error
+
+
+def _say_short(path: Path, missing_s: float) -> None:
+    """At the end: damaged pages of an Ogg file were passed over, what lies behind closed up."""
+    if HOLE_S < missing_s < UNKNOWN_S:
+        words = "%s is damaged: %.1f s of it are missing, and what follows seems so much earlier"
+        log.warning(words, path, missing_s)
+
+
+def _share_there(path: Path) -> float:
+    """Of the bytes that an AIFF or RF64 says it has: libsndfile takes what is there for all."""
+    with path.open("rb") as file:
+        head = file.read(28)
+        there = file.seek(0, os.SEEK_END)
+    said = there
+    if head[:4] == b"FORM":
+        said = 8 + int.from_bytes(head[4:8], "big")
+    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
+        said = 8 + int.from_bytes(head[20:28], "little")
+    return min(1.0, there / max(said, 1))
+
+
+def _say_cut_off(path: Path, ends_s: float, share: float) -> None:
+    """``share``: of the sound, or of the file, that is there; what is only rounded is no loss."""
+    if 0 < share < 1 and ends_s / share - ends_s > max(MISSING_S, MISSING * ends_s):
+        words = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
+        log.warning(words, path, ends_s, ends_s / share)
+
+
+def _from_av(path: Path, part: Part) -> Iterator[Piece]:
+    """Through FFmpeg's libraries: the first audio track of anything they know.
+
+    A track may begin later than the picture, or leave something out: the file's own times say.
+    """
+    av = _import("av", path)
+    try:
+        # The whole path: FFmpeg would take 12:30.mp3 for an address on the network.
+        with av.open(str(path.absolute())) as container:
+            if not container.streams.audio:
+                # FFmpeg shows texts, too, as films of a terminal.
+                film = container.streams.video and container.format.name != "tty"
+                raise RecordingError(
+                    f"{path} has no audio track" if film else f"{path} is damaged or no recording"
+                )
+            stream = container.streams.audio[0]
+            planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
+            origin_s = (container.start_time or 0) / av.time_base
+            at_s, jumped, heard = 0.0, False, False  # at_s: time of the next decoded frame
+            for frame in _frames(path, container, stream, av.error.FFmpegError):
+                if frame is None:  # damaged: what follows does not go on from here
+                    jumped = True
+                    continue
+                rate = frame.sample_rate
+                due_s = at_s if frame.time is None else frame.time - origin_s
+                if due_s > at_s + (0 if jumped else HOLE_S):
+                    if heard and not jumped:
+                        log.warning("%s: sound is missing from %.1f s to %.1f s", path, at_s, due_s)
+                    at_s, jumped = due_s, True
+                start, left = part.frames(rate)
+                for plain in planar.resample(frame):
+                    samples, at = plain.to_ndarray().T, round(at_s * rate)
+                    first = max(0, start - at)
+                    last = len(samples) if left is None else start + left - at
+                    if last <= 0:
+                        return
+                    if first < len(samples):
+                        hole_to = (at + first) / rate if jumped else None
+                        yield Piece(samples[first:last], rate, hole_to)
+                        jumped = False
+                    at_s += len(samples) / rate
+                    heard = True
+            if heard and container.duration and container.format.name not in GUESSED_LENGTH:
+                _say_cut_off(path, at_s, at_s / (container.duration / av.time_base))
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, RecordingError):
+            raise
+        if isinstance(error, av.error.InvalidDataError):
+            raise RecordingError(f"{path} is damaged or no recording") from error
+        words = error.strerror if isinstance(error, OSError) else error
+        raise RecordingError(f"{path} cannot be decoded: {words}") from error
+
+
+def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
+    """Decoded frames of ``stream``, None for each packet that cannot be.
+
+    A player skips those, too. ``damaged``, what the decoder raises, where more packets are lost
+    than read.
+    """
+    good = bad = 0
+    last: Exception | None = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except damaged as error:
+            bad, last = bad + 1, error
+            if bad == 1:
+                log.warning("%s is damaged: what cannot be decoded is left out", path)
+            yield None
+            continue
+        good += bool(frames)
+        yield from frames
+    if last is not None and bad > good:
+        raise last
+
+
+def _only_av_knows(magic: bytes) -> bool:
+    """Whether a file that begins so is what telephones record, by whatever name: MP4, MP3, AMR.
+
+    MP3 and AAC without a container begin with eleven bits that are set, but never with 32: so does
+    what is left of a card's erased block.
+    """
+    bare = magic[:2] >= b"\xff\xe0" and magic[:4] != b"\xff" * 4
+    return bare or magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS)
+
+
+def _piece(rate: int) -> int:
+    """Frames to be read at a time."""
+    return max(1, round(PIECE_SECONDS * rate))
+
+
+def _import(name: str, path: Path) -> Any:
+    """Import an optional decoder, or say which package to install."""
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise MissingPackageError(f"{path} needs the package {name}: pip install {name}") from error
+    except OSError as error:  # soundfile, where its wheel brings no libsndfile
+        raise MissingPackageError(
+            f"{path} needs a library of the package {name} ({error}): apt install libsndfile1"
+        ) from error
