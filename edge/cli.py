@@ -14,7 +14,7 @@ from pathlib import Path
 from edge import __version__
 from edge.config import RUNTIME_NAMES
 from edge.devices_command import add_devices_parser
-from edge.errors import ConfigError, EdgeError, complain, unwritten
+from edge.errors import ConfigError, EdgeError, complain, in_words, unwritten
 from edge.run_command import add_run_parser
 
 EXAMPLES = """\
@@ -115,8 +115,7 @@ def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) ->
     except OSError as error:  # a closed folder, a full disk: no command's own business
         if isinstance(error, BrokenPipeError):
             raise
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        complain(parser.prog, ConfigError(what))
+        complain(parser.prog, ConfigError(in_words(error)))
         return ConfigError.exit_code
 
 
@@ -145,7 +144,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=PREDICT_EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio or video")
+    parser.add_argument("files", nargs="+", type=_path, metavar="FILE", help="audio or video")
     parser.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="from second S")
     parser.add_argument("--end", type=_seconds, metavar="S", help="to second S (default: the end)")
     parser.add_argument(
@@ -155,14 +154,17 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--channel", type=int, default=0, metavar="N", help="which channel, from 0 (0)"
     )
     parser.add_argument(
-        "--model", type=Path, metavar="M", help="model file ($KNOCKKNOCK_MODEL, or the shipped one)"
+        "--model",
+        type=_path,
+        metavar="M",
+        help="model file ($KNOCKKNOCK_MODEL, or the shipped one)",
     )
     parser.add_argument(
         "--runtime", choices=RUNTIME_NAMES, default="auto", help="TFLite runtime (auto)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a window")
     parser.add_argument(
-        "--picture", type=Path, metavar="DIR", help="write each window's picture to DIR"
+        "--picture", type=_path, metavar="DIR", help="write each window's picture to DIR"
     )
     parser.set_defaults(run=_by("edge.predict_command"))
 
@@ -190,6 +192,12 @@ def _by(module: str) -> Callable[[argparse.Namespace], int]:
         return code
 
     return run
+
+
+def _path(text: str) -> Path:
+    if not text:  # of a variable that is not set, in a script: it would mean this very folder
+        raise argparse.ArgumentTypeError("a name of no letters is none")
+    return Path(text)
 
 
 def _seconds(text: str) -> float:

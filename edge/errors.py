@@ -58,6 +58,11 @@ def unwritten(error: OSError) -> ConfigError:
     return ConfigError(f"the output cannot be written: {error.strerror}")
 
 
+def in_words(error: OSError) -> str:
+    """``error`` with the file it is of; without one it is what standard output does not take."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(unwritten(error))
+
+
 def complain(program: str, error: BaseException) -> None:
     """One line on standard error; if nobody takes it, the exit code still counts."""
     with contextlib.suppress(OSError):

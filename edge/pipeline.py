@@ -39,6 +39,11 @@ class Verdict:
     reason: str  # why unknown, else ""
     picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
 
+    @property
+    def knocks(self) -> bool | None:
+        """What the detector asks for; None if it could not be judged."""
+        return None if self.verdict == "unknown" else self.verdict == "knocking"
+
     def unless(self, fault: Fault | None) -> Verdict:
         """Itself, or where there is a ``fault`` that the gate cannot see, unknown for that."""
         if fault is None or self.verdict == "unknown":

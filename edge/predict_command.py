@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import sys
@@ -18,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Classifier
+from edge.detector import Detector, DetectorConfig
 from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
 from edge.frontend import FrontEnd
+from edge.gate import Fault
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
@@ -91,6 +94,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         sr=pipeline.front_end.config.sr,
     )
     counts: Counter[str] = Counter()
+    reasons: set[str] = set()
+    detector, alert_s = Detector(DetectorConfig()), math.inf
     lost: ConfigError | None = None
     replaced = 0
     told = _Progress(path)
@@ -99,6 +104,9 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
     for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
+        reasons.add(verdict.reason)
+        if detector.update(verdict.knocks, verdict.end_s).started:
+            alert_s = min(alert_s, verdict.end_s)
         _say(_as_json(path, verdict) if arguments.json else _as_row(verdict))
         told.at(verdict.end_s)
         if arguments.picture and verdict.picture is not None:
@@ -109,10 +117,15 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
             lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on\n")
+        alert = _alert_in_words(alert_s, detector.config)
+        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on; {alert}\n")
+    if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
+        _hint(
+            f"{path}: nothing is in channel {arguments.channel}; it has {source.channels}, "
+            "numbered from 0: try another --channel"
+        )
     if replaced:  # perhaps another car's recording of the same name
-        with contextlib.suppress(OSError):
-            print(f"{path}: replaced {replaced} pictures in {arguments.picture}", file=sys.stderr)
+        _hint(f"{path}: replaced {replaced} pictures in {arguments.picture}")
     if lost is not None:  # but every window was judged
         raise lost
 
@@ -130,8 +143,19 @@ class _Progress:
         """So far, seconds of the recording."""
         if self._wanted and time.monotonic() >= self._next:
             self._next = time.monotonic() + WORD_S
-            with contextlib.suppress(OSError):  # the terminal has gone: no reason not to judge
-                print(f"{self._path}: judged to {seconds:.0f} s", file=sys.stderr)
+            _hint(f"{self._path}: judged to {seconds:.0f} s")
+
+
+def _alert_in_words(alert_s: float, config: DetectorConfig) -> str:
+    """Whether the listener, by default, would have lit its lamp on these windows."""
+    if alert_s < math.inf:
+        return f"an alert at {alert_s:.1f} s"
+    return f"no alert: {config.needed} of {config.windows} windows must knock"
+
+
+def _hint(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal has gone: no reason not to judge
+        print(line, file=sys.stderr)
 
 
 def _say(line: str) -> None:

@@ -22,12 +22,13 @@ from edge.config import DEFAULT_PATH, Config, lamp_of
 from edge.errors import ConfigError
 from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
-from edge.installed import installed_config, load_config, status_file
+from edge.installed import installed_config, load_config, records_folder, status_file
 from edge.journal import set_up_logging
 
 if TYPE_CHECKING:
     from edge.service import Service
 
+INTERRUPTED = 130  # exit code, as of Ctrl-C
 FAULT_SECONDS = 10.0  # how long the lamp tells of a failed start before systemd tries again
 
 EXAMPLES = f"""\
@@ -107,7 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
     service = _listen(config, settings, arguments, hang_up)
     speak_to_nobody_if_gone()
     if arguments.source:
-        _summary(service, arguments.source)
+        return _summary(service, arguments.source)
     return 0
 
 
@@ -151,6 +152,9 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
+    records = records_folder(config, None)
+    if records.exists() and not records.is_dir():
+        raise ConfigError(f"blackbox.directory = {str(records)!r} is a file: name a folder")
     status_file(config, None)  # of the settings: DIR would be made, and be root's
     path = arguments.config or installed_config()
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
@@ -169,12 +173,12 @@ def _leave(*_: object) -> NoReturn:
 
 
 def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
-    """Dark would mean "not running"; let the lamp say that something is wrong with it.
+    """Dark would mean "not running"; let the lamp say that something is wrong, unless it was ended.
 
     Without a lamp, too, systemd's next try waits: a loop would wear out the card.
     """
     try:
-        if indicator is not None:
+        if indicator is not None and wait:
             indicator.show(Signal.FAULT)
         if wait and "NOTIFY_SOCKET" in os.environ:
             time.sleep(FAULT_SECONDS)
@@ -183,13 +187,19 @@ def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
             indicator.close()
 
 
-def _summary(service: Service, path: Path) -> None:
+def _summary(service: Service, path: Path) -> int:
+    """What was counted; the exit code says whether the recording was played to its end."""
     c = service.counters
-    if not c.windows_due:
+    reasons = ", ".join(f"{count} {name}" for name, count in sorted(c.unknown_reasons.items()))
+    if service.stopped:
+        print(f"{path}: stopped at {service.heard_to_s:.1f} s", file=sys.stderr)
+    elif not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
         print(f"{path}: nowhere {seconds:g} s in one piece: nothing was judged", file=sys.stderr)
     print(
-        f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown, "
+        f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown"
+        f"{f' ({reasons})' if reasons else ''}, "
         f"{c.windows_skipped} skipped, {c.alerts} alerts, {service.records_written} records",
         file=sys.stderr,
     )
+    return INTERRUPTED if service.stopped else 0

@@ -28,6 +28,7 @@ from edge.status import (
     Losses,
     State,
     board_problems,
+    facts_of_alert,
     problems_of,
     signal_of,
     verdict_of,
@@ -99,6 +100,16 @@ class Service:
         if not old or old.listen.hop_s != new.listen.hop_s:
             hop = max(1, round(new.listen.hop_s * front_end.sr))
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop, before its source had ended."""
+        return self._stop
+
+    @property
+    def heard_to_s(self) -> float:
+        """The end of the last window, on the source's clock."""
+        return self._last_end[0]
 
     @property
     def records_written(self) -> int:
@@ -177,12 +188,11 @@ class Service:
             reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
         else:
             self.counters.windows_judged += 1
-        knocks = None if verdict.verdict == "unknown" else verdict.verdict == "knocking"
-        detection = self._detector.update(knocks, window.end_s)
+        detection = self._detector.update(verdict.knocks, window.end_s)
         if detection.started:
             self._alert(verdict)
         elif detection.ended:
-            log.info("alert ended")
+            log.info("alert ended at %.1f s", verdict.end_s)
         self._indicator.window_done()
         self._show()
         if verdict.reason == Fault.BAD_ANSWER:
@@ -195,17 +205,7 @@ class Service:
 
     def _alert(self, verdict: Verdict) -> None:
         self.counters.alerts += 1
-        now = time.monotonic()
-        facts = {
-            "boot_id": health.boot_id(),
-            "monotonic_s": round(now, 3),
-            "start_s": round(verdict.start_s, 3),
-            "p_knocking": verdict.p_knocking,
-            "threshold": self.pipeline.threshold,
-            "alert": self.counters.alerts,
-        }
-        if health.clock_is_synchronised():
-            facts["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        facts = facts_of_alert(verdict, self.pipeline.threshold, self.counters.alerts)
         log.warning(
             "KNOCKING: alert %d at %.1f s, p = %.3f",
             self.counters.alerts,

@@ -1,11 +1,13 @@
-"""What the listener says of itself: one state, and what lamp and status make of it. Pure."""
+"""What the listener says of itself: one state, and what lamp, status and records make of it."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge import health
 from edge.gate import Fault
 from edge.indicator import STALE_S, Signal
 from edge.pipeline import Verdict
@@ -61,6 +63,21 @@ def verdict_of(state: State) -> dict[str, Any]:
         "last_p_knocking": last.p_knocking if last else None,
         "last_reason": last.reason if last else None,
     }
+
+
+def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str, Any]:
+    """What goes into a record: ``verdict`` started the alert of that ``number``, now."""
+    facts = {
+        "boot_id": health.boot_id(),
+        "monotonic_s": round(time.monotonic(), 3),
+        "start_s": round(verdict.start_s, 3),
+        "p_knocking": verdict.p_knocking,
+        "threshold": threshold,
+        "alert": number,
+    }
+    if health.clock_is_synchronised():
+        facts["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return facts
 
 
 def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:

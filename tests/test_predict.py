@@ -116,6 +116,35 @@ def test_what_the_parser_refuses(engine, arguments):
     assert arguments[0] in edge("predict", engine, *arguments, code=2).stderr
 
 
+@pytest.mark.parametrize("empty", [[""], ["a.wav", "--model", ""], ["a.wav", "--picture", ""]])
+def test_a_name_without_letters_is_not_this_very_folder(empty):
+    assert "no letters" in edge("predict", *empty, code=2).stderr
+
+
+def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
+    """A stereo recorder and one microphone: the likeliest slip."""
+    path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR, channels=2)
+    said = edge("predict", path, "--channel", 1).stderr
+    assert said.startswith(f"{path}: nothing is in channel 1; it has 2, numbered from 0: ")
+    assert edge("predict", path).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        ([0.9] * 5, "an alert at 6.0 s"),
+        ([0.9] * 4 + [0.1] * 4 + [0.9] * 4, "no alert: 5 of 8 windows must knock"),
+        ([0.1] + [0.9, 0.9, 0.1] * 3, "an alert at 9.0 s"),
+    ],
+)
+def test_it_says_whether_the_lamp_would_have_been_lit(tmp_path, monkeypatch, capsys, p, words):
+    answers = iter(p)
+    monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: next(answers))
+    path = wav_file(tmp_path / "a.wav", noise(len(p) + 1).astype("f8"), SR)
+    assert main(["predict", str(path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"knocking from 0.8 on; {words}")
+
+
 def test_a_cut_off_model(engine, tmp_path):
     path = tmp_path / "cut.tflite"
     path.write_bytes(default_model().read_bytes()[:1_000_000])

@@ -90,9 +90,11 @@ def test_sigterm_ends_it_within_two_seconds(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
-    assert process.returncode == 0
+    assert process.returncode == 130  # a rehearsal that was not played to its end
+    assert f"{wav}: stopped at " in errors
+    assert "nothing was judged" not in errors
     assert status(tmp_path / "state")["state"] == "stopped"
 
 
@@ -203,3 +205,13 @@ def test_sound_that_is_none_is_unknown_and_no_warning(tmp_path):
     assert process.returncode == 0
     assert "Warning" not in errors
     assert status(tmp_path / "state")["unknown_reasons"] == {"not_finite": 1, "clipping": 3}
+    assert "4 unknown (3 clipping, 1 not_finite)" in errors
+
+
+def test_records_that_would_go_into_a_file_are_no_right_settings(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "a.toml").write_text(f'[blackbox]\ndirectory = "{tmp_path}/file"\n')
+    process = edge("run", "--config", tmp_path / "a.toml", "--check-config")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "blackbox.directory" in errors

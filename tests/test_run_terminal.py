@@ -62,7 +62,7 @@ def test_a_terminal_that_is_closed_ends_it_in_good_order(tmp_path):
         out, _ = process.communicate(timeout=10)  # with no word to end it otherwise
     finally:
         process.kill()
-    assert out == "0\n"
+    assert out == "130\n"  # a rehearsal that was not played to its end
     assert status(state)["state"] == "stopped"
 
 
@@ -76,7 +76,7 @@ def test_by_nohup_it_goes_on(tmp_path):
         assert status(state)["state"] != "stopped"
     finally:
         out, _ = process.communicate("end\n", timeout=10)
-    assert out == "0\n"
+    assert out == "130\n"  # a rehearsal that was not played to its end
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """``edge run`` hands on what settings, model and systemd say."""
 
 import argparse
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ class Mic:
         self.sr, self.process = sr, process
 
 
-@pytest.mark.parametrize("speed", [1.0, 0.0])
+@pytest.mark.parametrize("speed", [1.0, math.inf])
 @pytest.mark.parametrize(("recorded", "capture"), [(True, None), (False, None), (False, object())])
 def test_the_service_is_built_from_what_the_model_says(
     tmp_path, monkeypatch, speed, recorded, capture
@@ -48,7 +49,7 @@ def test_the_service_is_built_from_what_the_model_says(
         state=tmp_path,
     )
     assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
-    assert built["skip_when_behind"] == (speed != 0)
+    assert built["skip_when_behind"] == (speed == 1)
     assert built["source"].sr == 22_050
     assert type(built["source"]) is (Replay if recorded else Mic)
     assert getattr(built["source"], "process", None) is capture
@@ -77,8 +78,11 @@ def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
         def close(self):
             shown.append("closed")
 
-    run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
+    run_command._tell_of_fault(Lamp(), wait=True)  # type: ignore[arg-type]
     assert shown == [Signal.FAULT, "closed"]
+    shown.clear()
+    run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
+    assert shown == ["closed"]  # it was ended, not broken
 
 
 def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch, listen):

@@ -11,6 +11,7 @@ with at most MAX_PHASES, off by 0.01 % at most, as the crystals of sound cards a
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class Resampler:
         return out.reshape(-1)
 
 
+@lru_cache(maxsize=4)  # a folder of short recordings has one rate, or a few
 def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     """Filter taps by phase: shape (up, 2 * half + 1), float32; each phase sums to 1.
 
@@ -126,4 +128,5 @@ def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
         bend = np.sqrt(np.clip(1 - (t / width) ** 2, 0, None))
         taps = middle * np.sinc(middle * t) * np.i0(beta * bend) * (np.abs(t) <= width)
         bank[q] = taps / taps.sum()
+    bank.setflags(write=False)
     return bank
