@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
 	sh scripts/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip setuptools
-	@echo "Installing the tools of both sides, about 4 GB: this takes some minutes."
+	@echo "Installing the tools of both sides, about 4 GB: this takes a few minutes."
 	$(PIP) torch  # first and alone, so that nothing else chooses its build
 	$(PIP) -e '.[pi,media,convert,dev]'
 	touch $@
@@ -29,7 +29,7 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 	@echo "Pictures: out/demo/pictures"
 	@echo "The programs are in $(BIN); for edge and convert by name: . $(BIN)/activate"
 
-test: setup  ## all tests but the slow, hil and boot ones
+test: setup  ## all tests but the slow, hil and boot ones (7 to 20 minutes)
 	$(BIN)/python -m pytest -m "not slow and not hil and not boot"
 
 test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)

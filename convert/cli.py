@@ -16,8 +16,8 @@ from edge.errors import MissingPackageError, complain
 EXAMPLES = """\
 examples:
   convert export stage-2.pth --calibration recordings --out knock.tflite
-  convert train my_car --init models/knock.pth --out my_car.pth
-  convert evaluate my_car.pth recordings --hold-out-only --html report.html
+  convert train my_car --init models/knock.pth --hold-out 0 --out my_car.pth
+  convert evaluate knock.pth recordings --hold-out-only --html report.html
   convert synth made --count 50
   convert COMMAND --help      more of each
 

@@ -16,7 +16,7 @@ from edge.errors import ConfigError
 EXAMPLES = """\
 examples:
   convert train recordings --out knock.pth
-  convert train my_car --init models/knock.pth --out my_car.pth
+  convert train my_car --init models/knock.pth --hold-out 0 --out my_car.pth
   convert train recordings --fold 1/3 --out fold1.pth
   convert train recordings --pretrained resnet34.pth --out knock.pth --examples 30000
   convert train recordings --out knock.pth --examples 200000 --batch-size 64 --small-epochs 0 \\
@@ -26,19 +26,18 @@ A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the
 and, if possible, source and kind. A normal one is of a healthy engine, unless its kind is
 engine_other_fault, other_fault, starter, misfire or belt. Recordings of one source (car, place,
 microphone) stay on one side of the split; where a column car names what several sources have in
-common, so do all of a car. Without a column, the source is the folder below that of the label
-(normal/golf/003.wav), or of files elsewhere the outermost that not all of them share
-(golf/cold/003.wav, but not wavs/ of all), or the file's name up to its last underscore
-(golf_003.wav: golf; but normal_003.wav, named after a label, is a source of its own). A column
-split (train, valid) decides what is held out, whatever --hold-out says; without it --hold-out or
---fold does.
+common, so do all of a car. Without these columns, the source is the folder below that of the label
+(normal/golf/003.wav); for files listed from other folders, the first folder at which their paths
+differ (golf/cold/003.wav and polo/cold/001.wav); or else the file's name up to its last underscore
+(golf_003.wav: golf; but 003.wav and normal_003.wav are each a source of their own). A column split
+(train, valid) decides what is held out, whatever --hold-out says; without it --hold-out or --fold
+does.
 
 Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
 engines held out are told from engines without (1 always, 0.5 is guessing), by which the best epoch
 is chosen; of the recordings held out as they are, real_auc likewise and real_false, the share of
-those that do not knock called knocking at 0.5 (of days of sound by 2000 windows of each class,
-drawn at random). With --keep a last line says the same of what is written, which is no epoch's
-network.
+those that do not knock called knocking at 0.5 (on at most 2000 random windows per class). With
+--keep a last line grades the blended network that is written.
 
 While examples are made, all recordings are in memory: 0.4 GB an hour of sound. Everything lies in
 the --work folder, 440 MB and 7 MB for each thousand examples, which may be removed at the end: a
@@ -51,8 +50,7 @@ SETTINGS: dict[str, tuple[type, str, str]] = {
     "examples": (int, "N", "made before training ({})"),
     "simple": (
         *(float, "SHARE"),
-        "among them, plain knocks over engines as they are ({}); the others are elaborate: kinds "
-        "of knocks, lookalikes, bystanders",
+        "share of simple examples (a knock over an unaltered engine; {}); see docs/training.md",
     ),
     "small_epochs": (int, "N", "on quarter-size pictures ({})"),
     "full_epochs": (int, "N", "on full-size pictures ({})"),
@@ -97,7 +95,7 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--threshold",
         type=float,
         metavar="P",
-        help="the network is to call knocking from P on (--init's, or 0.5); it learns the same",
+        help="stored in the file (--init's, or 0.5); training is unaffected",
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (OUT.work)")
     for name, (kind, of, words) in SETTINGS.items():

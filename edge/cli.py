@@ -46,10 +46,10 @@ examples:
 A window that cannot be trusted is "unknown", never "normal"; reasons:
   too_short   less than two seconds of sound
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
-  flat_line   no movement at all: sound dropped out, a dead microphone
+  flat_line   the samples do not change: sound dropped out, a dead microphone
   clipping    overdriven: turn the microphone down, or move it away
   tone        a hum or whistle, steady or slow, and nothing else: an open input, a loose earth
-  repeats     the same over and over: a driver that hangs, or a steady tone above all else
+  repeats     the same over and over: a driver that hangs, or one tone much louder than the rest
   hiss        noise alone, or with a hum: a dead microphone, rain; no engine can be heard
   dc          an offset, no sound: a broken converter
   not_finite  samples that are no numbers: a damaged file
@@ -123,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="edge",
-        description="Hears an engine knock: judges recordings with the shipped network.",
+        description="Hears an engine knock: judges recordings, or listens and lights a lamp.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

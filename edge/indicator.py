@@ -85,7 +85,7 @@ def pattern_table() -> str:
     """The patterns for people, one a line."""
     rows = [("lamp", "meaning")]
     rows += [(pattern.looks, pattern.means) for pattern in PATTERNS.values()]
-    rows.append(("dark", "not running, or no power"))
+    rows.append(("dark", "not running, no power, or up to 15 s at start"))
     return "\n".join(f"  {looks:<26}{means}" for looks, means in rows)
 
 

@@ -35,16 +35,15 @@ EXAMPLES = f"""\
 examples:
   edge run                               with /etc/knockknock/edge.toml, or the defaults
   edge run --config my.toml --check-config
-  edge run --source drive.flac --speed max
+  edge run --source drive.wav --speed max
                                          a recording through the whole service
 
 the lamp:
 {pattern_table()}
 
-SIGTERM and Ctrl-C end it within two seconds, and so does closing the terminal it was started in
-(SIGHUP), unless by nohup. To the service, and to what was started without a terminal, SIGHUP says
-to read the settings again. Records of alerts go to systemd's state directory (/var/lib/knockknock),
-or to ./knockknock."""
+SIGTERM and Ctrl-C end it within two seconds. SIGHUP reloads the settings, except in a terminal,
+where it stops the program (started by nohup, it is ignored). Records of alerts go to systemd's
+state directory (/var/lib/knockknock), or to ./knockknock."""
 
 
 def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
