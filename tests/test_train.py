@@ -134,14 +134,16 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
 
 @pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth", "judgeable"])
 def test_other_code_does_not_go_on_with_a_run(
-    whole_run, recordings_made, tmp_path, monkeypatch, name
+    whole_run, recordings_made, tmp_path, monkeypatch, *, anew, name
 ):
     shutil.copytree(whole_run / "work", tmp_path / "w")
     shutil.copytree(Path(drawn.__file__).parent, tmp_path / "convert")
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "convert" / "drawn.py"))
+    anew()
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
     with (tmp_path / "convert" / f"{name}.py").open("a") as module:
         module.write("# changed\n")
+    anew()
     with pytest.raises(DatasetError, match="another version of this program"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
 
