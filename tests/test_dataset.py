@@ -120,6 +120,7 @@ def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, mon
     [
         (["a.wav,broken,x"], "line 2: label 'broken'"),
         (["a.wav,normal,x", "b.wav,normal,x"], "line 3: there is no file 'b.wav'"),
+        (["a\0.wav,normal,x"], r"line 2: there is no file 'a\\x00\.wav'"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, rows, word):
