@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +31,11 @@ from edge.temperature import tempered
 class TorchJudge:
     """A checkpoint as a judge of pictures."""
 
-    def __init__(self, path: Path, **instead: Any) -> None:
-        """``instead`` of what the file says of itself, as for ``load_checkpoint``."""
-        self.checkpoint = load_checkpoint(path, **instead)
+    def __init__(
+        self, path: Path, *, labels: tuple[str, ...] | None = None, threshold: float | None = None
+    ) -> None:
+        """``labels`` and ``threshold`` as for ``load_checkpoint``."""
+        self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
         self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
         self.temperature = self.checkpoint.temperature
         self.threshold = self.checkpoint.threshold
