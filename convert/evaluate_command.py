@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from convert.labels import TABLE
+from convert.metrics import FEW_SOURCES
 from convert.output import check_apart, check_output, is_for_tflite, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
@@ -32,7 +33,6 @@ sources have in common, by car: intervals then come from drawing cars."""
 
 
 LEAST_RATE = 1e-6  # of windows called knocking, but for none; less would want days of recordings
-FEW = 5  # healthy engines; what is true of fewer says little of the next
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -140,6 +140,6 @@ def _run(arguments: argparse.Namespace) -> int:
             f"temperature {made.temperature:g} (above: {report.temperature:g}), "
             f"by {cars} healthy engine{'s' if cars != 1 else ''}"
         )
-        if cars < FEW:
+        if cars < FEW_SOURCES:
             print("of another engine far more windows may be called knocking: record more of them")
     return 0
