@@ -87,7 +87,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
     or that lie in no label's folder, are left out and named. DatasetError names what is wrong: a
     missing folder, a labels.csv that is no file, an unknown label, a recording that is not there,
-    sources or cars that differ in case alone, the same audio under two labels.
+    sources or cars that differ in case alone, the same audio under two labels, both as healthy and
+    as not, or on both sides of the split.
     """
     found: list[_Found] = []
     for folder in folders:
@@ -195,15 +196,26 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
         seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
             twin = seen.setdefault(fingerprint(clip.path), clip)
-            if twin.label != clip.label:
+            if differs := _contradiction(twin, clip):
                 raise DatasetError(
-                    f"{twin.path} and {clip.path} are the same audio, "
-                    f"labelled {twin.label} and {clip.label}: one of them is wrong"
+                    f"{twin.path} and {clip.path} are the same audio, {differs}: one of them is "
+                    "wrong"
                 )
             if twin is not clip:
                 copies[id(clip)] = f"{clip.path} of {twin.path}"
     _say("left out", "recording", "copied from another", list(copies.values()))
     return [clip for clip in clips if id(clip) not in copies]
+
+
+def _contradiction(one: Clip, other: Clip) -> str:
+    """What of two copies cannot both be true: label, health, side of the split; or ""."""
+    if one.label != other.label:
+        return f"labelled {one.label} and {other.label}"
+    if one.is_healthy != other.is_healthy:
+        return f"of kind {one.kind} and {other.kind}, of which one is healthy and one is not"
+    if (one.split == "valid") != (other.split == "valid"):  # whatever is not there is trained on
+        return f"of split {one.split!r} and {other.split!r}"
+    return ""
 
 
 def fingerprint(path: Path) -> str:

@@ -147,6 +147,30 @@ def test_the_same_audio_under_two_labels(tmp_path):
         find_clips([tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (("engine,", "engine_other_fault,"), "of kind engine and engine_other_fault, of which"),
+        (("belt,", "diesel,"), "of kind belt and diesel, of which"),
+        (("engine,train", "engine,valid"), "of split 'train' and 'valid'"),
+        (("engine,", "engine,valid"), "of split '' and 'valid'"),
+        (("engine,", "diesel,train"), ""),
+        (("belt,valid", "misfire,valid"), ""),
+    ],
+)
+def test_copies_that_contradict_each_other_are_refused(tmp_path, rows, words):
+    """The first by its place would decide, and nobody would know that another said otherwise."""
+    for name in "ab":
+        sound(tmp_path / f"{name}.wav", 1)
+    said = (f"{name}.wav,normal,{row}" for name, row in zip("ab", rows, strict=True))
+    table(tmp_path, *said, header="file,label,kind,split")
+    if not words:
+        assert len(find_clips([tmp_path])) == 1
+        return
+    with pytest.raises(DatasetError, match=f"a.wav and .*b.wav are the same audio, {words}"):
+        find_clips([tmp_path])
+
+
 def test_tables_of_spreadsheets(tmp_path):
     sound(tmp_path / "a.wav")
     text = "file,label,source\na.wav,normal,Händler\n"
