@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import LABELS, Clip, fingerprint, load_all
+from convert.dataset import LABELS, Clip, load_all
 from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
+from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
@@ -57,7 +58,7 @@ def examples_of(
     def maker() -> ExampleMaker:
         pools = fill_pools(load_all(clips, quiet=quiet))
         if needs_engine and not pools.engine:
-            raise DatasetError(f"{NO_ENGINE}: none of them could be read")
+            raise DatasetError(f"{NO_ENGINE}: none of them could be read, and lasts 1 s")
         return ExampleMaker(pools, recipe, seed)
 
     drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)

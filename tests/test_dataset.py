@@ -197,6 +197,17 @@ def test_recordings_without_sound_are_named_and_left_out(tmp_path, capsys):
     assert "nan.wav" in said
 
 
+def test_what_would_beat_when_repeated_is_named_and_left_out(tmp_path, capsys):
+    sound(tmp_path / "normal" / "a_1.wav", 1, seconds=1.0)
+    sound(tmp_path / "normal" / "b_1.wav", 2, seconds=0.25)
+    sound(tmp_path / "normal" / "c_1.wav", 3, seconds=0.9)
+    assert [clip.path.name for clip, _ in load_all(find_clips([tmp_path]))] == ["a_1.wav"]
+    said = capsys.readouterr().err
+    assert "left out 2 recordings shorter than 1 s" in said
+    assert "b_1.wav" in said
+    assert "c_1.wav" in said
+
+
 def test_description():
     assert describe(clips(normal=["a", "b"])) == "normal/engine 6 (2 sources)"
 
