@@ -153,7 +153,8 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
     )
     chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
-    real = real_windows(work / f"real-{chosen}.npz", held_out)
+    # Those that examples to judge by were made of have been named.
+    real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 

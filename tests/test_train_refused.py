@@ -108,6 +108,33 @@ def test_unreadable_recordings_are_named_once(
     assert said.count("skipped") == (2 if hold_out else 1)
 
 
+def test_unreadable_recordings_are_named_where_no_epoch_is_chosen_by_what_is_held_out(
+    recordings_made, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    table = tmp_path / "some" / "labels.csv"
+    with table.open("a", newline="") as lines:
+        (tmp_path / "some" / "broken.wav").write_bytes(b"no sound")
+        row = {"file": "broken.wav", "label": "not_engine", "source": "street"}
+        csv.DictWriter(lines, table_columns(table), restval="").writerow(row)
+    few = dataclasses.replace(TINY, examples=32, hold_out=0)
+
+    def enough(*_, **__):
+        raise DatasetError("all were read")
+
+    monkeypatch.setattr("convert.train.Fit", enough)
+    for _ in range(2):  # the second has all of it in files
+        with pytest.raises(DatasetError, match="all were read"):
+            train(
+                [tmp_path / "some"],
+                tmp_path / "a.pth",
+                tmp_path / "w",
+                few,
+                never_train_on=frozenset({"street"}),
+            )
+        assert capsys.readouterr().err.count("broken.wav") == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
