@@ -70,6 +70,18 @@ def test_where_results_cannot_go_is_said_first(arguments, words, tmp_path, monke
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--init", "--pretrained"])
+def test_a_start_is_not_written_over(option, tmp_path, monkeypatch, capsys):
+    from convert.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pth").write_bytes(b"a network")
+    (tmp_path / "link.pth").symlink_to("a.pth")
+    assert main(["train", "r", option, "a.pth", "--out", "link.pth"]) == 2
+    assert "--out link.pth is also the network to start from" in capsys.readouterr().err
+    assert (tmp_path / "a.pth").read_bytes() == b"a network"
+
+
 def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
     shutil.copytree(recordings_made / "knocking", tmp_path / "ill" / "knocking")
     with pytest.raises(DatasetError, match="healthy"):
