@@ -123,6 +123,15 @@ def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_batch_that_the_gpu_cannot_hold_is_named_with_what_helps(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Fit, "_epoch", full)
+    with pytest.raises(DatasetError, match="not hold a batch of 2: give a smaller --batch-size"):
+        two_examples(tmp_path).go()
+
+
 def test_rounding_noise_is_there_in_training_and_only_there():
     network = random_network()
     x = torch.rand(2, 3, 64, 64)
