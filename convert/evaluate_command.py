@@ -20,11 +20,12 @@ examples:
   convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
 The recordings are judged as the device judges them, a window every half second. With
---hold-out-only, recordings of sources the checkpoint was trained on are left out. With
---for-false-rate the model is written to --out with the threshold at which that share of the
-windows of healthy engines is called knocking, and the temperature that makes its probabilities
-true where half of the windows knock; use recordings it was not trained on, or both will be too
-good.
+--hold-out-only, recordings of sources the checkpoint was trained on are left out; where convert
+train chose the best of several epochs by sources held out, figures on those are still a little too
+good. With --for-false-rate the model is written to --out with the threshold at which that share
+of the windows of healthy engines is called knocking, and the temperature that makes its
+probabilities true where half of the windows knock; use recordings it was not trained on, or both
+will be too good.
 
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
 your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,

@@ -166,11 +166,14 @@ def _meta(
     said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
         said["threshold"] = threshold
+    several = (config.full_epochs or config.small_epochs) > 1  # to choose the best one of
+    chosen_by = parts.held_out if several and parts.judging is parts.held_out else []
     return {
         "config": dataclasses.asdict(config),
         **parts.learnt.to_meta(),
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
+        "chosen_by": sorted({clip.source for clip in chosen_by}),
         "history": run.history,
     }
 

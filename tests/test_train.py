@@ -324,6 +324,26 @@ def test_starting_from_a_body(recordings_made, tmp_path, capsys):
         )
 
 
+def test_sources_that_the_epoch_was_chosen_by_are_named(
+    whole_run, recordings_made, tmp_path, capsys
+):
+    meta = load_checkpoint(whole_run / "a.pth").meta
+    assert meta["chosen_by"] == meta["held_out"]
+    said = "the best epoch was chosen: figures on them are a little too good"
+    evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
+    assert f"by {len(meta['held_out'])} of these sources" in (err := capsys.readouterr().err)
+    assert said in err
+    for name, settings in (("one", {"small_epochs": 1}), ("none", {"hold_out": 0.0})):
+        config = dataclasses.replace(TINY, examples=32, **settings)  # no choice, or by others
+        train([recordings_made], tmp_path / f"{name}.pth", tmp_path / name, config)
+        assert load_checkpoint(tmp_path / f"{name}.pth").meta["chosen_by"] == []
+    meta["chosen_by"] = 7
+    state = load_checkpoint(whole_run / "a.pth").network.state_dict()
+    torch.save({"model": state, "meta": meta}, tmp_path / "odd.pth")
+    evaluate(tmp_path / "odd.pth", [recordings_made], hold_out_only=True)
+    assert said not in capsys.readouterr().err
+
+
 def test_evaluation_knows_what_was_held_out(whole_run, recordings_made):
     held_out = set(load_checkpoint(whole_run / "a.pth").meta["held_out"])
     report = evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
