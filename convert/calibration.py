@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import fingerprint
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 from convert.folders import SUFFIXES, called_sounds
 from convert.judgeable import judgeable
 from convert.made import make

@@ -64,11 +64,17 @@ class Checkpoint:
         return self.network
 
 
-def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
+def load_checkpoint(
+    path: Path,
+    *,
+    labels: tuple[str, ...] | None = None,
+    threshold: float | None = None,
+    temperature: float | None = None,
+) -> Checkpoint:
     """Read a whole network: fastai v1 or v2 ``.pth`` (bare or with optimiser), or safetensors.
 
-    ``instead`` of what the file says of itself: threshold, temperature; None for its own. Labels
-    only where it says none: ConfigError where it says others.
+    ``threshold`` and ``temperature`` count instead of what the file says of itself; None for its
+    own. ``labels`` only where it says none: ConfigError where it says others.
     CheckpointError if the file is missing, unsafe or damaged, if keys are missing, unexpected or
     of another shape, if it knows other than two classes, or if weights are not finite.
     """
@@ -94,6 +100,7 @@ def load_checkpoint(path: Path, **instead: Any) -> Checkpoint:
     own = None
     with contextlib.suppress(CheckpointError):  # what makes no sense may be corrected
         own = _labels(meta, path)
+    instead = {"labels": labels, "threshold": threshold, "temperature": temperature}
     meta |= {name: value for name, value in instead.items() if value is not None}
     if own and _labels(meta, path) != own:
         raise ConfigError(

@@ -8,12 +8,10 @@ splits are by source, and by *car* where the recordings' owner names it (:mod:`c
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
+from convert.fingerprint import fingerprint
 from convert.folders import besides, by_label, closed, table_of
 from convert.labels import (
     FOLDERS,
@@ -45,6 +44,8 @@ NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
+# Of recordings to learn from: shorter ones, repeated to fill a window, would beat as a knock does.
+LEAST_S = 1.0
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
 
@@ -87,7 +88,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
     or that lie in no label's folder, are left out and named. DatasetError names what is wrong: a
     missing folder, a labels.csv that is no file, an unknown label, a recording that is not there,
-    sources or cars that differ in case alone, the same audio under two labels.
+    sources or cars that differ in case alone, the same audio under two labels, both as healthy and
+    as not, or on both sides of the split.
     """
     found: list[_Found] = []
     for folder in folders:
@@ -195,10 +197,10 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
         seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
             twin = seen.setdefault(fingerprint(clip.path), clip)
-            if twin.label != clip.label:
+            if differs := _contradiction(twin, clip):
                 raise DatasetError(
-                    f"{twin.path} and {clip.path} are the same audio, "
-                    f"labelled {twin.label} and {clip.label}: one of them is wrong"
+                    f"{twin.path} and {clip.path} are the same audio, {differs}: one of them is "
+                    "wrong"
                 )
             if twin is not clip:
                 copies[id(clip)] = f"{clip.path} of {twin.path}"
@@ -206,23 +208,15 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if id(clip) not in copies]
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal: the same recording under whatever name.
-
-    A file that cannot be read, which :func:`readable` will name, is like no other.
-    """
-    try:
-        now = path.stat()
-        return _sha256(path, now.st_size, now.st_mtime_ns)
-    except OSError:
-        return f"unreadable: {path}"
-
-
-@cache  # a run asks several times, and recordings may be gigabytes
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    """Of the file as it is with this size and time of change."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _contradiction(one: Clip, other: Clip) -> str:
+    """What of two copies cannot both be true: label, health, side of the split; or ""."""
+    if one.label != other.label:
+        return f"labelled {one.label} and {other.label}"
+    if one.is_healthy != other.is_healthy:
+        return f"of kind {one.kind} and {other.kind}, of which one is healthy and one is not"
+    if (one.split == "valid") != (other.split == "valid"):  # whatever is not there is trained on
+        return f"of split {one.split!r} and {other.split!r}"
+    return ""
 
 
 def load(clip: Clip) -> NDArray[np.float32]:
@@ -230,32 +224,49 @@ def load(clip: Clip) -> NDArray[np.float32]:
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
 
 
+@dataclass
+class Skipped:
+    """Recordings that nothing is learnt from."""
+
+    unreadable: list[str] = field(default_factory=list)  # with what is wrong with each
+    short: list[str] = field(default_factory=list)
+
+    def say(self) -> None:
+        """Count and name them on standard error."""
+        say_unreadable(self.unreadable)
+        why = f"shorter than {LEAST_S:g} s: repeated, it would beat as a knock does"
+        _say("left out", "recording", why, self.short)
+
+
 def load_all(
-    clips: Sequence[Clip], *, quiet: bool = False
+    clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
 ) -> list[tuple[Clip, NDArray[np.float32]]]:
-    """Every readable recording at once; see :func:`readable`."""
-    return list(readable(clips, quiet=quiet))
+    """Every recording that can be learnt from at once; see :func:`readable`."""
+    return list(readable(clips, quiet=quiet, skipped=skipped))
 
 
 def readable(
-    clips: Sequence[Clip], *, quiet: bool = False
+    clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    """Every readable recording; the others are counted and named on standard error at the end.
+    """Every readable recording of ``LEAST_S`` or more; the others are named at the end.
 
-    ``quiet``: they have been named before.
+    ``quiet``: they have been named before. They are also added to ``skipped``.
     """
-    unreadable = []
+    skipped = Skipped() if skipped is None else skipped
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             sound = load(clip)
         except (RecordingError, OSError) as error:  # not: a decoder that is not installed
-            unreadable.append(str(error))
+            skipped.unreadable.append(str(error))
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
-            unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
-            continue
-        yield clip, sound
-    say_unreadable([] if quiet else unreadable)
+            skipped.unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
+        elif sound.size < LEAST_S * FrontEndConfig().sr:
+            skipped.short.append(str(clip.path))
+        else:
+            yield clip, sound
+    if not quiet:
+        skipped.say()
 
 
 def not_silent(draw: Callable[[], Cut]) -> Cut:

@@ -8,6 +8,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ class Drawn:
 # Modules whose code shapes examples, and those that choose windows to grade on; edge/ is the
 # device's. A test sees to it that none they import is forgotten.
 SHAPES = (
-    *("bay", "dataset", "examples", "faults", "folders", "labels", "lookalikes", "paths"),
-    *("recipe", "synth"),
+    *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "labels", "lookalikes"),
+    *("paths", "recipe", "synth"),
     *("edge/recording", "edge/decoders", "edge/hann", "edge/wav", "edge/frontend"),
 )
 CHOOSES = (
@@ -49,6 +50,7 @@ CHOOSES = (
 TRAINS = ("augment", "fit", "network", "rendering")
 
 
+@cache
 def makers() -> str:
     """A name for the code that makes examples: other code makes others of the same sound or seed.
 
@@ -58,11 +60,13 @@ def makers() -> str:
     return digest_of_code(SHAPES)
 
 
+@cache
 def graders() -> str:
     """A name for the code that makes windows to grade on: those makers, and what chooses them."""
     return digest_of_code((*SHAPES, *CHOOSES))
 
 
+@cache
 def trainers() -> str:
     """A name for the code that learns from examples."""
     return digest_of_code(TRAINS)
@@ -78,6 +82,12 @@ def _files(name: str) -> list[Path]:
     ours, edge = Path(__file__).parent, Path(frontend.__file__).parents[1]
     where = edge / name.removeprefix("edge/") if name.startswith("edge/") else ours / name
     return sorted(where.glob("*.py")) if where.is_dir() else [where.with_suffix(".py")]
+
+
+# Asked now, while the files are what is being loaded: whoever edits one as a run goes on must not
+# give what the old code makes the new code's name, nor end the run by removing one.
+for _name in (makers, graders, trainers):
+    _name()
 
 
 def draw(

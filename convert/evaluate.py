@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,11 @@ from edge.temperature import tempered
 class TorchJudge:
     """A checkpoint as a judge of pictures."""
 
-    def __init__(self, path: Path, **instead: Any) -> None:
-        """``instead`` of what the file says of itself, as for ``load_checkpoint``."""
-        self.checkpoint = load_checkpoint(path, **instead)
+    def __init__(
+        self, path: Path, *, labels: tuple[str, ...] | None = None, threshold: float | None = None
+    ) -> None:
+        """``labels`` and ``threshold`` as for ``load_checkpoint``."""
+        self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
         self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
         self.temperature = self.checkpoint.temperature
         self.threshold = self.checkpoint.threshold
@@ -84,6 +86,7 @@ def evaluate(
         judge = TorchJudge(model, labels=labels, threshold=threshold)
         own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
         clips = _unheard(clips, judge.checkpoint.learnt, model, only=hold_out_only)
+        _say_chosen_by(judge.checkpoint.meta, clips)
     if not clips:
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
@@ -112,6 +115,19 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
             f"{model} does not say all that it was trained on: --hold-out-only needs that"
         )
     return new
+
+
+def _say_chosen_by(meta: Mapping[str, Any], clips: Sequence[Clip]) -> None:
+    """Name sources that were not learnt from, and had their say all the same."""
+    names = meta.get("chosen_by", [])
+    known = {str(name) for name in names} if isinstance(names, list | tuple) else set()
+    if graded := sorted({clip.source for clip in clips} & known):
+        print(
+            f"by {len(graded)} of these sources ({', '.join(graded[:3])}"
+            f"{' ...' if len(graded) > 3 else ''}) the best epoch was chosen: figures on them are "
+            "a little too good",
+            file=sys.stderr,
+        )
 
 
 def _say_silent(model: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from convert.labels import TABLE
+from convert.metrics import FEW_SOURCES
 from convert.output import check_apart, check_output, is_for_tflite, parse_labels
 from edge.config import ListenConfig
 from edge.errors import ConfigError
@@ -19,11 +20,12 @@ examples:
   convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
 The recordings are judged as the device judges them, a window every half second. With
---hold-out-only, recordings of sources the checkpoint was trained on are left out. With
---for-false-rate the model is written to --out with the threshold at which that share of the
-windows of healthy engines is called knocking, and the temperature that makes its probabilities
-true where half of the windows knock; use recordings it was not trained on, or both will be too
-good.
+--hold-out-only, recordings of sources the checkpoint was trained on are left out; where convert
+train chose the best of several epochs by sources held out, figures on those are still a little too
+good. With --for-false-rate the model is written to --out with the threshold at which that share
+of the windows of healthy engines is called knocking, and the temperature that makes its
+probabilities true where half of the windows knock; use recordings it was not trained on, or both
+will be too good.
 
 Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
 your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,
@@ -32,7 +34,6 @@ sources have in common, by car: intervals then come from drawing cars."""
 
 
 LEAST_RATE = 1e-6  # of windows called knocking, but for none; less would want days of recordings
-FEW = 5  # healthy engines; what is true of fewer says little of the next
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -140,6 +141,6 @@ def _run(arguments: argparse.Namespace) -> int:
             f"temperature {made.temperature:g} (above: {report.temperature:g}), "
             f"by {cars} healthy engine{'s' if cars != 1 else ''}"
         )
-        if cars < FEW:
+        if cars < FEW_SOURCES:
             print("of another engine far more windows may be called knocking: record more of them")
     return 0

@@ -176,8 +176,11 @@ def _check(config: ExportConfig) -> None:
 
 
 def _bare(manifest: Manifest) -> Manifest:
-    """Without temperature: arithmetic behind the network; what is compared is the network."""
-    return dataclasses.replace(manifest, temperature=1.0)
+    """Without temperature: arithmetic behind the network; what is compared is the network.
+
+    Nor the threshold, which with no temperature may be one that no answer reaches.
+    """
+    return dataclasses.replace(manifest, temperature=1.0, threshold=0.5)
 
 
 def _complete(

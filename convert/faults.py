@@ -60,7 +60,8 @@ def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     if rng.random() < 0.5:
         dead = rng.random(times.size) < np.where(dead, 0.8, rng.uniform(0, 0.15))
     firing = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
-    pulses = place(shaft.n, times, firing, puff(rng, 40, float(np.exp(rng.uniform(5, 7.4)))))
+    high = float(np.exp(rng.uniform(5, 7.4)))  # logarithms of 148 and 1636 Hz
+    pulses = place(shaft.n, times, firing, puff(rng, 40, high))
     y = _unit(engine(rng, shaft, firing))
     return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
 

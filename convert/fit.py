@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -60,6 +61,18 @@ def need_batch(examples: int, batch_size: int) -> None:
             f"{examples} examples do not fill one batch of {batch_size}: "
             "ask for more with --examples, or a smaller --batch-size"
         )
+
+
+@contextlib.contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """DatasetError if within the GPU's memory does not do for batches of that size."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DatasetError(
+            f"the GPU's memory does not hold a batch of {batch_size}: give a smaller --batch-size, "
+            "or end other programs that use it"
+        ) from error
 
 
 def moved(batch: NDArray[np.generic], device: torch.device) -> Tensor:
@@ -121,7 +134,8 @@ class Fit:
         for epoch in range(self._resume(), self.epochs):
             began = time.monotonic()
             side = self._side(epoch)
-            loss = self._epoch(epoch, Pictures(side, self.device))
+            with enough_memory(self.config.batch_size):
+                loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(
                     f"the loss of epoch {epoch + 1} is {loss}: the training has run away, start "
@@ -229,18 +243,21 @@ class Fit:
         if knocks.any() and not knocks.all():
             figures["real_auc"] = auc(real[knocks], real[~knocks])
         if not knocks.all():
-            figures["real_false"] = float((real[~knocks] > 0.5).mean())
+            figures["real_false"] = float((real[~knocks] >= 0.5).mean())
         return figures
 
     @torch.no_grad()
     def p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
-        """What the averaged network says of ``examples``: (N,) float32."""
+        """What the averaged network says of ``examples``: (N,) float32.
+
+        In full precision, as whoever judges it later: bfloat16 would round the pictures' very
+        colours, and a network may say something else of those.
+        """
         answers = [np.empty(0, dtype=np.float32)]
         for i in bar(range(0, len(examples.indices), 64), "grading", unit=""):
             part = torch.from_numpy(examples.indices[i : i + 64])
-            with half_precision(self.device):
-                logits = self.average(pictures(part.to(self.device)))
-            answers.append(logits.float().softmax(1)[:, KNOCKING].cpu().numpy())
+            logits = self.average(pictures(part.to(self.device)))
+            answers.append(logits.softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)
 
     def _state(self, epoch: int) -> dict[str, Any]:

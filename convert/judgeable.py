@@ -34,18 +34,24 @@ def judgeable(path: Path, config: FrontEndConfig) -> Iterator[NDArray[np.float32
 
 
 def all_judgeable(
-    clips: Sequence[Clip], config: FrontEndConfig, *, quiet: bool = False
+    clips: Sequence[Clip],
+    config: FrontEndConfig,
+    *,
+    quiet: bool = False,
+    unreadable: list[str] | None = None,
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
     """The :func:`judgeable` windows of all ``clips``, each with its own.
 
     Recordings that cannot be read on are left there, and named on standard error at the end
-    unless ``quiet``: they have been named before.
+    unless ``quiet``: they have been named before. What is wrong with them is added to
+    ``unreadable`` instead, if that is given.
     """
-    unreadable = []
+    found: list[str] = [] if unreadable is None else unreadable
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             for y in judgeable(clip.path, config):
                 yield clip, y
         except (RecordingError, OSError) as error:  # not: a decoder that is not installed
-            unreadable.append(str(error))
-    say_unreadable([] if quiet else unreadable)
+            found.append(str(error))
+    if not quiet and unreadable is None:
+        say_unreadable(found)

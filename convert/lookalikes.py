@@ -72,7 +72,8 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
 
 def distract(rng: np.random.Generator, background: Sound) -> Sound:
     """``background`` with a clatter, a belt or ticks on top; none of them a knock."""
-    shaft = crank(rng, background.size / SR, float(np.exp(rng.uniform(6.3, 7.86))), 4)
+    rpm = float(np.exp(rng.uniform(6.3, 7.86)))  # logarithms of 545 and 2592
+    shaft = crank(rng, background.size / SR, rpm, 4)
     kind = rng.choice(["clatter", "belt", "ticks"], p=[0.35, 0.35, 0.3])
     if kind == "ticks":
         return mix(background, ticks(rng, shaft), rng.uniform(-15, 3))

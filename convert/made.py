@@ -71,7 +71,10 @@ def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
 
 
 def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:
-    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence."""
+    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence.
+
+    Of a second or more, as :func:`convert.dataset.readable` gives it: shorter, it would beat.
+    """
 
     def anywhere() -> synth.Sound:
         start = int(rng.integers(max(1, real.size - n + 1)))

@@ -11,7 +11,7 @@ def what_is(path: Path) -> Literal["file", "folder", "device", "closed"]:
     """What ``path`` leads to; closed where that cannot be told: to nowhere, or out of our reach."""
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL in a name, which no file can have
         return "closed"
     if stat.S_ISDIR(mode):
         return "folder"

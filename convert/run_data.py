@@ -7,15 +7,18 @@ import hashlib
 import io
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import LABELS, Clip, fingerprint, load_all
+from convert.dataset import LABELS, Clip, Skipped, load_all, say_unreadable
 from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
+from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
@@ -49,47 +52,102 @@ def examples_of(
 ) -> Examples:
     """Made once, kept at ``place`` for every run that learns from the same ones.
 
-    ``quiet`` about unreadable recordings.
+    Recordings that cannot be learnt from are named, those found so by an earlier run too, unless
+    ``quiet``.
     """
     known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
     folder = place.with_name(f"{place.name}-{known}")
+    note = folder / "skipped.json"
+    say_unused(folder)
+    looked = False
 
     def maker() -> ExampleMaker:
-        pools = fill_pools(load_all(clips, quiet=quiet))
+        nonlocal looked
+        looked, skipped = True, Skipped()
+        pools = fill_pools(load_all(clips, quiet=quiet, skipped=skipped))
+        _keep_note(note, skipped)
         if needs_engine and not pools.engine:
-            raise DatasetError(f"{NO_ENGINE}: none of them could be read")
+            raise DatasetError(f"{NO_ENGINE}: none of them could be read, and lasts 1 s")
         return ExampleMaker(pools, recipe, seed)
 
     drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)
+    if not looked and not quiet:
+        _noted(note).say()
     return Examples(drawn.indices, drawn.labels)
 
 
-def real_windows(cache: Path, clips: list[Clip]) -> Examples:
+def _keep_note(note: Path, skipped: Skipped) -> None:
+    write_atomically(note, json.dumps(dataclasses.asdict(skipped)).encode())
+
+
+def _noted(note: Path) -> Skipped:
+    """What was skipped when the recordings were read; nobody, if the note is not there or damaged.
+
+    The examples beside it are as good without it.
+    """
+    try:
+        said = json.loads(note.read_bytes())
+        return Skipped(*(list(map(str, said[name])) for name in ("unreadable", "short")))
+    except (OSError, ValueError, TypeError, KeyError):
+        return Skipped()
+
+
+def say_unused(wanted: Path) -> None:
+    """Say what of the kind of ``wanted``, which is not there yet, a run's folder holds unused.
+
+    It is not removed: whoever goes back to those settings would make it for hours again.
+    """
+    if wanted.exists():
+        return
+    kind, suffix = wanted.stem.rpartition("-")[0], wanted.suffix
+    named = re.compile(rf"{re.escape(kind)}-[0-9a-f]{{12}}{re.escape(suffix)}")
+    others = [p for p in sorted(wanted.parent.glob(f"*{suffix}")) if named.fullmatch(p.name)]
+    if others:
+        size = sum(p.stat().st_size for other in others for p in (other, *other.rglob("*")))
+        print(
+            f"{wanted.parent} holds {', '.join(other.name for other in others)} of other "
+            f"recordings, settings or another version of this program, {size / 1e6:.1f} MB that "
+            "are not used: remove them, unless you go back to those",
+            file=sys.stderr,
+        )
+
+
+def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examples:
     """Every second of the held-out recordings that the device would judge, kept in ``cache``.
 
     Of a class with more than MOST_WINDOWS, as many of them, drawn at random, always the same.
-    Unreadable recordings were named before. A damaged ``cache`` is made again.
+    Unreadable recordings are named, those found so by an earlier run too, unless ``quiet``: they
+    were named before. A damaged ``cache`` is made again.
     """
+    note = cache.with_suffix(".json")
+    say_unused(cache)
     remove_leftovers(cache.parent, "real-*.npz")
     kept = arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
     if kept is not None:
+        if not quiet:
+            _noted(note).say()
         return Examples(kept["indices"], kept["labels"])
-    made = _drawn(clips)
+    unreadable: list[str] = []
+    made = _drawn(clips, unreadable)
+    _keep_note(note, Skipped(unreadable))
+    if not quiet:
+        say_unreadable(unreadable)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, indices=made.indices, labels=made.labels)
     write_atomically(cache, buffer.getvalue())
     return made
 
 
-def _drawn(clips: list[Clip]) -> Examples:
+def _drawn(clips: list[Clip], unreadable: list[str]) -> Examples:
     """Of each class at most MOST_WINDOWS, any as likely as any other (Vitter's algorithm R, 1985).
 
-    Only those are transformed: days of recordings have hundreds of thousands.
+    Only those are transformed: days of recordings have hundreds of thousands. What is wrong with
+    recordings that cannot be read is added to ``unreadable``.
     """
     front_end, rng = FrontEnd(), np.random.default_rng(0)
     taken: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {KNOCKING: [], NORMAL: []}
     met = dict.fromkeys(taken, 0)
-    for clip, y in all_judgeable(clips, front_end.config, quiet=True):
+    for clip, y in all_judgeable(clips, front_end.config, unreadable=unreadable):
         label = KNOCKING if clip.knocks else NORMAL
         kept, met[label] = taken[label], met[label] + 1
         place = len(kept) if len(kept) < MOST_WINDOWS else int(rng.integers(met[label]))

@@ -8,8 +8,9 @@ from typing import Self
 
 import numpy as np
 
-from convert.dataset import Clip, fingerprint
+from convert.dataset import Clip
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 
 
 def split_sources(

@@ -191,5 +191,5 @@ def _healthy(folder: Path) -> list[Clip]:
     clips = [clip for clip in find_clips([folder]) if clip.is_healthy]
     usable = [clip for clip, _ in readable(clips)]  # not their sound: that may be hours
     if not usable:
-        raise DatasetError(f"{folder} holds no healthy engine to lay knocks over")
+        raise DatasetError(f"{folder} holds no healthy engine of 1 s or more to lay knocks over")
     return usable

@@ -153,7 +153,8 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
     )
     chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
-    real = real_windows(work / f"real-{chosen}.npz", held_out)
+    # Those that examples to judge by were made of have been named.
+    real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
 
 
@@ -165,11 +166,14 @@ def _meta(
     said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
         said["threshold"] = threshold
+    several = (config.full_epochs or config.small_epochs) > 1  # to choose the best one of
+    chosen_by = parts.held_out if several and parts.judging is parts.held_out else []
     return {
         "config": dataclasses.asdict(config),
         **parts.learnt.to_meta(),
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
+        "chosen_by": sorted({clip.source for clip in chosen_by}),
         "history": run.history,
     }
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from convert.labels import composed
-from convert.output import check_output, parse_labels
+from convert.output import check_apart, check_output, parse_labels
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
 
@@ -160,6 +160,9 @@ def _run(arguments: argparse.Namespace) -> int:
     }
     config = dataclasses.replace(config, **chosen)
     check_output("--out", arguments.out, ".pth")
+    if start := arguments.init or arguments.pretrained:
+        # A run that was interrupted starts from it again.
+        check_apart({"--out": arguments.out}, {"the network to start from": start})
     for option in ("labels", "keep"):
         if getattr(arguments, option) is not None and not arguments.init:
             raise ConfigError(f"--{option} goes with --init")

@@ -7,7 +7,9 @@ ten where half of the windows knock.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +101,25 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
         p = tempered_alone(untempered(p, report.temperature), temperature, precision)
         golden["p_knocking"] = round(float(p[0]), 5)
     manifest = dataclasses.replace(
-        file.manifest, temperature=temperature, threshold=threshold, golden=golden
+        file.manifest,
+        temperature=temperature,
+        threshold=threshold,
+        golden=golden,
+        parity=_without_verdicts(file.manifest.parity),
     )
     write_model(out, file.network, manifest)
     return manifest
+
+
+def _without_verdicts(parity: Mapping[str, Any]) -> dict[str, Any]:
+    """What the export proved that still holds: differences, which are of the network's own answers.
+
+    Not how many verdicts agreed, which was at another threshold.
+    """
+    kept = dict(parity)
+    if "comparisons" in kept:
+        kept["comparisons"] = [
+            {name: value for name, value in comparison.items() if name != "agreement"}
+            for comparison in kept["comparisons"]
+        ]
+    return kept

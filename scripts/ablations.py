@@ -185,6 +185,8 @@ class Rotation:
     def _examples(self, variation: Variation, number: int) -> Examples:
         key = (variation.recipe, variation.whole, number)
         if key not in self._made:
+            # Variations of one recipe follow one another: of the last one, gigabytes are not kept.
+            self._made = {k: kept for k, kept in self._made.items() if k[0] == variation.recipe}
             training = [c for c in self._clips if self._fold[c.source] != number]
             front_end = WholeSound() if variation.whole else FrontEnd()
             maker = ExampleMaker(

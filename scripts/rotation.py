@@ -62,7 +62,7 @@ OPTIONS = {
 AUCS = ("auc", "strange_auc")
 
 
-class Stream:
+class DrawnExamples:
     """Examples over all recordings, kept on disk, with the parts heard in each."""
 
     def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
@@ -216,7 +216,7 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     clips = find_clips(arguments.folders)
     rotation = Rotation(clips, 0)
     rotation.need_knocks()
-    drawn = Stream(clips, config.simple, arguments.work)
+    drawn = DrawnExamples(clips, config.simple, arguments.work)
     examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
     settings = dataclasses.asdict(config)
     run = arguments.work / f"run-{digest(drawn.name, settings, graders(), trainers())}"

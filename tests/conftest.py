@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,3 +93,16 @@ def recordings_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     assert main(["synth", str(folder), "--count", "5", "--seconds", "3"]) == 0
     return folder
+
+
+@pytest.fixture
+def anew() -> Iterator[Callable[[], None]]:
+    """Reads ``convert``'s code again, as a program that starts now does; at the end, too."""
+    from convert import drawn
+
+    def forget() -> None:
+        for name in (drawn.makers, drawn.graders, drawn.trainers):
+            name.cache_clear()
+
+    yield forget
+    forget()

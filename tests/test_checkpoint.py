@@ -178,9 +178,9 @@ def test_answers_in_the_other_order_are_turned_round(tmp_path, style):
 def test_what_it_says_of_itself_may_be_corrected(tmp_path, network):
     meta = {"labels": ["knock", "ok"], "threshold": 1.0, "temperature": -1}
     torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
-    right = {"labels": ("normal", "knocking"), "threshold": 0.7, "temperature": 2.0}
-    loaded = load_checkpoint(tmp_path / "a.pth", **right)
-    assert (loaded.labels, loaded.threshold, loaded.temperature) == tuple(right.values())
+    labels = ("normal", "knocking")
+    loaded = load_checkpoint(tmp_path / "a.pth", labels=labels, threshold=0.7, temperature=2.0)
+    assert (loaded.labels, loaded.threshold, loaded.temperature) == (labels, 0.7, 2.0)
 
 
 def test_labels_that_it_says_itself_are_not_overruled(tmp_path, network):

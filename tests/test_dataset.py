@@ -120,6 +120,7 @@ def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, mon
     [
         (["a.wav,broken,x"], "line 2: label 'broken'"),
         (["a.wav,normal,x", "b.wav,normal,x"], "line 3: there is no file 'b.wav'"),
+        (["a\0.wav,normal,x"], r"line 2: there is no file 'a\\x00\.wav'"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, rows, word):
@@ -143,6 +144,30 @@ def test_the_same_audio_under_two_labels(tmp_path):
     sound(tmp_path / "knocking" / "a.wav", 1)
     sound(tmp_path / "normal" / "b.wav", 1)
     with pytest.raises(DatasetError, match="same audio"):
+        find_clips([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (("engine,", "engine_other_fault,"), "of kind engine and engine_other_fault, of which"),
+        (("belt,", "diesel,"), "of kind belt and diesel, of which"),
+        (("engine,train", "engine,valid"), "of split 'train' and 'valid'"),
+        (("engine,", "engine,valid"), "of split '' and 'valid'"),
+        (("engine,", "diesel,train"), ""),
+        (("belt,valid", "misfire,valid"), ""),
+    ],
+)
+def test_copies_that_contradict_each_other_are_refused(tmp_path, rows, words):
+    """The first by its place would decide, and nobody would know that another said otherwise."""
+    for name in "ab":
+        sound(tmp_path / f"{name}.wav", 1)
+    said = (f"{name}.wav,normal,{row}" for name, row in zip("ab", rows, strict=True))
+    table(tmp_path, *said, header="file,label,kind,split")
+    if not words:
+        assert len(find_clips([tmp_path])) == 1
+        return
+    with pytest.raises(DatasetError, match=f"a.wav and .*b.wav are the same audio, {words}"):
         find_clips([tmp_path])
 
 
@@ -170,6 +195,17 @@ def test_recordings_without_sound_are_named_and_left_out(tmp_path, capsys):
     assert "skipped 2" in (said := capsys.readouterr().err)
     assert "mute.wav" in said
     assert "nan.wav" in said
+
+
+def test_what_would_beat_when_repeated_is_named_and_left_out(tmp_path, capsys):
+    sound(tmp_path / "normal" / "a_1.wav", 1, seconds=1.0)
+    sound(tmp_path / "normal" / "b_1.wav", 2, seconds=0.25)
+    sound(tmp_path / "normal" / "c_1.wav", 3, seconds=0.9)
+    assert [clip.path.name for clip, _ in load_all(find_clips([tmp_path]))] == ["a_1.wav"]
+    said = capsys.readouterr().err
+    assert "left out 2 recordings shorter than 1 s" in said
+    assert "b_1.wav" in said
+    assert "c_1.wav" in said
 
 
 def test_description():

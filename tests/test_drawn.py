@@ -39,14 +39,26 @@ def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
     assert found.heard.tolist() == [[n % 3 == 0, False] for n in range(10)]
 
 
-def test_other_code_is_another_maker(monkeypatch, tmp_path):
+def test_other_code_is_another_maker(monkeypatch, tmp_path, anew):
     before = drawn.makers()
     assert drawn.makers() == before
     for path in Path(drawn.__file__).parent.glob("*.py"):
         text = path.read_text()
         (tmp_path / path.name).write_text(text + "# changed\n" * (path.stem == "faults"))
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))
+    anew()
     assert drawn.makers() != before
+
+
+def test_code_that_is_edited_or_removed_later_is_not_what_runs():
+    program = (
+        "from convert import drawn\n"
+        "before = drawn.digest_of_code(drawn.SHAPES)\n"
+        "drawn.__file__ = drawn.frontend.__file__ = '/nowhere/convert/drawn.py'\n"
+        "assert drawn.makers() == before\n"
+        "assert len({drawn.makers(), drawn.graders(), drawn.trainers()}) == 3\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.fixture
@@ -59,19 +71,21 @@ def edge(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["recording", "hann", "wav", "frontend/hpss"])
-def test_what_hears_otherwise_makes_other_pictures(name, edge):
+def test_what_hears_otherwise_makes_other_pictures(name, edge, anew):
     before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:
         module.write("# changed\n")
+    anew()
     assert drawn.makers() != before[0]
     assert drawn.graders() != before[1]
 
 
 @pytest.mark.parametrize("name", ["gate", "gate_config", "hiss", "repetition", "window"])
-def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge):
+def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge, anew):
     before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:
         module.write("# changed\n")
+    anew()
     assert drawn.makers() == before[0]
     assert drawn.graders() != before[1]
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
-from convert.export import GOLDEN_SEED, golden_picture
+from convert.export import GOLDEN_SEED, _bare, golden_picture
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.golden import golden_sound
-from edge.model import ModelFile
+from edge.model import Manifest, ModelFile
 from tests.networks import checkpoint, random_network
 from tests.program import run
 
@@ -77,6 +77,15 @@ def test_the_golden_sound_is_seen_through_the_models_own_front_end():
     y = golden_sound(GOLDEN_SEED, other.config.n_samples)
     np.testing.assert_array_equal(golden_picture(other), other.picture(y))
     assert (golden_picture(other) != golden_picture(FrontEnd())).any()
+
+
+@pytest.mark.parametrize(("threshold", "temperature"), [(0.998, 0.5), (0.3, 2.0)])
+def test_the_network_is_compared_whatever_its_threshold(threshold, temperature):
+    """An int8 network's own answers end at 0.996: a threshold beyond is for tempered ones."""
+    manifest = Manifest(
+        "net", ("knocking", "normal"), threshold, "int8", FrontEndConfig(), temperature
+    )
+    assert _bare(manifest).temperature == 1
 
 
 BAD = {

@@ -27,10 +27,11 @@ def test_bfloat16_is_for_processors_that_compute_in_it(units, dtype, monkeypatch
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_the_average_follows_the_network(tmp_path):
-    tiny = Examples(np.zeros((2, 84, 87), np.uint8), np.array([0, 1]))
+def two_examples(tmp_path):
+    indices = np.random.default_rng(0).integers(0, 256, (2, 84, 87), dtype=np.uint8)
+    tiny = Examples(indices, np.array([0, 1]))
     config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0, averaging=0.5)
-    fit = Fit(
+    return Fit(
         random_network(seed=1),
         tiny,
         check=tiny,
@@ -39,6 +40,31 @@ def test_the_average_follows_the_network(tmp_path):
         config=config,
         frozen=False,
     )
+
+
+def test_networks_are_graded_in_full_precision(tmp_path, monkeypatch):
+    """As the device judges, and as the export compares; whatever the processor can."""
+    fit, device = two_examples(tmp_path), torch.device("cpu")
+    fit.average.to(device)
+    fit.device = device
+    seen = []
+    fit.average.register_forward_hook(lambda _, shown, said: seen.append((shown[0], said)))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    pictures = Pictures(112, device)
+    fit.p_knocking(fit.check, pictures)
+    ((shown, said),) = seen
+    assert torch.equal(shown, pictures(torch.from_numpy(fit.check.indices)))
+    assert said.dtype == torch.float32
+
+
+def test_a_window_is_called_knocking_from_the_threshold_on(tmp_path, monkeypatch):
+    fit = two_examples(tmp_path)
+    monkeypatch.setattr(Fit, "p_knocking", lambda *_: np.array([0.5, 0.5], np.float32))
+    assert fit._figures(112)["real_false"] == 1
+
+
+def test_the_average_follows_the_network(tmp_path):
+    fit = two_examples(tmp_path)
     weight, mean, count = "0.0.weight", "0.1.running_mean", "0.1.num_batches_tracked"
     expected = {name: fit.average.state_dict()[name].clone() for name in (weight, mean)}
     # (1 + step) / (10 + step), at most 0.5
@@ -95,6 +121,15 @@ def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match="smaller --learning-rate"):
         Fit(random_network(), two, check=two, **rest).go()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_that_the_gpu_cannot_hold_is_named_with_what_helps(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Fit, "_epoch", full)
+    with pytest.raises(DatasetError, match="not hold a batch of 2: give a smaller --batch-size"):
+        two_examples(tmp_path).go()
 
 
 def test_rounding_noise_is_there_in_training_and_only_there():

@@ -15,7 +15,7 @@ from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from scripts import ablations, rotation
 from scripts.ablations import Rotation
-from scripts.rotation import Stream, judge, table
+from scripts.rotation import DrawnExamples, judge, table
 from scripts.scores import Scores, counts_as
 
 
@@ -34,7 +34,7 @@ def small(monkeypatch):
 
 def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    examples, heard = Stream(clips, 0.7, tmp_path).until(30, 0)
+    examples, heard = DrawnExamples(clips, 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
         fill_pools(load_all(clips)),
@@ -53,7 +53,7 @@ def test_examples_of_a_car_are_kept_from_the_part_that_it_is_in(recordings, smal
     clips = find_clips([recordings])
     pair = {clip.source for clip in clips if not clip.knocks}
     clips = [dataclasses.replace(c, car="golf" if c.source in pair else "") for c in clips]
-    _, heard = Stream(clips, 0.7, tmp_path).until(5, 0)
+    _, heard = DrawnExamples(clips, 0.7, tmp_path).until(5, 0)
     (part,) = (n for n, names in enumerate(fold_sources(clips, 3)) if pair <= names)
     maker = ExampleMaker(
         fill_pools(load_all(clips)),
@@ -99,18 +99,18 @@ def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
     recordings, small, tmp_path, monkeypatch
 ):
     clips = find_clips([recordings])
-    first, _ = Stream(clips, 0.7, tmp_path).until(10, 0)
+    first, _ = DrawnExamples(clips, 0.7, tmp_path).until(10, 0)
     monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("drawn again"))
-    again, _ = Stream(clips, 0.7, tmp_path).until(10, 0)
+    again, _ = DrawnExamples(clips, 0.7, tmp_path).until(10, 0)
     np.testing.assert_array_equal(first.indices, again.indices)
-    for other in (Stream(clips[1:], 0.7, tmp_path), Stream(clips, 0.6, tmp_path)):
+    for other in (DrawnExamples(clips[1:], 0.7, tmp_path), DrawnExamples(clips, 0.6, tmp_path)):
         with pytest.raises(pytest.fail.Exception):
             other.until(10, 0)
 
 
 def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    drawn = Stream(clips, 0.7, tmp_path / "examples").until(8, 0)
+    drawn = DrawnExamples(clips, 0.7, tmp_path / "examples").until(8, 0)
     config = TrainConfig(examples=8, batch_size=4, small_epochs=1, full_epochs=0)
     scores = judge(drawn, Rotation(clips, 0), 1, config, tmp_path / "1")
     part = fold_sources(clips, 3)[1]
@@ -213,3 +213,19 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
         assert rotation.main() == 0
     assert len(set(folders)) == 15
     assert len(list(tmp_path.glob("run-*/answers.json"))) == 5
+
+
+def test_examples_of_a_recipe_are_kept_until_the_next(recordings, monkeypatch):
+    """Of all of them at once, hours later the memory would be full."""
+    rotated = Rotation(find_clips([recordings]), 2)
+    monkeypatch.setattr(ablations, "make_examples", lambda maker, numbers, _: map(maker, numbers))
+    base, whole, other = (
+        ablations.Variation("base"),
+        ablations.Variation("whole", whole=True),
+        ablations.Variation("other", Recipe(plain=1)),
+    )
+    first = rotated._examples(base, 0)
+    rotated._examples(whole, 0)
+    assert rotated._examples(base, 0) is first
+    rotated._examples(other, 0)
+    assert rotated._examples(base, 0) is not first

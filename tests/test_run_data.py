@@ -9,7 +9,8 @@ from convert.dataset import Clip, find_clips
 from convert.drawn import SHAPE
 from convert.examples import KNOCKING, NORMAL
 from convert.judgeable import all_judgeable
-from convert.run_data import _drawn, real_windows
+from convert.recipe import Recipe
+from convert.run_data import _drawn, examples_of, real_windows, say_unused
 from edge.frontend import FrontEnd, FrontEndConfig
 from scripts.ablations import Rotation
 from tests.audio import noise, wav_file
@@ -102,7 +103,7 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
         "convert.run_data.colour_indices",
         lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 kinds of four
     )
-    drawn = _drawn([clip]).indices[:, 0, 0]
+    drawn = _drawn([clip], []).indices[:, 0, 0]
     assert drawn.size == 200
     assert (np.diff(drawn.astype(int)) >= 0).all()
     quarters = np.histogram(drawn, bins=[0, 63, 125, 188, 250])[0]
@@ -114,3 +115,42 @@ def test_nothing_held_out_is_no_window(tmp_path):
     assert real_windows(tmp_path / "real-a.npz", []).indices.shape == (0, 84, 87)
     gone = [Clip(tmp_path / "gone.wav", "normal", "engine", "a")]
     assert real_windows(tmp_path / "real-b.npz", gone).labels.shape == (0,)
+
+
+def named(captured):
+    """How many lines of ``captured`` name what cannot be read."""
+    return sum("skipped" in line and "d_1.wav" in line for line in captured.err.splitlines())
+
+
+def test_what_cannot_be_read_is_named_by_each_run_that_is_to(clips, tmp_path, capsys):
+    """By one that goes on, too, which does not read it again."""
+    for quiet, lines in ((False, 1), (False, 1), (True, 0)):
+        real_windows(tmp_path / "real-a.npz", clips, quiet=quiet)
+        assert named(capsys.readouterr()) == lines
+    for quiet, lines in ((True, 0), (False, 1), (False, 1)):
+        examples_of(tmp_path / "train", clips, Recipe(), 2, 1, quiet=quiet)
+        assert named(capsys.readouterr()) == lines
+    (note,) = tmp_path.glob("train-*/skipped.json")
+    for damage in (b"{", b"[]", b'{"short": 1}'):
+        note.write_bytes(damage)
+        examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
+        assert named(capsys.readouterr()) == 0
+
+
+def test_what_another_version_left_is_named_with_its_size_and_kept(clips, tmp_path, capsys):
+    old = tmp_path / "train-0123456789ab"
+    (tmp_path / "train-mine").mkdir()
+    old.mkdir()
+    (old / "00000000-00001000.npz").write_bytes(bytes(7_000_000))
+    for _ in range(2):  # once, when the new ones are begun
+        examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
+    said = capsys.readouterr().err
+    assert said.count("train-0123456789ab of other recordings, settings or another version") == 1
+    assert "7.0 MB that are not used: remove them" in said
+    assert "mine" not in said
+    assert old.is_dir()
+    (tmp_path / "real-0123456789ab.npz").write_bytes(bytes(1000))
+    say_unused(tmp_path / "real-ba9876543210.npz")
+    assert "holds real-0123456789ab.npz of other" in capsys.readouterr().err
+    say_unused(tmp_path / "none" / "real-ba9876543210.npz")
+    assert not capsys.readouterr().err

@@ -134,14 +134,16 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
 
 @pytest.mark.parametrize("name", ["fit", "augment", "network", "rendering", "synth", "judgeable"])
 def test_other_code_does_not_go_on_with_a_run(
-    whole_run, recordings_made, tmp_path, monkeypatch, name
+    whole_run, recordings_made, tmp_path, monkeypatch, *, anew, name
 ):
     shutil.copytree(whole_run / "work", tmp_path / "w")
     shutil.copytree(Path(drawn.__file__).parent, tmp_path / "convert")
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "convert" / "drawn.py"))
+    anew()
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
     with (tmp_path / "convert" / f"{name}.py").open("a") as module:
         module.write("# changed\n")
+    anew()
     with pytest.raises(DatasetError, match="another version of this program"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
 
@@ -320,6 +322,26 @@ def test_starting_from_a_body(recordings_made, tmp_path, capsys):
             tiny,
             init=tmp_path / "body.pth",
         )
+
+
+def test_sources_that_the_epoch_was_chosen_by_are_named(
+    whole_run, recordings_made, tmp_path, capsys
+):
+    meta = load_checkpoint(whole_run / "a.pth").meta
+    assert meta["chosen_by"] == meta["held_out"]
+    said = "the best epoch was chosen: figures on them are a little too good"
+    evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
+    assert f"by {len(meta['held_out'])} of these sources" in (err := capsys.readouterr().err)
+    assert said in err
+    for name, settings in (("one", {"small_epochs": 1}), ("none", {"hold_out": 0.0})):
+        config = dataclasses.replace(TINY, examples=32, **settings)  # no choice, or by others
+        train([recordings_made], tmp_path / f"{name}.pth", tmp_path / name, config)
+        assert load_checkpoint(tmp_path / f"{name}.pth").meta["chosen_by"] == []
+    meta["chosen_by"] = 7
+    state = load_checkpoint(whole_run / "a.pth").network.state_dict()
+    torch.save({"model": state, "meta": meta}, tmp_path / "odd.pth")
+    evaluate(tmp_path / "odd.pth", [recordings_made], hold_out_only=True)
+    assert said not in capsys.readouterr().err
 
 
 def test_evaluation_knows_what_was_held_out(whole_run, recordings_made):

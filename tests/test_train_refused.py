@@ -70,6 +70,18 @@ def test_where_results_cannot_go_is_said_first(arguments, words, tmp_path, monke
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--init", "--pretrained"])
+def test_a_start_is_not_written_over(option, tmp_path, monkeypatch, capsys):
+    from convert.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pth").write_bytes(b"a network")
+    (tmp_path / "link.pth").symlink_to("a.pth")
+    assert main(["train", "r", option, "a.pth", "--out", "link.pth"]) == 2
+    assert "--out link.pth is also the network to start from" in capsys.readouterr().err
+    assert (tmp_path / "a.pth").read_bytes() == b"a network"
+
+
 def test_data_that_cannot_be_trained_on(recordings_made, tmp_path):
     shutil.copytree(recordings_made / "knocking", tmp_path / "ill" / "knocking")
     with pytest.raises(DatasetError, match="healthy"):
@@ -106,6 +118,33 @@ def test_unreadable_recordings_are_named_once(
     # Those that are trained on and those that are held out are read apart.
     assert sum(said.count(f"broken{number}.wav") for number in range(4)) in (3, 4)
     assert said.count("skipped") == (2 if hold_out else 1)
+
+
+def test_unreadable_recordings_are_named_where_no_epoch_is_chosen_by_what_is_held_out(
+    recordings_made, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(recordings_made, tmp_path / "some")
+    table = tmp_path / "some" / "labels.csv"
+    with table.open("a", newline="") as lines:
+        (tmp_path / "some" / "broken.wav").write_bytes(b"no sound")
+        row = {"file": "broken.wav", "label": "not_engine", "source": "street"}
+        csv.DictWriter(lines, table_columns(table), restval="").writerow(row)
+    few = dataclasses.replace(TINY, examples=32, hold_out=0)
+
+    def enough(*_, **__):
+        raise DatasetError("all were read")
+
+    monkeypatch.setattr("convert.train.Fit", enough)
+    for _ in range(2):  # the second has all of it in files
+        with pytest.raises(DatasetError, match="all were read"):
+            train(
+                [tmp_path / "some"],
+                tmp_path / "a.pth",
+                tmp_path / "w",
+                few,
+                never_train_on=frozenset({"street"}),
+            )
+        assert capsys.readouterr().err.count("broken.wav") == 1
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,17 @@ def test_tuning_changes_the_manifest_and_nothing_else(model, tmp_path):
         tune(model, report(judged("b", "normal", p)), 0.05, tmp_path / "x.tflite")
 
 
+def test_what_was_proved_at_another_threshold_is_not_claimed_of_this_one(model, tmp_path):
+    figures = {"what": "ONNX", "max_dp": 0.01, "mean_dp": 0.001}
+    file = ModelFile.read(model)
+    proof = {"pictures": 401, "comparisons": [{**figures, "agreement": 1.0}]}
+    write_model(model, file.network, dataclasses.replace(file.manifest, parity=proof))
+    rows = judged("k", "knocking", [0.9] * 20), judged("n", "normal", RNG.uniform(0, 0.5, 200))
+    made = tune(model, report(*rows), 0.05, tmp_path / "tuned.tflite")
+    assert made.parity == {"pictures": 401, "comparisons": [figures]}
+    assert ModelFile.read(tmp_path / "tuned.tflite").manifest == made
+
+
 def test_a_threshold_is_chosen_by_healthy_engines_of_any_kind(model, tmp_path):
     p = RNG.uniform(0, 0.5, 200)
     rows = [judged("k", "knocking", [0.9] * 20), judged("d", "normal", p, kind="diesel")]
