@@ -101,6 +101,14 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
 
 
+def test_the_sound_devices_are_known_before_they_are_allowed():
+    """systemd.resource-control(5): a group of devices that is unknown at the start is left out."""
+    assert "DeviceAllow=char-alsa rw" in UNIT.read_text().splitlines()
+    assert "modprobe@snd.service" in said_in_the_unit("Wants")
+    assert "modprobe@snd.service" in said_in_the_unit("After")
+    assert "modprobe@snd.service" not in said_in_the_unit("Requires")
+
+
 def test_a_start_that_hangs_is_ended_and_says_where():
     """Until it is ready no watchdog counts; the service puts the end off while its loop turns."""
     assert said_in_the_unit("TimeoutStartSec") == ["60"]
