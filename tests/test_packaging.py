@@ -132,6 +132,15 @@ def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
     assert all(path.startswith("-/") for path in advised)
 
 
+def test_settings_are_checked_as_the_user_that_will_read_them():
+    """What root may read the service may not. sudo finds what is linked into /usr/local/bin."""
+    asked = "sudo -u knockknock edge run --check-config && sudo systemctl reload knockknock-edge"
+    assert f"#   {asked}\n" in (ROOT / "systemd/edge.toml").read_text()
+    assert "User=knockknock\n" in UNIT.read_text()
+    installer = (ROOT / "systemd/install.sh").read_text()
+    assert 'ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge' in installer
+
+
 @pytest.mark.parametrize(
     ("result", "status", "waits"),
     [
