@@ -12,8 +12,8 @@ STATE = Path("/var/lib/knockknock")  # of the service
 # An overlay is taken for one over memory: what a read-only root is, on a Pi.
 MEMORY = {"overlay", "tmpfs", "ramfs"}
 KEEP_THEM = (
-    "give them a partition of their own, and its overlay away by overlayroot=tmpfs:recurse=0 in "
-    "/boot/firmware/cmdline.txt: docs/raspberry-pi.md, Power cuts"
+    "give them a partition of their own and confine the overlay to the root, by "
+    "overlayroot=tmpfs:recurse=0 in /boot/firmware/cmdline.txt: docs/raspberry-pi.md"
 )
 
 
