@@ -6,8 +6,10 @@ import pytest
 
 from edge.installed import lost_at_a_cut
 
-# A Pi whose root is read-only: raspi-config's overlay, with a partition for records and a stick.
+# A Pi whose root is read-only: raspi-config's overlay, with a partition for records and a stick. The
+# kernel promises no order but that of mounts at one place.
 MOUNTS = """\
+34 26 8:1 / /media/a\\040stick rw shared:8 master:3 - ext4 /dev/sda1 rw
 21 26 0:20 / /proc rw,relatime shared:11 - proc proc rw
 26 1 0:24 / / rw,relatime shared:1 - overlay overlayroot rw,lowerdir=/media/root-ro
 27 26 179:2 / /media/root-ro ro,relatime shared:2 - ext4 /dev/mmcblk0p2 ro
@@ -15,7 +17,6 @@ MOUNTS = """\
 31 26 0:30 / /tmp rw,nosuid shared:5 - tmpfs tmpfs rw
 32 26 0:31 / /var/lib/knockknock rw shared:6 - autofs systemd-1 rw
 33 32 179:3 / /var/lib/knockknock rw,noatime shared:7 - {kind} /dev/mmcblk0p3 rw
-34 26 8:1 / /media/a\\040stick rw shared:8 master:3 - ext4 /dev/sda1 rw
 """
 
 
