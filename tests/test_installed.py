@@ -6,7 +6,7 @@ import pytest
 
 from edge.installed import lost_at_a_cut
 
-# A Pi whose root is read-only: raspi-config's overlay, with a partition for records and a stick. The
+# A Pi with a read-only root: raspi-config's overlay, with a partition for records and a stick. The
 # kernel promises no order but that of mounts at one place.
 MOUNTS = """\
 34 26 8:1 / /media/a\\040stick rw shared:8 master:3 - ext4 /dev/sda1 rw
