@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edge.frontend import FrontEnd
 from edge.golden import WRONG, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator
-from edge.installed import load_config, records_folder, status_file
+from edge.installed import KEEP_THEM, load_config, lost_at_a_cut, records_folder, status_file
 from edge.microphone import Microphone
 from edge.model import Manifest, ModelFile, default_model
 from edge.pipeline import Pipeline
@@ -37,7 +38,13 @@ def load_network(config: Config) -> tuple[ModelFile, Classifier]:
     model = load_model(config)
     require_fitting(config, model.manifest)
     listen = config.listen
-    return model, Classifier(model, runtime=listen.runtime, threads=listen.threads)
+    threads = listen.threads or free_cores()
+    return model, Classifier(model, runtime=listen.runtime, threads=threads)
+
+
+def free_cores() -> int:
+    """For the network: not the one that takes the sound in. More than three hardly help."""
+    return max(1, min(3, len(os.sched_getaffinity(0)) - 1))
 
 
 def require_fitting(config: Config, manifest: Manifest) -> Config:
@@ -80,6 +87,9 @@ def build(
     heard = source.resolve() if source else config.audio.device
     about = {"source": str(heard or "default microphone"), "model": str(model.path)}
     folder = records_folder(config, state)
+    lost = lost_at_a_cut(folder)
+    if lost and "STATE_DIRECTORY" in os.environ:  # else it is no service, and nobody cuts power
+        log.warning("%s; %s", lost, KEEP_THEM)
     return Service(
         config,
         live,

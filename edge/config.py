@@ -45,7 +45,7 @@ class ListenConfig:
     hop_s: float = 0.5  # a window every so many seconds
     model: str = ""  # model file; empty: the shipped one
     runtime: str = "auto"  # auto, ai-edge-litert or tflite-runtime
-    threads: int = 1  # of the network
+    threads: int = 0  # of the network; 0: all cores but one, three at most
     threshold: float = 0.0  # p_knocking from which a window knocks; 0: the model's own
 
 
@@ -189,7 +189,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "audio.channel": (0, 63),
     "audio.stall_s": (0.5, 60),
     "listen.hop_s": (0.1, 2),  # the lamp calls 5 s without a window a fault
-    "listen.threads": (1, 16),
+    "listen.threads": (0, 16),
     "listen.threshold": (0, 0.999),
     "gate.silence_db": (-120, -30),  # above that it is deaf for ever
     "gate.flat_seconds": (0.01, 2),

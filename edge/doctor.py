@@ -26,13 +26,14 @@ from edge.errors import EdgeError
 from edge.finding import IN_USE, Finding
 from edge.frontend import FrontEnd
 from edge.golden import WRONG, golden_answer, golden_sound
-from edge.installed import STATE, load_config, records_folder
+from edge.installed import KEEP_THEM, STATE, load_config, lost_at_a_cut, records_folder
 from edge.lamp import flash
 
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
 ACCOUNT = "knockknock"  # that the service runs as
+FASTER = "sudo /opt/knockknock/venv/bin/pip install ai-edge-litert==2.1.0"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,7 +99,17 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
     detail += f"; {share:.0%} of a window's time"
     if share < 0.5:
         return Finding("ok", "speed", detail)
-    return Finding("warn", "speed", detail, "raise listen.hop_s, or cool the board")
+    return Finding("warn", "speed", detail, _faster(classifier.runtime, config.listen.threads))
+
+
+def _faster(runtime: str, threads: int) -> str:
+    """What helps a board that is too slow, the best first."""
+    ways = ["raise listen.hop_s", "cool the board"]
+    if threads:
+        ways.insert(0, f"listen.threads = 0, all cores but one, for {threads}")
+    if runtime.startswith("tflite-runtime"):
+        ways.insert(0, f"{FASTER}, which is several times as fast")
+    return "; or ".join(ways)
 
 
 def _median_ms(stage: Callable[[], object], rounds: int = 7) -> float:
@@ -142,7 +153,7 @@ def _board(config: Config) -> Finding:
         return Finding("warn", "board", f"{detail}, under-voltage", "use a stronger supply")
     if temperature is not None and temperature >= config.health.hot_c:
         return Finding("warn", "board", detail, "move it away from the heat")
-    return Finding("ok", "board", detail + (", supply good" if low is False else ""))
+    return Finding("ok", "board", detail + (", supply good now" if low is False else ""))
 
 
 def _space(config: Config) -> Finding:
@@ -157,6 +168,8 @@ def _space(config: Config) -> Finding:
     if not (os.access(folder, os.W_OK) or folder == STATE or _is_the_services(folder)):
         remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} cannot be written from here", remedy)
+    if lost := lost_at_a_cut(folder):
+        return Finding("warn", "space", lost, KEEP_THEM)
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "records will be dropped early")
     return Finding("ok", "space", detail)

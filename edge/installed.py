@@ -9,6 +9,12 @@ from edge.config import DEFAULT_PATH, Config
 from edge.errors import ConfigError
 
 STATE = Path("/var/lib/knockknock")  # of the service
+# An overlay is taken for one over memory: what a read-only root is, on a Pi.
+MEMORY = {"overlay", "tmpfs", "ramfs"}
+KEEP_THEM = (
+    "give them a partition of their own and confine the overlay to the root, by "
+    "overlayroot=tmpfs:recurse=0 in /boot/firmware/cmdline.txt: docs/raspberry-pi.md"
+)
 
 
 def load_config(path: Path | None) -> Config:
@@ -33,6 +39,24 @@ def records_folder(config: Config, state: Path | None) -> Path:
         return Path(config.blackbox.directory)
     named = os.environ.get("STATE_DIRECTORY", "knockknock")
     return Path(named.split(":")[0]) / "records"
+
+
+def lost_at_a_cut(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """In words, that what is written to ``folder`` stays in memory; "" if it does not."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    folder, found, kind = folder.resolve(), Path("/"), ""
+    for line in lines:
+        mount, _, told = line.partition(" - ")  # proc(5): spaces in a name are written as \\040
+        at = Path(mount.split()[4].replace("\\040", " "))
+        # The deepest that leads there; of several at one place the last covers the others.
+        if folder.is_relative_to(at) and at.is_relative_to(found):
+            found, kind = at, told.split()[0]
+    if kind not in MEMORY:
+        return ""
+    return f"{folder} is in memory ({kind}): records are lost at the next power cut"
 
 
 def status_file(config: Config, state: Path | None) -> Path | None:

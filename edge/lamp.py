@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 DEVICES = Path("/dev")
 RETRY_S = 10.0  # how often a pin that was in use, or failed, is tried again
+LONGEST = 200  # characters of a reason that is not ours
 
 
 class NoGpioError(Exception):
@@ -34,14 +35,15 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
         from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the one place that knows it
     except ImportError as error:
         raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
+    tried: list[warnings.WarningMessage] = []  # one line for every back end
     try:
-        with _coming_back(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one line for every back end it tries
+        with _coming_back(), warnings.catch_warnings(record=True) as tried:
+            warnings.simplefilter("always")
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
         # Also what gpiozero says where there is GPIO that is not ours yet: early in a boot.
         kind = OSError if any(DEVICES.glob("gpiochip*")) else NoGpioError
-        raise kind(f"no lamp on GPIO {pin}: {_words(error)}") from error
+        raise kind(f"no lamp on GPIO {pin}: {_words(error)}{_of_lgpio(tried)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
     finally:
@@ -80,6 +82,13 @@ def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
     folder = tempfile.TemporaryDirectory(prefix="knockknock-", ignore_cleanup_errors=True)
     os.environ["LG_WD"] = folder.name
     return folder
+
+
+def _of_lgpio(tried: list[warnings.WarningMessage]) -> str:
+    """Why lgpio, which serves every Pi, could not be used: gpiozero's error tells of none."""
+    said = (" ".join(str(warning.message).split()) for warning in tried)
+    reason = next((words for words in said if "lgpio:" in words), "")
+    return f" ({reason[reason.index('lgpio:') :][:LONGEST]})" if reason else ""
 
 
 def _words(error: Exception) -> str:

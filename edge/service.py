@@ -24,10 +24,10 @@ from edge.indicator import Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
 from edge.source import LiveSource
 from edge.status import (
+    Board,
     Counters,
     Losses,
     State,
-    board_problems,
     facts_of_alert,
     problems_of,
     signal_of,
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 READ_S = 0.25  # longest wait for sound, so that signals and the status are never late
 BEHIND_S = 5.0  # how long after skipping windows it still counts as falling behind
-HOT_CHECK_S = 5.0
 START_S = 60.0  # how long the start may be silent: TimeoutStartSec of the unit
 
 
@@ -76,11 +75,10 @@ class Service:
         self._notify = health.Notifier()
         self._stop = self._hup = self._ready = False
         self._was_lost = False  # the sound; it may be back, but no window of it is judged yet
-        self._behind_until = self._next_status = self._next_check = 0.0
+        self._behind_until = self._next_status = 0.0
         self._last: Verdict | None = None
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
-        self._board: dict[str, Any] = {}
-        self._losses, self._losing = Losses(), ""
+        self._board, self._losses, self._losing = Board(), Losses(), ""
         self._config_problem = ""
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
@@ -231,9 +229,6 @@ class Service:
     def _housekeeping(self) -> None:
         now = time.monotonic()
         self._losing = self._losses.count(self._source.gaps, now)
-        if now >= self._next_check:
-            self._next_check = now + HOT_CHECK_S
-            self._board = health.board()
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end
@@ -246,6 +241,8 @@ class Service:
         if now < self._next_status:
             return
         self._next_status = now + 1.0
+        # So often: the kernel forgets within two seconds that the supply was too weak.
+        self._board.look(health.board(), now)
         status = self.describe()
         self._status.write(status)
         told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
@@ -261,6 +258,7 @@ class Service:
     def state(self) -> State:
         """What is the case now."""
         source, stale = self._source, self._indicator.stale
+        board = self._board.problems(self._config.health.hot_c, time.monotonic())
         return State(
             source_problem=source.problem,
             opening=not self._ready and not stale and source.opening,
@@ -270,7 +268,7 @@ class Service:
             last=self._last,
             faults=(self._blackbox.problem, self._indicator.failure, self._config_problem),
             remarks=(self._indicator.missing,),
-            degraded=(*self._lagging(), *board_problems(self._board, self._config.health.hot_c)),
+            degraded=(*self._lagging(), *board),
         )
 
     def _lagging(self) -> list[str]:
@@ -296,7 +294,7 @@ class Service:
             "gaps": self._source.gaps,
             "restarts": self._source.restarts,
             "overflows": self._source.overflows,
-            **self._board,
+            **self._board.told(),
             "monotonic_s": round(time.monotonic(), 3),
             "boot_id": health.boot_id(),
         }

@@ -20,8 +20,13 @@ Sound = NDArray[np.float32]
 
 LISTEN_S, HOP_S = 3.0, 0.5
 WAIT_S = OPEN_S + 2.0  # for all of it: opening, listening, one that comes in pieces
+# Kept by the system at a clean end alone, which a car's power is not.
+GAIN = (
+    "alsamixer (F6: card, F4: capture; Auto Gain Control off, if it has that), then: sudo alsactl "
+    "store"
+)
 TROUBLE: dict[Fault, tuple[Level, str, str]] = {
-    Fault.CLIPPING: ("fail", "clipping", "turn its gain down: alsamixer; or move it away"),
+    Fault.CLIPPING: ("fail", "clipping", f"move it away, or turn its gain down: {GAIN}"),
     Fault.TOO_SHORT: ("fail", "in pieces: sound is lost", "another port or cable? a busy board?"),
     Fault.TONE: ("fail", "one tone, and nothing else", "a bad earth? an input with nothing on it?"),
     Fault.REPEATS: (
@@ -77,9 +82,10 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
         level, words, remedy = TROUBLE.get(fault, otherwise)
         return Finding(level, "microphone", f"{detail}: {words}", remedy)
     if peak > LOUD_DB:
-        return Finding("warn", "microphone", detail, "turn its gain down: alsamixer")
+        return Finding("warn", "microphone", detail, f"turn its gain down: {GAIN}")
     if rms < QUIET_DB:
-        return Finding("warn", "microphone", detail, "start the engine, or turn its gain up")
+        remedy = f"start the engine, or turn its gain up: {GAIN}"
+        return Finding("warn", "microphone", detail, remedy)
     return Finding("ok", "microphone", detail)
 
 

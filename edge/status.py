@@ -13,6 +13,7 @@ from edge.indicator import STALE_S, Signal
 from edge.pipeline import Verdict
 
 LOSSES, LOSSES_S = 3, 60.0  # so many gaps within so long are no accident any more
+UNDER_VOLTAGE_S = 60.0  # after the last time it is still told of
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,38 @@ def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str,
     return facts
 
 
-def board_problems(board: dict[str, Any], hot_c: float) -> list[str]:
-    """What heat and supply make worse; ``board`` has temperature_c and under_voltage, or not."""
-    found = []
-    temperature = board.get("temperature_c")
-    if temperature is not None and temperature >= hot_c:
-        found.append(f"hot: {temperature:.0f} degrees Celsius")
-    if board.get("under_voltage"):
-        found.append("under-voltage: the supply is too weak")
-    return found
+class Board:
+    """Heat and supply, as they were found last.
+
+    A weak supply fails for a moment, while a pump or the starter runs: each time is counted, and
+    told of for a while after it.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+        self._low, self._low_at, self._seen = False, -float("inf"), 0
+
+    def look(self, found: dict[str, Any], now: float) -> None:
+        """Take what was found at ``now`` s: temperature_c and under_voltage, None where unknown."""
+        low = bool(found.get("under_voltage"))
+        self._seen += low and not self._low
+        self._low_at = now if low else self._low_at
+        self._found, self._low = found, low
+
+    def problems(self, hot_c: float, now: float) -> list[str]:
+        """What makes it worse at ``now`` s."""
+        told = []
+        temperature = self._found.get("temperature_c")
+        if temperature is not None and temperature >= hot_c:
+            told.append(f"hot: {temperature:.0f} degrees Celsius")
+        if now - self._low_at <= UNDER_VOLTAGE_S:
+            times = "once" if self._seen == 1 else f"{self._seen} times"
+            told.append(f"under-voltage: the supply is too weak, {times} since the start")
+        return told
+
+    def told(self) -> dict[str, Any]:
+        """For the status file."""
+        return {**self._found, "under_voltage_seen": self._seen}
 
 
 class Losses:

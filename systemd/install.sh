@@ -8,7 +8,8 @@ usage() {
 usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]]
 
   --wheels DIR   install Python packages from this folder, without network; Debian's python3-venv
-                 and libportaudio2 must be there then (from 3.13 on python3-lgpio, too)
+                 and libportaudio2 must be there then (from Python 3.13 on also python3-lgpio, which
+                 is Raspberry Pi's: without it there is no lamp)
   --dry-run      say what would be done, do nothing
   --uninstall    remove service and programs; settings and records stay
   --purge        with --uninstall alone: settings, records and user too
@@ -25,6 +26,7 @@ dry=""
 wheels=""
 action=install
 purge=""
+dark=""  # no lamp
 while [ $# -gt 0 ]; do
     case "$1" in
         --dry-run) dry=yes ;;
@@ -57,25 +59,40 @@ run() {
 onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
+# Debian's word: on a 32-bit system uname speaks of the kernel, which may have 64.
+architecture() {
+    bits=$(dpkg --print-architecture 2>/dev/null) || return 0
+    case "$bits" in
+        armhf|armel)
+            echo "install.sh: this system is a 32-bit one ($bits), for which there is no TFLite" \
+                "runtime: write the 64-bit Raspberry Pi OS onto the card; nothing was installed" >&2
+            exit 1
+            ;;
+    esac
+}
+
 packages() {
     wanted="python3-venv libportaudio2"
     if [ -z "$wheels" ]; then
         wanted="$wanted portaudio19-dev gcc python3-dev"
     fi
-    # lgpio has no wheel for Python 3.13 on a Pi; Debian's own package serves there.
-    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
-        wanted="$wanted python3-lgpio"
-    fi
     missing=""
     for package in $wanted; do
         dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
     done
-    if [ -n "$missing" ]; then
+    # lgpio has no wheel for Python 3.13 on a Pi; there Raspberry Pi's own package serves, which
+    # Debian's archive lacks. Without it all works but the lamp.
+    lgpio=""
+    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
+        dpkg -s python3-lgpio >/dev/null 2>&1 || lgpio=python3-lgpio
+    fi
+    if [ -n "$missing$lgpio" ]; then
         # An image some months old lists packages that the mirrors no longer have.
         [ -n "$wheels" ] || run apt-get update ||
             echo "install.sh: Debian's lists are as old as they were" >&2
-        run apt-get install -y --no-install-recommends $missing
     fi
+    [ -z "$missing" ] || run apt-get install -y --no-install-recommends $missing
+    [ -z "$lgpio" ] || run apt-get install -y --no-install-recommends "$lgpio" || dark=yes
 }
 
 # The versions that were tested, which are those of Python 3.11 (Bookworm).
@@ -86,6 +103,9 @@ tested() {
 }
 
 programs() {
+    # pip unpacks there. /tmp is memory on Trixie, and too small on a Zero 2 W.
+    TMPDIR=/var/tmp
+    export TMPDIR
     run mkdir -p "$prefix"
     python="$prefix/venv/bin/python"
     # Again where power was cut while it was made, or Debian has another Python now.
@@ -99,7 +119,7 @@ programs() {
             --force-reinstall --no-deps knockknock-edge
     else
         # In a copy: root's build files have no business among yours, nor old ones in ours.
-        copy=/tmp/knockknock
+        copy=/var/tmp/knockknock
         if [ -z "$dry" ]; then
             copy=$(mktemp -d)
             trap 'rm -rf "$copy"' EXIT
@@ -182,6 +202,11 @@ service() {
         finished="Installed. It starts at the next boot."
     fi
     onto_the_disk
+    if [ -n "$dark" ]; then
+        echo "install.sh: apt does not give python3-lgpio, which Raspberry Pi has at" \
+            "archive.raspberrypi.com: no lamp will be lit, its changes go to the log; with that" \
+            "archive among apt's sources run install.sh again" >&2
+    fi
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }
 
@@ -205,6 +230,6 @@ uninstall() {
 }
 
 case "$action" in
-    install) packages; programs; user; settings; service ;;
+    install) architecture; packages; programs; user; settings; service ;;
     uninstall) uninstall ;;
 esac

@@ -35,6 +35,14 @@ def test_probabilities(model, pictures, runtime):
         assert classifier.predict(picture) == p[model.manifest.labels.index("knocking")]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_answer_does_not_depend_on_how_many_threads_there_are(model, pictures, runtime):
+    """``edge predict`` has one, the service as many as the board allows."""
+    one, three = (Classifier(model, runtime=runtime, threads=n) for n in (1, 3))
+    for picture in pictures:
+        assert three.predict(picture) == one.predict(picture)
+
+
 @pytest.mark.parametrize("answer", [(0, 0), (1, 1), (-0.5, 1.5), (np.nan, 1), (7.3, -2.1)])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_an_answer_that_is_no_probabilities_is_nan(model, pictures, answer, temperature):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise
 from tests.test_pipeline import Told
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def edge(*arguments, **kwargs):
@@ -100,6 +103,7 @@ def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
 def test_the_space_is_that_where_the_records_go(tmp_path, monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setattr("edge.doctor.STATE", tmp_path)
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # wherever tests are run
     assert str(tmp_path) in _space(Config()).detail
     own = tmp_path / "own"
     own.mkdir()
@@ -165,6 +169,7 @@ def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, level)
 
 def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # wherever tests are run
     free = [10**9]
     monkeypatch.setattr(
         "edge.doctor.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, free[0])
@@ -180,6 +185,7 @@ def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
 def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, monkeypatch):
     """As a stick is that was given to it, seen by whoever asks."""
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
     assert _space(config).level == "warn"
@@ -201,4 +207,33 @@ def test_findings_are_all_that_is_said(tmp_path):
 def test_a_board_too_slow_is_a_warning(monkeypatch, ms, level):
     monkeypatch.setattr("edge.doctor._median_ms", lambda _: ms)
     told: Any = Told(0.1)
+    told.runtime = "ai-edge-litert 2.1.0"
     assert _speed(FrontEnd(), told, noise(2), Config()).level == level
+
+
+@pytest.mark.parametrize("runtime", ["ai-edge-litert 2.1.0", "tflite-runtime 2.14.0"])
+@pytest.mark.parametrize("threads", [0, 1])
+def test_what_makes_a_slow_board_faster_is_named_where_it_is_not_done_yet(
+    monkeypatch, runtime, threads
+):
+    monkeypatch.setattr("edge.doctor._median_ms", lambda _: 900)
+    told: Any = Told(0.1)
+    told.runtime = runtime
+    config = Config.from_toml(f"[listen]\nthreads = {threads}\n", "my.toml")
+    remedy = _speed(FrontEnd(), told, noise(2), config).remedy
+    assert "listen.hop_s" in remedy
+    assert ("listen.threads = 0" in remedy) == (threads == 1)
+    install = "/opt/knockknock/venv/bin/pip install ai-edge-litert==2.1.0"
+    assert (install in remedy) == runtime.startswith("tflite")
+    prefix = re.search(r"^prefix=(.*)", (ROOT / "systemd/install.sh").read_text(), re.MULTILINE)
+    assert prefix is not None
+    assert f"{prefix[1]}/venv/bin/pip" in doctor.FASTER
+    assert "ai-edge-litert==2.1.0" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_records_in_memory_are_a_warning(tmp_path, monkeypatch):
+    config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda folder: f"{folder}: in memory")
+    finding = _space(config)
+    assert (finding.level, finding.detail) == ("warn", f"{tmp_path}: in memory")
+    assert "overlayroot=tmpfs:recurse=0" in finding.remedy

@@ -157,3 +157,49 @@ def test_a_model_that_the_service_does_not_see_is_refused(board, line, refused):
     assert (f"copy the model that {settings} names" in done.stderr) == refused
     loaded = (board / "etc/systemd/system/knockknock-edge.service").read_text()
     assert (loaded == "old") == refused
+
+
+@pytest.mark.parametrize(("bits", "refused"), [("armhf", True), ("armel", True), ("arm64", False)])
+def test_a_system_of_32_bits_is_refused_before_anything_is_done(board, bits, refused):
+    """Under a kernel of 64 bits, too, which uname would tell of."""
+    program(board / "bin/uname", "echo aarch64")
+    program(board / "bin/dpkg", f'[ "$1" != --print-architecture ] || echo {bits}')
+    done = upgrade(board, "exit 0")
+    assert (done.returncode != 0) == refused
+    assert (f"32-bit one ({bits})" in done.stderr) == refused
+    assert ((board / "noted").read_text() == "") == refused
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_raspberry_pis_lgpio_it_goes_on_without_a_lamp(board, there):
+    program(board / "bin/python3")  # whatever it is asked: it is 3.13, say
+    program(board / "bin/dpkg", '[ "$2" != python3-lgpio ]')
+    code = 0 if there else 100  # as apt ends where it knows no such package
+    program(board / "bin/apt-get", f'echo "apt-get $*" >> {board}/noted; exit {code}')
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 0, done.stderr
+    first = (board / "noted").read_text().splitlines()[0]
+    assert first.startswith("apt-get install")
+    assert first.endswith(" python3-lgpio")
+    assert ("no lamp will be lit" in done.stderr) != there
+    assert done.stdout.splitlines()[-1].startswith("Installed and started.")
+
+
+def test_where_lgpio_has_a_wheel_apt_is_not_asked_for_it(board):
+    program(board / "bin/python3", "exit 1")  # no, not 3.13
+    program(board / "bin/dpkg", '[ "$2" != python3-lgpio ]')
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 0, done.stderr
+    assert "apt-get" not in (board / "noted").read_text()
+
+
+def test_pip_does_not_unpack_into_memory(board):
+    """Where it does by itself is memory on Trixie: 200 MB on the smallest board."""
+    says = f'echo "$TMPDIR: $*" >> {board}/asked'
+    program(board / "opt/knockknock/venv/bin/python", says)
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 0, done.stderr
+    asked = (board / "asked").read_text().splitlines()
+    installs = [line for line in asked if "pip install" in line]
+    assert len(installs) == 2
+    assert {line.partition(":")[0] for line in installs} == {str(Path("/", "var", "tmp"))}

@@ -3,6 +3,7 @@
 import inspect
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -57,6 +58,25 @@ def test_any_lamp_that_fails_is_a_problem(monkeypatch):
             assert indicator.failure
         finally:
             indicator.close()
+
+
+def test_why_lgpio_cannot_be_used_is_said_in_one_short_line(monkeypatch):
+    """gpiozero's own error says of no back end why not; what it warns of does."""
+    import gpiozero
+    from gpiozero.exc import PinFactoryFallback
+
+    def refuse(*_, **__):
+        for name, why in (("lgpio", "can not open\n gpiochip0 " + "x" * 999), ("pigpio", "no")):
+            warnings.warn(PinFactoryFallback(f"Falling back from {name}: {why}"), stacklevel=1)
+        raise gpiozero.BadPinFactory("Unable to load any default pin factory!")
+
+    monkeypatch.setattr("gpiozero.LED", refuse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none of them comes out
+        problem = Lamp(17, active_high=True, clock=Clock()).problem
+    assert "any default pin factory! (lgpio: can not open gpiochip0 xxx" in problem
+    assert "pigpio" not in problem
+    assert len(problem) < 300
 
 
 def test_what_nobody_thought_of_stops_one_lamp_and_is_told(monkeypatch, caplog):

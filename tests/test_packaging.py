@@ -95,10 +95,19 @@ def test_records_on_a_damaged_partition_keep_nobody_from_listening():
     assert f"STATE_DIRECTORY={folder}" in said_in_the_unit("Environment")
     assert said_in_the_unit("ReadWritePaths") == [f"-{folder}"]
     guide = (ROOT / "docs/raspberry-pi.md").read_text()
-    assert f"{folder} ext4 nofail,noatime,x-systemd.device-timeout=5s 0 0" in guide
+    assert f"{folder} ext4 nofail,noatime,x-systemd.device-timeout=5s 0 2" in guide
     assert "systemd-tmpfiles --create knockknock.conf" in guide
+    assert "overlayroot=tmpfs:recurse=0" in guide  # else the overlay of the root covers it, too
     owned = (ROOT / "systemd/knockknock.tmpfiles").read_text()
     assert f"d {folder} 0750 knockknock knockknock -" in " ".join(owned.split())
+
+
+def test_the_sound_devices_are_known_before_they_are_allowed():
+    """systemd.resource-control(5): a group of devices that is unknown at the start is left out."""
+    assert "DeviceAllow=char-alsa rw" in UNIT.read_text().splitlines()
+    assert "modprobe@snd.service" in said_in_the_unit("Wants")
+    assert "modprobe@snd.service" in said_in_the_unit("After")
+    assert "modprobe@snd.service" not in said_in_the_unit("Requires")
 
 
 def test_a_start_that_hangs_is_ended_and_says_where():
@@ -122,6 +131,15 @@ def test_records_on_a_stick_that_is_not_there_keep_nobody_from_listening(name):
     advised = re.findall(r"ReadWritePaths=(\S*)", (ROOT / name).read_text())
     assert advised
     assert all(path.startswith("-/") for path in advised)
+
+
+def test_settings_are_checked_as_the_user_that_will_read_them():
+    """What root may read the service may not. sudo finds what is linked into /usr/local/bin."""
+    asked = "sudo -u knockknock edge run --check-config && sudo systemctl reload knockknock-edge"
+    assert f"#   {asked}\n" in (ROOT / "systemd/edge.toml").read_text()
+    assert "User=knockknock\n" in UNIT.read_text()
+    installer = (ROOT / "systemd/install.sh").read_text()
+    assert 'ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge' in installer
 
 
 @pytest.mark.parametrize(

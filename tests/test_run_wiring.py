@@ -49,10 +49,33 @@ def test_the_service_is_built_from_what_the_model_says(
         state=tmp_path,
     )
     assert built["pipeline"].threshold == ModelFile.read(default_model()).manifest.threshold
-    assert built["skip_when_behind"] == (speed == 1)
+    assert built["skip_when_behind"] == (speed < math.inf)
     assert built["source"].sr == 22_050
     assert type(built["source"]) is (Replay if recorded else Mic)
     assert getattr(built["source"], "process", None) is capture
+
+
+@pytest.mark.parametrize("service", [True, False])
+def test_the_service_says_once_that_its_records_are_in_memory(
+    tmp_path, monkeypatch, caplog, service
+):
+    monkeypatch.setattr(assembly, "lost_at_a_cut", lambda folder: f"{folder}: in memory")
+    monkeypatch.setattr(assembly, "Service", lambda *_, blackbox, **__: blackbox.close())
+    monkeypatch.setattr(assembly, "Microphone", Mic)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    if service:
+        monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assembly.build(
+        Config(),
+        None,  # type: ignore[arg-type]
+        None,
+        settings=None,
+        source=None,
+        speed=1.0,
+        state=None if service else tmp_path,
+    )
+    told = [line for line in caplog.messages if f"{tmp_path}/records: in memory; " in line]
+    assert len(told) == service
 
 
 @pytest.fixture
@@ -183,6 +206,16 @@ def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
     with pytest.raises(AskedError):
         list(doctor._model(config))
     assert asked == [{"runtime": "tflite-runtime", "threads": 3}] * 2
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (4, 3), (16, 3)])
+def test_by_default_the_network_leaves_one_core_to_the_sound(monkeypatch, cores, threads):
+    asked = []
+    monkeypatch.setattr(assembly, "Classifier", lambda _, **how: asked.append(how))
+    monkeypatch.setattr("edge.assembly.os.sched_getaffinity", lambda _: set(range(cores)))
+    assembly.load_network(Config())
+    assembly.load_network(Config.from_toml("[listen]\nthreads = 7\n", "x"))
+    assert [how["threads"] for how in asked] == [threads, 7]
 
 
 def test_records_and_status_go_where_systemd_says(monkeypatch):

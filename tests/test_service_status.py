@@ -8,6 +8,7 @@ import pytest
 from edge.config import Config
 from edge.indicator import Signal
 from edge.service import Service
+from edge.status import signal_of
 from tests.listener import SR, Judge, Scripted, Watch, seconds, status
 
 
@@ -187,14 +188,17 @@ def test_records_are_counted(make, tmp_path):
     assert (told["alerts"], told["records_written"], told["records_skipped"]) == (2, 1, 1)
 
 
+WEAK = "under-voltage: the supply is too weak, once since the start"
+
+
 @pytest.mark.parametrize(
     ("temperature", "low", "words"),
     [
         (79.9, False, []),
         (None, None, []),
         (80.0, False, ["hot: 80 degrees Celsius"]),
-        (40.0, True, ["under-voltage: the supply is too weak"]),
-        (91.0, True, ["hot: 91 degrees Celsius", "under-voltage: the supply is too weak"]),
+        (40.0, True, [WEAK]),
+        (91.0, True, ["hot: 91 degrees Celsius", WEAK]),
     ],
 )
 def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, words):
@@ -208,6 +212,29 @@ def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, wo
     assert told["problems"] == words
     assert (told["temperature_c"], told["under_voltage"]) == (temperature, low)
     assert watch.shown == [Signal.DEGRADED if words else Signal.LISTENING]
+
+
+def test_a_supply_too_weak_for_two_seconds_is_seen_and_told_of_for_a_minute(make, monkeypatch):
+    """As the kernel shows it: two seconds, then it is forgotten."""
+    began = time.monotonic()
+    now = [began]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("edge.health.under_voltage", lambda: 8 <= now[0] - began < 10)
+    shown: dict[float, tuple[bool, int]] = {}
+
+    def pass_time():
+        now[0] += 0.5
+        seen = service.describe()["under_voltage_seen"]
+        shown[now[0] - began] = (signal_of(service.state()) is Signal.DEGRADED, seen)
+
+    steps = [step for block in seconds(160) for step in (block, pass_time)]
+    service = make(steps)
+    service._indicator._clock = lambda: now[0]
+    service._indicator.window_done()
+    service.run()
+    assert shown[7.5] == (False, 0)
+    assert {told for at, told in shown.items() if 10 <= at < 68} == {(True, 1)}
+    assert {told for at, told in shown.items() if at >= 71} == {(False, 1)}
 
 
 def test_the_limit_of_heat_is_that_of_the_settings(make, monkeypatch):

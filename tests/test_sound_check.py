@@ -70,6 +70,7 @@ def test_the_level_and_what_to_do(plug, scale_db, level, words):
     assert (finding.level, finding.what) == (level, "microphone")
     assert words in finding.line()
     assert "3.0 s heard" in finding.detail
+    assert ("sudo alsactl store" in finding.remedy) == (level == "warn")  # or a power cut undoes it
     assert source.closed
 
 
@@ -115,6 +116,7 @@ def test_what_the_service_would_not_judge_fails(plug, y, words):
     finding = microphone(Config())
     assert finding.level == "fail"
     assert words in finding.remedy
+    assert ("sudo alsactl store" in finding.remedy) == ("gain" in words)
 
 
 def test_sound_overdriven_before_the_resampler_fails():

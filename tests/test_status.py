@@ -11,9 +11,10 @@ from edge.pipeline import Verdict
 from edge.status import (
     LOSSES,
     LOSSES_S,
+    UNDER_VOLTAGE_S,
+    Board,
     Losses,
     State,
-    board_problems,
     problems_of,
     signal_of,
 )
@@ -109,11 +110,35 @@ def test_sound_that_is_lost_again_and_again(gaps):
     assert "1000 gaps" in losses.count(10**9, 300)
 
 
+def board(*found):
+    """As it was found each second, from 100 s on."""
+    made = Board()
+    for second, (temperature, low) in enumerate(found):
+        made.look({"temperature_c": temperature, "under_voltage": low}, 100.0 + second)
+    return made
+
+
 def test_heat_and_supply():
-    assert board_problems({}, 80) == []
-    assert board_problems({"temperature_c": None, "under_voltage": None}, 80) == []
-    assert board_problems({"temperature_c": 79.9, "under_voltage": False}, 80) == []
-    assert board_problems({"temperature_c": 80.0, "under_voltage": True}, 80) == [
+    assert Board().problems(80, 0) == []
+    assert Board().told() == {"under_voltage_seen": 0}
+    assert board((None, None)).problems(80, 100) == []
+    assert board((79.9, False)).problems(80, 100) == []
+    assert board((80.0, True)).problems(80, 100) == [
         "hot: 80 degrees Celsius",
-        "under-voltage: the supply is too weak",
+        "under-voltage: the supply is too weak, once since the start",
     ]
+    assert board((91.0, True), (40.0, True)).problems(80, 101) == [
+        "under-voltage: the supply is too weak, once since the start"  # no longer hot
+    ]
+
+
+def test_a_supply_that_was_too_weak_for_a_moment_is_told_of_and_counted():
+    was = board((40.0, True), (40.0, True), (40.0, False), (40.0, True), (40.0, False))
+    (told,) = was.problems(80, 103 + UNDER_VOLTAGE_S)
+    assert told.endswith("2 times since the start")
+    assert was.problems(80, 103.1 + UNDER_VOLTAGE_S) == []
+    assert was.told() == {
+        "temperature_c": 40.0,
+        "under_voltage": False,
+        "under_voltage_seen": 2,
+    }
