@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from convert.labels import (
 )
 from convert.paths import what_is
 from convert.progress import bar
+from convert.skipped import LEAST_S, Skipped, count_and_name
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.recording import Recording
@@ -44,8 +45,6 @@ NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
 SILENT = 1e-4  # full scale is 1: three steps of 16 bits
-# Of recordings to learn from: shorter ones, repeated to fill a window, would beat as a knock does.
-LEAST_S = 1.0
 SILENT_DRAWS = 50  # until a recording's silent stretches are missed
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
 
@@ -97,7 +96,9 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
             raise DatasetError(f"{folder} is no folder: give folders of recordings")
         table = table_of(folder)
         here = _from_table(table) if table else _from_folders(folder)
-        _say("note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)])
+        count_and_name(
+            "note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)]
+        )
         if not here:  # left out without a word, it would be missed in the figures alone
             names = ", ".join(FOLDERS)
             raise DatasetError(
@@ -146,7 +147,7 @@ def _from_table(table: Path) -> list[_Found]:
 
 def _say_besides(folder: Path, found: Sequence[_Found], why: str) -> None:
     others = besides(folder, (clip.path for clip, _ in found))
-    _say("note:", "recording", f"{why}, not used", [str(path) for path in others])
+    count_and_name("note:", "recording", f"{why}, not used", [str(path) for path in others])
 
 
 def _check(row: dict[str, str], folder: Path, where: str) -> None:
@@ -192,20 +193,28 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
     for clip in clips:
         by_size.setdefault(clip.path.stat().st_size, []).append(clip)
     by_size.pop(0, None)  # empty files are no copies but unreadable
-    copies: dict[int, str] = {}  # by identity: one file may be listed twice
+    out: set[int] = set()  # by identity: one file may be listed twice
+    copies: list[str] = []
+    twice: list[str] = []
     for group in by_size.values():
         seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
             twin = seen.setdefault(fingerprint(clip.path), clip)
+            again = clip.path.samefile(twin.path)
             if differs := _contradiction(twin, clip):
-                raise DatasetError(
-                    f"{twin.path} and {clip.path} are the same audio, {differs}: one of them is "
-                    "wrong"
-                )
-            if twin is not clip:
-                copies[id(clip)] = f"{clip.path} of {twin.path}"
-    _say("left out", "recording", "copied from another", list(copies.values()))
-    return [clip for clip in clips if id(clip) not in copies]
+                both = f"{twin.path} and {clip.path} are the same audio"
+                both = f"{clip.path} is listed twice" if again else both
+                raise DatasetError(f"{both}, {differs}: one of them is wrong")
+            if twin is clip:
+                continue
+            if again:
+                twice.append(str(clip.path))
+            else:
+                copies.append(f"{clip.path} of {twin.path}")
+            out.add(id(clip))
+    count_and_name("left out", "recording", "copied from another", copies)
+    count_and_name("left out", "line", "that names a recording again", twice)
+    return [clip for clip in clips if id(clip) not in out]
 
 
 def _contradiction(one: Clip, other: Clip) -> str:
@@ -222,20 +231,6 @@ def _contradiction(one: Clip, other: Clip) -> str:
 def load(clip: Clip) -> NDArray[np.float32]:
     """The whole recording at the model's rate: (n,) float32. RecordingError if it is unreadable."""
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
-
-
-@dataclass
-class Skipped:
-    """Recordings that nothing is learnt from."""
-
-    unreadable: list[str] = field(default_factory=list)  # with what is wrong with each
-    short: list[str] = field(default_factory=list)
-
-    def say(self) -> None:
-        """Count and name them on standard error."""
-        say_unreadable(self.unreadable)
-        why = f"shorter than {LEAST_S:g} s: repeated, it would beat as a knock does"
-        _say("left out", "recording", why, self.short)
 
 
 def load_all(
@@ -279,18 +274,6 @@ def not_silent(draw: Callable[[], Cut]) -> Cut:
         if np.abs(y).max() > SILENT:
             break
     return y
-
-
-def say_unreadable(unreadable: Sequence[str]) -> None:
-    """One line about recordings that were skipped, if any were."""
-    _say("skipped", "recording", "that cannot be read", unreadable)
-
-
-def _say(done: str, what: str, why: str, names: Sequence[str]) -> None:
-    if names:
-        what += "s" * (len(names) > 1)
-        shown = "; ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        print(f"{done} {len(names)} {what} {why}: {shown}", file=sys.stderr)
 
 
 def describe(clips: Sequence[Clip]) -> str:

@@ -40,7 +40,7 @@ class Drawn:
 # device's. A test sees to it that none they import is forgotten.
 SHAPES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "labels", "lookalikes"),
-    *("paths", "recipe", "synth"),
+    *("paths", "recipe", "skipped", "synth"),
     *("edge/recording", "edge/decoders", "edge/hann", "edge/wav", "edge/frontend"),
 )
 CHOOSES = (

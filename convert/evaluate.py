@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.checkpoint import load_checkpoint
-from convert.dataset import LABELS, Clip, find_clips, say_unreadable
+from convert.dataset import LABELS, Clip, find_clips
 from convert.errors import CheckpointError, DatasetError
 from convert.figures import Judged, Report
 from convert.output import is_for_tflite
 from convert.parity import torch_probabilities
 from convert.progress import bar
+from convert.skipped import say_unreadable
 from convert.split import Learnt, heard
 from convert.tuning import need_both
 from edge.classifier import Classifier

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convert.bias import corrected
 from convert.calibration import ExportPictures, export_pictures
 from convert.checkpoint import Checkpoint, load_checkpoint
-from convert.dataset import LABELS, say_unreadable
+from convert.dataset import LABELS
 from convert.equalise import equalise
 from convert.errors import ExportError
 from convert.network import FoldedNet, KnockNet, fold
@@ -23,6 +23,7 @@ from convert.onnx_export import to_onnx
 from convert.output import check_output
 from convert.parity import Parity, check_parity
 from convert.progress import Stage
+from convert.skipped import say_unreadable
 from convert.tflite_export import to_tflite
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig

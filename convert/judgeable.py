@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import Clip, say_unreadable
+from convert.dataset import Clip
 from convert.progress import bar
+from convert.skipped import say_unreadable
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.gate import Gate

@@ -40,7 +40,7 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
     lines = csv.reader(io.StringIO(text, newline=""))
     found = []
     try:
-        columns = [cell.strip() for cell in next(lines, [])]
+        columns = [cell.strip().lower() for cell in next(lines, [])]
         if missing := {"file", "label"} - set(columns):
             raise DatasetError(
                 f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
@@ -48,8 +48,9 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
             )
         if twice := sorted(name for name, n in Counter(columns).items() if name and n > 1):
             raise DatasetError(f"{table} names the column {twice[0]} twice: which one counts?")
+        ended = lines.line_num
         for line in lines:
-            where = f"{table}, line {lines.line_num}"
+            where, ended = f"{table}, line {ended + 1}", lines.line_num
             cells = [cell.strip() for cell in line]
             while cells and not cells[-1]:  # spreadsheets fill lines up with commas
                 cells.pop()
@@ -62,6 +63,14 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 )
             cells += [""] * (len(columns) - len(cells))
             row = dict(zip(columns, cells, strict=True))
+            # A file's name may hold anything, but no word of ours does.
+            if odd := [k for k, v in row.items() if k != "file" and not v.isprintable()]:
+                raise DatasetError(
+                    f"{where}: its {odd[0] or 'column without a name'} goes over several lines, "
+                    "or holds what no text does: is a quote open?"
+                )
+            if spelt(row["label"]) in FOLDERS:
+                row["label"] = spelt(row["label"])
             # A file's name is the disk's business, the others are compared.
             found.append((where, {k: v if k == "file" else composed(v) for k, v in row.items()}))
     except csv.Error as error:

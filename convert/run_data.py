@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import LABELS, Clip, Skipped, load_all, say_unreadable
+from convert.dataset import LABELS, Clip, load_all
 from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
@@ -22,6 +22,7 @@ from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
+from convert.skipped import Skipped, say_unreadable
 from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices

@@ -67,7 +67,11 @@ def test_a_line_given_twice_counts_once(tmp_path, capsys):
     sound(tmp_path / "a.wav")
     table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
     assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
-    assert "left out 1 recording copied" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"left out 1 line that names a recording again: {tmp_path / 'a.wav'}\n" in said
+    table(tmp_path, "a.wav,normal,x", "a.wav,knocking,x")
+    with pytest.raises(DatasetError, match=r"a\.wav is listed twice, labelled normal and knocking"):
+        find_clips([tmp_path])
 
 
 def test_a_table_says_label_source_kind_and_car(tmp_path):

@@ -207,3 +207,29 @@ def test_a_folder_without_recordings_is_not_left_out_without_a_word(tmp_path):
     recordings(tmp_path, "golf/normal/1.wav", "polo/1.wav")
     with pytest.raises(DatasetError, match=r"no recordings in .*polo: a labels\.csv or folders"):
         find_clips([tmp_path / "golf", tmp_path / "polo"])
+
+
+def test_words_of_a_table_may_have_capitals(tmp_path):
+    """As folders may: spreadsheets put one at the beginning of each cell."""
+    recordings(tmp_path, "a.wav", "b.wav", "c.wav")
+    rows = ("a.wav,Normal,X", "b.wav,KNOCKING,Y", "c.wav,Not engine,Z")
+    table(tmp_path, "File,Label,Source", *rows)
+    found = find_clips([tmp_path])
+    assert [(clip.label, clip.source) for clip in found] == [
+        ("normal", "X"),
+        ("knocking", "Y"),
+        ("not_engine", "Z"),
+    ]
+
+
+@pytest.mark.parametrize("column", ["label", "source", "kind"])
+def test_a_quote_left_open_does_not_swallow_the_table(tmp_path, column):
+    """Else what follows it is one long word of the second line."""
+    recordings(tmp_path, *(f"{n}.wav" for n in range(4)))
+    cells = {"label": "normal", "source": "golf", "kind": "engine"}
+    opened = {**cells, column: f'"{cells[column]}'}
+    rows = [f"{n}.wav," + ",".join(cells.values()) for n in range(4)]
+    rows[1] = "1.wav," + ",".join(opened.values())
+    table(tmp_path, "file,label,source,kind", *rows)
+    with pytest.raises(DatasetError, match=r"labels\.csv, line 3.*quote"):
+        find_clips([tmp_path])
