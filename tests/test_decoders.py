@@ -257,21 +257,28 @@ def test_a_riff_file_that_is_no_wave_goes_to_the_video_decoder(tmp_path):
 
 
 def test_sound_between_two_holes_is_joined_to_neither(tmp_path):
-    """Each piece of it is shorter than what a resampler takes at a time."""
+    """Each piece of it, one packet of 23 ms, is shorter than what a resampler takes at a time."""
     av = pytest.importorskip("av")
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44_100, layout="mono")
         y = noise(4, 44_100)[np.newaxis]
         frame = av.AudioFrame.from_ndarray(y, format="fltp", layout="mono")
-        frame.sample_rate = 44_100
+        frame.sample_rate, frame.pts = 44_100, 0  # packets without times would close up
         for number, packet in enumerate([*stream.encode(frame), *stream.encode(None)]):
-            if not 60 < number < 100 or number % 2:
+            if not 60 < number < 100 or number % 6 == 0:  # holes of 116 ms
                 container.mux(packet)
     blocks = list(Recording(path).blocks())
+    gaps = [i for i, block in enumerate(blocks) if block.gap]
+    # Packet n begins at (n - 1) * 1024: the encoder's first one is before the sound.
+    holes_end_s = [(number - 1) * 1024 / 44_100 for number in (66, 72, 78, 84, 90, 96)]
+    # Matroska's times are whole milliseconds.
+    assert [blocks[i].start_s for i in gaps] == pytest.approx(holes_end_s, abs=1e-3)
+    for here, there in itertools.pairwise(gaps):
+        assert sum(block.y.size for block in blocks[here:there]) == 512  # all of it, and no more
     for before, after in itertools.pairwise(blocks):
         goes_on = after.start_s - before.start_s - before.y.size / SR < 0.001
-        assert goes_on or after.gap
+        assert goes_on != after.gap
 
 
 @pytest.mark.parametrize("form", ["m4a", "mp3", "mkv"])

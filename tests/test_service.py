@@ -210,11 +210,15 @@ def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
 
 
 def test_threads_end_with_the_service(make):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     service = make(seconds(6))
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2  # the lamp's and the black box's
     service.run()
     service._indicator.close()  # its owner's to put out
-    assert threading.active_count() <= before
+    wait_for(lambda: not any(thread.is_alive() for thread in started))
+    # Nor did it start one while it ran. Those of other tests are no matter.
+    assert not set(threading.enumerate()) - before
 
 
 def test_an_alert_ends_while_sound_comes_in_pieces_too_short_to_judge(make):
