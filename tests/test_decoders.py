@@ -78,7 +78,7 @@ def test_sound_that_is_missing_in_a_film_is_a_gap_and_moves_nothing(tmp_path):
     part = Recording(path, start_s=7.5, end_s=9.5)
     assert next(part.blocks()).start_s == pytest.approx(7.5, abs=1e-3)
     y = part.read()
-    assert y.size == pytest.approx(2 * SR, abs=2)
+    assert y.size == pytest.approx(2 * SR, abs=2)  # its two ends, each rounded to a sample
     spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
     assert round(spectrum.argmax() / 2, -2) == 1000
     assert next(Recording(path, start_s=5).blocks()).start_s == pytest.approx(7, abs=0.03)
@@ -132,7 +132,7 @@ def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(2, SR), SR, format=kind, subtype=subtype)
     y = Recording(path).read()
-    assert y.size == pytest.approx(2 * SR, abs=2)
+    assert y.size == pytest.approx(2 * SR, abs=2)  # seen: not one off, of Vorbis neither
     assert np.sqrt(np.square(y).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
 
 
@@ -300,7 +300,9 @@ def test_damage_in_the_middle_leaves_a_gap_and_what_follows(tmp_path, form, capl
     blocks = list(Recording(path).blocks())
     assert 7 * SR < sum(block.y.size for block in blocks) < 8.3 * SR
     if form != "mp3":  # which has no times but those of the frames that are found
-        assert blocks[-1].start_s == pytest.approx(8, abs=0.3)
+        # The last packet, of 46 ms, and another that the encoder puts before the sound: seen 7.99
+        # and 8.03. Closed up, MP4 would begin it 0.28 s earlier, Matroska 0.98 s.
+        assert blocks[-1].start_s == pytest.approx(8, abs=0.1)
     assert any(block.gap for block in blocks)
     assert any("is damaged" in said for said in caplog.messages)
 
