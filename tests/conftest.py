@@ -16,7 +16,7 @@ from edge.health import StatusFile
 from edge.indicator import Indicator
 from edge.pipeline import Pipeline
 from edge.service import Service
-from tests.listener import SR, Judge, Scripted
+from tests.listener import SR, Blank, Judge, Scripted
 
 # A test's programs write as a user's do: not each line at once, however this was started.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -58,12 +58,19 @@ def recordings(recordings_dir: Path) -> list[RealRecording]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    """Builds a service on a scripted source; its records and status go to ``tmp_path``."""
+    """Builds a service on a scripted source; its records and status go to ``tmp_path``.
+
+    Its gate is the real one, its picture only with a ``front_end`` of its own.
+    """
 
     lamps: list[Indicator] = []
 
     def build(
-        steps: Any, judge: Any = None, config: Config | None = None, **kwargs: Any
+        steps: Any,
+        judge: Any = None,
+        config: Config | None = None,
+        front_end: FrontEnd | None = None,
+        **kwargs: Any,
     ) -> Service:
         config = config or Config()
         indicator = Indicator(IndicatorConfig(led_pin=-1))
@@ -72,7 +79,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
         return Service(
             config,
             steps if hasattr(steps, "read") else Scripted(steps),
-            Pipeline(FrontEnd(), judge or Judge(), 0.5),
+            Pipeline(front_end or Blank(), judge or Judge(), 0.5),
             indicator=indicator,
             blackbox=box,
             status=StatusFile(tmp_path / "status.json"),

@@ -3,7 +3,7 @@
 It counts: sample n of what it was ever asked to send is n modulo 30 000, so whatever is lost or
 repeated shows. SCRIPT is a list of words: a number of packets to send at once, ``wait:S``,
 ``lose:N`` (samples), ``overflow:N`` (so far), ``die``, ``hang`` (for ever), ``nonsense``,
-``say:WORDS``, ``paced:N`` (packets, at their own pace), ``slow:N`` (at seven tenths of it).
+``say:WORDS``, ``paced:N`` (packets, at their own pace).
 """
 
 import signal
@@ -39,8 +39,6 @@ def main():
             send(int(verb), 0)
         elif verb == "paced":
             send(int(value), PACKET / RATE)
-        elif verb == "slow":
-            send(int(value), PACKET / RATE / 0.7)
         elif verb == "wait":
             time.sleep(float(value))
         elif verb == "lose":

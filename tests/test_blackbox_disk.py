@@ -247,13 +247,6 @@ def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
     assert records(tmp_path / "file" / "box")[-1:] != []
 
 
-def test_no_room_is_a_problem(tmp_path):
-    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
-    box.keep(alert(1))
-    wait_for(lambda: "no room" in box.problem)
-    box.close(20.0)
-
-
 def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.blackbox.RETRY_S", 0.05)
     (tmp_path / "file").write_text("x")

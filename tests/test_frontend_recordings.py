@@ -37,6 +37,7 @@ def test_every_recording_gives_librosa_s_picture(recordings):
         assert np.abs(ours - theirs).max() <= 8, recording.path
         identical.append(same)
     assert len(identical) > 100  # the folder was not all but empty
+    # Seen of every fourth recording: 0.9997 in the mean, 0.9949 in the worst.
     assert np.mean(identical) >= 0.996
 
 

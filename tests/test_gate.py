@@ -112,6 +112,11 @@ def hum(hz, harmonics):
     return (0.1 * y / np.std(y)).astype(np.float32)
 
 
+# Under hiss of -15 dB three resemble themselves by 0.996 and more, the others by 0.9948 and less
+# (the limit is 0.995); 2500 Hz lies above what is compared. Other seeds: 0.0005 off.
+LIKE_THEMSELVES = {(60.2, 20), (440.3, 1), (440.3, 20)}
+
+
 @pytest.mark.parametrize("hz", [50, 60.2, 440.3, 2500])
 @pytest.mark.parametrize("harmonics", [1, 20])
 def test_a_hum_or_a_whistle_is_no_engine(gate, hz, harmonics):
@@ -119,8 +124,9 @@ def test_a_hum_or_a_whistle_is_no_engine(gate, hz, harmonics):
     hiss = noise(2)  # rms 0.1, too
     assert gate.check(y) is Fault.TONE
     assert gate.check(y + np.float32(10 ** (-32 / 20)) * hiss) is Fault.TONE
-    # Something else is heard, but it is steady still.
-    assert gate.check(y + np.float32(10 ** (-15 / 20)) * hiss) in (None, Fault.REPEATS)
+    # Something else is heard, but it may be steady still.
+    steady = Fault.REPEATS if (hz, harmonics) in LIKE_THEMSELVES else None
+    assert gate.check(y + np.float32(10 ** (-15 / 20)) * hiss) is steady
     assert gate.check(y + hiss) is None
 
 
@@ -170,7 +176,7 @@ def test_sound_with_many_small_holes(gate, share, ms, rate):
     assert gate.check(resample(seldom, rate, SR), flaws(seldom.astype("f4"), rate)) is None
 
 
-@pytest.mark.parametrize(("on_ms", "off_ms"), [(20, 80), (30, 30), (90, 90), (500, 300)])
+@pytest.mark.parametrize(("on_ms", "off_ms"), [(5, 5), (20, 80), (30, 30), (90, 90), (500, 300)])
 def test_a_loose_plug_however_short_the_gaps(gate, on_ms, off_ms):
     t = np.arange(2 * SR)
     on = t % ((on_ms + off_ms) * SR // 1000) < on_ms * SR // 1000
@@ -180,9 +186,10 @@ def test_a_loose_plug_however_short_the_gaps(gate, on_ms, off_ms):
     assert gate.check(np.where(on | (t > SR // 2), noise(2), hiss).astype(np.float32)) is None
 
 
-def test_a_small_sound_on_a_large_offset(gate):
-    assert gate.check(noise(2) + np.float32(0.3)) is None  # 3 deviations: odd, but heard
-    assert gate.check(np.float32(0.1) * noise(2) + np.float32(0.5)) is Fault.DC
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_small_sound_on_a_large_offset(gate, sign):
+    assert gate.check(noise(2) + np.float32(0.3 * sign)) is None  # 3 deviations: odd, but heard
+    assert gate.check(np.float32(0.1) * noise(2) + np.float32(0.5 * sign)) is Fault.DC
 
 
 @pytest.mark.parametrize("period_s", [0.023, 0.0464, 0.093, 0.25, 0.5])
@@ -218,19 +225,6 @@ def test_flaws_of_what_is_not_finite_are_no_warning(value):
     assert all(0 <= share <= 1 for share in flaws(y, SR))
 
 
-def test_an_offset_is_one_whatever_its_sign(gate):
-    small = np.float32(0.1) * noise(2)
-    assert gate.check(small + np.float32(0.5)) is Fault.DC
-    assert gate.check(small - np.float32(0.5)) is Fault.DC
-
-
 @pytest.mark.parametrize("hz", [20, 4600, 5200])
 def test_just_beside_what_the_picture_shows_is_silence(gate, hz):
     assert gate.check(sine(hz, -10)) is Fault.SILENCE
-
-
-def test_a_loose_plug_of_five_milliseconds(gate):
-    t = np.arange(2 * SR)
-    on = t % (SR // 100) < SR // 200
-    hiss = np.float32(10 ** (-70 / 20)) * np.random.default_rng(1).standard_normal(2 * SR)
-    assert gate.check(np.where(on, noise(2), hiss).astype(np.float32)) is Fault.SILENCE

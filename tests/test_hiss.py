@@ -69,6 +69,8 @@ def test_a_line_of_the_mains_is_none():
     t = np.arange(2 * SR) / SR
     for hz in (50, 60, 150, 1020, 1950):
         y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * hz * t).astype("f4")
+        # Where they hide the noise's own strongest line it is its next one: of four seeds 4 % less
+        # at most. Heard, they would be fifteen times as strong.
         assert strongest_line(y, SR) == pytest.approx(strongest_line(hiss(2), SR), rel=0.3)
     y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * 55 * t).astype("f4")
     assert strongest_line(y, SR) > 2 * LINE

@@ -54,9 +54,11 @@ def test_part_hop_and_pictures(engine, tmp_path):
             assert picture.size == (224, 224)
 
 
-@pytest.mark.parametrize("form", ["u8", "s16", "s24", "s32", "f32", "f64"])
-@pytest.mark.parametrize(("channels", "sr"), [(1, 8000), (2, 44_100), (8, 192_000)])
+@pytest.mark.parametrize(
+    ("form", "channels", "sr"), [("u8", 1, 8000), ("s16", 2, 44_100), ("s24", 8, 192_000)]
+)
 def test_formats(tmp_path, form, channels, sr):
+    """The ends and the usual; test_wav has every form, test_recording every rate."""
     y = noise(2, sr).astype("f8")
     path = wav_file(
         tmp_path / "a.wav", y, sr, form=form, channels=channels, extensible=channels > 2
@@ -81,7 +83,9 @@ def test_formats(tmp_path, form, channels, sr):
 )
 def test_what_cannot_be_trusted_is_unknown(tmp_path, y, reason):
     path = wav_file(tmp_path / "a.wav", y, SR, form="f32")
-    for row in lines(edge("predict", path, "--json")):
+    rows = lines(edge("predict", path, "--json"))
+    assert len(rows) == (1 if reason == "too_short" else 2)  # of 3 s, one a second
+    for row in rows:
         assert (row["verdict"], row["p_knocking"], row["reason"]) == ("unknown", None, reason)
 
 
@@ -203,18 +207,6 @@ def test_without_standard_error_it_judges_all_the_same(engine, tmp_path, options
     assert "Bad file" not in closed.stdout
 
 
-def test_a_picture_that_cannot_be_written_is_not_the_recordings_fault(engine, tmp_path, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with pytest.MonkeyPatch.context() as disk:
-        disk.setattr("edge.predict_command.write_png", full)
-        code = main(["predict", str(engine), "--picture", str(tmp_path / "out")])
-    assert code == 2
-    assert "--picture" in (said := capsys.readouterr().err)
-    assert "No space left" in said
-
-
 def test_help_shows_examples_and_exit_codes():
     text = edge("predict", "--help").stdout
     assert "IMG_3414.MOV --start 4 --end 6" in text
@@ -240,6 +232,7 @@ def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monke
     assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
     out, errors = capsys.readouterr()
     assert len(out.splitlines()) == 4
+    assert "--picture" in errors  # it is not the recording's fault
     assert errors.count("cannot be written: No space left on device") == 1
     assert len(tried) == 4  # there may be room again
 

@@ -32,9 +32,13 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
+FASTER = 4  # a window needs half a second, and half a minute passes before the sound has ended
+
+
 def run_in_a_terminal(folder, disposition):
-    told = arguments(folder, seconds=60)
+    told = arguments(folder, seconds=120)
     options = ["run", "--source", told.source, "--config", told.config, "--state", told.state]
+    options += ["--speed", FASTER]
     environment = {k: v for k, v in os.environ.items() if k != "NOTIFY_SOCKET"}
     process = subprocess.Popen(
         [sys.executable, "-c", IN_A_TERMINAL, disposition, *map(str, options)],
@@ -144,8 +148,9 @@ def test_a_terminal_that_goes_during_the_start_ends_it_too(tmp_path):
 
 
 def test_without_a_terminal_settings_are_read_again(tmp_path):
-    told = arguments(tmp_path, seconds=60)
-    process = edge("run", "--source", told.source, "--config", told.config, "--state", told.state)
+    told = arguments(tmp_path, seconds=120)
+    options = ["--source", told.source, "--config", told.config, "--state", told.state]
+    process = edge("run", *options, "--speed", FASTER)
     try:
         wait_for(lambda: judged(told.state) > 0)
         process.send_signal(signal.SIGHUP)

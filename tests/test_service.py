@@ -6,17 +6,19 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from edge.config import Config
+from edge.config import BlackBoxConfig, Config
 from edge.detector import DetectorConfig
-from edge.errors import ModelError
+from edge.errors import ModelError, SignalError
+from edge.frontend import FrontEnd
 from edge.indicator import Signal
 from edge.recording import Recording
 from edge.replay import Replay
 from edge.service import Service
 from edge.window import Block
 from tests.audio import noise, wav_file
-from tests.listener import SR, Judge, Scripted, Watch, seconds, status
+from tests.listener import SR, Blank, Clock, Judge, Scripted, Watch, seconds, status
 from tests.wait import wait_for
 
 
@@ -49,7 +51,8 @@ def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
     steps = []
     for block in seconds(60):
         steps += [block, watch]
-    service = make(steps, judge)
+    front_end = FrontEnd()
+    service = make(steps, judge, front_end=front_end)
     watch.service = service
     service.run()
     assert service.counters.alerts == 1
@@ -65,6 +68,8 @@ def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
     kept = Recording(record / "sound.wav").read()
     heard = np.concatenate(seconds(60))[: (lit[0] + 1) * SR // 2]
     assert np.abs(kept - heard[-kept.size :]).max() < 1e-4
+    with Image.open(record / "picture.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), front_end.picture(heard[-2 * SR :]))
 
 
 def test_silence_is_unjudged_and_never_listening(make):
@@ -154,13 +159,25 @@ def test_a_broken_network_is_a_fault(make):
     assert service.counters.windows_judged == 0
 
 
-def test_behind_it_skips_the_old_and_says_so(make, tmp_path):
-    judge = Judge()
-    judge.delay_s = 0.6  # more than the half second between windows
+@pytest.fixture
+def clock(monkeypatch):
+    """Of a service and of what it is played: nobody waits for either."""
+    clock = Clock()
+    monkeypatch.setattr("edge.service.time", clock)
+    monkeypatch.setattr("edge.replay.time", clock)
+    return clock
+
+
+def test_behind_it_skips_the_old_and_says_so(make, tmp_path, clock):
+    class Slow(Judge):
+        def predict(self, picture):
+            clock.sleep(0.6)  # more than the half second between windows
+            return super().predict(picture)
+
     wav = wav_file(tmp_path / "a.wav", noise(8).astype("f8"), SR)
     degraded: list[list[str]] = []
     source = Replay(Recording(wav), 1.0)
-    service = make(source, judge, skip=True)
+    service = make(source, Slow(), skip=True)
     judge_window = service._judge
 
     def judge_and_look(window):
@@ -168,31 +185,35 @@ def test_behind_it_skips_the_old_and_says_so(make, tmp_path):
         degraded.append(service.describe()["problems"])
 
     service._judge = judge_and_look
-    began = time.monotonic()
+    began_s = clock.now_s
     service.run()
-    assert time.monotonic() - began < 10
+    assert 8 <= clock.now_s - began_s < 8 + 2 * 0.6  # as it ends: one judged, and the newest
     counters = service.counters
-    assert counters.windows_skipped > 0
+    # Of thirteen from 2.0 s on, every half second, six tenths each: one in six is too much.
+    assert counters.windows_due == 13
+    assert counters.windows_skipped == 2
     assert counters.windows_judged + counters.windows_skipped == counters.windows_due
     assert any("behind" in words for found in degraded for words in found)
 
 
 @pytest.mark.parametrize("rate", [8000, SR, 44_100])
-def test_a_recording_played_as_fast_as_it_was_made_is_not_behind(make, tmp_path, rate):
+def test_a_recording_played_as_fast_as_it_was_made_is_not_behind(make, tmp_path, clock, rate):
     wav = wav_file(tmp_path / "a.wav", noise(5, rate).astype("f8"), rate)
     service = make(Replay(Recording(wav), 1.0), skip=True)
+    began_s = clock.now_s
     service.run()
-    # A busy machine may be late for one; pieces as long as a window skipped most of them.
     assert service.counters.windows_due == 7
-    assert service.counters.windows_skipped <= 1
+    assert service.counters.windows_skipped == 0  # pieces as long as a window skipped most of them
+    assert clock.now_s - began_s == pytest.approx(5, abs=1e-3)  # a resampler's last sample or two
 
 
 def test_records_are_as_far_apart_as_their_sounds(make):
     """However fast it is played: a drive of an hour is gone through in a minute."""
     judge = Judge()
-    knocks = [0.9] * 8 + [0.1] * 112  # every minute
+    knocks = [0.9] * 8 + [0.1] * 32  # every 20 s
     judge.script = [0.1] * 4 + 3 * knocks
-    service = make(seconds(len(judge.script) + 3), judge)
+    config = Config(blackbox=BlackBoxConfig(min_interval_s=20))
+    service = make(seconds(len(judge.script) + 3), judge, config)
     service.run()
     assert service.counters.alerts == 3
     wait_for(lambda: service._blackbox.written == 3)
@@ -210,11 +231,15 @@ def test_unfit_sound_is_worse_news_than_a_hot_board(make, monkeypatch):
 
 
 def test_threads_end_with_the_service(make):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     service = make(seconds(6))
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2  # the lamp's and the black box's
     service.run()
     service._indicator.close()  # its owner's to put out
-    assert threading.active_count() <= before
+    wait_for(lambda: not any(thread.is_alive() for thread in started))
+    # Nor did it start one while it ran. Those of other tests are no matter.
+    assert not set(threading.enumerate()) - before
 
 
 def test_an_alert_ends_while_sound_comes_in_pieces_too_short_to_judge(make):
@@ -288,3 +313,19 @@ def test_a_network_that_is_not_proved_judges_nothing(make):
     with pytest.raises(ModelError):
         service.run()
     assert service.counters.windows_due == 0
+
+
+def test_the_blank_picture_is_one_that_a_network_would_take():
+    real, blank = FrontEnd(), Blank()
+    picture = blank.picture(noise(2))
+    assert (picture.shape, picture.dtype) == ((shown := real.picture(noise(2))).shape, shown.dtype)
+    for front_end in (real, blank):
+        with pytest.raises(SignalError):
+            front_end.picture(noise(1))
+
+
+def test_the_clock_goes_by_what_is_slept():
+    clock = Clock()
+    began_s = clock.monotonic()
+    clock.sleep(0.25)
+    assert clock.monotonic() - began_s == 0.25

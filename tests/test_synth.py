@@ -246,5 +246,6 @@ def test_a_loping_engine_thuds_low_and_slowly():
         envelope = np.abs(band_limit(y, SR, 40, 700))
         beat = np.abs(np.fft.rfft(envelope - envelope.mean()))
         slow += 1 < hz[beat[hz < 100].argmax()] < 60
+    # Of seeds 0, 100, 200, 300 and the 19 after each, 17 to 20 and 18 to 20.
     assert low >= 15  # some are nearly all hiss
     assert slow >= 15
