@@ -9,10 +9,11 @@ from tests.hil.program import ROOT, Program, engine
 TABLE = ROOT / "docs" / "faults.md"
 HEAD = """# Faults, and what the listener makes of them
 
-Written by `make faults`, which causes each of these with the whole program running on real
-PortAudio and a virtual microphone, and notes what it sees. Dark means not running.
+Written by `make faults`, which causes each of these with the listener running on real
+PortAudio and a virtual microphone, and reads what it says of itself from its `status.json`,
+which it writes once a second: the state, here with the lamp's pattern for it, and the reason.
 
-| fault | the lamp | the status says | shown after | back after it is mended |
+| fault | state: the lamp | the status says | shown after | back after it is mended |
 |---|---|---|---|---|
 """
 

@@ -85,12 +85,18 @@ class Program:
         self.rig.close()
 
 
-def note(table, fault, shown, status, times):
-    """Add a row to the table of faults; ``shown`` is "" where the lamp is dark."""
+def note(table, fault, shown, status, times, *, lamp=""):
+    """Add a row to the table of faults; ``shown`` is the state, "" where nothing runs.
+
+    ``lamp``: how it looks, if not as the state's pattern. ``times``: until it is shown, None where
+    nothing is, and until all is well again.
+    """
     after, back = times
     problem = next((p for p in status["problems"] if not p.startswith("no lamp")), "")
     problem = re.sub(r"/\S*/(?=[\w.]+)", "", problem)  # folders are of no interest
     if not problem and status.get("last_reason"):
         problem = f"last_reason: {status['last_reason']}"
-    lamp = f"{PATTERNS[Signal(shown)].looks} (`{shown}`)" if shown else "dark"
-    table.append((fault, lamp, problem or "-", f"{after:.1f} s", back))
+    problem = re.sub(r" by <.*>$", "", problem)  # Python's own name of a lamp
+    looks = lamp or (PATTERNS[Signal(shown)].looks if shown else "dark")
+    state = f"`{shown}`: {looks}" if shown else looks
+    table.append((fault, state, problem or "-", "-" if after is None else f"{after:.1f} s", back))

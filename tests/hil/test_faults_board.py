@@ -61,7 +61,7 @@ def test_the_state_folder_is_deleted(listening, table):
     back = time.monotonic() - began
     status = listening.status()
     assert status["state"] == "listening"
-    note(table, "records deleted", "listening", status, (0.0, f"{back:.1f} s, made again"))
+    note(table, "records deleted", "listening", status, (None, f"{back:.1f} s, made again"))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,8 @@ def test_the_lamps_pin_is_taken(program, table):
     time.sleep(6)
     assert len(record.read_text().splitlines()) >= lit + 4  # it blinks: two changes every 2 s
     status = {"problems": [re.sub("^no lamp", "The lamp: no lamp", problem)]}
-    note(table, "lamp's pin in use", "fault", status, (after, f"{back:.1f} s"))
+    times = (after, f"{back:.1f} s")
+    note(table, "lamp's pin in use", "fault", status, times, lamp="as whoever has the pin wants")
 
 
 def test_killed_a_hundred_times_while_a_record_is_written(tmp_path, table):
@@ -164,7 +165,7 @@ def test_killed_a_hundred_times_while_a_record_is_written(tmp_path, table):
     status = {
         "problems": [f"after 100 kills at random moments {checked} records read, none broken"]
     }
-    note(table, "killed while a record is written", "", status, (0.0, "at the next start"))
+    note(table, "killed while a record is written", "", status, (None, "at the next start"))
 
 
 @pytest.mark.skipif(FAKE_TIME is None, reason="needs Debian's libfaketime: make test-hil")
@@ -190,7 +191,7 @@ def test_the_clock_goes_back_a_year(program, table):
     elapsed = status["monotonic_s"] - before["monotonic_s"]
     assert abs(judged - elapsed / 0.5) <= 3  # a window every half second, as if nothing were
     assert status["windows_skipped"] == before["windows_skipped"]
-    note(table, "clock set back a year", "listening", status, (0.0, "nothing to mend"))
+    note(table, "clock set back a year", "listening", status, (None, "nothing to mend"))
 
 
 def test_analysis_ten_times_slower(program, table):
