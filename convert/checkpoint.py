@@ -54,6 +54,12 @@ class Checkpoint:
     temperature: float = 1.0
     learnt: Learnt = field(default_factory=Learnt)
 
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """Sources that its best epoch was chosen by, though it did not learn from them."""
+        names = self.meta.get("chosen_by", [])
+        return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+
     def knocking_first(self) -> KnockNet:
         """The network, its answers turned round if need be to the order of dataset.LABELS."""
         if (self.labels or LABELS)[0] != LABELS[0]:

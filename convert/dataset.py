@@ -8,6 +8,7 @@ splits are by source, and by *car* where the recordings' owner names it (:mod:`c
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -200,7 +201,8 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
         seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
             twin = seen.setdefault(fingerprint(clip.path), clip)
-            again = clip.path.samefile(twin.path)
+            # Not samefile: a link to a recording is in another place, and that is to be named.
+            again = os.path.abspath(clip.path) == os.path.abspath(twin.path)  # noqa: PTH100
             if differs := _contradiction(twin, clip):
                 both = f"{twin.path} and {clip.path} are the same audio"
                 both = f"{clip.path} is listed twice" if again else both
@@ -213,7 +215,7 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
                 copies.append(f"{clip.path} of {twin.path}")
             out.add(id(clip))
     count_and_name("left out", "recording", "copied from another", copies)
-    count_and_name("left out", "line", "that names a recording again", twice)
+    count_and_name("left out", "line", "naming a recording again", twice)
     return [clip for clip in clips if id(clip) not in out]
 
 
@@ -245,7 +247,7 @@ def readable(
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
     """Every readable recording of ``LEAST_S`` or more; the others are named at the end.
 
-    ``quiet``: they have been named before. They are also added to ``skipped``.
+    ``quiet``: unreadable ones have been named before. All are also added to ``skipped``.
     """
     skipped = Skipped() if skipped is None else skipped
     for clip in bar(clips, "reading recordings", unit=""):
@@ -260,8 +262,7 @@ def readable(
             skipped.short.append(str(clip.path))
         else:
             yield clip, sound
-    if not quiet:
-        skipped.say()
+    skipped.say(unreadable=not quiet)
 
 
 def not_silent(draw: Callable[[], Cut]) -> Cut:

@@ -47,7 +47,7 @@ CHOOSES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),
     "edge/window",
 )
-TRAINS = ("augment", "fit", "network", "rendering")
+TRAINS = ("augment", "device", "fit", "network", "rendering")
 
 
 @cache

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ def evaluate(
         judge = TorchJudge(model, labels=labels, threshold=threshold)
         own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
         clips = _unheard(clips, judge.checkpoint.learnt, model, only=hold_out_only)
-        _say_chosen_by(judge.checkpoint.meta, clips)
+        _say_chosen_by(judge.checkpoint.chosen_by, clips)
     if not clips:
         raise DatasetError("no recording is left to grade on: all sources were trained on")
     limit = own if threshold is None else threshold
@@ -118,11 +117,9 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
     return new
 
 
-def _say_chosen_by(meta: Mapping[str, Any], clips: Sequence[Clip]) -> None:
+def _say_chosen_by(chosen_by: Sequence[str], clips: Sequence[Clip]) -> None:
     """Name sources that were not learnt from, and had their say all the same."""
-    names = meta.get("chosen_by", [])
-    known = {str(name) for name in names} if isinstance(names, list | tuple) else set()
-    if graded := sorted({clip.source for clip in clips} & known):
+    if graded := sorted({clip.source for clip in clips} & set(chosen_by)):
         print(
             f"by {len(graded)} of these sources ({', '.join(graded[:3])}"
             f"{' ...' if len(graded) > 3 else ''}) the best epoch was chosen: figures on them are "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import json
@@ -21,6 +20,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.device import GRADED, enough_memory, half_precision, moved
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL
 from convert.metrics import auc
@@ -31,19 +31,6 @@ from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
 
 MASKED = 0.5  # share of pictures with a stripe masked out
-BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
-
-
-def half_precision(device: torch.device) -> torch.autocast:
-    """Within, what can be is computed in bfloat16, if ``device`` has units for it.
-
-    A processor without them must emulate it, at a twentieth of its speed in float32.
-    """
-    if device.type == "cuda":
-        can = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        can = any(map(torch.cpu.get_capabilities().get, BFLOAT16))
-    return torch.autocast(device.type, torch.bfloat16, enabled=can)
 
 
 @dataclass(frozen=True)
@@ -61,26 +48,6 @@ def need_batch(examples: int, batch_size: int) -> None:
             f"{examples} examples do not fill one batch of {batch_size}: "
             "ask for more with --examples, or a smaller --batch-size"
         )
-
-
-@contextlib.contextmanager
-def enough_memory(batch_size: int) -> Iterator[None]:
-    """DatasetError if within the GPU's memory does not do for batches of that size."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DatasetError(
-            f"the GPU's memory does not hold a batch of {batch_size}: give a smaller --batch-size, "
-            "or end other programs that use it"
-        ) from error
-
-
-def moved(batch: NDArray[np.generic], device: torch.device) -> Tensor:
-    """``batch`` on the device; a GPU is not waited for."""
-    tensor = torch.from_numpy(batch)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
 
 
 def share_kept(averaging: float, step: int) -> float:
@@ -131,7 +98,9 @@ class Fit:
     def go(self) -> None:
         """All epochs that are not done yet."""
         remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
-        for epoch in range(self._resume(), self.epochs):
+        with enough_memory(self.config.batch_size):
+            first = self._resume()
+        for epoch in range(first, self.epochs):
             began = time.monotonic()
             side = self._side(epoch)
             with enough_memory(self.config.batch_size):
@@ -141,7 +110,8 @@ class Fit:
                     f"the loss of epoch {epoch + 1} is {loss}: the training has run away, start "
                     "again with a smaller --learning-rate"
                 )
-            figures = {"loss": loss, "side": side, **self._figures(side)}
+            with enough_memory(GRADED):
+                figures = {"loss": loss, "side": side, **self._figures(side)}
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
             print(f"epoch {epoch + 1}/{self.epochs}: {_shown(figures)}", flush=True)
@@ -165,6 +135,8 @@ class Fit:
             self.average.load_state_dict(best["model"])
             return int(best["epoch"]), best["model"]
         except Exception as error:  # torch raises all kinds
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
             raise DatasetError(
                 f"{path} is damaged or not there: remove it and state.pt, and the run begins anew "
                 "with the examples it has"
@@ -177,7 +149,8 @@ class Fit:
         """
         self.average.load_state_dict(weights)
         side = self._side(self.epochs - 1)
-        figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
+        with enough_memory(GRADED):
+            figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
         print(f"with {_shown(figures)}")
         self.history.append(figures)
         self._write_history()
@@ -250,12 +223,12 @@ class Fit:
     def p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
         """What the averaged network says of ``examples``: (N,) float32.
 
-        In full precision, as whoever judges it later: bfloat16 would round the pictures' very
-        colours, and a network may say something else of those.
+        Not in bfloat16, which would round the pictures' very colours: a network may say something
+        else of those.
         """
         answers = [np.empty(0, dtype=np.float32)]
-        for i in bar(range(0, len(examples.indices), 64), "grading", unit=""):
-            part = torch.from_numpy(examples.indices[i : i + 64])
+        for i in bar(range(0, len(examples.indices), GRADED), "grading", unit=""):
+            part = torch.from_numpy(examples.indices[i : i + GRADED])
             logits = self.average(pictures(part.to(self.device)))
             answers.append(logits.softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)
@@ -281,6 +254,8 @@ class Fit:
                 getattr(self, name).load_state_dict(state[name])
             self.best, self.history = state["best"], state["history"]
         except Exception as error:  # torch raises all kinds
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
             raise DatasetError(
                 f"{path} is damaged: remove it, and the run begins anew with the examples it has"
             ) from error

@@ -18,6 +18,7 @@ from convert.paths import what_is
 
 TABLE = "labels.csv"  # what a folder's table of recordings is called
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+OURS = ("label", "source", "kind", "car", "split")  # columns that mean something, besides file
 SPLITS = ("train", "valid")
 PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
 # Outside the labels' own folders these say nothing either, or no more than that it is sound.
@@ -37,8 +38,8 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
         text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table} is not in UTF-8: save it so") from error
-    lines = csv.reader(io.StringIO(text, newline=""))
-    found = []
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quote left open is an error
+    found, ended = [], 0
     try:
         columns = [cell.strip().lower() for cell in next(lines, [])]
         if missing := {"file", "label"} - set(columns):
@@ -63,18 +64,16 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 )
             cells += [""] * (len(columns) - len(cells))
             row = dict(zip(columns, cells, strict=True))
-            # A file's name may hold anything, but no word of ours does.
-            if odd := [k for k, v in row.items() if k != "file" and not v.isprintable()]:
+            if long := [name for name in OURS if re.search(r"[\n\r\0]", row.get(name, ""))]:
                 raise DatasetError(
-                    f"{where}: its {odd[0] or 'column without a name'} goes over several lines, "
-                    "or holds what no text does: is a quote open?"
+                    f"{where}: its {long[0]} goes over several lines: is there a quote too many?"
                 )
             if spelt(row["label"]) in FOLDERS:
                 row["label"] = spelt(row["label"])
             # A file's name is the disk's business, the others are compared.
             found.append((where, {k: v if k == "file" else composed(v) for k, v in row.items()}))
     except csv.Error as error:
-        raise DatasetError(f"{table}, line {lines.line_num}: {error}; is a quote open?") from error
+        raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote open?") from error
     return found
 
 

@@ -22,13 +22,14 @@ from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from convert.skipped import Skipped, say_unreadable
+from convert.skipped import LEAST_S, Skipped, say_unreadable
 from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
 MOST_WINDOWS = 2000  # of a class, for real_auc and real_false of each epoch: minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
+NONE_TO_JUDGE_BY = "no recording of a healthy engine is left among those held out: hold out others"
 
 
 def identity(clip: Clip) -> list[str]:
@@ -49,12 +50,12 @@ def examples_of(
     seed: int,
     *,
     quiet: bool = False,
-    needs_engine: bool = False,
+    no_engine: str = "",
 ) -> Examples:
     """Made once, kept at ``place`` for every run that learns from the same ones.
 
     Recordings that cannot be learnt from are named, those found so by an earlier run too, unless
-    ``quiet``.
+    ``quiet``. ``no_engine``: why it must not go on if none of a healthy engine can be.
     """
     known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
     folder = place.with_name(f"{place.name}-{known}")
@@ -67,8 +68,12 @@ def examples_of(
         looked, skipped = True, Skipped()
         pools = fill_pools(load_all(clips, quiet=quiet, skipped=skipped))
         _keep_note(note, skipped)
-        if needs_engine and not pools.engine:
-            raise DatasetError(f"{NO_ENGINE}: none of them could be read, and lasts 1 s")
+        if no_engine and not pools.engine:
+            raise DatasetError(
+                f"{no_engine}: those there are cannot be read, or are shorter than {LEAST_S:g} s"
+            )
+        if recipe.real_knocks and not pools.knocking:
+            print("no recording of a knock can be learnt from: the network learns made ones alone")
         return ExampleMaker(pools, recipe, seed)
 
     drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)
@@ -88,9 +93,12 @@ def _noted(note: Path) -> Skipped:
     """
     try:
         said = json.loads(note.read_bytes())
-        return Skipped(*(list(map(str, said[name])) for name in ("unreadable", "short")))
-    except (OSError, ValueError, TypeError, KeyError):
+        unreadable, short = said["unreadable"], said["short"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return Skipped()
+    if not (isinstance(unreadable, list) and isinstance(short, list)):
+        return Skipped()
+    return Skipped(list(map(str, unreadable)), list(map(str, short)))
 
 
 def say_unused(wanted: Path) -> None:
@@ -104,13 +112,21 @@ def say_unused(wanted: Path) -> None:
     named = re.compile(rf"{re.escape(kind)}-[0-9a-f]{{12}}{re.escape(suffix)}")
     others = [p for p in sorted(wanted.parent.glob(f"*{suffix}")) if named.fullmatch(p.name)]
     if others:
-        size = sum(p.stat().st_size for other in others for p in (other, *other.rglob("*")))
+        size = sum(_size(p) for other in others for p in (other, *other.rglob("*")))
         print(
             f"{wanted.parent} holds {', '.join(other.name for other in others)} of other "
             f"recordings, settings or another version of this program, {size / 1e6:.1f} MB that "
             "are not used: remove them, unless you go back to those",
             file=sys.stderr,
         )
+
+
+def _size(path: Path) -> int:
+    """Of the file; a link to nowhere, or what is just being removed, has none."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examples:
@@ -122,7 +138,7 @@ def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examp
     """
     note = cache.with_suffix(".json")
     say_unused(cache)
-    remove_leftovers(cache.parent, "real-*.npz")
+    remove_leftovers(cache.parent, "real-*.npz", "real-*.json")
     kept = arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
     if kept is not None:
         if not quiet:

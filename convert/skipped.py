@@ -17,9 +17,10 @@ class Skipped:
     unreadable: list[str] = field(default_factory=list)  # with what is wrong with each
     short: list[str] = field(default_factory=list)
 
-    def say(self) -> None:
-        """Count and name them on standard error."""
-        say_unreadable(self.unreadable)
+    def say(self, *, unreadable: bool = True) -> None:
+        """Count and name them on standard error; not ``unreadable`` ones if others have."""
+        if unreadable:
+            say_unreadable(self.unreadable)
         why = f"shorter than {LEAST_S:g} s: repeated, it would beat as a knock does"
         count_and_name("left out", "recording", why, self.short)
 

@@ -21,12 +21,21 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
+from convert.device import enough_memory
 from convert.drawn import graders, trainers
 from convert.errors import DatasetError
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.run_data import MOST_WINDOWS, NO_ENGINE, digest, examples_of, identity, real_windows
+from convert.run_data import (
+    MOST_WINDOWS,
+    NO_ENGINE,
+    NONE_TO_JUDGE_BY,
+    digest,
+    examples_of,
+    identity,
+    real_windows,
+)
 from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
@@ -140,7 +149,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         print("no recording of a knock to train on: the network will learn made knocks alone")
     recipe = Recipe(real_knocks=REAL_KNOCKS if knocks else 0.0, simple=config.simple)
     examples = examples_of(
-        work / "train", training, recipe, config.examples, config.seed, needs_engine=True
+        work / "train", training, recipe, config.examples, config.seed, no_engine=NO_ENGINE
     )
     judging = parts.judging
     # Another seed, or the first examples to be graded on would hold knocks that were learnt.
@@ -151,11 +160,15 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         min(CHECK_EXAMPLES, config.examples),
         config.seed + CHECK_SEED,
         quiet=judging is training,
+        no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
     chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
     # Those that examples to judge by were made of have been named.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
-    return Fit(network, examples, check=check, real=real, work=work, config=config, frozen=frozen)
+    with enough_memory(config.batch_size):
+        return Fit(
+            network, examples, check=check, real=real, work=work, config=config, frozen=frozen
+        )
 
 
 def _meta(
@@ -167,13 +180,16 @@ def _meta(
     if threshold is not None:
         said["threshold"] = threshold
     several = (config.full_epochs or config.small_epochs) > 1  # to choose the best one of
-    chosen_by = parts.held_out if several and parts.judging is parts.held_out else []
+    judges = parts.held_out if several and parts.judging is parts.held_out else []
+    chosen_by = {clip.source for clip in judges} - parts.known
+    if start is not None:
+        chosen_by |= set(start.chosen_by)
     return {
         "config": dataclasses.asdict(config),
         **parts.learnt.to_meta(),
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
-        "chosen_by": sorted({clip.source for clip in chosen_by}),
+        "chosen_by": sorted(chosen_by),
         "history": run.history,
     }
 

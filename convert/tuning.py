@@ -117,9 +117,9 @@ def _without_verdicts(parity: Mapping[str, Any]) -> dict[str, Any]:
     Not how many verdicts agreed, which was at another threshold.
     """
     kept = dict(parity)
-    if "comparisons" in kept:
+    compared = kept.pop("comparisons", None)
+    if isinstance(compared, list) and all(isinstance(one, dict) for one in compared):
         kept["comparisons"] = [
-            {name: value for name, value in comparison.items() if name != "agreement"}
-            for comparison in kept["comparisons"]
+            {name: value for name, value in one.items() if name != "agreement"} for one in compared
         ]
     return kept

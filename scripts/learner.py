@@ -15,8 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
+from convert.device import half_precision, moved
 from convert.examples import KNOCKING
-from convert.fit import MASKED, half_precision, moved, share_kept
+from convert.fit import MASKED, share_kept
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
 from convert.split import Learnt

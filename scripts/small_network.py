@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import mixed_up, turn_and_mask
+from convert.device import half_precision
 from convert.examples import KNOCKING, NORMAL
-from convert.fit import Examples, half_precision
+from convert.fit import Examples
 
 BATCH = 64
 

@@ -68,9 +68,21 @@ def test_a_line_given_twice_counts_once(tmp_path, capsys):
     table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
     assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
     said = capsys.readouterr().err
-    assert f"left out 1 line that names a recording again: {tmp_path / 'a.wav'}\n" in said
+    assert f"left out 1 line naming a recording again: {tmp_path / 'a.wav'}\n" in said
     table(tmp_path, "a.wav,normal,x", "a.wav,knocking,x")
     with pytest.raises(DatasetError, match=r"a\.wav is listed twice, labelled normal and knocking"):
+        find_clips([tmp_path])
+
+
+def test_a_link_to_a_recording_is_a_copy_and_both_are_named(tmp_path, capsys):
+    sound(tmp_path / "normal" / "a_1.wav")
+    (tmp_path / "normal" / "b_1.wav").symlink_to("a_1.wav")
+    assert len(find_clips([tmp_path])) == 1
+    said = capsys.readouterr().err
+    assert f"copied from another: {tmp_path}/normal/b_1.wav of {tmp_path}/normal/a_1.wav" in said
+    (tmp_path / "knocking").mkdir()
+    (tmp_path / "knocking" / "c_1.wav").symlink_to("../normal/a_1.wav")
+    with pytest.raises(DatasetError, match=r"knocking/c_1\.wav and .*normal/a_1\.wav are the same"):
         find_clips([tmp_path])
 
 

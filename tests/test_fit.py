@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
 from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.device import half_precision
 from convert.errors import DatasetError
-from convert.fit import Examples, Fit, half_precision
+from convert.fit import Examples, Fit
 from convert.network import normalise
 from convert.rendering import Pictures
 from convert.train_config import TrainConfig
@@ -124,11 +125,20 @@ def test_a_check_of_one_class_and_a_loss_that_runs_away(tmp_path, monkeypatch):
 
 
 def test_a_batch_that_the_gpu_cannot_hold_is_named_with_what_helps(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(Fit, "_epoch", full)
-    with pytest.raises(DatasetError, match="not hold a batch of 2: give a smaller --batch-size"):
+    with monkeypatch.context() as patched:
+        patched.setattr(Fit, "_epoch", full)
+        with pytest.raises(DatasetError, match=r"batch of 2: .* or give a smaller --batch-size"):
+            two_examples(tmp_path).go()
+    with monkeypatch.context() as patched:
+        patched.setattr(Fit, "p_knocking", full)  # grading, whose batches have another size
+        with pytest.raises(DatasetError, match=r"batch of 64: end other programs that use it$"):
+            two_examples(tmp_path).go()
+    (tmp_path / "state.pt").write_bytes(b"")
+    monkeypatch.setattr("convert.fit.torch.load", full)  # which is no damage of the file's
+    with pytest.raises(DatasetError, match="GPU's memory"):
         two_examples(tmp_path).go()
 
 

@@ -227,9 +227,32 @@ def test_a_quote_left_open_does_not_swallow_the_table(tmp_path, column):
     """Else what follows it is one long word of the second line."""
     recordings(tmp_path, *(f"{n}.wav" for n in range(4)))
     cells = {"label": "normal", "source": "golf", "kind": "engine"}
-    opened = {**cells, column: f'"{cells[column]}'}
+    opened = ",".join({**cells, column: f'"{cells[column]}'}.values())
     rows = [f"{n}.wav," + ",".join(cells.values()) for n in range(4)]
-    rows[1] = "1.wav," + ",".join(opened.values())
-    table(tmp_path, "file,label,source,kind", *rows)
-    with pytest.raises(DatasetError, match=r"labels\.csv, line 3.*quote"):
+    for lines in ((1,), (3,), (1, 2)):  # the second closes the first, as it seems
+        torn = [f"{n}.wav,{opened}" if n in lines else row for n, row in enumerate(rows)]
+        table(tmp_path, "file,label,source,kind", *torn)
+        with pytest.raises(DatasetError, match=rf"labels\.csv, line {2 + lines[0]}.*quote"):
+            find_clips([tmp_path])
+
+
+def test_a_quote_left_open_in_the_first_line_is_named_too(tmp_path):
+    recordings(tmp_path, "a.wav")
+    table(tmp_path, 'file,"label', "a.wav,normal")
+    with pytest.raises(DatasetError, match=r"labels\.csv, line 1.*quote"):
         find_clips([tmp_path])
+
+
+def test_a_word_of_ours_goes_over_no_line(tmp_path):
+    recordings(tmp_path, "a.wav")
+    table(tmp_path, "file,label,kind", 'a.wav,normal,"eng\nine"')
+    with pytest.raises(DatasetError, match=r"line 2: its kind goes over several lines"):
+        find_clips([tmp_path])
+
+
+@pytest.mark.parametrize("source", ["VW\u00a0Golf", "トヨタ\u3000アバンザ", "Range\u00adRover"])
+def test_notes_and_names_may_hold_what_their_owner_likes(tmp_path, source):
+    recordings(tmp_path, "a.wav")
+    table(tmp_path, "file,label,source,notes", f'a.wav,normal,{source},"cold start\nrain\t12 °C"')
+    (clip,) = find_clips([tmp_path])
+    assert clip.source == source

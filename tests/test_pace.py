@@ -1,4 +1,4 @@
-"""Samples against the clock: a scripted one, and then that of a capture process."""
+"""Samples against the clock: of a script, and of packets as a capture process sends them."""
 
 import numpy as np
 import pytest

@@ -141,9 +141,12 @@ def test_exit_codes_are_those_of_the_errors():
     expected = {0, 130} | own_codes()
     (told,) = re.findall(r"^Exit codes[^:]*: (.*?)\n\n", README, re.MULTILINE | re.DOTALL)
     assert {int(code) for code in re.findall(r"(?:^|,\s)(\d+) ", told)} == expected
+    told_of = 0
     for text in helps(build_parser()):
         codes = text.partition("exit codes:\n")[2].partition("\nWith ")[0]
         if codes:
             assert {int(n) for n in re.findall(r"(?:^| {2,})(\d+) ", codes, re.MULTILINE)} == (
                 expected
             )
+            told_of += 1
+    assert told_of == 2  # of edge, and of edge predict

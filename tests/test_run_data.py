@@ -131,7 +131,8 @@ def test_what_cannot_be_read_is_named_by_each_run_that_is_to(clips, tmp_path, ca
         examples_of(tmp_path / "train", clips, Recipe(), 2, 1, quiet=quiet)
         assert named(capsys.readouterr()) == lines
     (note,) = tmp_path.glob("train-*/skipped.json")
-    for damage in (b"{", b"[]", b'{"short": 1}'):
+    odd = b'{"unreadable": "d_1.wav", "short": []}'
+    for damage in (b"{", b"[]", b'{"short": 1}', odd, 100_000 * b"["):
         note.write_bytes(damage)
         examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
         assert named(capsys.readouterr()) == 0
@@ -142,6 +143,7 @@ def test_what_another_version_left_is_named_with_its_size_and_kept(clips, tmp_pa
     (tmp_path / "train-mine").mkdir()
     old.mkdir()
     (old / "00000000-00001000.npz").write_bytes(bytes(7_000_000))
+    (old / "gone.npz").symlink_to("nowhere")
     for _ in range(2):  # once, when the new ones are begun
         examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
     said = capsys.readouterr().err

@@ -336,7 +336,7 @@ def test_sources_that_the_epoch_was_chosen_by_are_named(
     for name, settings in (("one", {"small_epochs": 1}), ("none", {"hold_out": 0.0})):
         config = dataclasses.replace(TINY, examples=32, **settings)  # no choice, or by others
         train([recordings_made], tmp_path / f"{name}.pth", tmp_path / name, config)
-        assert load_checkpoint(tmp_path / f"{name}.pth").meta["chosen_by"] == []
+        assert load_checkpoint(tmp_path / f"{name}.pth").chosen_by == ()
     meta["chosen_by"] = 7
     state = load_checkpoint(whole_run / "a.pth").network.state_dict()
     torch.save({"model": state, "meta": meta}, tmp_path / "odd.pth")

@@ -10,6 +10,7 @@ from convert.errors import CheckpointError, DatasetError
 from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
+from tests.audio import noise, wav_file
 
 TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
 
@@ -39,7 +40,7 @@ def test_engines_of_which_none_can_be_read(tmp_path):
         path = tmp_path / "r" / "normal" / f"car{number}_1.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no sound" + b"!" * number)
-    with pytest.raises(DatasetError, match="none of them could be read"):
+    with pytest.raises(DatasetError, match="cannot be read, or are shorter than 1 s"):
         train([tmp_path / "r"], tmp_path / "a.pth", tmp_path / "w", TINY)
 
 
@@ -163,3 +164,33 @@ def test_unreadable_recordings_are_named_where_no_epoch_is_chosen_by_what_is_hel
 def test_settings_that_make_no_sense(change):
     with pytest.raises(ConfigError, match="--"):
         dataclasses.replace(TINY, **change)
+
+
+@pytest.mark.parametrize(
+    ("short", "said"),
+    [("normal", "among those held out: hold out others"), ("knocking", "made ones alone")],
+)
+def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
+    tmp_path, capsys, monkeypatch, short, said
+):
+    """It counts among the recordings there are, until it is read."""
+
+    def enough(*_, **__):
+        raise DatasetError("all were read")
+
+    monkeypatch.setattr("convert.train.Fit", enough)
+    lines = ["file,label,source,kind,split"]
+    for number, (label, split) in enumerate(
+        (("normal", "train"), ("normal", "valid"), ("knocking", "train"))
+    ):
+        last = label == short and (label == "knocking" or split == "valid")
+        y = noise(0.5 if last else 3.0, seed=number).astype("f8")
+        wav_file(tmp_path / f"{number}.wav", y, 22_050)
+        lines.append(f"{number}.wav,{label},{number},engine,{split}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    few = dataclasses.replace(TINY, examples=32)
+    with pytest.raises(DatasetError) as refused:
+        train([tmp_path], tmp_path / "a.pth", tmp_path / "w", few)
+    out = capsys.readouterr()
+    assert said in str(refused.value) + out.out
+    assert f"shorter than 1 s: repeated, it would beat as a knock does: {tmp_path}" in out.err
