@@ -41,7 +41,14 @@ class Drawn:
 SHAPES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "labels", "lookalikes"),
     *("paths", "recipe", "skipped", "synth"),
-    *("edge/recording", "edge/decoders", "edge/hann", "edge/wav", "edge/frontend"),
+    *(
+        "edge/recording",
+        "edge/decoders",
+        "edge/missing_sound",
+        "edge/hann",
+        "edge/wav",
+        "edge/frontend",
+    ),
 )
 CHOOSES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),

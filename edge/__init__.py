@@ -10,7 +10,7 @@ Arrows point one way; a module imports only from its own line and those above it
     frontend                                    2 s of audio -> spectrogram picture
     temperature                                 how sure an answer is
     model, classifier, golden                   picture -> probability of knocking, and a proof
-    decoders, recording, replay                 recordings
+    missing_sound, decoders, recording, replay  recordings
     capture_start, capture_process              PortAudio, in a process of its own
     capture_stream, microphone, sound_check     what comes from there
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log

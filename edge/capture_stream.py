@@ -24,15 +24,17 @@ _Packet = tuple[int, NDArray[np.float32], int, int, float]
 MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
 KILLED_S = 1.0  # time a killed process has to go
 PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
+LATELY = 100  # packets, five seconds of them
 BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped and counted
 
 
 class CaptureStream:
     """Reads one capture process in threads of its own, so that its pipe never fills up.
 
-    ``ended`` is when the sound so far ended, of former processes, too: on its own clock, which
-    counts samples, and on the machine's. The two drift apart, by a second in some hours: only what
-    passes on the machine's while nothing is heard is added to the sound's own.
+    ``ended`` is, of former processes, too, when the sound so far ended on its own clock, which
+    counts samples, and by how much the machine's was ahead of that at most, of late. The two drift
+    apart, by a second in some hours, and a driver may deliver late: only what comes later than
+    anything before a gap was lost in it, and is added to the sound's own.
     """
 
     def __init__(
@@ -95,10 +97,12 @@ class CaptureStream:
         """Until ``pipe`` ends or is out of step."""
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
-        met, pace = FlawsOfInput(), Pace()
+        met, pace, came_s = FlawsOfInput(), Pace(), 0.0
+        time_s, most_s = self.ended
+        ahead_s: deque[float] = deque([most_s], maxlen=LATELY)
         while packet := self._next(pipe):
             # When it came, not when it is read: this process may have been busy, or just started.
-            time_s, before_s = self.ended
+            before_s = came_s
             rate, y, lost, self.overflows, came_s = packet
             self.arrived = time.monotonic()
             # A source that was suspended goes on without a word about what it left out.
@@ -106,7 +110,7 @@ class CaptureStream:
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
-                time_s += max(0.0, came_s - y.size / rate - before_s)
+                time_s += max(0.0, came_s - y.size / rate - time_s - max(ahead_s))
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             met.add(flaws(y, rate), y.size)
@@ -115,7 +119,8 @@ class CaptureStream:
                 self._append(Block(out, time_s, gap, met.take()))
                 time_s += out.size / self._sr
                 gap = False
-            self.ended = time_s, came_s
+            ahead_s.append(came_s - time_s)
+            self.ended = time_s, max(ahead_s)
             self.received += y.size  # last: what is counted can be taken
         pipe.close()  # here and not from outside, which would wait for this very thread
 

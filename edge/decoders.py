@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
+from edge.missing_sound import HOLE_S, Holes, said_to_end_s, say_cut_off, say_short, share_there
 from edge.wav import CodingError, WavReader
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,6 @@ PIECE_SECONDS = 0.05
 SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
 SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
 AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
-UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
-# A picture may go on a little after the sound; more than both is missing.
-MISSING_S, MISSING = 0.5, 0.02
-GUESSED_LENGTH = {"aac", "mpegts", "mpeg", "h264"}  # from the size of the file, by FFmpeg
-HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 
 
 class Piece(NamedTuple):
@@ -101,7 +97,8 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
         # As bytes: a name that is no UTF-8 is no text to it.
         with soundfile.SoundFile(os.fsencode(path)) as file:
             start, left = part.frames(file.samplerate)
-            file.seek(min(start, file.frames))
+            start = min(start, file.frames)
+            file.seek(start)
             # After each read soundfile seeks to where it is if it can, and libsndfile gets lost
             # behind damage: four seconds of an Opus file were heard twice.
             file.seekable = lambda: False
@@ -110,8 +107,8 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
                 n = n if left is None else min(n, left)
                 piece = file.read(n, dtype="float32", always_2d=True)
                 if not len(piece):
-                    _say_short(path, (file.frames - start - done) / file.samplerate)
-                    _say_cut_off(path, (start + done) / file.samplerate, _share_there(path))
+                    say_short(path, (file.frames - start - done) / file.samplerate)
+                    say_cut_off(path, (start + done) / file.samplerate, share_there(path))
                     return
                 yield Piece(piece, file.samplerate)
                 done += len(piece)
@@ -125,33 +122,6 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
         raise RecordingError(
             f"{path} cannot be decoded ({words}): record or copy it again"
         ) from error
-
-
-def _say_short(path: Path, missing_s: float) -> None:
-    """At the end: damaged pages of an Ogg file were passed over, what lies behind closed up."""
-    if HOLE_S < missing_s < UNKNOWN_S:
-        words = "%s is damaged: %.1f s of it are missing, and what follows seems so much earlier"
-        log.warning(words, path, missing_s)
-
-
-def _share_there(path: Path) -> float:
-    """Of the bytes that an AIFF or RF64 says it has: libsndfile takes what is there for all."""
-    with path.open("rb") as file:
-        head = file.read(28)
-        there = file.seek(0, os.SEEK_END)
-    said = there
-    if head[:4] == b"FORM":
-        said = 8 + int.from_bytes(head[4:8], "big")
-    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
-        said = 8 + int.from_bytes(head[20:28], "little")
-    return min(1.0, there / max(said, 1))
-
-
-def _say_cut_off(path: Path, ends_s: float, share: float) -> None:
-    """``share``: of the sound, or of the file, that is there; what is only rounded is no loss."""
-    if 0 < share < 1 and ends_s / share - ends_s > max(MISSING_S, MISSING * ends_s):
-        words = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
-        log.warning(words, path, ends_s, ends_s / share)
 
 
 def _from_av(path: Path, part: Part) -> Iterator[Piece]:
@@ -173,15 +143,16 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
             origin_s = (container.start_time or 0) / av.time_base
             at_s, jumped, heard = 0.0, False, False  # at_s: time of the next decoded frame
+            holes = Holes()
             for frame in _frames(path, container, stream, av.error.FFmpegError):
                 if frame is None:  # damaged: what follows does not go on from here
                     jumped = True
+                    holes.look(None, 0.0, 0.0)
                     continue
                 rate = frame.sample_rate
+                holes.look(frame.time, frame.samples / rate, origin_s)
                 due_s = at_s if frame.time is None else frame.time - origin_s
                 if due_s > at_s + (0 if jumped else HOLE_S):
-                    if heard and not jumped:
-                        log.warning("%s: sound is missing from %.1f s to %.1f s", path, at_s, due_s)
                     at_s, jumped = due_s, True
                 start, left = part.frames(rate)
                 for plain in planar.resample(frame):
@@ -189,6 +160,7 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
                     first = max(0, start - at)
                     last = len(samples) if left is None else start + left - at
                     if last <= 0:
+                        holes.say(path)
                         return
                     if first < len(samples):
                         hole_to = (at + first) / rate if jumped else None
@@ -196,8 +168,9 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
                         jumped = False
                     at_s += len(samples) / rate
                     heard = True
-            if heard and container.duration and container.format.name not in GUESSED_LENGTH:
-                _say_cut_off(path, at_s, at_s / (container.duration / av.time_base))
+            holes.say(path)
+            if heard and (said_s := said_to_end_s(path, container, stream, av.time_base)):
+                say_cut_off(path, at_s, at_s / said_s)
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, RecordingError):
             raise

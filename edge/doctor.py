@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import health, sound_check
-from edge.assembly import load_network
+from edge.assembly import free_cores, load_network
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
@@ -105,7 +105,7 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
 def _faster(runtime: str, threads: int) -> str:
     """What helps a board that is too slow, the best first."""
     ways = ["raise listen.hop_s", "cool the board"]
-    if threads:
+    if 0 < threads < free_cores():
         ways.insert(0, f"listen.threads = 0, all cores but one, for {threads}")
     if runtime.startswith("tflite-runtime"):
         ways.insert(0, f"{FASTER}, which is several times as fast")

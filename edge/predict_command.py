@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Classifier
+from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
 from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
 from edge.frontend import FrontEnd
@@ -117,8 +118,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
             lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        alert = _alert_in_words(alert_s, detector.config)
-        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on; {alert}\n")
+        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on")
+        _say(f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n")
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
         _hint(
             f"{path}: nothing is in channel {arguments.channel}; it has {source.channels}, "
@@ -146,11 +147,15 @@ class _Progress:
             _hint(f"{self._path}: judged to {seconds:.0f} s")
 
 
-def _alert_in_words(alert_s: float, config: DetectorConfig) -> str:
-    """Whether the listener, by default, would have lit its lamp on these windows."""
+def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str:
+    """What the listener, with its defaults, would make of these windows."""
+    rule = f"{config.needed} of {config.windows} windows"
+    rule += f", here one every {hop_s:g} s, in edge run one every {ListenConfig().hop_s:g} s"
     if alert_s < math.inf:
-        return f"an alert at {alert_s:.1f} s"
-    return f"no alert: {config.needed} of {config.windows} windows must knock"
+        return f"enough for an alert at {alert_s:.1f} s ({rule})"
+    if 3 * hop_s > config.clear_s:  # it forgets one before the next comes
+        return f"too far apart to tell whether it is enough for an alert ({rule})"
+    return f"not enough for an alert ({rule})"
 
 
 def _hint(line: str) -> None:

@@ -22,7 +22,7 @@ from edge.config import DEFAULT_PATH, Config, lamp_of
 from edge.errors import ConfigError
 from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
-from edge.installed import installed_config, load_config, records_folder, status_file
+from edge.installed import installed_config, load_config, status_file
 from edge.journal import set_up_logging
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _run(arguments: argparse.Namespace) -> int:
     # is then: it leads nowhere while a runtime loads the network.
     faulthandler.enable(os.dup(2))
     hang_up = meaning()
-    _answer_signals(hang_up)
+    ended = INTERRUPTED if arguments.source else 0
+    _answer_signals(hang_up, ended)
     try:
         # From here on this file: one that is deleted later must not mean the defaults.
         settings = arguments.config or installed_config()
@@ -134,7 +135,8 @@ def _listen(
         )
         service.run(hang_up)
     except BaseException as error:
-        _answer_signals(hang_up)  # no service is there any more to be asked
+        # No service is there any more to be asked.
+        _answer_signals(hang_up, INTERRUPTED if arguments.source else 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if capture is not None:
             capture.kill()
@@ -151,9 +153,10 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
-    records = records_folder(config, None)
-    if records.exists() and not records.is_dir():
-        raise ConfigError(f"blackbox.directory = {str(records)!r} is a file: name a folder")
+    records = config.blackbox.directory
+    # Path's raises where it may not look, which is no fault of the settings.
+    if os.path.exists(records) and not os.path.isdir(records):  # noqa: PTH110, PTH112
+        raise ConfigError(f"blackbox.directory = {records!r} is a file: name a folder")
     status_file(config, None)  # of the settings: DIR would be made, and be root's
     path = arguments.config or installed_config()
     none = f"there is no {DEFAULT_PATH}: the defaults hold"
@@ -161,14 +164,14 @@ def _check_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _answer_signals(hang_up: HangUp) -> None:
+def _answer_signals(hang_up: HangUp, code: int) -> None:
     """Where no service does: a reload must not end it, and an end must put out the lamp."""
-    signal.signal(signal.SIGHUP, _leave if hang_up is HangUp.STOP else signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
 
+    def leave(*_: object) -> NoReturn:
+        sys.exit(code)
 
-def _leave(*_: object) -> NoReturn:
-    sys.exit(0)
+    signal.signal(signal.SIGHUP, leave if hang_up is HangUp.STOP else signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave)
 
 
 def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:

@@ -70,16 +70,15 @@ class Service:
         self._source, self.pipeline = source, pipeline
         self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
-        self._skip = skip_when_behind
-        self._prove, self._reload = prove, reload
+        self._skip, self._prove, self._reload = skip_when_behind, prove, reload
         self._notify = health.Notifier()
-        self._stop = self._hup = self._ready = False
+        self._stop = self._hup = self._ready = self._played = False
         self._was_lost = False  # the sound; it may be back, but no window of it is judged yet
         self._behind_until = self._next_status = 0.0
         self._last: Verdict | None = None
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
-        self._board, self._losses, self._losing = Board(), Losses(), ""
-        self._config_problem = ""
+        self._board, self._losses = Board(), Losses()
+        self._losing = self._config_problem = ""
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
@@ -102,7 +101,7 @@ class Service:
     @property
     def stopped(self) -> bool:
         """Whether it was asked to stop, before its source had ended."""
-        return self._stop
+        return self._stop and not self._played
 
     @property
     def heard_to_s(self) -> float:
@@ -132,6 +131,7 @@ class Service:
             while not self._stop:
                 blocks = self._source.read(READ_S)
                 if blocks is None:
+                    self._played = True
                     break
                 if blocks and self._prove is not None:
                     self._prove()

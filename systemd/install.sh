@@ -203,9 +203,9 @@ service() {
     fi
     onto_the_disk
     if [ -n "$dark" ]; then
-        echo "install.sh: apt does not give python3-lgpio, which Raspberry Pi has at" \
-            "archive.raspberrypi.com: no lamp will be lit, its changes go to the log; with that" \
-            "archive among apt's sources run install.sh again" >&2
+        echo "install.sh: python3-lgpio could not be installed: no lamp will be lit, its changes" \
+            "go to the log. It is Raspberry Pi's, at archive.raspberrypi.com: with that archive" \
+            "among apt's sources run install.sh again" >&2
     fi
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }

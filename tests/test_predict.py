@@ -136,9 +136,9 @@ def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
 @pytest.mark.parametrize(
     ("p", "words"),
     [
-        ([0.9] * 5, "an alert at 6.0 s"),
-        ([0.9] * 4 + [0.1] * 4 + [0.9] * 4, "no alert: 5 of 8 windows must knock"),
-        ([0.1] + [0.9, 0.9, 0.1] * 3, "an alert at 9.0 s"),
+        ([0.9] * 5, "enough for an alert at 6.0 s"),
+        ([0.9] * 4 + [0.1] * 4 + [0.9] * 4, "not enough for an alert"),
+        ([0.1] + [0.9, 0.9, 0.1] * 3, "enough for an alert at 9.0 s"),
     ],
 )
 def test_it_says_whether_the_lamp_would_have_been_lit(tmp_path, monkeypatch, capsys, p, words):
@@ -146,7 +146,13 @@ def test_it_says_whether_the_lamp_would_have_been_lit(tmp_path, monkeypatch, cap
     monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: next(answers))
     path = wav_file(tmp_path / "a.wav", noise(len(p) + 1).astype("f8"), SR)
     assert main(["predict", str(path)]) == 0
-    assert capsys.readouterr().out.rstrip().endswith(f"knocking from 0.8 on; {words}")
+    last = capsys.readouterr().out.splitlines()[-2].strip()
+    assert last == f"{words} (5 of 8 windows, here one every 1 s, in edge run one every 0.5 s)"
+
+
+def test_of_windows_far_apart_it_says_nothing_of_an_alert(engine):
+    said = edge("predict", engine, "--hop", 5).stdout
+    assert "too far apart to tell" in said
 
 
 def test_a_cut_off_model(engine, tmp_path):
