@@ -101,18 +101,8 @@ def load_checkpoint(
         )
     network = KnockNet(head=style)
     _load_into(network, state, path)
-    meta = content.get("meta")
-    meta = dict(meta) if isinstance(meta, Mapping) else {}
-    own = None
-    with contextlib.suppress(CheckpointError):  # what makes no sense may be corrected
-        own = _labels(meta, path)
     instead = {"labels": labels, "threshold": threshold, "temperature": temperature}
-    meta |= {name: value for name, value in instead.items() if value is not None}
-    if own and _labels(meta, path) != own:
-        raise ConfigError(
-            f"--labels {','.join(meta['labels'])}: {path} says itself that its answers are "
-            f"{','.join(own)}: leave the option out"
-        )
+    meta = _said(content, path, {name: v for name, v in instead.items() if v is not None})
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
@@ -142,6 +132,22 @@ def _number(
     if not isinstance(value, int | float) or not low < value < high:
         raise CheckpointError(f"{path}: {name} {value!r} must lie between {low:g} and {high:g}")
     return float(value)
+
+
+def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says of itself, but for what it is told ``instead``."""
+    said = content.get("meta")
+    meta = dict(said) if isinstance(said, Mapping) else {}
+    own = None
+    with contextlib.suppress(CheckpointError):  # what makes no sense may be corrected
+        own = _labels(meta, path)
+    meta |= instead
+    if own and _labels(meta, path) != own:
+        raise ConfigError(
+            f"--labels {','.join(meta['labels'])}: {path} says itself that its answers are "
+            f"{','.join(own)}: leave the option out"
+        )
+    return meta
 
 
 def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:

@@ -64,6 +64,17 @@ def test_what_is_counted_as_received_can_be_taken():
     assert stream.received == 3 * 1102
 
 
+def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
+    rate, n = 16_000, 320
+    came = [100 + (i + 1) * n / rate for i in range(20)]
+    blocks = stream_of(packet(n, at, rate=rate) for at in came).take(0)
+    assert sum(b.y.size for b in blocks) < 19 * n / rate * SR  # the first ones gave nothing yet
+    assert blocks[0].start_s == pytest.approx(100.0)
+    assert [b.gap for b in blocks].count(True) == 1
+    ends = [b.start_s + b.y.size / SR for b in blocks]
+    np.testing.assert_allclose([b.start_s for b in blocks[1:]], ends[:-1], atol=1e-9)
+
+
 def test_the_device_is_the_one_that_was_opened_and_no_chatter():
     words = f"ALSA lib: hello\n{OPENED}USB PnP (hw:1,0)\nALSA lib: overrun\n".encode()
     stream = stream_of([], words=words)

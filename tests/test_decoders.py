@@ -10,7 +10,6 @@ import pytest
 
 from edge.decoders import _frames
 from edge.errors import EdgeError, MissingPackageError, RecordingError
-from edge.missing_sound import Holes
 from edge.recording import Recording
 from tests.audio import noise, tone
 
@@ -202,26 +201,6 @@ def test_of_a_damaged_recording_what_is_there_is_heard_and_the_rest_is_said(tmp_
     assert f"{path} is damaged at {y.size / SR:.1f} s" in said
 
 
-def test_what_an_ogg_file_lost_in_its_middle_is_said(tmp_path, caplog):
-    """libsndfile passes over damaged pages without an error."""
-    soundfile = pytest.importorskip("soundfile")
-    path = tmp_path / "a.ogg"
-    soundfile.write(path, noise(20), SR)
-    Recording(path).read()
-    assert caplog.messages == []
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 9000] = bytes(9000)
-    path.write_bytes(content)
-    missing_s = 20 - Recording(path).read().size / SR
-    assert missing_s > 1
-    (said,) = caplog.messages
-    assert f"{path} is damaged: {missing_s:.1f} s of it are missing" in said
-    caplog.clear()
-    Recording(path, end_s=2).read()
-    assert caplog.messages == []
-
-
 def test_behind_damage_nothing_is_heard_twice(tmp_path, caplog):
     """Each second of it is a tone of its own, which may be missing but not come again."""
     soundfile = pytest.importorskip("soundfile")
@@ -345,39 +324,6 @@ def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
         Recording(path).read()
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "mp3", "aiff", "rf64"])
-def test_a_recording_that_was_cut_off_is_said_to_be(tmp_path, caplog, suffix):
-    """The card was full, or the recorder lost power; the decoders take what is there for all."""
-    soundfile = pytest.importorskip("soundfile")
-    path = tmp_path / f"a.{suffix}"
-    if suffix == "mkv":
-        film(path)
-    elif suffix == "rf64":
-        path = tmp_path / "a.wav"
-        soundfile.write(path, noise(8), SR, format="RF64")
-    else:
-        soundfile.write(path, noise(8), SR)
-    whole = Recording(path).read().size
-    assert whole == pytest.approx(8 * SR, rel=0.01)  # MP3 pads its ends
-    assert caplog.messages == []
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    y = Recording(path).read()
-    assert 0.3 * whole < y.size < 0.8 * whole
-    (said,) = caplog.messages
-    at_s = y.size / SR
-    assert said.startswith(f"{path} is damaged at {at_s:.1f} s: the rest of its 8.")
-    caplog.clear()
-    Recording(path, end_s=1).read()  # nothing that was asked for is missing
-    assert caplog.messages == []
-
-
-def test_a_hole_in_a_film_is_said(tmp_path, caplog):
-    path = film(tmp_path / "a.mkv", hole=(3, 2))
-    Recording(path).read()
-    (said,) = caplog.messages
-    assert said == f"{path}: 2.0 s of sound are missing in 1 place, the first at 3.0 s"
-
-
 def test_what_is_no_film_either_is_damaged_and_not_without_sound(tmp_path):
     pytest.importorskip("av")
     (tmp_path / "notes.txt").write_text("three blinks, then dark\n" * 100)
@@ -389,70 +335,3 @@ def test_a_pipe_exists_but_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(RecordingError, match=r"a\.wav is no file"):
         Recording(tmp_path / "a.wav").read()
-
-
-def mp3(path, seconds, *, xing, tail=0):
-    """Noise, quiet at first so that its bit rate varies; ``tail`` bytes of no sound behind it."""
-    av = pytest.importorskip("av")
-    rate = 44_100
-    y = noise(seconds, rate) * np.linspace(0, 1, round(seconds * rate), dtype=np.float32) ** 4
-    with av.open(str(path), "w", options={"write_xing": str(int(xing))}) as container:
-        stream = container.add_stream("mp3", rate=rate, layout="mono")
-        stream.codec_context.options = {"q": "4"}
-        for at in range(0, y.size, 1152):
-            sound = av.AudioFrame.from_ndarray(y[None, at : at + 1152], "fltp", "mono")
-            sound.rate, sound.pts = rate, at
-            container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    path.write_bytes(path.read_bytes() + bytes(tail))
-    return path
-
-
-@pytest.mark.parametrize(("xing", "tail"), [(True, 0), (False, 0), (False, 300_000)])
-def test_an_mp3_that_does_not_say_how_long_it_is_is_not_cut_off(tmp_path, caplog, xing, tail):
-    """FFmpeg guesses then, from the bit rate of its beginning and the size of the file."""
-    path = mp3(tmp_path / "a.mp3", 10, xing=xing, tail=tail)
-    assert Recording(path).read().size == pytest.approx(10 * SR, rel=0.01)
-    assert [said for said in caplog.messages if "missing" in said] == []
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_picture_that_outlasts_the_sound_is_no_damage(tmp_path, caplog, suffix):
-    path = film(tmp_path / f"a.{suffix}", picture_s=12)
-    assert Recording(path).read().size == pytest.approx(8 * SR, rel=0.01)
-    assert caplog.messages == []
-
-
-def test_time_stamps_that_drift_from_the_samples_are_no_holes(tmp_path, caplog):
-    holes = Holes()
-    for n in range(100_000):  # half an hour and more, 0.05 % slower
-        holes.look(n * 0.0232 * 1.0005, 0.0232, 0.0)
-    holes.say(tmp_path)
-    assert caplog.messages == []
-    holes.look(4000.0, 0.02, 0.0)
-    holes.look(4001.0, 0.02, 0.0)
-    holes.say(tmp_path)
-    (said,) = caplog.messages
-    assert " in 2 places" in said
-
-
-def test_a_size_that_was_never_filled_in_is_no_loss(tmp_path, caplog):
-    soundfile = pytest.importorskip("soundfile")
-    path = tmp_path / "a.aiff"
-    soundfile.write(path, noise(4), SR)
-    content = bytearray(path.read_bytes())
-    content[4:8] = (0x7FFFFFF0).to_bytes(4, "big")
-    path.write_bytes(content)
-    Recording(path).read()
-    assert caplog.messages == []
-
-
-def test_where_a_cut_off_recording_ends_is_said_wherever_one_begins(tmp_path, caplog):
-    soundfile = pytest.importorskip("soundfile")
-    path = tmp_path / "a.aiff"
-    soundfile.write(path, noise(20), SR)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RecordingError, match="ends before --start"):
-        Recording(path, start_s=15).read()
-    (said,) = caplog.messages
-    assert said.startswith(f"{path} is damaged at 10.0 s: the rest of its 20.0 s")

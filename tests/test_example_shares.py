@@ -11,6 +11,8 @@ from convert import examples, synth
 from convert.examples import ExampleMaker, Pools, Source
 from convert.recipe import KNOCK_LEVEL_DB, OVERALL_LEVEL_DB, REAL_KNOCKS, SIMPLE, Recipe
 from convert.synth import SR
+from convert.train import train
+from convert.train_config import TrainConfig
 from edge.frontend import FrontEnd
 
 TOLD = re.sub(r"\s+", " ", (Path(__file__).parents[1] / "docs" / "training.md").read_text())
@@ -146,3 +148,17 @@ def test_recordings_are_played_at_other_speeds(recipe, low, high, told):
     speeds = np.array(peaks) / (2 * BYSTANDER)  # steps of 1/3000
     assert spans(speeds, low, high, slack=0.001)
     assert near((np.abs(speeds - 1) < 0.001).sum(), 0.3, count)  # seven in ten at another one
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
+    made = []
+
+    def recorded(pools, recipe, seed):
+        made.append(recipe.simple)
+        return ExampleMaker(pools, recipe, seed)
+
+    monkeypatch.setattr("convert.run_data.ExampleMaker", recorded)
+    few = TrainConfig(examples=32, small_epochs=1, full_epochs=0, hold_out=0.4, simple=share)
+    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
+    assert made == [share, share]  # of those to learn from and of those to choose the epoch by

@@ -109,17 +109,6 @@ def test_a_reader_that_was_late_gets_the_newest_and_a_gap(listening):
     assert counted(blocks)[-1] == (200 * PACKET - 1) % 30_000
 
 
-def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
-    rate, n = 16_000, 320
-    came = [100 + (i + 1) * n / rate for i in range(20)]
-    blocks = stream_of(packet(n, at, rate=rate) for at in came).take(0)
-    assert size(blocks) < 19 * n / rate * SR  # the first ones gave nothing yet
-    assert blocks[0].start_s == pytest.approx(100.0)
-    assert [b.gap for b in blocks].count(True) == 1
-    ends = [b.start_s + b.y.size / SR for b in blocks]
-    np.testing.assert_allclose([b.start_s for b in blocks[1:]], ends[:-1], atol=1e-9)
-
-
 def test_samples_that_were_lost_make_a_gap(listening):
     microphone = listening("5 lose:500 5 hang", stall_s=60)
     blocks = gather(microphone, lambda b: size(b) >= 10 * PACKET)

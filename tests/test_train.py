@@ -12,7 +12,6 @@ from convert.checkpoint import load_checkpoint
 from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
-from convert.examples import ExampleMaker
 from convert.fit import Examples, Fit
 from convert.train import train
 from convert.train_config import TrainConfig
@@ -266,20 +265,6 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
     said = capsys.readouterr().out
     assert "with keep 0.5, side 112, check_auc 0.55\n" in said
     assert "next to nothing: an AUC of 0.55" in said
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_the_share_of_simple_examples_is_as_asked(share, recordings_made, tmp_path, monkeypatch):
-    made = []
-
-    def recorded(pools, recipe, seed):
-        made.append(recipe.simple)
-        return ExampleMaker(pools, recipe, seed)
-
-    monkeypatch.setattr("convert.run_data.ExampleMaker", recorded)
-    few = dataclasses.replace(TINY, examples=32, small_epochs=1, simple=share)
-    train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few)
-    assert made == [share, share]  # of those to learn from and of those to choose the epoch by
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
