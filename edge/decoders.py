@@ -133,13 +133,7 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
     try:
         # The whole path: FFmpeg would take 12:30.mp3 for an address on the network.
         with av.open(str(path.absolute())) as container:
-            if not container.streams.audio:
-                # FFmpeg shows texts, too, as films of a terminal.
-                film = container.streams.video and container.format.name != "tty"
-                raise RecordingError(
-                    f"{path} has no audio track" if film else f"{path} is damaged or no recording"
-                )
-            stream = container.streams.audio[0]
+            stream = _audio_of(path, container)
             planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
             origin_s = (container.start_time or 0) / av.time_base
             at_s, jumped, heard = 0.0, False, False  # at_s: time of the next decoded frame
@@ -178,6 +172,15 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             raise RecordingError(f"{path} is damaged or no recording") from error
         words = error.strerror if isinstance(error, OSError) else error
         raise RecordingError(f"{path} cannot be decoded: {words}") from error
+
+
+def _audio_of(path: Path, container: Any) -> Any:
+    """The first audio track; RecordingError if there is none."""
+    if container.streams.audio:
+        return container.streams.audio[0]
+    # FFmpeg shows texts, too, as films of a terminal.
+    film = container.streams.video and container.format.name != "tty"
+    raise RecordingError(f"{path} {'has no audio track' if film else 'is damaged or no recording'}")
 
 
 def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
