@@ -247,7 +247,7 @@ def readable(
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
     """Every readable recording of ``LEAST_S`` or more; the others are named at the end.
 
-    ``quiet``: unreadable ones have been named before. All are also added to ``skipped``.
+    ``quiet``: they have been named before. They are also added to ``skipped``.
     """
     skipped = Skipped() if skipped is None else skipped
     for clip in bar(clips, "reading recordings", unit=""):
@@ -262,7 +262,8 @@ def readable(
             skipped.short.append(str(clip.path))
         else:
             yield clip, sound
-    skipped.say(unreadable=not quiet)
+    if not quiet:
+        skipped.say()
 
 
 def not_silent(draw: Callable[[], Cut]) -> Cut:

@@ -29,14 +29,17 @@ def half_precision(device: torch.device) -> torch.autocast:
 
 
 @contextlib.contextmanager
-def enough_memory(batch_size: int) -> Iterator[None]:
-    """DatasetError if within the GPU's memory does not do for batches of that size."""
+def enough_memory(batch_size: int, option: str = "") -> Iterator[None]:
+    """DatasetError if within the GPU's memory does not do for batches of that size.
+
+    ``option``: which one gives the size.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise DatasetError(
             f"the GPU's memory does not hold a batch of {batch_size}: end other programs that use "
-            f"it{', or give a smaller --batch-size' if batch_size != GRADED else ''}"
+            f"it{f', or give a smaller {option}' if option else ''}"
         ) from error
 
 

@@ -98,12 +98,12 @@ class Fit:
     def go(self) -> None:
         """All epochs that are not done yet."""
         remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
-        with enough_memory(self.config.batch_size):
+        with enough_memory(self.config.batch_size, "--batch-size"):
             first = self._resume()
         for epoch in range(first, self.epochs):
             began = time.monotonic()
             side = self._side(epoch)
-            with enough_memory(self.config.batch_size):
+            with enough_memory(self.config.batch_size, "--batch-size"):
                 loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(

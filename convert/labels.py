@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from convert.paths import what_is
 
 TABLE = "labels.csv"  # what a folder's table of recordings is called
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
+END = "#end of the table"  # a quote that is left open swallows it
 OURS = ("label", "source", "kind", "car", "split")  # columns that mean something, besides file
 SPLITS = ("train", "valid")
 PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
@@ -38,10 +40,11 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
         text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table} is not in UTF-8: save it so") from error
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quote left open is an error
+    lines = csv.reader(io.StringIO(f"{text}\n{END}\n", newline=""))
     found, ended = [], 0
     try:
-        columns = [cell.strip().lower() for cell in next(lines, [])]
+        columns = [cell.strip().lower() for cell in next(lines)]
+        _need_closed_quotes(columns, columns, f"{table}, line 1")
         if missing := {"file", "label"} - set(columns):
             raise DatasetError(
                 f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
@@ -52,7 +55,10 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
         ended = lines.line_num
         for line in lines:
             where, ended = f"{table}, line {ended + 1}", lines.line_num
+            if line == [END]:
+                break
             cells = [cell.strip() for cell in line]
+            _need_closed_quotes(cells, columns, where)
             while cells and not cells[-1]:  # spreadsheets fill lines up with commas
                 cells.pop()
             if not cells:
@@ -64,10 +70,6 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 )
             cells += [""] * (len(columns) - len(cells))
             row = dict(zip(columns, cells, strict=True))
-            if long := [name for name in OURS if re.search(r"[\n\r\0]", row.get(name, ""))]:
-                raise DatasetError(
-                    f"{where}: its {long[0]} goes over several lines: is there a quote too many?"
-                )
             if spelt(row["label"]) in FOLDERS:
                 row["label"] = spelt(row["label"])
             # A file's name is the disk's business, the others are compared.
@@ -75,6 +77,20 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
     except csv.Error as error:
         raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote open?") from error
     return found
+
+
+def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str) -> None:
+    """DatasetError if one of ``cells`` has swallowed lines, by a quote that is never closed.
+
+    Or by one that is closed by the next such slip. Notes may go over several lines.
+    """
+    at = columns.index("label") if "label" in columns else 0
+    for name, cell in zip_longest(columns, cells, fillvalue=""):
+        below = [line.split(",") for line in cell.splitlines()[1:]]
+        rows = [row for row in below if len(row) > at and spelt(row[at]) in FOLDERS]
+        if END in cell or rows or (below and name in OURS):
+            called = " ".join(name.split()) or "last cell"
+            raise DatasetError(f"{where}: its {called} goes over several lines: is a quote open?")
 
 
 def spelt(name: str) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
-from convert.device import enough_memory
+from convert.device import GRADED, enough_memory
 from convert.drawn import graders, trainers
 from convert.errors import DatasetError
 from convert.fit import Fit, need_batch
@@ -78,7 +78,8 @@ def train(
     remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go()
-    epoch, weights = run.best_epoch()
+    with enough_memory(GRADED):
+        epoch, weights = run.best_epoch()
     network.load_state_dict(weights)
     reached = run.best
     if config.keep:
@@ -165,7 +166,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
     chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
     # Those that examples to judge by were made of have been named.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
-    with enough_memory(config.batch_size):
+    with enough_memory(config.batch_size, "--batch-size"):
         return Fit(
             network, examples, check=check, real=real, work=work, config=config, frozen=frozen
         )

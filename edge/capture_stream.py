@@ -24,7 +24,7 @@ _Packet = tuple[int, NDArray[np.float32], int, int, float]
 MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
 KILLED_S = 1.0  # time a killed process has to go
 PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
-LATELY = 100  # packets, five seconds of them
+LATELY = 20  # packets, a second of them
 BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped and counted
 
 
@@ -33,8 +33,8 @@ class CaptureStream:
 
     ``ended`` is, of former processes, too, when the sound so far ended on its own clock, which
     counts samples, and by how much the machine's was ahead of that at most, of late. The two drift
-    apart, by a second in some hours, and a driver may deliver late: only what comes later than
-    anything before a gap was lost in it, and is added to the sound's own.
+    apart, by a second in some hours, and a driver may deliver late: what comes later than anything
+    in the last second before a gap was lost in it, and what is counted as lost; that is added.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class CaptureStream:
         resampler: Resampler | None = None
         gap = fresh = True  # what came before this process is not joined to it
         met, pace, came_s = FlawsOfInput(), Pace(), 0.0
-        time_s, most_s = self.ended
+        (time_s, most_s), held_s = self.ended, 0.0  # held_s: of sound in the resampler
         ahead_s: deque[float] = deque([most_s], maxlen=LATELY)
         while packet := self._next(pipe):
             # When it came, not when it is read: this process may have been busy, or just started.
@@ -110,17 +110,21 @@ class CaptureStream:
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
-                time_s += max(0.0, came_s - y.size / rate - time_s - max(ahead_s))
+                time_s, held_s = time_s + held_s, 0.0
+                later_s = came_s - y.size / rate - time_s - max(ahead_s)
+                time_s += max(0.0, later_s, lost / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             met.add(flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
+            held_s += y.size / rate
             if out.size:
                 self._append(Block(out, time_s, gap, met.take()))
                 time_s += out.size / self._sr
+                held_s -= out.size / self._sr
                 gap = False
-            ahead_s.append(came_s - time_s)
-            self.ended = time_s, max(ahead_s)
+            ahead_s.append(came_s - time_s - held_s)
+            self.ended = time_s + held_s, max(ahead_s)
             self.received += y.size  # last: what is counted can be taken
         pipe.close()  # here and not from outside, which would wait for this very thread
 

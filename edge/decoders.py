@@ -163,7 +163,8 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
                     at_s += len(samples) / rate
                     heard = True
             holes.say(path)
-            if heard and (said_s := said_to_end_s(path, container, stream, av.time_base)):
+            said_s = said_to_end_s(path, container, stream, av.time_base)
+            if heard and said_s > 0:
                 say_cut_off(path, at_s, at_s / said_s)
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, RecordingError):

@@ -13,7 +13,9 @@ log = logging.getLogger(__name__)
 UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
 # A picture may go on a little after the sound; more than both is missing.
 MISSING_S, MISSING = 0.5, 0.02
-GUESSED_LENGTH = {"aac", "mpegts", "mpeg"}  # from the size of the file, by FFmpeg
+# Formats, as FFmpeg names them, in which a track says how long it is. Elsewhere FFmpeg guesses,
+# from the size of the file, or gives what is the whole film's.
+SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "w64", "wav"}
 MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # in the first frame of one that says how long it is
 # What writers put where they do not know the size yet, or near enough.
 NO_SIZE_AIFF, NO_SIZE_RF64 = 0x7F000000, 2**62
@@ -44,18 +46,19 @@ def share_there(path: Path) -> float:
 def said_to_end_s(path: Path, container: Any, stream: Any, units: int) -> float:
     """When the sound of a file ends by its own words, s; 0.0 if it says nothing, or guesses."""
     named = container.format.name
-    if named in GUESSED_LENGTH or (named == "mp3" and not _mp3_says_how_long(path)):
+    origin_s = (container.start_time or 0) / units
+    if named == "matroska,webm":
+        if written := LENGTH.fullmatch(stream.metadata.get("DURATION", "")):
+            hours, minutes, seconds = map(float, written.groups())
+            return 3600 * hours + 60 * minutes + seconds - origin_s
+        # Of the whole: a picture may go on for long after the sound.
+        return 0.0 if container.streams.video else (container.duration or 0) / units - origin_s
+    if named not in SAY_IT or (named == "mp3" and not _mp3_says_how_long(path)):
         return 0.0
-    if stream.duration:
-        begins = (stream.start_time or 0) * stream.time_base
-        return float(begins + stream.duration * stream.time_base) - (
-            (container.start_time or 0) / units
-        )
-    if written := LENGTH.fullmatch(stream.metadata.get("DURATION", "")):  # Matroska's
-        hours, minutes, seconds = map(float, written.groups())
-        return 3600 * hours + 60 * minutes + seconds
-    # Of the whole: a picture may go on for long after the sound.
-    return 0.0 if container.streams.video else (container.duration or 0) / units
+    if not stream.duration or not stream.time_base:
+        return 0.0
+    ends = (stream.start_time or 0) + stream.duration
+    return float(ends * stream.time_base) - origin_s
 
 
 def _mp3_says_how_long(path: Path) -> bool:

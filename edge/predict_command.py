@@ -153,7 +153,7 @@ def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str
     rule += f", here one every {hop_s:g} s, in edge run one every {ListenConfig().hop_s:g} s"
     if alert_s < math.inf:
         return f"enough for an alert at {alert_s:.1f} s ({rule})"
-    if 3 * hop_s > config.clear_s:  # it forgets one before the next comes
+    if hop_s >= config.clear_s:  # it forgets one before the next comes
         return f"too far apart to tell whether it is enough for an alert ({rule})"
     return f"not enough for an alert ({rule})"
 

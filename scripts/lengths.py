@@ -30,6 +30,7 @@ from convert.dataset import Clip, find_clips, load_all
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools
 from convert.recipe import REAL_KNOCKS, Recipe
+from convert.skipped import Skipped
 from convert.split import Learnt, fold_sources
 from convert.train_config import TrainConfig
 from edge.child import die_with_parent
@@ -180,7 +181,10 @@ class _Make:
 
     def __init__(self, clips: Sequence[Clip], arguments: argparse.Namespace) -> None:
         recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
-        self._maker = ExampleMaker(fill_pools(load_all(clips, quiet=True)), recipe, EXAMPLE_SEED)
+        skipped = Skipped()
+        pools = fill_pools(load_all(clips, quiet=True, skipped=skipped))
+        skipped.say(unreadable=False)  # those have been named
+        self._maker = ExampleMaker(pools, recipe, EXAMPLE_SEED)
         sources = fold_sources(clips, FOLDS)
         self._parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
         self._workers: int = arguments.workers

@@ -33,6 +33,7 @@ from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.rendering import FULL_PX, Pictures
 from convert.run_data import digest, identity
+from convert.skipped import Skipped
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from edge.errors import EdgeError
@@ -78,7 +79,9 @@ class DrawnExamples:
 
     @cached_property
     def _maker(self) -> ExampleMaker:
-        pools = fill_pools(load_all(self._clips, quiet=True))
+        skipped = Skipped()
+        pools = fill_pools(load_all(self._clips, quiet=True, skipped=skipped))
+        skipped.say(unreadable=False)  # those have been named
         return ExampleMaker(pools, self._recipe, EXAMPLE_SEED)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:

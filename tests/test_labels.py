@@ -243,6 +243,23 @@ def test_a_quote_left_open_in_the_first_line_is_named_too(tmp_path):
         find_clips([tmp_path])
 
 
+def test_lines_that_a_note_has_swallowed_are_missed(tmp_path):
+    recordings(tmp_path, "a.wav", "b.wav", "c.wav")
+    rows = ('a.wav,normal,"one', 'b.wav,normal,two"', "c.wav,normal,three")
+    table(tmp_path, "file,label,notes", *rows)
+    with pytest.raises(DatasetError, match=r"line 2: its notes goes over several lines"):
+        find_clips([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "row", ['"a.wav" ,normal,x', 'a.wav,normal,"fine, quiet" ', 'a.wav,normal,5"']
+)
+def test_quotes_as_people_write_them_are_read(tmp_path, row):
+    recordings(tmp_path, "a.wav")
+    table(tmp_path, "file,label,notes", row)
+    assert len(find_clips([tmp_path])) == 1
+
+
 def test_a_word_of_ours_goes_over_no_line(tmp_path):
     recordings(tmp_path, "a.wav")
     table(tmp_path, "file,label,kind", 'a.wav,normal,"eng\nine"')

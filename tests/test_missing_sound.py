@@ -1,10 +1,14 @@
 """What of a recording is missing is said; what is whole is not called damaged."""
 
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.missing_sound import Holes
+from edge.missing_sound import Holes, said_to_end_s
 from edge.recording import Recording
 from tests.audio import noise
 from tests.test_decoders import film
@@ -130,3 +134,31 @@ def test_what_an_ogg_file_lost_in_its_middle_is_said(tmp_path, caplog):
     caplog.clear()
     Recording(path, end_s=2).read()
     assert caplog.messages == []
+
+
+def told(named, *, seconds=None, tag=None, origin_s=0, whole_s=60, picture=False):
+    """When a file of FFmpeg's format ``named`` says that its sound ends."""
+    container = SimpleNamespace(
+        format=SimpleNamespace(name=named),
+        start_time=origin_s * 1_000_000,
+        duration=whole_s * 1_000_000,
+        streams=SimpleNamespace(video=(1,) if picture else ()),
+    )
+    stream = SimpleNamespace(
+        duration=seconds and seconds * 1000,
+        start_time=origin_s * 1000,
+        time_base=Fraction(1, 1000),
+        metadata={"DURATION": tag} if tag else {},
+    )
+    return said_to_end_s(Path(__file__), container, stream, 1_000_000)
+
+
+def test_a_length_counts_where_the_track_says_it_and_no_guess_does():
+    assert told("mov,mp4,m4a,3gp,3g2,mj2", seconds=20, picture=True) == 20
+    assert told("mov,mp4,m4a,3gp,3g2,mj2", seconds=20, origin_s=5) == 20
+    assert told("matroska,webm", tag="00:01:10.500", origin_s=5) == 65.5  # an end, not a length
+    assert told("matroska,webm", seconds=60, tag="00:00:18.000", picture=True) == 18
+    assert told("matroska,webm", whole_s=70, origin_s=5) == 65
+    assert told("matroska,webm", whole_s=70, picture=True) == 0
+    for guessed in ("amr", "aac", "asf", "avi", "mp3", "nut"):  # this file is no MP3 that says it
+        assert told(guessed, seconds=62) == 0

@@ -151,7 +151,7 @@ def test_it_says_whether_the_lamp_would_have_been_lit(tmp_path, monkeypatch, cap
 
 
 def test_of_windows_far_apart_it_says_nothing_of_an_alert(engine):
-    said = edge("predict", engine, "--hop", 5).stdout
+    said = edge("predict", engine, "--hop", 10).stdout
     assert "too far apart to tell" in said
 
 
