@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 from edge.detector import Detector, DetectorConfig
 
@@ -29,6 +30,7 @@ class FalseAlarms(TypedDict):
     alerts: int
     hours: float
     per_hour: float | None  # None where no time was judged
+    per_hour_at_most: float | None  # with 95 % certainty
     sources_too_short: int
 
 
@@ -52,20 +54,27 @@ def false_alarms(
         alerts += alerts_in(p, threshold, hop_s)
         windows += count
     hours = windows * hop_s / 3600
+    # Of so many alerts by chance (Poisson) at least as few still come in 5 of 100 such times.
+    most = float(gammaincinv(alerts + 1, 0.95))
     return {
         "alerts": alerts,
         "hours": round(hours, 4),
         "per_hour": round(alerts / hours, 2) if windows else None,
+        "per_hour_at_most": round(most / hours, 2) if windows else None,
         "sources_too_short": short,
     }
 
 
 def in_words(figures: FalseAlarms) -> str:
-    """``0 in 15.6 min, 0.0 an hour; 3 sources are too short for an alert``; ``-`` without time."""
+    """``0 in 15.6 min: 0.0 an hour, 95 % below 11.5; 3 sources are too short for an alert``.
+
+    ``-`` without time.
+    """
     said, short = "-", figures["sources_too_short"]
     if figures["per_hour"] is not None:
-        minutes = 60 * figures["hours"]
-        said = f"{figures['alerts']} in {minutes:.1f} min, {figures['per_hour']:.1f} an hour"
+        minutes, rate = 60 * figures["hours"], figures["per_hour"]
+        said = f"{figures['alerts']} in {minutes:.1f} min: {rate:.1f} an hour"
+        said += f", 95 % below {figures['per_hour_at_most']:.1f}"
     if short:
         said += f"; {short} {'source is' if short == 1 else 'sources are'} too short for an alert"
     return said

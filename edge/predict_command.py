@@ -118,7 +118,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
             lost = lost or failed
     if not arguments.json:
         found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        _say(f"{'':>10}{'':>10}  {found}; knocking from {pipeline.threshold:g} on")
+        _say(f"{'':>10}{'':>10}  {found} (a window knocks if p is {pipeline.threshold:g} or more)")
         _say(f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n")
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
         _hint(

@@ -45,8 +45,8 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     assert same.false_alarms()["engine"]["hours"] == pytest.approx(6 * 0.5 / 3600, abs=5e-5)
     assert same.false_alarms()["engine"]["per_hour"] == pytest.approx(1200)
     # Neither could have given an alert: neither is counted as time without one.
-    none = {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 2}
-    assert apart.false_alarms()["engine"] == none
+    none = {"alerts": 0, "hours": 0.0, "per_hour": None, "per_hour_at_most": None}
+    assert apart.false_alarms()["engine"] == {**none, "sources_too_short": 2}
     assert "engine: -; 2 sources are too short for an alert" in apart.table()
     assert json.loads(json.dumps(apart.to_dict()))["false_alarms"]["engine"]["per_hour"] is None
 
@@ -242,8 +242,22 @@ def test_time_that_could_not_be_judged_is_no_quiet_time():
     p[10:30] = np.nan  # half a second apart: 5 s, 10 s of silence, 5 s
     assert false_alarms([p], 0.5, 0.5)["hours"] == pytest.approx(2 * 5 / 3600, abs=5e-5)
     figures = false_alarms([p[10:30]], 0.5, 0.5)
-    assert figures == {"alerts": 0, "hours": 0.0, "per_hour": None, "sources_too_short": 1}
+    none = {"alerts": 0, "hours": 0.0, "per_hour": None, "per_hour_at_most": None}
+    assert figures == {**none, "sources_too_short": 1}
     assert in_words(figures) == "-; 1 source is too short for an alert"
+
+
+def test_a_short_time_without_an_alert_promises_little():
+    """Of 3.0 an hour none comes in 5 of 100 hours (exp -3), of 6.3 an hour two or fewer."""
+    hour = np.zeros(7200, dtype=np.float32)
+    assert false_alarms([hour], 0.5, 0.5)["per_hour_at_most"] == pytest.approx(-np.log(0.05), 2e-3)
+    minute = false_alarms([hour[:120]], 0.5, 0.5)
+    assert in_words(minute) == "0 in 1.0 min: 0.0 an hour, 95 % below 179.7"
+    hour[100:110] = hour[5000:5010] = 1
+    twice = false_alarms([hour], 0.5, 0.5)
+    most = twice["per_hour_at_most"]
+    assert most is not None
+    assert np.exp(-most) * (1 + most + most**2 / 2) == pytest.approx(0.05, abs=2e-4)
 
 
 def test_an_hour_of_short_recordings_has_the_windows_of_an_hour():
