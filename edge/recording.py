@@ -18,7 +18,7 @@ from edge.window import Block, FlawsOfInput
 class Recording:
     """One channel of a recording, between two times, as blocks at ``sr``.
 
-    WAV needs nothing but this package; FLAC, OGG and the like need soundfile; MP3, video and
+    WAV needs nothing but this package; FLAC and the like need soundfile; Ogg, MP3, video and
     everything else PyAV: this package's extra ``media``.
     """
 

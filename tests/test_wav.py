@@ -180,7 +180,7 @@ def test_chunks_and_a_little_after_the_end_need_no_word(tmp_path, caplog, behind
 
 
 def test_a_signalling_nan_is_read_without_a_word(tmp_path):
-    """As NaN, which the gate refuses; a warning of Python's, here an error, would reach the user."""
+    """As NaN, which the gate refuses; Python's warning, an error here, would reach the user."""
     path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR, form="f64")
     path.write_bytes(path.read_bytes()[:-8] + bytes.fromhex("010000000000f07f"))
     with WavReader(path) as wav:
