@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
+from edge.frontend.resample import RATES, Reach, reach
 from edge.missing_sound import (
     Clock,
     said_to_end_s,
@@ -60,11 +61,23 @@ class Part(NamedTuple):
 
     start_s: float
     end_s: float | None  # None: the end
+    sr: int  # Hz, to which it is resampled
+
+    def samples(self) -> tuple[int, int | None]:
+        """First sample and the one behind the last, at ``sr``."""
+        last = None if self.end_s is None else round(self.end_s * self.sr)
+        return round(self.start_s * self.sr), last
+
+    def reach(self, rate: int) -> Reach:
+        """What is needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
+        if not RATES[0] <= rate <= RATES[1]:
+            return Reach(0, None, 0)  # refused when it comes
+        return reach(*self.samples(), rate, self.sr)
 
     def frames(self, rate: int) -> tuple[int, int | None]:
-        """First frame and number of frames, at ``rate`` Hz."""
-        start = round(self.start_s * rate)
-        return start, None if self.end_s is None else round(self.end_s * rate) - start
+        """First frame and number of frames that are needed at ``rate`` Hz."""
+        start, stop, _ = self.reach(rate)
+        return start, None if stop is None else stop - start
 
 
 def pieces(path: Path, part: Part) -> Iterator[Piece]:
