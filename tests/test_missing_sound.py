@@ -53,10 +53,10 @@ def test_it_is_said_of_files_that_hold_more_than_sound(tmp_path, caplog, suffix)
             sound = av.AudioFrame.from_ndarray(y, format="s16", layout="mono")
             sound.sample_rate, sound.pts = SR, at
             container.mux(stream.encode(sound))
-    assert Recording(path).read().size == 8 * SR
+    assert Recording(path, sr=SR).read().size == 8 * SR
     assert caplog.messages == []
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    at_s = Recording(path).read().size / SR
+    at_s = Recording(path, sr=SR).read().size / SR
     (said,) = caplog.messages
     assert said.startswith(f"{path} is damaged at {at_s:.1f} s: the rest of its ")
     # By the bytes of all that is in it.
@@ -136,7 +136,7 @@ def test_a_length_that_is_not_known_yet_is_no_loss(tmp_path, caplog, suffix):
     at, size = {"au": (8, 4), "caf": (content.find(b"data") + 4, 8), "w64": (16, 8)}[suffix]
     content[at : at + size] = b"\xff" * size
     path.write_bytes(content)
-    assert Recording(path).read().size == 4 * SR
+    assert Recording(path, sr=SR).read().size == 4 * SR
     assert caplog.messages == []
 
 
@@ -149,9 +149,9 @@ def test_chunks_behind_the_sound_of_a_w64_are_none_of_it(tmp_path, caplog):
     content += (24 + 2_000_000).to_bytes(8, "little") + bytes(2_000_000)
     content[16:24] = len(content).to_bytes(8, "little")
     path.write_bytes(content)
-    assert Recording(path).read().size == 4 * SR
+    assert Recording(path, sr=SR).read().size == 4 * SR
     path.write_bytes(content[: len(content) // 2])  # in the chunk behind
-    assert Recording(path).read().size == 4 * SR
+    assert Recording(path, sr=SR).read().size == 4 * SR
     assert caplog.messages == []
 
 
@@ -162,7 +162,7 @@ def test_a_flac_that_was_cut_off_between_two_frames_is_said_to_be(tmp_path, capl
     soundfile.write(path, noise(20), SR)
     content = path.read_bytes()
     path.write_bytes(content[: content.rfind(b"\xff\xf8", 0, len(content) * 95 // 100)])
-    y = Recording(path).read()
+    y = Recording(path, sr=SR).read()
     (said,) = caplog.messages
     at_s = y.size / SR
     assert said.startswith(f"{path} is damaged at {at_s:.1f} s: the rest of its 20.0 s is missing")

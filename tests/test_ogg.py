@@ -18,7 +18,7 @@ def test_a_video_in_ogg_goes_to_the_decoder_of_videos(tmp_path, monkeypatch):
     soundfile.write(path, tone(2, SR), SR, format="OGG")
     monkeypatch.setitem(sys.modules, "soundfile", None)  # knows no video
     # FFmpeg does not cut off what fills Vorbis's last block, of at most 2048 samples.
-    assert 0 <= Recording(path).read().size - 2 * SR < 2048
+    assert 0 <= Recording(path, sr=SR).read().size - 2 * SR < 2048
 
 
 def test_behind_damage_nothing_is_heard_twice(tmp_path, caplog):
@@ -54,18 +54,18 @@ def test_what_an_ogg_file_lost_in_its_middle_is_said(tmp_path, caplog):
     soundfile = pytest.importorskip("soundfile")
     path = tmp_path / "a.ogg"
     soundfile.write(path, noise(20), SR)
-    Recording(path).read()
+    Recording(path, sr=SR).read()
     assert caplog.messages == []
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 9000] = bytes(9000)
     path.write_bytes(content)
-    missing_s = 20 - Recording(path).read().size / SR
+    missing_s = 20 - Recording(path, sr=SR).read().size / SR
     assert missing_s > 1
     (said,) = caplog.messages
     assert f"{path}: {missing_s:.1f} s of sound are missing in 1 place" in said
     caplog.clear()
-    Recording(path, end_s=2).read()
+    Recording(path, end_s=2, sr=SR).read()
     assert caplog.messages == []
 
 
@@ -78,15 +78,15 @@ def test_an_end_that_is_missing_is_said(tmp_path, caplog, kind):
     soundfile.write(path, noise(9, rate), rate, format="OGG", subtype=kind)
     content = path.read_bytes()
     path.write_bytes(content + b"TAG" + bytes(125))  # behind the last page
-    Recording(path).read()
+    Recording(path, sr=SR).read()
     assert caplog.messages == []
     for size in (len(content) // 2, content.rfind(b"OggS"), len(content) - 1):
         path.write_bytes(content[:size])
-        y = Recording(path).read()
+        y = Recording(path, sr=SR).read()
         (said,) = caplog.messages
         assert said.startswith(f"{path}: its end is missing after {y.size / SR:.1f} s")
         caplog.clear()
-    Recording(path, end_s=1).read()
+    Recording(path, end_s=1, sr=SR).read()
     assert caplog.messages == []
 
 
@@ -99,15 +99,15 @@ def test_all_recordings_in_one_file_are_heard(tmp_path, caplog):
         links.append((tmp_path / "a.ogg").read_bytes())
     path = tmp_path / "a.ogg"
     path.write_bytes(b"".join(links))
-    blocks = list(Recording(path).blocks())
+    blocks = list(Recording(path, sr=SR).blocks())
     splices = [block.start_s for block in blocks if block.gap]
     # Where a link ends FFmpeg leaves what fills its last block, of 2048 samples at most.
     assert splices == pytest.approx([8, 14], abs=2 * 2048 / SR)
     assert blocks[-1].start_s + blocks[-1].y.size / SR == pytest.approx(21, abs=2 * 2048 / SR)
     assert caplog.messages == []
-    y = Recording(path, start_s=9, end_s=11).read()
+    y = Recording(path, start_s=9, end_s=11, sr=SR).read()
     assert np.abs(np.fft.rfft(y * np.hanning(y.size))).argmax() / 2 == pytest.approx(880, abs=1)
-    y = Recording(path, start_s=15, end_s=17).read()
+    y = Recording(path, start_s=15, end_s=17, sr=SR).read()
     assert np.abs(np.fft.rfft(y * np.hanning(y.size))).argmax() / 2 == pytest.approx(660, abs=1)
 
 
@@ -118,7 +118,7 @@ def test_a_hole_in_a_later_recording_of_one_file_is_said(tmp_path, caplog):
     content = path.read_bytes()
     middle = len(content) // 2
     path.write_bytes(content + content[:middle] + bytes(9000) + content[middle + 9000 :])
-    Recording(path).read()
+    Recording(path, sr=SR).read()
     (said,) = caplog.messages
     assert "of sound are missing in 1 place, the first at 29." in said
 
@@ -130,6 +130,6 @@ def test_a_recording_of_another_kind_behind_the_first_is_said(tmp_path, caplog):
     path = tmp_path / "a.ogg"
     soundfile.write(path, noise(8), SR)
     path.write_bytes(path.read_bytes() + (tmp_path / "b.ogg").read_bytes())
-    y = Recording(path).read()
+    y = Recording(path, sr=SR).read()
     whole = y.size == pytest.approx(13 * SR, rel=0.01)
     assert whole or "cannot be decoded from 8.0 s on: its rest is left out" in caplog.text
