@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
-from edge.missing_sound import HOLE_S, Holes, said_to_end_s, say_cut_off, say_short, share_there
+from edge.frontend.resample import RATES, Reach, reach
+from edge.missing_sound import (
+    Clock,
+    said_to_end_s,
+    say_cut_off,
+    say_no_end,
+    say_short,
+    share_there,
+)
 from edge.wav import CodingError, WavReader
 
 log = logging.getLogger(__name__)
@@ -25,9 +33,19 @@ log = logging.getLogger(__name__)
 PIECE_SECONDS = 0.05
 # Not MP3: libsndfile's decoder comes back from a seek, as to --start, without the bits that earlier
 # frames lent to later ones: the first 20 ms are then wrong.
-SOUNDFILE_SUFFIXES = {".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
-SOUNDFILE_MAGICS = (b"fLaC", b"OggS", b"FORM", b"RF64")
-AV_MAGICS = (b"#!AMR", b"\x1aE\xdf\xa3")  # the second: Matroska and WebM
+# Nor Ogg: of links in a chain it gives the first, and behind damage it closes up what follows.
+# Nor CAF: it refuses one that was cut off, or does not know its length yet.
+SOUNDFILE_SUFFIXES = {".flac", ".aif", ".aiff", ".au"}
+SOUNDFILE_MAGICS = (b"fLaC", b"FORM", b"RF64")
+AV_MAGICS = (b"#!AMR", b"OggS", b"\x1aE\xdf\xa3")  # the last: Matroska and WebM
+# What FFmpeg takes a file for by its name alone, whatever is in it; libsndfile has its own "RAW".
+HEADERLESS = {
+    *("adp", "alaw", "aptx", "aptx_hd", "bit", "daud", "dfpwm", "mulaw", "sln"),
+    *("g722", "g723_1", "g728", "g729", "gsm", "s8", "u8", "s16le", "u16le"),
+}
+UNREADABLE = (
+    "is damaged or no recording that can be decoded: record or copy it again, or convert it to WAV"
+)
 
 
 class Piece(NamedTuple):
@@ -43,11 +61,23 @@ class Part(NamedTuple):
 
     start_s: float
     end_s: float | None  # None: the end
+    sr: int  # Hz, to which it is resampled
+
+    def samples(self) -> tuple[int, int | None]:
+        """First sample and the one behind the last, at ``sr``."""
+        last = None if self.end_s is None else round(self.end_s * self.sr)
+        return round(self.start_s * self.sr), last
+
+    def reach(self, rate: int) -> Reach:
+        """What is needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
+        if not RATES[0] <= rate <= RATES[1]:
+            return Reach(0, None, 0)  # refused when it comes
+        return reach(*self.samples(), rate, self.sr)
 
     def frames(self, rate: int) -> tuple[int, int | None]:
-        """First frame and number of frames, at ``rate`` Hz."""
-        start = round(self.start_s * rate)
-        return start, None if self.end_s is None else round(self.end_s * rate) - start
+        """First frame and number of frames that are needed at ``rate`` Hz."""
+        start, stop, _ = self.reach(rate)
+        return start, None if stop is None else stop - start
 
 
 def pieces(path: Path, part: Part) -> Iterator[Piece]:
@@ -96,19 +126,22 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
     try:
         # As bytes: a name that is no UTF-8 is no text to it.
         with soundfile.SoundFile(os.fsencode(path)) as file:
+            if file.format == "RAW":
+                raise _headerless(path)
             start, left = part.frames(file.samplerate)
             start = min(start, file.frames)
             file.seek(start)
             # After each read soundfile seeks to where it is if it can, and libsndfile gets lost
-            # behind damage: four seconds of an Opus file were heard twice.
+            # behind damage.
             file.seekable = lambda: False
             while left is None or left > 0:
                 n = _piece(file.samplerate)
                 n = n if left is None else min(n, left)
                 piece = file.read(n, dtype="float32", always_2d=True)
                 if not len(piece):
-                    say_short(path, (file.frames - start - done) / file.samplerate)
-                    say_cut_off(path, (start + done) / file.samplerate, share_there(path))
+                    at_s = (start + done) / file.samplerate
+                    say_short(path, at_s, file.frames / file.samplerate)
+                    say_cut_off(path, at_s, share_there(path))
                     return
                 yield Piece(piece, file.samplerate)
                 done += len(piece)
@@ -125,54 +158,65 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
 
 
 def _from_av(path: Path, part: Part) -> Iterator[Piece]:
-    """Through FFmpeg's libraries: the first audio track of anything they know.
-
-    A track may begin later than the picture, or leave something out: the file's own times say.
-    """
+    """Through FFmpeg's libraries: the first audio track of anything they know."""
     av = _import("av", path)
+    clock = Clock()
     try:
-        # The whole path: FFmpeg would take 12:30.mp3 for an address on the network.
-        with av.open(str(path.absolute())) as container:
+        # The whole path: FFmpeg would take 12:30.mp3 for an address on the network. Replaced: what
+        # is no UTF-8 in a title, which nobody reads here.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+            if container.format.name in HEADERLESS:
+                raise _headerless(path)
             stream = _audio_of(path, container)
-            planar = av.AudioResampler(format="fltp")  # sample format only, rate untouched
-            origin_s = (container.start_time or 0) / av.time_base
-            at_s, jumped, heard = 0.0, False, False  # at_s: time of the next decoded frame
-            holes = Holes()
-            for frame in _frames(path, container, stream, av.error.FFmpegError):
-                if frame is None:  # damaged: what follows does not go on from here
-                    jumped = True
-                    holes.look(None, 0.0, 0.0)
-                    continue
-                rate = frame.sample_rate
-                holes.look(frame.time, frame.samples / rate, origin_s)
-                due_s = at_s if frame.time is None else frame.time - origin_s
-                if due_s > at_s + (0 if jumped else HOLE_S):
-                    at_s, jumped = due_s, True
-                start, left = part.frames(rate)
-                for plain in planar.resample(frame):
-                    samples, at = plain.to_ndarray().T, round(at_s * rate)
-                    first = max(0, start - at)
-                    last = len(samples) if left is None else start + left - at
-                    if last <= 0:
-                        holes.say(path)
-                        return
-                    if first < len(samples):
-                        hole_to = (at + first) / rate if jumped else None
-                        yield Piece(samples[first:last], rate, hole_to)
-                        jumped = False
-                    at_s += len(samples) / rate
-                    heard = True
-            holes.say(path)
-            said_s = said_to_end_s(path, container, stream, av.time_base)
-            if heard and said_s > 0:
-                say_cut_off(path, at_s, at_s / said_s)
+            clock.origin_s = (container.start_time or 0) / av.time_base
+            frames = _frames(path, container, stream, av.error.FFmpegError)
+            # Another sample format only, the rate is untouched.
+            planar = av.AudioResampler(format="fltp")
+            to_end = yield from _placed(frames, part, planar, clock)
+            clock.holes.say(path)
+            if to_end and clock.heard:
+                said_s = said_to_end_s(path, container, stream, av.time_base)
+                share = clock.at_s / said_s if said_s > 0 else share_there(path)
+                say_cut_off(path, clock.at_s, share)
+                say_no_end(path, clock.at_s)
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, RecordingError):
             raise
-        if isinstance(error, av.error.InvalidDataError):
-            raise RecordingError(f"{path} is damaged or no recording") from error
-        words = error.strerror if isinstance(error, OSError) else error
-        raise RecordingError(f"{path} cannot be decoded: {words}") from error
+        if clock.heard:
+            clock.holes.say(path)
+            words = "%s cannot be decoded from %.1f s on: its rest is left out"
+            log.warning(words, path, clock.at_s)
+            return
+        raise RecordingError(f"{path} {UNREADABLE}") from error
+
+
+def _placed(
+    frames: Iterator[Any], part: Part, planar: Any, clock: Clock
+) -> Generator[Piece, None, bool]:
+    """What of ``frames`` lies in ``part``; returns whether they were read to their end.
+
+    A track may begin later than the picture, or leave something out: the file's own times say.
+    """
+    for frame in frames:
+        if frame is None:
+            clock.lose()
+            continue
+        rate = frame.sample_rate
+        clock.look(frame.time, frame.samples / rate)
+        start, left = part.frames(rate)
+        for plain in planar.resample(frame):
+            samples, at = plain.to_ndarray().T, round(clock.at_s * rate)
+            first = max(0, start - at)
+            last = len(samples) if left is None else start + left - at
+            if last <= 0:
+                return False
+            if first < len(samples):
+                hole_to = (at + first) / rate if clock.jumped else None
+                yield Piece(samples[first:last], rate, hole_to)
+                clock.jumped = False
+            clock.at_s += len(samples) / rate
+            clock.heard = True
+    return True
 
 
 def _audio_of(path: Path, container: Any) -> Any:
@@ -181,34 +225,39 @@ def _audio_of(path: Path, container: Any) -> Any:
         return container.streams.audio[0]
     # FFmpeg shows texts, too, as films of a terminal.
     film = container.streams.video and container.format.name != "tty"
-    raise RecordingError(f"{path} {'has no audio track' if film else 'is damaged or no recording'}")
+    raise RecordingError(f"{path} {'has no audio track' if film else UNREADABLE}")
+
+
+def _headerless(path: Path) -> RecordingError:
+    return RecordingError(
+        f"{path} has no header that says its sampling rate and coding: convert it to WAV"
+    )
 
 
 def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
     """Decoded frames of ``stream``, None for each packet that cannot be.
 
-    A player skips those, too. ``damaged``, what the decoder raises, where more packets are lost
-    than read.
+    A player skips those, too. ``damaged`` is what the decoder raises. RecordingError at the end
+    where more packets are lost than read.
     """
     good = bad = 0
-    last: Exception | None = None
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except damaged as error:
-            bad, last = bad + 1, error
+        except damaged:
+            bad += 1
             if bad == 1:
                 log.warning("%s is damaged: what cannot be decoded is left out", path)
             yield None
             continue
         good += bool(frames)
         yield from frames
-    if last is not None and bad > good:
-        raise last
+    if bad > good:
+        raise RecordingError(f"{path} {UNREADABLE}")
 
 
 def _only_av_knows(magic: bytes) -> bool:
-    """Whether a file that begins so is what telephones record, by whatever name: MP4, MP3, AMR.
+    """Whether it begins as what telephones record, by whatever name: MP4, MP3, AMR, Ogg.
 
     MP3 and AAC without a container begin with eleven bits that are set, but never with 32: so does
     what is left of a card's erased block.

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 log = logging.getLogger(__name__)
 
@@ -15,32 +15,65 @@ UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
 MISSING_S, MISSING = 0.5, 0.02
 # Formats, as FFmpeg names them, in which a track says how long it is. Elsewhere FFmpeg guesses,
 # from the size of the file, or gives what is the whole film's.
-SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "w64", "wav"}
+SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "wav"}
 MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # in the first frame of one that says how long it is
 # What writers put where they do not know the size yet, or near enough.
-NO_SIZE_AIFF, NO_SIZE_RF64 = 0x7F000000, 2**62
+NO_SIZE_32, NO_SIZE_64 = 0x7F000000, 2**62
+MAX_CHUNKS = 100  # before the sound; a real file has a handful
+W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+OGG_PAGE = 65_307  # bytes at most
+OGG_ENDS = 4  # of a page's flags
 LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
+BACK_S = 1.0  # a clock that goes back by more begins anew; by less writers slip
 
 
-def say_short(path: Path, missing_s: float) -> None:
-    """At the end: damaged pages of an Ogg file were passed over, what lies behind closed up."""
-    if HOLE_S < missing_s < UNKNOWN_S:
-        words = "%s is damaged: %.1f s of it are missing, and what follows seems so much earlier"
-        log.warning(words, path, missing_s)
+def say_short(path: Path, ends_s: float, whole_s: float) -> None:
+    """At the end of a file that says to the sample how long it is, as FLAC does."""
+    if HOLE_S < whole_s - ends_s < UNKNOWN_S:
+        _say_missing(path, ends_s, whole_s)
 
 
 def share_there(path: Path) -> float:
-    """Of the bytes that an AIFF or RF64 says it has: libsndfile takes what is there for all."""
+    """Of the bytes that a file says it has, or needs to its sound's end; 1.0 if it says nothing.
+
+    Of AIFF, RF64, AU, AVI, CAF and Sony's Wave64: decoders take what is there for all.
+    """
     with path.open("rb") as file:
         head = file.read(28)
         there = file.seek(0, os.SEEK_END)
-    said, most = 0, 0
-    if head[:4] == b"FORM":
-        said, most = int.from_bytes(head[4:8], "big"), NO_SIZE_AIFF
-    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
-        said, most = int.from_bytes(head[20:28], "little"), NO_SIZE_RF64
-    return there / (said + 8) if there < said + 8 and said < most else 1.0
+        said, most = 0, NO_SIZE_32
+        if head[:4] == b"FORM":
+            said = 8 + int.from_bytes(head[4:8], "big")
+        elif head[:4] == b"RIFF" and head[8:11] == b"AVI":
+            said = 8 + int.from_bytes(head[4:8], "little")
+        elif head[:4] == b".snd":
+            said = int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
+        elif head[:4] == b"RF64" and head[12:16] == b"ds64":
+            said, most = 8 + int.from_bytes(head[20:28], "little"), NO_SIZE_64
+        elif head[:4] == b"caff":
+            said, most = _data_end(file, 8, 4, "big"), NO_SIZE_64
+        elif head[:16] == W64:
+            said, most = _data_end(file, 40, 16, "little"), NO_SIZE_64
+    return there / said if there < said < most else 1.0
+
+
+def _data_end(file: BinaryIO, at: int, name: int, order: Literal["big", "little"]) -> int:
+    """Where the chunk of sound ends by its own words, bytes; 0 if none is found.
+
+    The first chunk is ``at``; each begins with a ``name`` of so many bytes and a size of eight. In
+    Wave64 a chunk counts its head, too, and the next begins at a multiple of eight.
+    """
+    for _ in range(MAX_CHUNKS):
+        file.seek(at)
+        head = file.read(name + 8)
+        size = int.from_bytes(head[name:], order) + (0 if name == 16 else len(head))
+        if len(head) < name + 8 or at + size >= 2**63:
+            break
+        if head.startswith(b"data"):
+            return at + size
+        at += -(-size // 8) * 8 if name == 16 else size
+    return 0
 
 
 def said_to_end_s(path: Path, container: Any, stream: Any, units: int) -> float:
@@ -77,16 +110,20 @@ class Holes:
         self._ended_s: float | None = None
         self._first_s, self._count, self._sum_s = 0.0, 0, 0.0
 
-    def look(self, time_s: float | None, seconds: float, origin_s: float) -> None:
-        """Take the next frame, of ``time_s``, if it has one, and so many ``seconds``."""
+    def look(self, time_s: float | None, seconds: float, origin_s: float) -> float:
+        """Take the next frame, of ``time_s``, if it has one, and so many ``seconds``.
+
+        How much is missing before it, s; less than nothing where its time lies back.
+        """
         if time_s is None:
             self._ended_s = None
-            return
+            return 0.0
         missing_s = 0.0 if self._ended_s is None else time_s - self._ended_s
         if missing_s > HOLE_S:
             self._first_s = self._first_s if self._count else time_s - missing_s - origin_s
             self._count, self._sum_s = self._count + 1, self._sum_s + missing_s
         self._ended_s = time_s + seconds
+        return missing_s
 
     def say(self, path: Path) -> None:
         """Once, how much is missing."""
@@ -96,8 +133,53 @@ class Holes:
             log.warning(words, path, self._sum_s, places, self._first_s)
 
 
+class Clock:
+    """When the decoded frames of a file sound: by its own times, or behind the frame before."""
+
+    def __init__(self) -> None:
+        self.origin_s = 0.0  # the file's time of its beginning
+        self.at_s = 0.0  # of the next samples, from the beginning
+        self.heard = False  # whether anything was decoded
+        self.jumped = False  # the next samples do not go on from those before
+        self.holes = Holes()
+
+    def lose(self) -> None:
+        """A frame cannot be decoded: what follows does not go on from here."""
+        self.jumped = True
+        self.holes.look(None, 0.0, 0.0)
+
+    def look(self, time_s: float | None, seconds: float) -> None:
+        """Place the next frame, of ``time_s`` by the file's clock, if it has one."""
+        step_s = self.holes.look(time_s, seconds, self.origin_s)
+        if time_s is None:
+            return
+        if step_s < -BACK_S:  # another recording, as in a chain of Ogg
+            self.origin_s, self.jumped = time_s - self.at_s, True
+        due_s = time_s - self.origin_s
+        if due_s > self.at_s + (0 if self.jumped else HOLE_S):
+            self.at_s, self.jumped = due_s, True
+
+
+def say_no_end(path: Path, ends_s: float) -> None:
+    """Of an Ogg file whose last page is not marked as such, or is not whole."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * OGG_PAGE))  # a tag may follow
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    segments = page[26] if len(page) > 26 else 0
+    size = 27 + segments + sum(page[27 : 27 + segments])
+    if len(page) < size or not page[5] & OGG_ENDS:
+        log.warning("%s: its end is missing after %.1f s, if its recorder writes one", path, ends_s)
+
+
 def say_cut_off(path: Path, ends_s: float, share: float) -> None:
     """``share``: of the sound, or of the file, that is there; what is only rounded is no loss."""
     if 0 < share < 1 and ends_s / share - ends_s > max(MISSING_S, MISSING * ends_s):
-        words = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
-        log.warning(words, path, ends_s, ends_s / share)
+        _say_missing(path, ends_s, ends_s / share)
+
+
+def _say_missing(path: Path, ends_s: float, whole_s: float) -> None:
+    words = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
+    log.warning(words, path, ends_s, whole_s)

@@ -12,13 +12,13 @@ from edge.decoders import Part, pieces
 from edge.errors import RecordingError
 from edge.frontend.resample import RATES, Resampler
 from edge.gate import flaws
-from edge.window import Block, FlawsOfInput
+from edge.window import Block, Flaws, FlawsOfInput
 
 
 class Recording:
     """One channel of a recording, between two times, as blocks at ``sr``.
 
-    WAV needs nothing but this package; FLAC, OGG and the like need soundfile; MP3, video and
+    WAV needs nothing but this package; FLAC and the like need soundfile; Ogg, MP3, video and
     everything else PyAV: this package's extra ``media``.
     """
 
@@ -35,7 +35,7 @@ class Recording:
         self.sr = sr
         self.channels = 0  # known once some of it was read
         self._channel = channel
-        self._part = Part(start_s, end_s)
+        self._part = Part(start_s, end_s, sr)
 
     def blocks(self) -> Iterator[Block]:
         """The audio as blocks; ``start_s`` of each counts from the beginning of the file.
@@ -48,34 +48,50 @@ class Recording:
             what = "is no file" if self.path.exists() else "does not exist"
             raise RecordingError(f"{self.path} {what}")
         heard = gap = False
-        resampler: Resampler | None = None
-        rate, at_s, met = 0, self._part.start_s, FlawsOfInput()  # at_s: where the next block begins
-        for piece in pieces(self.path, self._part):
-            if piece.start_s is not None or piece.rate != rate:
-                if resampler is not None:
-                    rest = resampler.flush()
-                    yield Block(rest, at_s, gap, met.take())
-                    at_s += rest.size / self.sr
-                at_s, rate = at_s if piece.start_s is None else piece.start_s, piece.rate
-                self._check_rate(rate)
-                resampler = None if rate == self.sr else Resampler(rate, self.sr)
-                gap, met = heard, FlawsOfInput()
-            heard = True
-            y = self._pick(piece.samples)
-            met.add(flaws(y, rate), y.size)
-            y = y if resampler is None else resampler.push(y)
-            if y.size:
-                yield Block(y, at_s, gap, met.take())
-                at_s += y.size / self.sr
-                gap = False
-        if resampler is not None:
-            yield Block(resampler.flush(), at_s, gap, met.take())
+        first, last = self._part.samples()
+        for y, at, goes_on, met in self._resampled():
+            gap = heard and (gap or not goes_on)
+            asked = slice(max(0, first - at), None if last is None else max(0, last - at))
+            if y[asked].size:
+                yield Block(y[asked], (at + asked.start) / self.sr, gap, met)
+                heard, gap = True, False
         if not heard:
-            start_s, end_s = self._part
+            start_s, end_s, _ = self._part
             why = "it ends before --start"
             if end_s is not None and end_s - start_s < 1 / RATES[0]:
                 why = f"no sample lies between that and {end_s:g} s"
             raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {why}")
+
+    def _resampled(self) -> Iterator[tuple[NDArray[np.float32], int, bool, Flaws]]:
+        """What is needed for the part asked for, at ``sr``, and a little more on both sides.
+
+        Samples, where in the file the first of them lies, whether they go on from those before, and
+        what was wrong with them as recorded.
+        """
+        resampler: Resampler | None = None
+        rate, at, goes_on, met = 0, 0, False, FlawsOfInput()
+        for piece in pieces(self.path, self._part):
+            if piece.start_s is not None or piece.rate != rate:
+                if resampler is not None:
+                    rest = resampler.flush()
+                    yield rest, at, goes_on, met.take()
+                    at += rest.size
+                self._check_rate(piece.rate)
+                if piece.start_s is not None:
+                    at = round(piece.start_s * self.sr)
+                elif rate == 0:
+                    at = self._part.reach(piece.rate).first
+                rate = piece.rate
+                resampler = None if rate == self.sr else Resampler(rate, self.sr)
+                goes_on, met = False, FlawsOfInput()
+            y = self._pick(piece.samples)
+            met.add(flaws(y, rate), y.size)
+            y = y if resampler is None else resampler.push(y)
+            if y.size:
+                yield y, at, goes_on, met.take()
+                at, goes_on = at + y.size, True
+        if resampler is not None:
+            yield resampler.flush(), at, goes_on, met.take()
 
     def read(self) -> NDArray[np.float32]:
         """The whole part asked for at once: (n,) float32.

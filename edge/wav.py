@@ -102,8 +102,15 @@ class WavReader:
         code, self.channels, self.sr, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
         if code == EXTENSIBLE and len(fmt) >= 26:
             code = struct.unpack("<H", fmt[24:26])[0]
-        if not 1 <= self.channels <= MAX_CHANNELS or self.sr == 0:
-            raise self._damaged(f"claims {self.channels} channels at {self.sr} Hz")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise self._damaged(
+                f"claims {self.channels} channels: 1 to {MAX_CHANNELS} can be read; "
+                "the header is damaged, record or copy it again"
+            )
+        if self.sr == 0:
+            raise self._damaged(
+                "claims a sampling rate of 0 Hz: the header is damaged, record or copy it again"
+            )
         if (code, bits) not in {
             (PCM, 8),
             (PCM, 16),
@@ -198,7 +205,8 @@ class WavReader:
 
     def _decode(self, raw: bytes) -> NDArray[np.float32]:
         if self._code == FLOAT:
-            with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
+            # Beyond float32 becomes infinite, a signalling NaN a quiet one: both are refused.
+            with np.errstate(over="ignore", invalid="ignore"):
                 return np.frombuffer(raw, f"<f{self._bytes}").astype(np.float32)
         if self._bytes == 1:  # the one unsigned format
             return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / np.float32(128)

@@ -9,6 +9,7 @@ from edge.frontend.resample import resample
 from edge.recording import Recording
 from edge.window import mean_flaws
 from tests.audio import noise, tone, wav_file
+from tests.test_decoders import film
 
 SR = 22_050
 
@@ -32,6 +33,52 @@ def test_a_part_is_the_part(tmp_path, sr):
     whole = Recording(path).read()[SR : SR + part.read().size]
     inner = slice(500, -500)
     assert np.abs(part.read()[inner] - whole[inner]).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, SR, 44_056, 44_100, 48_000, 96_000, 191_990])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_window_is_the_same_by_hop_and_by_start(tmp_path, rate, suffix):
+    """To the bit: what lies beyond both ends of the part is known to the resampler, too."""
+    path = wav_file(tmp_path / "a.wav", noise(6, rate).astype("f8"), rate)
+    if suffix == "flac":
+        soundfile = pytest.importorskip("soundfile")
+        path = tmp_path / "a.flac"
+        soundfile.write(path, noise(6, rate), rate)
+    whole = Recording(path, sr=SR).read()
+    for start_s, end_s in ((0, 2), (0.02, 2.02), (1, 3), (3.3, 5.3), (1.0001, 1.001), (3.9, None)):
+        blocks = list(Recording(path, start_s=start_s, end_s=end_s, sr=SR).blocks())
+        y = np.concatenate([block.y for block in blocks])
+        last = None if end_s is None else round(end_s * SR)
+        np.testing.assert_array_equal(y, whole[round(start_s * SR) : last])
+        assert blocks[0].start_s == pytest.approx(start_s, abs=0.5 / SR)
+
+
+@pytest.mark.parametrize("form", ["mp3", "ogg", "mkv"])
+def test_nor_does_it_differ_where_ffmpeg_decodes(tmp_path, form):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / f"a.{form}"
+    if form == "mkv":
+        film(path)
+    else:
+        soundfile.write(path, noise(8, 44_100), 44_100)
+    whole = Recording(path, sr=SR).read()
+    for start_s in (0, 1, 4.5):
+        y = Recording(path, start_s=start_s, end_s=start_s + 2, sr=SR).read()
+        np.testing.assert_array_equal(y, whole[round(start_s * SR) : round((start_s + 2) * SR)])
+
+
+def test_of_what_lies_around_a_part_nothing_is_heard(tmp_path):
+    """The resampler needs some milliseconds of it, but neither its sound nor its flaws are kept."""
+    y = noise(6, 44_100).astype("f8")
+    y[: 2 * 44_100] = y[4 * 44_100 :] = 0  # still
+    path = wav_file(tmp_path / "a.wav", y, 44_100)
+    blocks = list(Recording(path, start_s=2, end_s=4, sr=SR).blocks())
+    assert sum(block.y.size for block in blocks) == 2 * SR
+    assert mean_flaws(blocks).still < 0.05  # a block at each end, of 46 ms
+    with pytest.raises(RecordingError, match="ends before --start"):
+        Recording(path, start_s=6, end_s=7, sr=SR).read()
+    with pytest.raises(RecordingError, match=r"no sample lies between that and 3\.00001 s"):
+        Recording(path, start_s=3, end_s=3.00001, sr=SR).read()
 
 
 def test_channels_are_told_apart(tmp_path):

@@ -179,6 +179,15 @@ def test_chunks_and_a_little_after_the_end_need_no_word(tmp_path, caplog, behind
     assert not caplog.messages
 
 
+def test_a_signalling_nan_is_read_without_a_word(tmp_path):
+    """As NaN, which the gate refuses; Python's warning, an error here, would reach the user."""
+    path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR, form="f64")
+    path.write_bytes(path.read_bytes()[:-8] + bytes.fromhex("010000000000f07f"))
+    with WavReader(path) as wav:
+        (piece,) = wav.pieces(SR)
+    assert np.isnan(piece[-1, 0])
+
+
 @pytest.mark.parametrize(("code", "bits"), [(2, 4), (6, 8), (7, 8), (85, 0), (1, 12), (3, 16)])
 def test_a_kind_of_samples_that_is_not_known_is_named(tmp_path, code, bits):
     path = wav_file(tmp_path / "a.wav", tone(0.1, SR), SR)
@@ -220,6 +229,14 @@ def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
         (b"RIFF\x04\0\0\0WAVE" + b"junk\0\0\0\0" * 200, "first chunks"),
         (b"RIFF\x04\0\0\0WAVE" + b"fmt \x04\0\0\0" + bytes(4), "too few"),
         (b"RIFF\x04\0\0\0WAVE" + b"fmt \x10\0\0\0" + bytes(16), "0 channels"),
+        (
+            b"RIFF\x04\0\0\0WAVE" + b"fmt \x10\0\0\0" + struct.pack("<HH12x", 1, 65),
+            "65 channels: 1 to 64 can be read; the header is damaged, record or copy it again",
+        ),
+        (
+            b"RIFF\x04\0\0\0WAVE" + b"fmt \x10\0\0\0" + struct.pack("<HH12x", 1, 1),
+            "sampling rate of 0 Hz: the header is damaged, record or copy it again",
+        ),
     ],
 )
 def test_what_is_no_wave_file_is_named(tmp_path, content, word):

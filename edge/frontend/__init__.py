@@ -104,5 +104,12 @@ class FrontEnd:
 
     def _check_spectrogram(self, S_db: NDArray[np.float32]) -> None:
         shape = (self.config.n_bins, self.config.n_frames)
-        if np.shape(S_db) != shape or not np.isfinite(S_db).all():
-            raise SignalError(f"spectrogram has shape {np.shape(S_db)}: finite {shape} is needed")
+        if not isinstance(S_db, np.ndarray) or S_db.dtype.kind != "f":
+            kind = getattr(S_db, "dtype", type(S_db).__name__)
+            raise SignalError(f"spectrogram has dtype {kind}: float32, finite {shape} is needed")
+        if S_db.shape != shape:
+            raise SignalError(f"spectrogram has shape {S_db.shape}: finite {shape} is needed")
+        if not np.isfinite(S_db).all():
+            raise SignalError(
+                "spectrogram holds NaN or infinite values: finite ones, dB, are needed"
+            )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,35 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
     return np.concatenate([resampler.push(y), resampler.flush()])
 
 
+class Reach(NamedTuple):
+    """What goes into a :class:`Resampler`, of a whole signal, and what comes out of it then."""
+
+    start: int  # first input
+    stop: int | None  # behind the last input; None: the signal's end
+    first: int  # first output
+
+
+def reach(first: int, last: int | None, sr_in: int, sr_out: int) -> Reach:
+    """What to push so that outputs ``first`` to ``last`` are those of the whole signal, to the bit.
+
+    More come out on both sides. ``last`` None: to the end.
+    """
+    if sr_in == sr_out:
+        return Reach(first, last, first)
+    up, down, cycles, half = _steps(sr_in, sr_out)
+    # Whole steps, of which the first before `first` begin without what lies before them.
+    skipped = max(0, first // (cycles * up) - -(-half // (cycles * down)))
+    stop = None if last is None else last * down // up + half + 1
+    return Reach(skipped * cycles * down, stop, skipped * cycles * up)
+
+
+def _steps(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
+    """``up`` and ``down``, cycles of ``up`` outputs in a step, half a filter's length in inputs."""
+    ratio = Fraction(sr_in, sr_out).limit_denominator(MAX_PHASES)
+    up, down = ratio.denominator, ratio.numerator
+    return up, down, -(-MIN_BLOCK // up), int(np.ceil(_width(up, down)))
+
+
 class Resampler:
     """The same conversion for a stream of blocks of any lengths.
 
@@ -55,11 +85,8 @@ class Resampler:
                     f"sampling rate {sr} Hz is outside {RATES[0]} to {RATES[1]} Hz: "
                     "record at a usual rate such as 44100 or 48000"
                 )
-        ratio = Fraction(sr_in, sr_out).limit_denominator(MAX_PHASES)
-        self._up, self._down = ratio.denominator, ratio.numerator
+        self._up, self._down, self._cycles, self._half = _steps(sr_in, sr_out)
         self._bank = _polyphase_bank(self._up, self._down)
-        self._half = self._bank.shape[1] // 2
-        self._cycles = -(-MIN_BLOCK // self._up)  # cycles of `up` outputs in one step
         self._start()
 
     def _start(self) -> None:
@@ -108,6 +135,11 @@ class Resampler:
         return out.reshape(-1)
 
 
+def _width(up: int, down: int) -> float:
+    """Half the length of the filter, in inputs."""
+    return (ATTENUATION_DB - 7.95) / (2.285 * np.pi * TRANSITION * min(1.0, up / down)) / 2
+
+
 @lru_cache(maxsize=4)  # a folder of short recordings has one rate, or a few
 def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     """Filter taps by phase: shape (up, 2 * half + 1), float32; each phase sums to 1.
@@ -117,9 +149,8 @@ def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     and length by Kaiser's formulas (1974).
     """
     cutoff = min(1.0, up / down)  # lower Nyquist frequency in units of the input's
-    n_taps = (ATTENUATION_DB - 7.95) / (2.285 * np.pi * TRANSITION * cutoff)
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
-    width = n_taps / 2
+    width = _width(up, down)
     half = int(np.ceil(width))
     middle = cutoff * (1 - TRANSITION / 2)
     bank = np.empty((up, 2 * half + 1), dtype=np.float32)

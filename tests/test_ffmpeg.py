@@ -1,0 +1,80 @@
+"""What FFmpeg makes of files: its own words are none for users, its guesses none to judge."""
+
+import numpy as np
+import pytest
+
+from edge.decoders import HEADERLESS
+from edge.errors import RecordingError
+from edge.recording import Recording
+from tests.audio import noise
+
+SR = 22_050
+
+
+def test_a_title_in_another_coding_is_no_reason_to_refuse(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(2), SR)
+    whole = Recording(path, sr=SR).read()
+    with path.open("ab") as file:  # a tag at the end, which has no other coding than Latin-1
+        file.write(b"TAG" + "Motorgeräusch".encode("latin-1").ljust(124, b"\0") + b"\xff")
+    np.testing.assert_array_equal(Recording(path, sr=SR).read(), whole)
+
+
+BY_NAME = {
+    **{"302": "daud", "722": "g722", "al": "alaw", "dtk": "adp", "sb": "s8", "sw": "s16le"},
+    **{"tco": "g723_1", "ub": "u8", "ul": "mulaw", "uw": "u16le", "aptxhd": "aptx_hd"},
+    **{name: name for name in ("aptx", "bit", "dfpwm", "g728", "g729", "gsm", "sln")},
+}
+
+
+@pytest.mark.parametrize("suffix", ["au", *BY_NAME])
+def test_what_only_its_name_calls_sound_is_refused(tmp_path, suffix):
+    """Anything called so would be judged, at a rate that is a guess."""
+    pytest.importorskip("soundfile" if suffix == "au" else "av")
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(b"once upon a time there was an engine" * 3000)
+    with pytest.raises(RecordingError, match=r"rate and coding: convert it to WAV"):
+        Recording(path, sr=SR).read()
+
+
+def test_all_that_have_no_header_are_tried():
+    assert set(BY_NAME.values()) == HEADERLESS
+
+
+def transport(path, seconds):
+    """So many seconds of noise as a camera's transport stream."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("aac", rate=44_100, layout="mono")
+        y = noise(seconds, 44_100)[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(y, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 44_100, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_where_reading_fails_what_was_heard_is_there_and_the_rest_is_said(tmp_path, caplog):
+    """Zeros, as of a card's blocks that were never written, end FFmpeg's patience."""
+    path = tmp_path / "a.ts"
+    content = transport(path, 10)
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content)))
+    y = Recording(path, sr=SR).read()
+    assert 4 * SR < y.size < 6 * SR
+    assert f"{path} cannot be decoded from {y.size / SR:.1f} s on: its rest" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("error", ["BlockingIOError", "UndefinedError", "DecoderNotFoundError"])
+def test_a_decoders_own_words_are_not_the_users(tmp_path, monkeypatch, error):
+    av = pytest.importorskip("av")
+
+    def fail(*_args, **_options):
+        raise getattr(av.error, error)(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(av, "open", fail)
+    (tmp_path / "a.mov").write_bytes(bytes(99))
+    with pytest.raises(RecordingError) as caught:
+        Recording(tmp_path / "a.mov", sr=SR).read()
+    assert "temporarily" not in str(caught.value)
+    assert "record or copy it again, or convert it to WAV" in str(caught.value)
