@@ -79,7 +79,7 @@ class Microphone:
 
     def read(self, timeout_s: float) -> list[Block]:
         """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
-        now = time.monotonic()
+        now = time.monotonic()  # before the wait: this process may be stopped in it, as any may
         if self._process is None:
             if now < self._next_try:
                 time.sleep(min(timeout_s, self._next_try - now))
@@ -91,7 +91,6 @@ class Microphone:
         blocks = self._stream.take(timeout_s)
         if not blocks and self._process.poll() is not None:
             blocks = self._stream.rest()
-        now = time.monotonic()
         if blocks:
             self._heard(blocks)
         elif self._stream.out_of_step:
