@@ -14,7 +14,7 @@ from pathlib import Path
 from edge import __version__
 from edge.config import RUNTIME_NAMES
 from edge.devices_command import add_devices_parser
-from edge.errors import ConfigError, EdgeError, complain, in_words, unwritten
+from edge.errors import ConfigError, EdgeError, complain, unwritten, what_failed
 from edge.run_command import add_run_parser
 
 EXAMPLES = """\
@@ -115,7 +115,7 @@ def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) ->
     except OSError as error:  # a closed folder, a full disk: no command's own business
         if isinstance(error, BrokenPipeError):
             raise
-        complain(parser.prog, ConfigError(in_words(error)))
+        complain(parser.prog, ConfigError(what_failed(error)))
         return ConfigError.exit_code
 
 

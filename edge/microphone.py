@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from edge.capture_start import capture_command, start_capture
 from edge.capture_stream import KILLED_S, CaptureStream
 from edge.config import AudioConfig
-from edge.pace import in_words
+from edge.pace import rate_in_words
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Microphone:
 
     def _keep_pace(self, error: float) -> None:
         if error and not self.rate_error:
-            log.warning("%s", in_words(error))
+            log.warning("%s", rate_in_words(error))
         self.rate_error = error
 
     def _lose(self, why: str) -> None:

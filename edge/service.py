@@ -276,7 +276,7 @@ class Service:
         behind = time.monotonic() < self._behind_until
         return [
             self._losing,
-            pace.in_words(self._source.rate_error),
+            pace.rate_in_words(self._source.rate_error),
             "analysis is behind: windows are skipped" if behind else "",
         ]
 
