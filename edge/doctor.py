@@ -164,10 +164,14 @@ def _space(config: Config) -> Finding:
     while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
-    detail = f"{free:.0f} MB free at {folder.resolve()}"
-    if not (os.access(folder, os.W_OK) or folder == STATE or _is_the_services(folder)):
+    detail = f"{free:.0f} MB free at {folder}"
+    # Root may write anywhere, which says nothing of the service.
+    ours_alone = os.geteuid() == 0 and _service_uid() is not None
+    may = folder == STATE or _is_the_services(folder)
+    if not (may or (os.access(folder, os.W_OK) and not ours_alone)):
+        where = "is not the service's" if ours_alone else "cannot be written from here"
         remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
-        return Finding("warn", "space", f"{folder} cannot be written from here", remedy)
+        return Finding("warn", "space", f"{folder} {where}", remedy)
     if lost := lost_at_a_cut(folder):
         return Finding("warn", "space", lost, KEEP_THEM)
     if free < MIN_FREE_MB:
@@ -177,9 +181,16 @@ def _space(config: Config) -> Finding:
 
 def _is_the_services(folder: Path) -> bool:
     """Whether ``folder`` is of the account that the service runs as: closed to whoever asks."""
-    with contextlib.suppress(KeyError, OSError):  # no such account: it is not installed
-        return folder.stat().st_uid == pwd.getpwnam(ACCOUNT).pw_uid
+    with contextlib.suppress(OSError):
+        return folder.stat().st_uid == _service_uid()
     return False
+
+
+def _service_uid() -> int | None:
+    """The number of the account that the service runs as; None: it is not installed."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(ACCOUNT).pw_uid
+    return None
 
 
 def _visible(folder: Path) -> bool:

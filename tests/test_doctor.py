@@ -193,6 +193,55 @@ def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, mon
     assert _space(config).level == "ok"
 
 
+def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
+    config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
+    monkeypatch.setattr("edge.doctor.os.access", lambda *_: True)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
+    assert _space(config).level == "ok"  # a workstation: root's own
+    owner = tmp_path.stat().st_uid
+    other = next(account for account in pwd.getpwall() if account.pw_uid != owner)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
+    finding = _space(config)
+    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not the service's")
+    assert "chown" in finding.remedy
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 1000)
+    assert _space(config).level == "ok"
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(owner).pw_name)
+    assert _space(config).level == "ok"
+    monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
+    monkeypatch.setattr("edge.doctor.STATE", tmp_path)
+    assert _space(config).level == "ok"
+
+
+GONE = """
+import os
+from edge.config import Config
+from edge.doctor import _space
+from edge.installed import lost_at_a_cut, records_folder
+os.rmdir(os.getcwd())
+print(_space(Config()).what)
+print([lost_at_a_cut(records_folder(Config(), None))])
+"""
+
+
+def test_a_working_folder_that_is_deleted_ends_no_report(tmp_path):
+    (tmp_path / "gone").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("STATE_DIRECTORY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", GONE],
+        cwd=tmp_path / "gone",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("space\n['']\n", "")
+
+
 def test_findings_are_all_that_is_said(tmp_path):
     """No service's words beside them: nothing is tried again here, nor logged."""
     (tmp_path / "a.toml").write_text('[audio]\ndevice = "no such microphone"\n')
