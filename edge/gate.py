@@ -36,6 +36,7 @@ class Fault(StrEnum):
     HISS = "hiss"
     BAD_ANSWER = "bad_answer"  # of the network, not of the sound
     WRONG_RATE = "wrong_rate"  # by the clock; no window shows it, pace tells the listener
+    GAP = "gap"  # so often that there is no window; the listener counts those it should have had
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the

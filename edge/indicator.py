@@ -156,7 +156,7 @@ class Indicator:
         log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
 
     def window_done(self) -> None:
-        """A window was really processed; the heartbeat lives on this."""
+        """A window was really gone through, judged or not; the heartbeat lives on this."""
         self._window_at = self._clock()
 
     def expect_window(self) -> None:

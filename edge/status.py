@@ -142,3 +142,12 @@ class Counters:
     windows_skipped: int = 0  # analysis was behind
     alerts: int = 0
     unknown_reasons: dict[str, int] = field(default_factory=dict)
+
+    def count(self, verdict: Verdict) -> None:
+        """Take the ``verdict`` on a window that was due."""
+        if verdict.p_knocking is None:
+            self.windows_unknown += 1
+            before = self.unknown_reasons.get(verdict.reason, 0)
+            self.unknown_reasons[verdict.reason] = before + 1
+        else:
+            self.windows_judged += 1
