@@ -13,6 +13,7 @@ Arrows point one way; a module imports only from its own line and those above it
     missing_sound, decoders, recording, replay  recordings
     capture_start, capture_process              PortAudio, in a process of its own
     capture_stream, microphone, sound_check     what comes from there
+    sound_memory                                the last seconds of sound
     lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
     hang_up                                     a reload, or a terminal that has gone
     pipeline                                    the straight line from block to verdict

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge import health, pace
-from edge.blackbox import Alert, BlackBox, SoundMemory
+from edge.blackbox import Alert, BlackBox
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
@@ -21,6 +21,7 @@ from edge.gate import Fault
 from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
+from edge.sound_memory import SoundMemory
 from edge.source import LiveSource
 from edge.status import (
     Board,
