@@ -20,6 +20,7 @@ Arrows point one way; a module imports only from its own line and those above it
     status                                      one state: what lamp and status say
     service                                     all of it, for as long as there is power
     assembly                                    all of it put together
+    arguments                                   names of files on a command line
     predict_command, devices_command            edge predict, edge devices
     run_command, doctor                         edge run, edge doctor
     cli, __main__                               the command line; loads what is asked for
