@@ -67,7 +67,7 @@ FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell 
 class Gate:
     """Checks windows of audio at ``sr`` Hz."""
 
-    def __init__(self, config: GateConfig | None = None, *, sr: int = 22_050) -> None:
+    def __init__(self, config: GateConfig | None = None, *, sr: int) -> None:
         self.config = config or GateConfig()
         self._sr = sr
         self._flat_samples = max(1, round(self.config.flat_seconds * sr))

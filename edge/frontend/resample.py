@@ -60,21 +60,16 @@ class Resampler:
         self._bank = _polyphase_bank(self._up, self._down)
         self._half = self._bank.shape[1] // 2
         self._cycles = -(-MIN_BLOCK // self._up)  # cycles of `up` outputs in one step
-        self._start()
-
-    def _start(self) -> None:
         self._pending = np.zeros(self._half, dtype=np.float32)  # silence before the first sample
         self._n_in = 0
         self._n_out = 0
 
     def flush(self) -> NDArray[np.float32]:
-        """The outputs still owed for what was pushed, as if zeros followed; then start afresh."""
+        """The outputs still owed for what was pushed, as if zeros followed; the last call."""
         owed = -(-self._n_in * self._up // self._down) - self._n_out
         n_steps = -(-owed // (self._cycles * self._up)) + 1
         zeros = np.zeros(n_steps * self._cycles * self._down + 2 * self._half, dtype=np.float32)
-        tail = self.push(zeros)[:owed]
-        self._start()
-        return tail
+        return self.push(zeros)[:owed]
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the next input samples (n,) float32, give the outputs that are complete by now."""
