@@ -16,11 +16,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import RATES
 from edge.errors import SignalError
 
 ATTENUATION_DB = 96.0  # design value; the tests ask for 80 dB over the whole stop band
 TRANSITION = 0.1  # width of the transition band, as a share of the lower Nyquist frequency
-RATES = (8_000, 192_000)  # supported rates, Hz
 MAX_PHASES = 4410  # enough for all multiples of 5 Hz; a filter of 2 MB, of 19 from 192 kHz
 MIN_BLOCK = 1024  # outputs computed at a time: enough to make numpy's overhead small
 
