@@ -151,7 +151,9 @@ def _board(config: Config) -> Finding:
     detail = "temperature unknown" if temperature is None else f"{temperature:.0f} degrees Celsius"
     if low:
         return Finding("warn", "board", f"{detail}, under-voltage", "use a stronger supply")
-    if temperature is not None and temperature >= config.health.hot_c:
+    throttled = health.throttled()
+    if throttled or (temperature is not None and temperature >= config.health.hot_c):
+        detail += ", throttled" if throttled else ""
         return Finding("warn", "board", detail, "move it away from the heat")
     return Finding("ok", "board", detail + (", supply good now" if low is False else ""))
 

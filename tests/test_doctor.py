@@ -158,13 +158,23 @@ def test_no_model_is_a_finding(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("temperature", "low", "level"),
-    [(40, False, "ok"), (None, None, "ok"), (40, True, "warn"), (80, False, "warn")],
+    ("temperature", "low", "throttled", "level"),
+    [
+        (40, False, False, "ok"),
+        (None, None, None, "ok"),
+        (40, True, False, "warn"),
+        (80, False, False, "warn"),
+        (40, False, True, "warn"),
+        (None, None, True, "warn"),
+    ],
 )
-def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, level):
+def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, throttled, level):
     monkeypatch.setattr("edge.health.temperature_c", lambda: temperature)
     monkeypatch.setattr("edge.health.under_voltage", lambda: low)
-    assert _board(Config()).level == level
+    monkeypatch.setattr("edge.health.throttled", lambda: throttled)
+    finding = _board(Config())
+    assert finding.level == level
+    assert ("throttled" in finding.detail) == bool(throttled)
 
 
 def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
