@@ -88,18 +88,20 @@ class BlackBox:
 
     @property
     def problem(self) -> str:
-        """Why records cannot be kept; "" while they can.
+        """Why records cannot be kept; "" while they can."""
+        return self._stall() or self._failure
 
-        Whoever asks finds out that the disk hangs: the writer itself, hanging, cannot say so.
-        """
+    def watch(self) -> None:
+        """Say, once, that the disk hangs: the writer itself, hanging, cannot. For each turn."""
+        if (stall := self._stall()) and not self._stall_told:
+            self._stall_told = True
+            log.error(UNKEPT, stall)
+
+    def _stall(self) -> str:
         began = self._began
         if began is None or self._clock() - began <= STALL_S:
-            return self._failure
-        problem = f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
-        if not self._stall_told:
-            self._stall_told = True
-            log.error(UNKEPT, problem)
-        return problem
+            return ""
+        return f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
 
     def keep(self, alert: Alert) -> bool:
         """Queue ``alert``; False if it comes too soon after another or the disk is behind."""

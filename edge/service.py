@@ -221,6 +221,8 @@ class Service:
     def _housekeeping(self) -> None:
         now = time.monotonic()
         self._losing = self._losses.count(self._source.gaps, now)
+        self._blackbox.watch()
+        self._indicator.watch()
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end

@@ -222,6 +222,22 @@ def test_threads_end_with_the_service(make):
     assert not set(threading.enumerate()) - before
 
 
+def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
+    """They cannot say so themselves: the service looks."""
+    goes_on = threading.Event()
+    monkeypatch.setattr("edge.blackbox.STALL_S", -1.0)  # at once
+    monkeypatch.setattr("edge.blackbox.BlackBox._prepare", lambda _: goes_on.wait(20))
+    monkeypatch.setattr("edge.indicator.HANGS_S", 0.0)
+    monkeypatch.setattr("edge.indicator.Indicator._run", lambda _: None)
+    service = make(seconds(8))
+    wait_for(lambda: service._blackbox.problem)
+    service.run()
+    goes_on.set()
+    assert "the lamp does not answer" in service._indicator.failure
+    assert ["no answer from the disk" in said for said in caplog.messages].count(True) == 1
+    assert ["the lamp does not answer" in said for said in caplog.messages].count(True) == 1
+
+
 def test_a_crash_is_no_stop_in_the_status(make, tmp_path):
     class Broken(Judge):
         def predict(self, picture):
