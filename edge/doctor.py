@@ -168,10 +168,10 @@ def _space(config: Config) -> Finding:
     free = shutil.disk_usage(folder).free / 1e6
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which says nothing of the service.
-    ours_alone = os.geteuid() == 0 and _service_uid() is not None
+    as_root = os.geteuid() == 0 and _service_uid() is not None
     may = folder == STATE or _is_the_services(folder)
-    if not (may or (os.access(folder, os.W_OK) and not ours_alone)):
-        where = "is not the service's" if ours_alone else "cannot be written from here"
+    if not (may or (os.access(folder, os.W_OK) and not as_root)):
+        where = "is not the service's" if as_root else "cannot be written from here"
         remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} {where}", remedy)
     if lost := lost_at_a_cut(folder):

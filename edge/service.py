@@ -162,6 +162,7 @@ class Service:
             due = due[-1:]
         for window in due:
             self._judge(window)
+        # Sound in pieces too short to judge: unknown, and all hear of it as of any window.
         if not due and (missed := self._windower.missed()):
             self.counters.windows_due += 1
             self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
