@@ -28,15 +28,13 @@ from numpy.typing import NDArray
 from edge.config import BlackBoxConfig
 from edge.files import sync_folder, write_atomically
 from edge.png import write_png
-from edge.wav import to_int16, write_wav
-from edge.window import Block
+from edge.wav import write_wav
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[0-9]{6,12}")  # of a record's folder
 PIN = "pinned"  # a file of this name in a record keeps it from being dropped
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
-OUTAGE_S = 1.0  # a longer gap parts what was before from what comes after
 RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
 # A worn card may tidy up for seconds in the middle of a write, and the longest record is 6 MB. What
 # takes longer than this hangs, and nobody knows if it will ever end.
@@ -53,37 +51,6 @@ class Alert:
     picture: NDArray[np.uint8] | None  # (224, 224, 3), of the window that started it
     facts: dict[str, Any]
     end_s: float  # time of the end of that window, on the sound's own clock
-
-
-class SoundMemory:
-    """The last seconds of sound, 16 bits a sample, in memory of fixed size."""
-
-    def __init__(self, seconds: float, sr: int) -> None:
-        self._limit, self._sr = round(seconds * sr), sr
-        self._end_s = 0.0  # of what was heard last, on the sound's own clock
-        self._pieces: deque[NDArray[np.int16]] = deque()
-        self._size = 0
-
-    def add(self, block: Block) -> None:
-        """Take the next block; sound from before a short gap is kept, the gap is not filled.
-
-        From before a longer one it is forgotten: the record of an alert is evidence of what came
-        right before it.
-        """
-        if block.start_s - self._end_s > OUTAGE_S:
-            self._pieces.clear()
-            self._size = 0
-        self._end_s = block.start_s + block.y.size / self._sr
-        piece = to_int16(np.nan_to_num(block.y))  # a recording that is replayed may hold anything
-        self._pieces.append(piece)
-        self._size += piece.size
-        while self._size - self._pieces[0].size >= self._limit:
-            self._size -= self._pieces.popleft().size
-
-    def read(self) -> NDArray[np.float32]:
-        """What is remembered: (n,) float32, at most the configured seconds."""
-        whole = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
-        return whole[-self._limit :].astype(np.float32) / np.float32(32768)
 
 
 class BlackBox:
@@ -121,18 +88,20 @@ class BlackBox:
 
     @property
     def problem(self) -> str:
-        """Why records cannot be kept; "" while they can.
+        """Why records cannot be kept; "" while they can."""
+        return self._stall() or self._failure
 
-        Whoever asks finds out that the disk hangs: the writer itself, hanging, cannot say so.
-        """
+    def watch(self) -> None:
+        """Say, once, that the disk hangs: the writer itself, hanging, cannot. For each turn."""
+        if (stall := self._stall()) and not self._stall_told:
+            self._stall_told = True
+            log.error(UNKEPT, stall)
+
+    def _stall(self) -> str:
         began = self._began
         if began is None or self._clock() - began <= STALL_S:
-            return self._failure
-        problem = f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
-        if not self._stall_told:
-            self._stall_told = True
-            log.error(UNKEPT, problem)
-        return problem
+            return ""
+        return f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
 
     def keep(self, alert: Alert) -> bool:
         """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
@@ -150,13 +119,17 @@ class BlackBox:
         return True
 
     def close(self, timeout_s: float = 1.5) -> None:
-        """Write what is waiting, as far as ``timeout_s``, in all, goes."""
+        """Write what is waiting, as far as ``timeout_s``, in all, goes; what is lost is counted."""
         until = time.monotonic() + timeout_s
-        try:
+        told_to_end = 0
+        with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=timeout_s / 2)
-        except queue.Full:
-            return
-        self._thread.join(until - time.monotonic())
+            told_to_end = 1
+            self._thread.join(until - time.monotonic())
+        lost = self._waiting.unfinished_tasks - told_to_end if self._thread.is_alive() else 0
+        if lost:
+            self.skipped += lost
+            log.error("black box: the disk is too slow, records lost at the end: %d", lost)
 
     def _run(self) -> None:
         self._attempt(self._prepare)
@@ -171,6 +144,7 @@ class BlackBox:
                 return
             if not self._attempt(lambda alert=alert: self._write(alert)):
                 self._last_s = -float("inf")  # what was not kept is no reason not to keep the next
+            self._waiting.task_done()
 
     def _attempt(self, work: Any) -> bool:
         self._began, self._stall_told = self._clock(), False

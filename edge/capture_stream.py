@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.capture_process import HEADER, MAGIC, OPENED, SAMPLE_BYTES
+from edge.config import RATES
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
 from edge.pace import Pace
@@ -21,7 +22,7 @@ from edge.window import Block, FlawsOfInput
 # rate, samples, samples lost before them, overflows so far, when they came
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
 
-MAX_PACKET = 192_000  # samples; more in one packet is a broken stream
+MAX_PACKET = RATES[1]  # samples, a second at least; more in one packet is a broken stream
 KILLED_S = 1.0  # time a killed process has to go
 PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
 LATELY = 20  # packets, a second of them

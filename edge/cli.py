@@ -9,12 +9,12 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from edge import __version__
+from edge.arguments import named_path
 from edge.config import RUNTIME_NAMES
 from edge.devices_command import add_devices_parser
-from edge.errors import ConfigError, EdgeError, complain, in_words, unwritten
+from edge.errors import ConfigError, EdgeError, complain, unwritten, what_failed
 from edge.run_command import add_run_parser
 
 EXAMPLES = """\
@@ -115,7 +115,7 @@ def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) ->
     except OSError as error:  # a closed folder, a full disk: no command's own business
         if isinstance(error, BrokenPipeError):
             raise
-        complain(parser.prog, ConfigError(in_words(error)))
+        complain(parser.prog, ConfigError(what_failed(error)))
         return ConfigError.exit_code
 
 
@@ -144,7 +144,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=PREDICT_EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=_path, metavar="FILE", help="audio or video")
+    parser.add_argument("files", nargs="+", type=named_path, metavar="FILE", help="audio or video")
     parser.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="from second S")
     parser.add_argument("--end", type=_seconds, metavar="S", help="to second S (default: the end)")
     parser.add_argument(
@@ -155,7 +155,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--model",
-        type=_path,
+        type=named_path,
         metavar="M",
         help="model file ($KNOCKKNOCK_MODEL, or the shipped one)",
     )
@@ -164,7 +164,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a window")
     parser.add_argument(
-        "--picture", type=_path, metavar="DIR", help="write each window's picture to DIR"
+        "--picture", type=named_path, metavar="DIR", help="write each window's picture to DIR"
     )
     parser.set_defaults(run=_by("edge.predict_command"))
 
@@ -177,7 +177,9 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog="examples:\n  edge doctor\n  edge doctor --tap-test    tap the block with a spanner",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (the installed ones)")
+    parser.add_argument(
+        "--config", type=named_path, metavar="FILE", help="settings (the installed ones)"
+    )
     parser.add_argument(
         "--tap-test", action="store_true", help="listen a while for taps on the block"
     )
@@ -192,12 +194,6 @@ def _by(module: str) -> Callable[[argparse.Namespace], int]:
         return code
 
     return run
-
-
-def _path(text: str) -> Path:
-    if not text:  # of a variable that is not set, in a script: it would mean this very folder
-        raise argparse.ArgumentTypeError("a name of no letters is none")
-    return Path(text)
 
 
 def _seconds(text: str) -> float:

@@ -18,6 +18,7 @@ from edge.errors import ConfigError
 from edge.gate_config import GateConfig
 
 DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
+RATES = (8_000, 192_000)  # of sound that is taken, Hz
 MAX_FILE = 2**20
 RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
 _KINDS = {
@@ -255,8 +256,9 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
     if kind == tuple[int, ...]:
         if not isinstance(value, list) or not value or not all(type(v) is int for v in value):
             raise ConfigError(f"{name}: {key} = {value!r} must be a list of whole numbers")
-        if not all(8000 <= v <= 192_000 for v in value):
-            raise ConfigError(f"{name}: {key} = {value!r} must lie between 8000 and 192000 Hz")
+        if not all(RATES[0] <= v <= RATES[1] for v in value):
+            limits = f"{RATES[0]} and {RATES[1]} Hz"
+            raise ConfigError(f"{name}: {key} = {value!r} must lie between {limits}")
         return tuple(value)
     if kind is float and type(value) is int and abs(value) < 1e15:  # no whole number is too long
         value = float(value)

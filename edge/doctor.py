@@ -151,7 +151,9 @@ def _board(config: Config) -> Finding:
     detail = "temperature unknown" if temperature is None else f"{temperature:.0f} degrees Celsius"
     if low:
         return Finding("warn", "board", f"{detail}, under-voltage", "use a stronger supply")
-    if temperature is not None and temperature >= config.health.hot_c:
+    throttled = health.throttled()
+    if throttled or (temperature is not None and temperature >= config.health.hot_c):
+        detail += ", throttled" if throttled else ""
         return Finding("warn", "board", detail, "move it away from the heat")
     return Finding("ok", "board", detail + (", supply good now" if low is False else ""))
 
@@ -164,10 +166,14 @@ def _space(config: Config) -> Finding:
     while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
-    detail = f"{free:.0f} MB free at {folder.resolve()}"
-    if not (os.access(folder, os.W_OK) or folder == STATE or _is_the_services(folder)):
+    detail = f"{free:.0f} MB free at {folder}"
+    # Root may write anywhere, which says nothing of the service.
+    as_root = os.geteuid() == 0 and _service_uid() is not None
+    may = folder == STATE or _is_the_services(folder)
+    if not (may or (os.access(folder, os.W_OK) and not as_root)):
+        where = "is not the service's" if as_root else "cannot be written from here"
         remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
-        return Finding("warn", "space", f"{folder} cannot be written from here", remedy)
+        return Finding("warn", "space", f"{folder} {where}", remedy)
     if lost := lost_at_a_cut(folder):
         return Finding("warn", "space", lost, KEEP_THEM)
     if free < MIN_FREE_MB:
@@ -177,9 +183,16 @@ def _space(config: Config) -> Finding:
 
 def _is_the_services(folder: Path) -> bool:
     """Whether ``folder`` is of the account that the service runs as: closed to whoever asks."""
-    with contextlib.suppress(KeyError, OSError):  # no such account: it is not installed
-        return folder.stat().st_uid == pwd.getpwnam(ACCOUNT).pw_uid
+    with contextlib.suppress(OSError):
+        return folder.stat().st_uid == _service_uid()
     return False
+
+
+def _service_uid() -> int | None:
+    """The number of the account that the service runs as; None: it is not installed."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(ACCOUNT).pw_uid
+    return None
 
 
 def _visible(folder: Path) -> bool:

@@ -10,7 +10,11 @@ is printed to the user as it stands.
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
+
+# An error that names no file is of the output only if it is one of these: any call may have others.
+OF_OUTPUT = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
 class EdgeError(Exception):
@@ -58,9 +62,11 @@ def unwritten(error: OSError) -> ConfigError:
     return ConfigError(f"the output cannot be written: {error.strerror}")
 
 
-def in_words(error: OSError) -> str:
-    """``error`` with the file it is of; without one it is what standard output does not take."""
-    return f"{error.filename}: {error.strerror}" if error.filename else str(unwritten(error))
+def what_failed(error: OSError) -> str:
+    """``error`` with the file it is of, or as one of the output where it looks like that."""
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(unwritten(error) if error.errno in OF_OUTPUT else error.strerror or error)
 
 
 def complain(program: str, error: BaseException) -> None:

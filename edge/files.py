@@ -26,7 +26,7 @@ def write_atomically(
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # Path's own raises at links in a ring, on Python 3.12
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not by tempfile, whose files are their owner's alone whatever the umask says.
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     HISS = "hiss"
     BAD_ANSWER = "bad_answer"  # of the network, not of the sound
     WRONG_RATE = "wrong_rate"  # by the clock; no window shows it, pace tells the listener
+    GAP = "gap"  # so often that there is no window; the listener counts those it should have had
 
 
 # What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
@@ -66,7 +67,7 @@ FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell 
 class Gate:
     """Checks windows of audio at ``sr`` Hz."""
 
-    def __init__(self, config: GateConfig | None = None, *, sr: int = 22_050) -> None:
+    def __init__(self, config: GateConfig | None = None, *, sr: int) -> None:
         self.config = config or GateConfig()
         self._sr = sr
         self._flat_samples = max(1, round(self.config.flat_seconds * sr))

@@ -1,6 +1,7 @@
 """How the board and the service are: told to systemd, to a status file, to whoever asks.
 
-Linux interfaces: sd_notify(3); /sys/class/thermal; the Raspberry Pi's under-voltage alarm in
+Linux interfaces: sd_notify(3); /sys/class/thermal (``cooling_device*`` as of
+Documentation/driver-api/thermal/sysfs-api.rst); the Raspberry Pi's under-voltage alarm in
 /sys/class/hwmon (driver ``rpi_volt``).
 """
 
@@ -66,9 +67,27 @@ def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
     return None
 
 
+def throttled(sysfs: Path = Path("/sys")) -> bool | None:
+    """Whether the kernel holds the processor back now, for its heat; None where it never does.
+
+    A Raspberry Pi's firmware does so by itself, which sysfs does not tell.
+    """
+    found = []
+    for path in sysfs.glob("class/thermal/cooling_device*"):
+        with contextlib.suppress(OSError, ValueError):
+            # cpufreq-cpu0; before Linux 5.12 thermal-cpufreq-0
+            if (path / "type").read_text().startswith(("cpufreq-", "thermal-cpufreq-")):
+                found.append(int((path / "cur_state").read_text()) > 0)
+    return any(found) if found else None
+
+
 def board() -> dict[str, float | bool | None]:
-    """Both, as the status has them."""
-    return {"temperature_c": temperature_c(), "under_voltage": under_voltage()}
+    """All three, as the status has them."""
+    return {
+        "temperature_c": temperature_c(),
+        "under_voltage": under_voltage(),
+        "throttled": throttled(),
+    }
 
 
 def boot_id() -> str:

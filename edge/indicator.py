@@ -62,7 +62,7 @@ STEP_S = 0.05
 STALE_S = 5.0  # without a window for so long the heartbeat stops: nobody is listening
 FIRST_S = 15.0  # the first may take so long: a slow board, a microphone that opens slowly
 HANGS_S = 10.0  # a lamp's driver that is busy for so long does not come back by itself
-ASKED_S = 1.0  # more than this between two questions is no silence: this process stood still, too
+LOOKED_S = 1.0  # more than this between two looks is no silence: this process stood still, too
 CLOSE_S = 1.0  # longest wait for the lamp's thread at the end
 # Their blinks are two seconds apart, or four, and one takes over in the other's time. If each began
 # anew, sound at the edge of what can be judged would blink with every window, as if none came.
@@ -106,8 +106,8 @@ class Indicator:
         ]
         self._stumbled = ""
         self._ticks = self._ticks_seen = 0  # of the lamp's thread
-        self._asked_at, self._silent_s = clock(), 0.0
-        self._hang_told = False
+        self._looked_at, self._silent_s = clock(), 0.0
+        self._hang = ""  # why the lamp shows what it showed long ago
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -116,27 +116,23 @@ class Indicator:
     def failure(self) -> str:
         """Why a lamp cannot be lit that should be; "" when all can."""
         failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
-        return self._hang() or self._stumbled or next(failed, "")
+        return self._hang or self._stumbled or next(failed, "")
 
-    def _hang(self) -> str:
-        """Why the lamp shows what it showed long ago; "" while its thread goes on.
+    def watch(self) -> None:
+        """See whether the lamp's thread goes on: hanging, it cannot say so itself. For each turn.
 
-        Whoever asks finds out: the thread itself, hanging, cannot say so. Its silence is counted
-        while it is asked about; after a night of a process that was stopped it has its time anew.
+        Its silence is counted while it is looked at; after a night of a process that was stopped
+        it has its time anew.
         """
         now, ticks = self._clock(), self._ticks
-        since_s, self._asked_at = now - self._asked_at, now
+        since_s, self._looked_at = now - self._looked_at, now
         if ticks != self._ticks_seen or self._ended.is_set():
-            self._ticks_seen, self._silent_s, self._hang_told = ticks, 0.0, False
-            return ""
-        self._silent_s += min(since_s, ASKED_S)
-        if self._silent_s <= HANGS_S:
-            return ""
-        problem = f"the lamp does not answer for {HANGS_S:g} s: what it shows is old"
-        if not self._hang_told:
-            self._hang_told = True
-            log.error("%s", problem, extra={"kind": "hang"})
-        return problem
+            self._ticks_seen, self._silent_s, self._hang = ticks, 0.0, ""
+            return
+        self._silent_s += min(since_s, LOOKED_S)
+        if self._silent_s > HANGS_S and not self._hang:
+            self._hang = f"the lamp does not answer for {HANGS_S:g} s: what it shows is old"
+            log.error("%s", self._hang, extra={"kind": "hang"})
 
     @property
     def missing(self) -> str:
@@ -156,7 +152,7 @@ class Indicator:
         log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
 
     def window_done(self) -> None:
-        """A window was really processed; the heartbeat lives on this."""
+        """A window was really gone through, judged or not; the heartbeat lives on this."""
         self._window_at = self._clock()
 
     def expect_window(self) -> None:

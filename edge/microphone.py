@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from edge.capture_start import capture_command, start_capture
 from edge.capture_stream import KILLED_S, CaptureStream
 from edge.config import AudioConfig
-from edge.pace import in_words
+from edge.pace import rate_in_words
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Microphone:
 
     def read(self, timeout_s: float) -> list[Block]:
         """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
-        now = time.monotonic()
+        now = time.monotonic()  # before the wait: this process may be stopped in it, as any may
         if self._process is None:
             if now < self._next_try:
                 time.sleep(min(timeout_s, self._next_try - now))
@@ -91,7 +91,6 @@ class Microphone:
         blocks = self._stream.take(timeout_s)
         if not blocks and self._process.poll() is not None:
             blocks = self._stream.rest()
-        now = time.monotonic()
         if blocks:
             self._heard(blocks)
         elif self._stream.out_of_step:
@@ -156,7 +155,7 @@ class Microphone:
 
     def _keep_pace(self, error: float) -> None:
         if error and not self.rate_error:
-            log.warning("%s", in_words(error))
+            log.warning("%s", rate_in_words(error))
         self.rate_error = error
 
     def _lose(self, why: str) -> None:

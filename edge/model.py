@@ -32,10 +32,7 @@ MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill 
 MAX_MANIFEST = 2**20
 CHECKPOINTS = (".pth", ".safetensors")
 # What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
-DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, KeyError),
-    *(ValueError, EOFError, RuntimeError, OSError),
-)
+DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
@@ -201,4 +198,7 @@ def default_model() -> Path:
         if place.is_file():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise ModelError(f"no model found (looked for {looked}): name one with --model")
+    raise ModelError(
+        f"no model found (looked for {looked}): name one with listen.model in the settings, or "
+        "with --model of edge predict"
+    )

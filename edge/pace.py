@@ -99,7 +99,7 @@ def _steady(off_s: float, late_s: list[float]) -> float:
     return sign * max(0.0, least_s)
 
 
-def in_words(error: float) -> str:
+def rate_in_words(error: float) -> str:
     """What is wrong with a rate that is off by ``error``; "" where nothing is."""
     if not error:
         return ""

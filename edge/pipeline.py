@@ -75,8 +75,7 @@ class Pipeline:
         The end is covered too, by a last window that ends with the signal; likewise before a gap.
         """
         config = self.front_end.config
-        hop = max(1, round(hop_s * config.sr))
-        windower = Windower(config.n_samples, hop, config.sr)
+        windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)
         heard: list[Block] = []  # only while it may all be too short for one window
         for block in blocks:
             if block.gap and heard:

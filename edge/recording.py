@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import RATES
 from edge.decoders import Part, pieces
 from edge.errors import RecordingError
-from edge.frontend.resample import RATES, Resampler
+from edge.frontend.config import FrontEndConfig
+from edge.frontend.resample import Resampler
 from edge.gate import flaws
 from edge.window import Block, Flaws, FlawsOfInput
 
@@ -29,7 +31,7 @@ class Recording:
         channel: int = 0,
         start_s: float = 0.0,
         end_s: float | None = None,
-        sr: int = 22_050,
+        sr: int = FrontEndConfig.sr,
     ) -> None:
         self.path = path
         self.sr = sr
@@ -37,7 +39,7 @@ class Recording:
         self._channel = channel
         self._part = Part(start_s, end_s, sr)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Generator[Block]:
         """The audio as blocks; ``start_s`` of each counts from the beginning of the file.
 
         RecordingError where the file, the channel or the part asked for does not exist.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
 
 from edge.recording import Recording
 from edge.window import Block
@@ -28,7 +27,7 @@ class Replay:
         self.gaps = self.restarts = self.overflows = 0
         self.rate_error = 0.0  # a recording has the rate it has
         self._speed = speed
-        self._blocks: Iterator[Block] = recording.blocks()
+        self._blocks = recording.blocks()
         self._next: Block | None = None
         self._began = time.monotonic()
         self._next_word = self._began + WORD_S
@@ -62,4 +61,5 @@ class Replay:
             self._next = None
 
     def close(self) -> None:
-        """Nothing is held open between blocks."""
+        """Let go of the file."""
+        self._blocks.close()

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from edge.arguments import named_path
 from edge.capture_start import capture_command, start_capture
 from edge.config import DEFAULT_PATH, Config, lamp_of
 from edge.errors import ConfigError
@@ -55,15 +56,19 @@ def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings ({DEFAULT_PATH})")
+    parser.add_argument(
+        "--config", type=named_path, metavar="FILE", help=f"settings ({DEFAULT_PATH})"
+    )
     parser.add_argument(
         "--check-config", action="store_true", help="check settings, model and runtime, then exit"
     )
-    parser.add_argument("--source", type=Path, metavar="FILE", help="play this instead")
+    parser.add_argument("--source", type=named_path, metavar="FILE", help="play this instead")
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="N", help="of --source: factor (1), or max"
     )
-    parser.add_argument("--state", type=Path, metavar="DIR", help="where records and status go")
+    parser.add_argument(
+        "--state", type=named_path, metavar="DIR", help="where records and status go"
+    )
     parser.add_argument("--verbose", action="store_true", help="log every window's verdict, too")
     parser.set_defaults(run=_run)
 

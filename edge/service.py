@@ -10,11 +10,10 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from edge import health, pace
-from edge.blackbox import Alert, BlackBox, SoundMemory
+from edge.blackbox import Alert, BlackBox
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
@@ -22,6 +21,7 @@ from edge.gate import Fault
 from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
+from edge.sound_memory import SoundMemory
 from edge.source import LiveSource
 from edge.status import (
     Board,
@@ -95,7 +95,7 @@ class Service:
                 log.info("alert ended: the detector's settings have changed")
             self._detector = Detector(new.detector)
         if not old or old.listen.hop_s != new.listen.hop_s:
-            hop = max(1, round(new.listen.hop_s * front_end.sr))
+            hop = round(new.listen.hop_s * front_end.sr)
             self._windower = Windower(front_end.n_samples, hop, front_end.sr)
 
     @property
@@ -117,7 +117,7 @@ class Service:
         """Ask :meth:`run` to return; safe in a signal handler."""
         self._stop = True
 
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+    def _hang_up(self, *_: Any) -> None:
         self._hup = True
 
     def run(self, hang_up: HangUp = HangUp.RELOAD) -> None:
@@ -162,31 +162,22 @@ class Service:
             due = due[-1:]
         for window in due:
             self._judge(window)
-        if blocks and not due:
-            end_s = blocks[-1].start_s + blocks[-1].y.size / self._source.sr
-            windower = self._windower
-            # Overdue: the pieces are too short to judge. Before that the next window will say.
-            if end_s - self._last_end[0] > (windower.n_samples + 2 * windower.hop) / windower.sr:
-                self._pass_time(end_s)
-
-    def _pass_time(self, time_s: float) -> None:
-        if self._detector.pass_time(time_s).ended:
-            log.info("alert ended: nothing could be judged any more")
+        # Sound in pieces too short to judge: unknown, and all hear of it as of any window.
+        if not due and (missed := self._windower.missed()):
+            self.counters.windows_due += 1
+            self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
 
     def _judge(self, window: Window) -> None:
         # Of sound that is spliced or out of tune the network's answer is worth nothing.
         fault = Fault.WRONG_RATE if self._source.rate_error else None
-        verdict = self.pipeline.judge_window(window).unless(fault)
-        self._last, self._last_end = verdict, (window.end_s, time.monotonic())
+        self._take(self.pipeline.judge_window(window).unless(fault))
+
+    def _take(self, verdict: Verdict) -> None:
+        self._last, self._last_end = verdict, (verdict.end_s, time.monotonic())
         self._was_lost = False
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
-        if verdict.p_knocking is None:
-            self.counters.windows_unknown += 1
-            reasons = self.counters.unknown_reasons
-            reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
-        else:
-            self.counters.windows_judged += 1
-        detection = self._detector.update(verdict.knocks, window.end_s)
+        self.counters.count(verdict)
+        detection = self._detector.update(verdict.knocks, verdict.end_s)
         if detection.started:
             self._alert(verdict)
         elif detection.ended:
@@ -196,10 +187,12 @@ class Service:
         if verdict.reason == Fault.BAD_ANSWER:
             return  # that was no analysis: what a restart mends, the watchdog shall mend
         # Said again until it was heard: unheard, it would stay without a watchdog.
-        if not self._ready and self._notify(READY="1", STATUS="listening"):
+        whole = verdict.reason != Fault.GAP
+        if whole and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
             log.info("ready: first window judged, %s", verdict.verdict)
-        self._notify(WATCHDOG="1")  # only here: a window was really processed
+        # Only here: a window was really gone through. Gaps are mended by no restart.
+        self._notify(WATCHDOG="1")
 
     def _alert(self, verdict: Verdict) -> None:
         self.counters.alerts += 1
@@ -229,10 +222,14 @@ class Service:
     def _housekeeping(self) -> None:
         now = time.monotonic()
         self._losing = self._losses.count(self._source.gaps, now)
+        self._blackbox.watch()
+        self._indicator.watch()
         if self._source.problem:
             # Nothing comes: an alert must still end. Time goes on from the sound's own.
             end_s, at = self._last_end
-            self._pass_time(end_s + now - at)
+            if self._detector.pass_time(end_s + now - at).ended:
+                log.info("alert ended: nothing could be judged any more")
+            self._windower.sound_stops()
             if not self._source.opening:
                 # What was heard before says nothing of what will come; and that may take its time.
                 self._last, self._was_lost = None, True
@@ -276,7 +273,7 @@ class Service:
         behind = time.monotonic() < self._behind_until
         return [
             self._losing,
-            pace.in_words(self._source.rate_error),
+            pace.rate_in_words(self._source.rate_error),
             "analysis is behind: windows are skipped" if behind else "",
         ]
 

@@ -93,7 +93,7 @@ class Board:
         self._low, self._low_at, self._seen = False, -float("inf"), 0
 
     def look(self, found: dict[str, Any], now: float) -> None:
-        """Take what was found at ``now`` s: temperature_c and under_voltage, None where unknown."""
+        """Take what health.board found at ``now`` s; None where it is unknown."""
         low = bool(found.get("under_voltage"))
         self._seen += low and not self._low
         self._low_at = now if low else self._low_at
@@ -105,6 +105,8 @@ class Board:
         temperature = self._found.get("temperature_c")
         if temperature is not None and temperature >= hot_c:
             told.append(f"hot: {temperature:.0f} degrees Celsius")
+        if self._found.get("throttled"):
+            told.append("throttled: the processor is held back, it is too hot")
         if now - self._low_at <= UNDER_VOLTAGE_S:
             times = "once" if self._seen == 1 else f"{self._seen} times"
             told.append(f"under-voltage: the supply is too weak, {times} since the start")
@@ -142,3 +144,12 @@ class Counters:
     windows_skipped: int = 0  # analysis was behind
     alerts: int = 0
     unknown_reasons: dict[str, int] = field(default_factory=dict)
+
+    def count(self, verdict: Verdict) -> None:
+        """Take the ``verdict`` on a window that was due."""
+        if verdict.p_knocking is None:
+            self.windows_unknown += 1
+            before = self.unknown_reasons.get(verdict.reason, 0)
+            self.unknown_reasons[verdict.reason] = before + 1
+        else:
+            self.windows_judged += 1

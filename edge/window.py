@@ -50,6 +50,7 @@ class Windower:
         self.n_samples = n_samples
         self.hop = hop
         self.sr = sr
+        self._since_s: float | None = None  # when the wait for the next window began
         self._forget(0.0)
 
     def _forget(self, start_s: float) -> None:
@@ -63,6 +64,8 @@ class Windower:
         """Take the next block, give the windows it completes, oldest first."""
         if block.gap or self._pending.size == 0:
             self._forget(block.start_s)
+        if self._since_s is None:
+            self._since_s = block.start_s
         self._pending = np.concatenate([self._pending, block.y])
         of_block = np.full((block.y.size, 2), block.flaws, dtype=np.float32)
         self._flaws = np.concatenate([self._flaws, of_block])
@@ -71,9 +74,27 @@ class Windower:
             windows.append(self._window(self._next))
             self._covered = self._next + self.n_samples
             self._next += self.hop
+        if windows:
+            self._since_s = windows[-1].end_s
         # One window's worth stays, for tail().
         self._drop(max(0, min(self._next, self._pending.size - self.n_samples)))
         return windows
+
+    def missed(self) -> tuple[float, float] | None:
+        """Begin and end, s, of a window that gaps have prevented; None while none is overdue.
+
+        The first is after a window's length and two hops without one, then there is one every hop.
+        """
+        end_s = self._start_s + self._pending.size / self.sr
+        least_s = (self.n_samples + self.hop) / self.sr
+        if self._since_s is None or end_s - self._since_s <= least_s + self.hop / self.sr:
+            return None
+        self._since_s = end_s - least_s
+        return end_s - self.n_samples / self.sr, end_s
+
+    def sound_stops(self) -> None:
+        """Nothing comes any more: until the next block no window is waited for."""
+        self._since_s = None
 
     def tail(self, *, least: int) -> Window | None:
         """A last window that ends with the signal, if ``least`` samples are in no window yet."""

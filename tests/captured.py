@@ -1,6 +1,7 @@
-"""What a capture process would have sent, read to its end."""
+"""What a capture process would have sent, read to its end; and a clock to make it late by."""
 
 import io
+import time
 from typing import Any
 
 import numpy as np
@@ -27,3 +28,14 @@ def stream_of(packets, *, words=b"", ended=(0.0, 0.0), kind=CaptureStream):
         thread.join(60)  # seconds: a busy machine is no fault of the stream's
         assert not thread.is_alive()
     return stream
+
+
+class Later:
+    """Stands in for the module ``time``: so many seconds later than it is."""
+
+    def __init__(self):
+        self.by_s = 0.0
+        self.sleep = time.sleep
+
+    def monotonic(self):
+        return time.monotonic() + self.by_s

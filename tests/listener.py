@@ -73,6 +73,10 @@ class Scripted:
         if callable(step):
             step()
             return []
+        if isinstance(step, Block):  # with a time of its own
+            self.problem = ""
+            self.gaps += step.gap
+            return [step]
         block = Block(step, self.at, gap=bool(self.problem))
         self.problem = ""
         self.at += step.size / SR

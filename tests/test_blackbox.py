@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.blackbox import PIN, Alert, BlackBox, SoundMemory
+from edge.blackbox import PIN, Alert, BlackBox
 from edge.config import BlackBoxConfig
+from edge.sound_memory import SoundMemory
 from edge.wav import WavReader, write_wav
 from edge.window import Block
 from tests.audio import noise

@@ -10,28 +10,50 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.blackbox import RESERVE_BYTES, STALL_S, BlackBox, SoundMemory, _size
+from edge.blackbox import RESERVE_BYTES, STALL_S, BlackBox, _size
 from edge.config import BlackBoxConfig
+from edge.sound_memory import SoundMemory
 from edge.window import Block
 from tests.listener import SR
 from tests.test_blackbox import alert, keep, records
 from tests.wait import wait_for
 
 
-def test_a_disk_that_hangs_holds_up_no_end(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [1, 2, 3])  # three do not leave room for the word to end
+def test_a_disk_that_hangs_holds_up_no_end_and_what_is_lost_is_said(
+    tmp_path, monkeypatch, caplog, kept
+):
     slow = threading.Event()
     monkeypatch.setattr(BlackBox, "_write", lambda *_: slow.wait(20))
     box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=0), 22_050)
     box.keep(alert(1))
     wait_for(box._waiting.empty)
-    box.keep(alert(2))
-    box.keep(alert(3))
+    for number in range(2, kept + 1):
+        assert box.keep(alert(number))
     closing = threading.Thread(target=box.close, daemon=True)
     closing.start()
     closing.join(3)
     late = closing.is_alive()
+    skipped = box.skipped
     slow.set()
     assert not late
+    assert skipped == kept
+    (said,) = caplog.messages
+    assert said == f"black box: the disk is too slow, records lost at the end: {kept}"
+
+
+def test_nothing_is_said_to_be_lost_where_nothing_was(tmp_path, monkeypatch, caplog):
+    slow = threading.Event()
+    box = BlackBox(tmp_path / "well", BlackBoxConfig(min_interval_s=0), SR)
+    assert box.keep(alert(1))
+    box.close(20.0)
+    assert (box.written, box.skipped) == (1, 0)
+    monkeypatch.setattr(BlackBox, "_prepare", lambda *_: slow.wait(20))
+    box = BlackBox(tmp_path / "hangs", BlackBoxConfig(), SR)
+    box.close(0.2)  # it has been given nothing to keep
+    slow.set()
+    assert box.skipped == 0
+    assert caplog.messages == []
 
 
 def test_sound_beyond_full_scale_or_none_at_all_is_remembered_as_it_can_be():
@@ -78,8 +100,10 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
     assert begun.wait(20)
     for now[0] in (1000.0, 1000.0 + STALL_S):
         assert box.problem == ""
+        box.watch()
     for now[0] in (1000.1 + STALL_S, 9000.0):
         assert box.problem == f"black box {tmp_path}: no answer from the disk for 30 s"
+        box.watch()
     assert [said for said in caplog.messages if "no answer" in said] == [
         f"black box {tmp_path}: no answer from the disk for 30 s; alerts go on without records"
     ]

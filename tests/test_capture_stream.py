@@ -22,6 +22,14 @@ def test_what_is_out_of_step_is_no_sound():
         _packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
 
 
+def test_a_pause_that_nobody_reports_is_a_gap():
+    came_s = 100 + np.arange(6) * 1102 / SR + 1.3 * (np.arange(6) >= 3)
+    blocks = stream_of(packet(1102, at) for at in came_s).take(0)
+    assert [block.gap for block in blocks] == [True, False, False] * 2
+    ends_s = blocks[2].start_s + 1102 / SR
+    assert blocks[3].start_s - ends_s == pytest.approx(1.3)
+
+
 class Sized(io.BytesIO):
     most = 0
 

@@ -158,13 +158,23 @@ def test_no_model_is_a_finding(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("temperature", "low", "level"),
-    [(40, False, "ok"), (None, None, "ok"), (40, True, "warn"), (80, False, "warn")],
+    ("temperature", "low", "throttled", "level"),
+    [
+        (40, False, False, "ok"),
+        (None, None, None, "ok"),
+        (40, True, False, "warn"),
+        (80, False, False, "warn"),
+        (40, False, True, "warn"),
+        (None, None, True, "warn"),
+    ],
 )
-def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, level):
+def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, throttled, level):
     monkeypatch.setattr("edge.health.temperature_c", lambda: temperature)
     monkeypatch.setattr("edge.health.under_voltage", lambda: low)
-    assert _board(Config()).level == level
+    monkeypatch.setattr("edge.health.throttled", lambda: throttled)
+    finding = _board(Config())
+    assert finding.level == level
+    assert ("throttled" in finding.detail) == bool(throttled)
 
 
 def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
@@ -191,6 +201,55 @@ def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, mon
     assert _space(config).level == "warn"
     monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(os.getuid()).pw_name)
     assert _space(config).level == "ok"
+
+
+def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
+    config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
+    monkeypatch.setattr("edge.doctor.os.access", lambda *_: True)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
+    assert _space(config).level == "ok"  # a workstation: root's own
+    owner = tmp_path.stat().st_uid
+    other = next(account for account in pwd.getpwall() if account.pw_uid != owner)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
+    finding = _space(config)
+    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not the service's")
+    assert "chown" in finding.remedy
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 1000)
+    assert _space(config).level == "ok"
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
+    monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(owner).pw_name)
+    assert _space(config).level == "ok"
+    monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
+    monkeypatch.setattr("edge.doctor.STATE", tmp_path)
+    assert _space(config).level == "ok"
+
+
+GONE = """
+import os
+from edge.config import Config
+from edge.doctor import _space
+from edge.installed import lost_at_a_cut, records_folder
+os.rmdir(os.getcwd())
+print(_space(Config()).what)
+print([lost_at_a_cut(records_folder(Config(), None))])
+"""
+
+
+def test_a_working_folder_that_is_deleted_ends_no_report(tmp_path):
+    (tmp_path / "gone").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("STATE_DIRECTORY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", GONE],
+        cwd=tmp_path / "gone",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("space\n['']\n", "")
 
 
 def test_findings_are_all_that_is_said(tmp_path):

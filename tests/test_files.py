@@ -63,3 +63,11 @@ def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path, monkeypatch):
     wrong = errno.EIO
     with pytest.raises(OSError, match="no"):
         write_atomically(tmp_path / "b", b"new")
+
+
+def test_links_in_a_ring_are_replaced_and_no_traceback(tmp_path):
+    """Path.resolve() raises RuntimeError at one, on Python 3.11 and 3.12."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"

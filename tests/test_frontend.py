@@ -145,6 +145,7 @@ def test_settings_survive_json():
         ({"n_bins": 80}, "multiple"),
         ({"fmin": 200.0}, "half of sr"),
         ({"sr": 22_050.5}, "whole number"),
+        ({"sr": 40, "fmin": 0.05}, "8000 and 192000 Hz"),
         ({"top_db": -3.0}, "out of range"),
         ({"n_ftt": 2048}, "n_ftt"),
     ],

@@ -11,7 +11,14 @@ import pytest
 
 from edge import health, journal
 from edge.child import child_environment
-from edge.health import Notifier, StatusFile, clock_is_synchronised, temperature_c, under_voltage
+from edge.health import (
+    Notifier,
+    StatusFile,
+    clock_is_synchronised,
+    temperature_c,
+    throttled,
+    under_voltage,
+)
 
 
 def zone(sysfs, number, text):
@@ -38,6 +45,23 @@ def test_the_supply(tmp_path):
     assert under_voltage(tmp_path) is False
     (tmp_path / "class/hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")
     assert under_voltage(tmp_path) is True
+
+
+@pytest.mark.parametrize("name", ["cpufreq-cpu0", "thermal-cpufreq-0"])
+def test_a_processor_that_is_held_back(tmp_path, name):
+    assert throttled(tmp_path) is None
+    # A fan that turns holds nothing back, nor what has no state, or none that is a number.
+    for number, (kind, state) in enumerate(
+        [("pwm-fan", "3"), (name, "0"), (name, None), (name, "off")]
+    ):
+        folder = tmp_path / f"class/thermal/cooling_device{number}"
+        folder.mkdir(parents=True)
+        (folder / "type").write_text(kind + "\n")
+        if state is not None:
+            (folder / "cur_state").write_text(state + "\n")
+        assert throttled(tmp_path) is (None if number == 0 else False)
+    (tmp_path / "class/thermal/cooling_device1/cur_state").write_text("2\n")
+    assert throttled(tmp_path) is True
 
 
 def test_the_clock(tmp_path):
@@ -69,6 +93,7 @@ def test_the_board_is_asked_where_linux_tells():
     temperature = temperature_c()
     assert temperature is None or -50 < temperature < 150
     assert under_voltage() in (None, True, False)
+    assert throttled() in (None, True, False)
 
 
 def test_everybody_may_read_the_status_whatever_the_umask(tmp_path):

@@ -47,6 +47,13 @@ def test_where_the_kernel_says_nothing_nothing_is_claimed(tmp_path):
     assert lost_at_a_cut(tmp_path, tmp_path / "none") == ""
 
 
+def test_links_in_a_ring_are_no_traceback(tmp_path):
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS.format(kind="ext4"))
+    assert "is in memory" in lost_at_a_cut(tmp_path / "ring", mounts)
+
+
 def test_memory_is_memory_here_too():
     assert "tmpfs" in lost_at_a_cut(Path("/dev/shm"))  # noqa: S108 - the kernel's own
     assert lost_at_a_cut(Path("/proc")) == ""

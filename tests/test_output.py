@@ -1,5 +1,6 @@
 """What becomes of the output: a pipe that is closed, a disk that is full, nobody who looks."""
 
+import errno
 import io
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import main
+from edge.errors import what_failed
 from edge.predict_command import _Progress
 from tests.audio import noise, wav_file
 
@@ -40,6 +42,21 @@ def test_a_full_disk_is_told_of_at_the_end_at_the_latest(command):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "the output cannot be written: Input/output"),
+        (OSError(errno.EBADF, "Bad file descriptor"), "the output cannot be written: Bad file"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "No such file or directory"),
+        (OSError(errno.EIO, "Input/output error", "a.wav"), "a.wav: Input/output error"),
+        (OSError("no number"), "no number"),
+    ],
+)
+def test_only_what_looks_like_the_output_is_said_to_be_of_it(error, words):
+    assert what_failed(error).startswith(words)
 
 
 @pytest.mark.parametrize("command", ["edge --help", "edge run --check-config", "convert --help"])

@@ -5,7 +5,7 @@ import pytest
 
 from edge.config import AudioConfig
 from edge.microphone import Microphone
-from edge.pace import HELD_S, STRETCH_S, Pace, in_words
+from edge.pace import HELD_S, STRETCH_S, Pace, rate_in_words
 from edge.recording import Recording
 from edge.replay import Replay
 from tests.audio import noise, wav_file
@@ -262,6 +262,6 @@ def test_a_recording_has_the_rate_it_has(tmp_path):
 
 
 def test_what_is_wrong_is_said_in_words():
-    assert in_words(0.0) == ""
-    assert "misses 30%" in in_words(-0.3)
-    assert "too many: 9%" in in_words(0.09)
+    assert rate_in_words(0.0) == ""
+    assert "misses 30%" in rate_in_words(-0.3)
+    assert "too many: 9%" in rate_in_words(0.09)

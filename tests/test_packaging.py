@@ -10,7 +10,6 @@ import pytest
 
 from edge.errors import (
     AudioDeviceError,
-    ConfigError,
     MissingPackageError,
     ModelError,
     RecordingError,
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 UNIT = ROOT / "systemd" / "knockknock-edge.service"
 
 
-TIDY = (ConfigError, RecordingError, ModelError, AudioDeviceError, MissingPackageError)
+TIDY = (RecordingError, ModelError, AudioDeviceError, MissingPackageError)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +146,7 @@ def test_settings_are_checked_as_the_user_that_will_read_them():
     [
         ("exit-code", "1", True),  # a traceback of Python's, before main
         ("exit-code", "203", True),  # no such program
+        ("exit-code", "2", True),  # of argparse's, which waits for nothing, and of settings
         ("core-dump", "SEGV", True),
         ("signal", "SEGV", True),  # where no core is dumped
         ("signal", "KILL", False),

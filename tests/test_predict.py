@@ -120,9 +120,20 @@ def test_what_the_parser_refuses(engine, arguments):
     assert arguments[0] in edge("predict", engine, *arguments, code=2).stderr
 
 
-@pytest.mark.parametrize("empty", [[""], ["a.wav", "--model", ""], ["a.wav", "--picture", ""]])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        ["predict", ""],
+        ["predict", "a.wav", "--model", ""],
+        ["predict", "a.wav", "--picture", ""],
+        *(["run", option, ""] for option in ("--config", "--source", "--state")),
+        ["doctor", "--config", ""],
+    ],
+)
 def test_a_name_without_letters_is_not_this_very_folder(empty):
-    assert "no letters" in edge("predict", *empty, code=2).stderr
+    said = edge(*empty, code=2).stderr
+    assert "no letters" in said
+    assert "name a file or a folder" in said
 
 
 def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):

@@ -1,13 +1,18 @@
 """A recording played as if it came from a microphone."""
 
+import math
+import os
 import time
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.recording import Recording
 from edge.replay import Replay
 from edge.window import Block
+from tests.audio import noise, wav_file
 
 SR = 22_050
 PIECE = np.zeros(SR // 10, dtype=np.float32)
@@ -25,6 +30,19 @@ class Decoder:
         for n in count():
             time.sleep(self._takes_s)
             yield Block(PIECE, n / 10)
+
+
+def held(path):
+    return any(os.path.realpath(handle) == str(path) for handle in Path("/proc/self/fd").iterdir())
+
+
+def test_a_recording_that_is_not_played_to_its_end_is_let_go(tmp_path):
+    path = wav_file(tmp_path / "a.wav", noise(5).astype("f8"), SR)
+    replay = Replay(Recording(path), math.inf)
+    assert replay.read(0)
+    assert held(path)
+    replay.close()
+    assert not held(path)
 
 
 def test_a_speed_beyond_the_decoders_holds_nobody_up():

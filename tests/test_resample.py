@@ -62,14 +62,6 @@ def test_odd_rates_take_little_memory_and_are_near_enough(sr):
     assert resampler._down / resampler._up == pytest.approx(sr / TO, rel=100e-6)
 
 
-def test_after_a_flush_it_starts_afresh():
-    y = tone(440, 48_000, 0.2)
-    resampler = Resampler(48_000, TO)
-    first = np.concatenate([resampler.push(y), resampler.flush()])
-    second = np.concatenate([resampler.push(y), resampler.flush()])
-    np.testing.assert_array_equal(first, second)
-
-
 def test_the_same_rate_is_left_alone():
     y = tone(440, TO)
     assert resample(y, TO, TO) is y

@@ -15,10 +15,9 @@ from edge.frontend import FrontEnd
 from edge.indicator import Signal
 from edge.recording import Recording
 from edge.replay import Replay
-from edge.service import Service
 from edge.window import Block
 from tests.audio import noise, wav_file
-from tests.listener import SR, Blank, Clock, Judge, Scripted, Watch, seconds, status
+from tests.listener import SR, Blank, Clock, Judge, Watch, seconds, status
 from tests.wait import wait_for
 
 
@@ -129,25 +128,6 @@ def test_an_alert_ends_though_no_sound_comes_any_more(make, monkeypatch):
     assert watch.shown == [True, False]
 
 
-def test_sound_that_never_makes_a_window_is_a_fault_and_not_listening(make, tmp_path):
-    watch, told = Watch(), Watch(Service.describe)
-    clock = [0.0]
-    steps = [*seconds(4), watch]
-
-    def later():
-        clock[0] += 20.0  # the sound between two gaps never was enough for a window
-
-    steps += [later, watch, told, *seconds(4), watch]
-    service = make(steps)
-    service._indicator._clock = lambda: clock[0]
-    service._indicator.window_done()
-    watch.service = told.service = service
-    service.run()
-    assert watch.shown == [Signal.LISTENING, Signal.FAULT, Signal.LISTENING]
-    assert told.shown[0]["state"] == "fault"
-    assert "no window went through for 5 s" in told.shown[0]["problems"]
-
-
 def test_a_broken_network_is_a_fault(make):
     judge = Judge()
     judge.script = [float("nan")] * 50
@@ -242,21 +222,20 @@ def test_threads_end_with_the_service(make):
     assert not set(threading.enumerate()) - before
 
 
-def test_an_alert_ends_while_sound_comes_in_pieces_too_short_to_judge(make):
-    """A microphone that drops out each second never gives a whole window."""
-    judge = Judge()
-    judge.script = [0.9] * 20
-    pieces = [Block(noise(0.5), 10 + 0.6 * i, gap=True) for i in range(20)]  # to 22 s
-    blocks = [Block(y, 0.5 * i) for i, y in enumerate(seconds(20))]
-
-    class Source(Scripted):
-        def read(self, timeout_s):
-            return [self.steps.pop(0)] if self.steps else None
-
-    service = make(Source([*blocks, *pieces]), judge)
+def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
+    """They cannot say so themselves: the service looks."""
+    goes_on = threading.Event()
+    monkeypatch.setattr("edge.blackbox.STALL_S", -1.0)  # at once
+    monkeypatch.setattr("edge.blackbox.BlackBox._prepare", lambda _: goes_on.wait(20))
+    monkeypatch.setattr("edge.indicator.HANGS_S", 0.0)
+    monkeypatch.setattr("edge.indicator.Indicator._run", lambda _: None)
+    service = make(seconds(8))
+    wait_for(lambda: service._blackbox.problem)
     service.run()
-    assert service.counters.alerts == 1
-    assert not service.describe()["alert"]
+    goes_on.set()
+    assert "the lamp does not answer" in service._indicator.failure
+    assert ["no answer from the disk" in said for said in caplog.messages].count(True) == 1
+    assert ["the lamp does not answer" in said for said in caplog.messages].count(True) == 1
 
 
 def test_a_crash_is_no_stop_in_the_status(make, tmp_path):
@@ -277,13 +256,9 @@ def test_an_alert_in_sound_that_is_judged_ends_with_a_window(make, caplog, start
     judge = Judge()
     judge.script = [0.9] * 9
     y = noise(25)
-    blocks = [Block(y[i : i + 1103], starts_s + i / SR) for i in range(0, y.size, 1103)]
-
-    class Source(Scripted):
-        def read(self, timeout_s):
-            return [self.steps.pop(0)] if self.steps else None
-
-    service = make(Source(blocks), judge)
+    service = make(
+        [Block(y[i : i + 1103], starts_s + i / SR) for i in range(0, y.size, 1103)], judge
+    )
     service.run()
     assert service.counters.alerts == 1
     assert [said for said in caplog.messages if "alert ended" in said] == [

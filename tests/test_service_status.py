@@ -189,21 +189,25 @@ def test_records_are_counted(make, tmp_path):
 
 
 WEAK = "under-voltage: the supply is too weak, once since the start"
+HELD_BACK = "throttled: the processor is held back, it is too hot"
 
 
 @pytest.mark.parametrize(
-    ("temperature", "low", "words"),
+    ("found", "words"),
     [
-        (79.9, False, []),
-        (None, None, []),
-        (80.0, False, ["hot: 80 degrees Celsius"]),
-        (40.0, True, [WEAK]),
-        (91.0, True, ["hot: 91 degrees Celsius", WEAK]),
+        ((79.9, False, False), []),
+        ((None, None, None), []),
+        ((80.0, False, False), ["hot: 80 degrees Celsius"]),
+        ((40.0, True, False), [WEAK]),
+        ((91.0, True, True), ["hot: 91 degrees Celsius", HELD_BACK, WEAK]),
+        ((60.0, False, True), [HELD_BACK]),
     ],
 )
-def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, words):
+def test_a_board_that_suffers_is_told_of(make, monkeypatch, found, words):
+    temperature, low, throttled = found
     monkeypatch.setattr("edge.health.temperature_c", lambda: temperature)
     monkeypatch.setattr("edge.health.under_voltage", lambda: low)
+    monkeypatch.setattr("edge.health.throttled", lambda: throttled)
     watch = Watch()
     service = make([*seconds(8), watch], config=Config())
     watch.service = service
@@ -211,6 +215,7 @@ def test_a_board_that_suffers_is_told_of(make, monkeypatch, temperature, low, wo
     told = service.describe()
     assert told["problems"] == words
     assert (told["temperature_c"], told["under_voltage"]) == (temperature, low)
+    assert told["throttled"] is throttled
     assert watch.shown == [Signal.DEGRADED if words else Signal.LISTENING]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from edge.health import Notifier
 from edge.service import START_S
+from edge.window import Block
+from tests.audio import noise
 from tests.listener import Judge, seconds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,6 +86,27 @@ def test_a_network_that_answers_nonsense_from_the_first_is_no_start_that_goes_on
     asked = ["EXTEND_TIMEOUT_USEC" in words for words in said]
     assert 1 <= sum(asked) <= 4  # until the first window was judged
     assert not any("READY" in words or "WATCHDOG" in words for words in said)
+
+
+def test_gaps_are_no_readiness_but_once_it_is_ready_a_heartbeat(make, tmp_path, monkeypatch):
+    """The sound is at fault, and no restart mends that; nor is it known yet that it can judge."""
+    now = [100.0]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+    broken = [Block(noise(1), 1.2 * i, gap=True) for i in range(20)]  # to 24 s
+    whole = [Block(noise(1), 24 + i, gap=i == 0) for i in range(5)]
+    again = [Block(noise(1), 30 + 1.2 * i, gap=True) for i in range(20)]
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+
+        def second():
+            now[0] += 1
+            drain()
+
+        steps = [step for block in (*broken, *whole, *again) for step in (block, second)]
+        make(steps).run()
+    ready = next(i for i, words in enumerate(said) if "READY=1" in words)
+    assert len([words for words in said[:ready] if "EXTEND_TIMEOUT_USEC" in words]) >= 20
+    assert len([words for words in said[:ready] if "STATUS=unjudged" in words]) >= 15
+    assert len([words for words in said[ready:] if words == "WATCHDOG=1"]) >= 4 + 15
 
 
 def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, monkeypatch):

@@ -132,6 +132,19 @@ def test_heat_and_supply():
     ]
 
 
+def test_a_processor_that_is_held_back_is_told_of():
+    made = Board()
+    for throttled, words in (
+        (None, []),
+        (False, []),
+        (True, ["throttled: the processor is held back, it is too hot"]),
+        (False, []),
+    ):
+        made.look({"temperature_c": 60.0, "under_voltage": False, "throttled": throttled}, 100)
+        assert made.problems(80, 100) == words
+        assert made.told()["throttled"] is throttled
+
+
 def test_a_supply_that_was_too_weak_for_a_moment_is_told_of_and_counted():
     was = board((40.0, True), (40.0, True), (40.0, False), (40.0, True), (40.0, False))
     (told,) = was.problems(80, 103 + UNDER_VOLTAGE_S)

@@ -13,6 +13,10 @@ SR, N_FFT, HOP = 22_050, 2048, 512
 RNG = np.random.default_rng(7)
 
 
+def mask(S, *, margin=1.0, power=2.0):
+    return percussive_mask(S, kernel_size=31, margin=margin, power=power)
+
+
 def spectrum(y):
     return stft(y.astype(np.float32), n_fft=N_FFT, hop_length=HOP)
 
@@ -70,7 +74,7 @@ def test_running_median_of_many_columns_is_that_of_each():
 def test_masks_share_out_everything():
     S = np.abs(RNG.standard_normal((87, 200))).astype(np.float32)
     S[:, 50:120] = 0  # wide enough that both medians vanish somewhere
-    mask_h, mask_p = percussive_mask(S.T).T, percussive_mask(S)
+    mask_h, mask_p = mask(S.T).T, mask(S)
     # Two float32 roundings of numbers below 1.
     np.testing.assert_allclose(mask_h + mask_p, 1, atol=2.4e-7)
     assert mask_h.min() >= 0 and mask_p.min() >= 0
@@ -79,19 +83,19 @@ def test_masks_share_out_everything():
 
 def test_margin_leaves_a_residual():
     S = np.abs(RNG.standard_normal((87, 200))).astype(np.float32)
-    mask_h, mask_p = percussive_mask(S.T, margin=3.0).T, percussive_mask(S, margin=3.0)
+    mask_h, mask_p = mask(S.T, margin=3.0).T, mask(S, margin=3.0)
     assert (mask_h + mask_p).max() < 1
-    assert (mask_p < percussive_mask(S)).all()
+    assert (mask_p < mask(S)).all()
     S[:, 50:120] = 0
-    assert (percussive_mask(S, margin=3.0)[:, 80:90] == 0).all()  # nothing stands above nothing
+    assert (mask(S, margin=3.0)[:, 80:90] == 0).all()  # nothing stands above nothing
 
 
 def test_the_masks_follow_their_formula():
     """Fitzgerald 2010 and Driedger 2014, on a spectrogram whose medians are known without any."""
     S = np.full((87, 200), 2, np.float32)  # both medians are 2 everywhere
-    assert np.allclose(percussive_mask(S), 0.5)
-    assert np.allclose(percussive_mask(S, margin=3.0), 1 / (1 + 9))
-    assert np.allclose(percussive_mask(S, margin=3.0, power=1.0), 1 / (1 + 3))
+    assert np.allclose(mask(S), 0.5)
+    assert np.allclose(mask(S, margin=3.0), 1 / (1 + 9))
+    assert np.allclose(mask(S, margin=3.0, power=1.0), 1 / (1 + 3))
 
 
 def test_a_steady_tone_is_harmonic_and_a_click_percussive():
@@ -102,5 +106,5 @@ def test_a_steady_tone_is_harmonic_and_a_click_percussive():
     for y, share_of_percussion in ((tone, (0, 0.05)), (click, (0.95, 1))):
         D = spectrum(y)[4:-4]  # the tone's sudden beginning and end are percussive in truth
         energy = np.abs(D) ** 2
-        share = (energy * percussive_mask(np.abs(D))).sum() / energy.sum()
+        share = (energy * mask(np.abs(D))).sum() / energy.sum()
         assert share_of_percussion[0] <= share <= share_of_percussion[1]

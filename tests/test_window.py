@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,33 @@ def test_no_window_spans_a_gap():
     assert [w.y.sum() for w in before] == [0]
     assert [w.y.sum() for w in after] == [500]
     assert after[0].start_s == 9.0
+
+
+def test_a_window_that_gaps_prevent_is_missed_once_it_is_overdue():
+    windower = Windower(500, 100, SR)
+    assert windower.missed() is None
+    missed = []
+    for at in range(1000, 3000, 50):  # in pieces of 250, with 50 lost before each
+        if at % 300 != 250:
+            windower.push(Block(np.zeros(50, np.float32), at / SR, gap=at % 300 == 0))
+            missed.append(windower.missed())
+    ends = [round(found[1] * SR) for found in missed if found]
+    # After 500 and two of 100; then one every hop, or with the next block of 50.
+    assert ends[0] == 1750
+    assert {later - end for end, later in itertools.pairwise(ends)} <= {100, 150}
+    assert [found[1] - found[0] for found in missed if found] == pytest.approx([0.5] * len(ends))
+
+
+def test_no_window_is_missed_of_sound_that_has_stopped():
+    windower = Windower(500, 100, SR)
+    windower.push(Block(np.zeros(550, np.float32), 1.0))
+    windower.push(Block(np.zeros(10, np.float32), 9.0, gap=True))
+    assert windower.missed() == pytest.approx((8.51, 9.01))
+    windower.sound_stops()
+    windower.push(Block(np.zeros(10, np.float32), 19.0, gap=True))
+    assert windower.missed() is None
+    windower.push(Block(np.zeros(500, np.float32), 19.01))
+    assert windower.missed() is None  # there was one
 
 
 def test_the_tail_ends_with_the_signal():

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge.config import RATES
 from edge.errors import ConfigError
 
 
@@ -49,6 +50,8 @@ class FrontEndConfig:
 
     def _conditions(self) -> Iterator[tuple[bool, str]]:
         """What must hold between settings, and what to say if it does not; checked in order."""
+        low, high = RATES
+        yield low <= self.sr <= high, f"sr = {self.sr} Hz must lie between {low} and {high} Hz"
         yield self.hpss_kernel % 2 == 1, f"hpss_kernel = {self.hpss_kernel} must be odd"
         yield (
             self.hpss_kernel <= self.n_frames,

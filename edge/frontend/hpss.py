@@ -15,7 +15,7 @@ from edge.frontend.median import running_median
 
 
 def medians(
-    S: NDArray[np.float32], kernel_size: int = 31
+    S: NDArray[np.float32], kernel_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The spectrogram with its percussion filtered out, and with its harmonics filtered out.
 
@@ -28,7 +28,7 @@ def medians(
 
 
 def percussive_mask(
-    S: NDArray[np.float32], *, kernel_size: int = 31, power: float = 2.0, margin: float = 1.0
+    S: NDArray[np.float32], *, kernel_size: int, power: float, margin: float
 ) -> NDArray[np.float32]:
     """Share of each cell that is percussive, in [0, 1], in the shape of ``S``.
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import RATES
 from edge.errors import SignalError
 
 ATTENUATION_DB = 96.0  # design value; the tests ask for 80 dB over the whole stop band
 TRANSITION = 0.1  # width of the transition band, as a share of the lower Nyquist frequency
-RATES = (8_000, 192_000)  # supported rates, Hz
 MAX_PHASES = 4410  # enough for all multiples of 5 Hz; a filter of 2 MB, of 19 from 192 kHz
 MIN_BLOCK = 1024  # outputs computed at a time: enough to make numpy's overhead small
 
@@ -87,21 +87,16 @@ class Resampler:
                 )
         self._up, self._down, self._cycles, self._half = _steps(sr_in, sr_out)
         self._bank = _polyphase_bank(self._up, self._down)
-        self._start()
-
-    def _start(self) -> None:
         self._pending = np.zeros(self._half, dtype=np.float32)  # silence before the first sample
         self._n_in = 0
         self._n_out = 0
 
     def flush(self) -> NDArray[np.float32]:
-        """The outputs still owed for what was pushed, as if zeros followed; then start afresh."""
+        """The outputs still owed for what was pushed, as if zeros followed; the last call."""
         owed = -(-self._n_in * self._up // self._down) - self._n_out
         n_steps = -(-owed // (self._cycles * self._up)) + 1
         zeros = np.zeros(n_steps * self._cycles * self._down + 2 * self._half, dtype=np.float32)
-        tail = self.push(zeros)[:owed]
-        self._start()
-        return tail
+        return self.push(zeros)[:owed]
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the next input samples (n,) float32, give the outputs that are complete by now."""
