@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import RATES
 from edge.errors import MissingPackageError, RecordingError
-from edge.frontend.resample import RATES, Reach, reach
+from edge.frontend.resample import Reach, reach
 from edge.missing_sound import (
     Clock,
     said_to_end_s,
