@@ -17,7 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge.cli import run_cli
+from edge.errors import ConfigError, EdgeError
 from edge.files import write_atomically
+from scripts.output import need_place
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -29,7 +32,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="runs of each stage (30)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"), help="the same as JSON")
-    arguments = parser.parse_args()
+    parser.set_defaults(run=_run)
+    return run_cli(parser, None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.rounds < 1:
+        raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
+    need_place("--out", arguments.out)
     if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it while they are imported
         os.execve(  # noqa: S606 - ourselves, with one thread
             sys.executable,
@@ -38,7 +48,6 @@ def main() -> int:
         )
     rows = [*_stages(arguments.rounds), *_start()]
     print(_table(rows))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": platform.machine(), "python": platform.python_version(), "rows": rows}
     write_atomically(arguments.out, json.dumps(report, indent=1).encode())
     print(f"wrote {arguments.out}")
@@ -88,9 +97,7 @@ def _start() -> list[dict[str, Any]]:
     for _ in range(3):
         for way, results in found.items():
             print(f"measuring a fresh process, {way} ...", file=sys.stderr, flush=True)
-            command = [sys.executable, "-m", "benchmarks.first_verdict", way]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
+            results.append(_first_verdict(way))
     return [
         _row(title, [r[key] for r in found["edge"]], [r[key] for r in found["training"]])
         for title, key in (
@@ -98,6 +105,17 @@ def _start() -> list[dict[str, Any]]:
             ("peak memory, MB", "peak_mb"),
         )
     ]
+
+
+def _first_verdict(way: str) -> dict[str, float]:
+    """What a process of its own says of itself; EdgeError with its last words if it fails."""
+    command = [sys.executable, "-m", "benchmarks.first_verdict", way]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise EdgeError(f"a fresh process, {way}, has ended with {done.returncode}: {words[-1]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

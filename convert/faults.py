@@ -15,6 +15,8 @@ from convert.synth import SR, Crank, Sound, crank, engine, mix, place, random_cr
 
 FaultKind = Literal["starter", "misfire", "belt"]
 FAULT_KINDS: tuple[FaultKind, ...] = ("starter", "misfire", "belt")
+BeltStyle = Literal["squeal", "chirp", "flap"]
+BELT_STYLES: tuple[BeltStyle, ...] = ("squeal", "chirp", "flap")
 
 
 def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
@@ -66,8 +68,10 @@ def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
 
 
-def belt(rng: np.random.Generator, shaft: Crank) -> Sound:
+def belt(rng: np.random.Generator, shaft: Crank, style: BeltStyle | None = None) -> Sound:
     """A belt that squeals for as long as it slips, chirps once a turn, or flaps; (n,).
+
+    Which of them is drawn, unless ``style`` says.
 
     1.2 to 2.4 m of it run over a crank pulley of some 0.15 m: it comes round once in two to six
     turns of the crank, 2 to 20 times a second. Squealing is stick and slip, a tone rich in
@@ -92,7 +96,8 @@ def belt(rng: np.random.Generator, shaft: Crank) -> Sound:
         _tone(rng, k * cycles) / k**fall * (k * pitch.max() < SR / 2)
         for k in range(1, int(rng.integers(2, 7)))
     )
-    style = rng.choice(["squeal", "chirp", "flap"], p=[0.45, 0.4, 0.15])
+    drawn = rng.choice(BELT_STYLES, p=[0.45, 0.4, 0.15])
+    style = style or drawn
     if style == "chirp":
         floor = rng.choice([0.0, 0.0, rng.uniform(0, 0.4)])
         return _unit(squeal * (floor + strength * spot ** rng.uniform(0.3, 2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -12,17 +13,131 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert import faults
-from convert.dataset import Clip
+from convert.bay import band_limit
+from convert.dataset import Clip, readable
+from convert.errors import DatasetError
+from convert.examples import Pools, fill_pools
+from convert.judgeable import all_judgeable
 from convert.metrics import auc
-from convert.synth import mix, random_crank
+from convert.skipped import Skipped
+from convert.split import fold_sources
+from convert.synth import SR, mix, place, random_crank
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from scripts.ablations import FOLDS, Rotation
-from scripts.scores import auc_by_source, counts_as
+from scripts.scores import Held, Windows, auc_by_source, counts_as
 
+FOLDS = 3
+STRANGE = 200  # windows with strange knocks for each part
+STRANGE_DB = (0.0, 14.0)  # above what they are laid over, both by rms
 FAULTS = 100  # belts over engines of each part, and as many starters
 Row = tuple[NDArray[np.uint8], int, str, str]
+
+
+def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """A knock of a synthesiser the network never learns from: (n,) samples, rms 1.
+
+    Bursts of noise in one band around 300 to 3000 Hz, no modes; 4 to 20 a second, every other one
+    weaker.
+    """
+    t = np.arange(SR // 10) / SR
+    centre = np.exp(rng.uniform(np.log(300), np.log(3000)))
+    burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(0.003, 0.025))
+    wave = band_limit(burst, SR, centre / 1.5, centre * 1.5)
+    period = SR / np.exp(rng.uniform(np.log(4), np.log(20)))
+    times = np.arange(rng.uniform(0, period), n, period)
+    times += rng.normal(0, rng.uniform(0, 0.02) * period, times.size)
+    gains = rng.lognormal(0, 0.15, times.size)
+    gains[1::2] *= rng.uniform(0.4, 1)
+    y = place(n, times, gains, wave)
+    return y / (y.std() + 1e-12)
+
+
+def knocking_strangely(
+    rng: np.random.Generator, engine: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """``engine`` (n,) with a strange knock over it, and its level: any of STRANGE_DB."""
+    knock = strange_knock(rng, engine.size)
+    level_db = rng.uniform(*STRANGE_DB)
+    return engine + knock * engine.std() * 10 ** (level_db / 20), level_db
+
+
+class Parts:
+    """Recordings dealt out into FOLDS parts, and windows for networks that never heard them."""
+
+    def __init__(self, clips: Sequence[Clip], front_end: FrontEnd | None = None) -> None:
+        self.clips = clips
+        self.front_end = front_end or FrontEnd()
+        parts = fold_sources(clips, FOLDS)
+        self.part_of = {source: number for number, part in enumerate(parts) for source in part}
+
+    def check_labels(self) -> None:
+        """DatasetError unless by its labels each part has a knock and a healthy engine."""
+        for number in range(FOLDS):
+            if not any(clip.knocks for clip in self.of(number)):
+                raise _none(number, "knocking")
+            if not any(clip.is_healthy for clip in self.of(number)):
+                raise _none(number, "healthy")
+
+    def of(self, number: int) -> list[Clip]:
+        """The recordings of one part."""
+        return [clip for clip in self.clips if self.part_of[clip.source] == number]
+
+    @property
+    def groups(self) -> list[set[str]]:
+        """Of each part the groups, as :attr:`Clip.group` names them."""
+        return [{clip.group for clip in self.of(number)} for number in range(FOLDS)]
+
+    def pools(self) -> Pools:
+        """All recordings, to learn from; those that ``held`` names as unreadable are not again."""
+        skipped = Skipped()
+        pools = fill_pools(readable(self.clips, quiet=True, skipped=skipped))
+        skipped.say(unreadable=False)
+        return pools
+
+    @cached_property
+    def held(self) -> list[Held]:
+        """Windows of each part: real ones, and strange knocks over its healthy engines.
+
+        DatasetError if a part has no knock or no healthy engine that can be judged.
+        """
+        found = [(self._windows(number), self._strange(number)) for number in range(FOLDS)]
+        for number, (windows, _) in enumerate(found):
+            if not any(clip.knocks for clip, _ in windows):
+                raise _none(number, "knocking")
+        return found
+
+    def _windows(self, number: int) -> Windows:
+        return [
+            (clip, colour_indices(self.front_end.spectrogram(y)))
+            for clip, y in all_judgeable(self.of(number), self.front_end.config)
+        ]
+
+    def _strange(self, number: int) -> Windows:
+        rng = np.random.default_rng([7, number])
+        found: Windows = []
+        whole = self.engines(number)
+        for _ in range(STRANGE):
+            clip, engine = whole[int(rng.integers(len(whole)))]
+            y, _ = knocking_strangely(rng, engine.astype(np.float64))
+            found.append((clip, colour_indices(self.front_end.spectrogram(y.astype(np.float32)))))
+        return found
+
+    def engines(self, number: int) -> list[tuple[Clip, NDArray[np.float32]]]:
+        """Windows of the healthy engines of one part; DatasetError if there is none."""
+        clips = [clip for clip in self.of(number) if clip.is_healthy]
+        config = self.front_end.config
+        whole = [(clip, y.copy()) for clip, y in all_judgeable(clips, config, quiet=True)]
+        if not whole:
+            raise _none(number, "healthy")
+        return whole
+
+
+def _none(number: int, kind: str) -> DatasetError:
+    return DatasetError(
+        f"part {number + 1} of the sources has no {kind} engine of 2 s: "
+        f"recordings of {FOLDS} such sources at least are needed"
+    )
 
 
 @dataclass(frozen=True)
@@ -35,17 +150,15 @@ class HeldOut:
     source: NDArray[np.str_]  # (N,)
 
     @classmethod
-    def of(cls, clips: Sequence[Clip]) -> Self:
-        """Windows of ``clips``; DatasetError if a part has no engine or no knock."""
-        rotation, front_end = Rotation(clips, 0), FrontEnd()
-        rotation.need_knocks()
+    def of(cls, parts: Parts) -> Self:
+        """All windows of ``parts``; DatasetError if one has no engine or no knock."""
         rows: list[Row] = []
-        for part, (held, strange) in enumerate(rotation.held(whole=False)):
+        for part, (held, strange) in enumerate(parts.held):
             for clip, indices in held:
                 kind = "knock" if clip.knocks else counts_as(clip)
                 rows.append((indices, part, kind, clip.source))
-            rows += [(indices, part, "strange", "made") for indices in strange]
-            rows += _faults(part, rotation.engines(part, front_end), front_end)
+            rows += [(indices, part, "strange", "made") for _, indices in strange]
+            rows += _faults(part, [y for _, y in parts.engines(part)], parts.front_end)
         columns = map(np.array, zip(*rows, strict=True))
         return cls(*columns)
 
@@ -70,7 +183,7 @@ class HeldOut:
 def _faults(
     part: int, engines: Sequence[NDArray[np.float32]], front_end: FrontEnd
 ) -> Iterator[Row]:
-    """Belts over ``engines`` and starters, by the synthesiser that the networks learn from."""
+    """Belts over ``engines``, and starters, by the synthesiser that the networks learn from."""
     rng = np.random.default_rng([8, part])
     seconds = front_end.config.n_samples / front_end.config.sr
     for _ in range(FAULTS):

@@ -11,12 +11,16 @@ Needs a GPU: eight networks for eight minutes see what two cores show one in six
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,25 +30,32 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import find_clips
 from convert.errors import DatasetError
-from convert.examples import ExampleMaker, fill_pools
+from convert.examples import ExampleMaker
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.skipped import Skipped
-from convert.split import Learnt, fold_sources
+from convert.split import Learnt
 from convert.train_config import TrainConfig
 from edge.child import die_with_parent
-from edge.errors import EdgeError
+from edge.cli import run_cli
+from edge.errors import ConfigError
 from edge.files import write_atomically
-from scripts.ablations import FOLDS
-from scripts.held_out import HeldOut, figures
+from scripts.held_out import FOLDS, HeldOut, Parts, figures
 from scripts.learner import Learner
+from scripts.output import need_folder
 from scripts.stream import Stream
 
 EVERYTHING = FOLDS  # the number of the part that leaves nothing out
 EXAMPLE_SEED = 41
 LENGTHS = tuple(1000 * n for n in (16, 32, 48, 64, 96, 128, 160, 192, 256))
 FALSE_RATES = (0.01, 0.022, 0.043)  # of healthy windows; those of the model card's rotation
+COUNTS = {
+    "seconds": (500, "to make and to learn for"),
+    "seeds": (2, "networks for each part"),
+    "batch-size": (64, "examples a step"),
+    "most": (300_000, "examples made"),
+    "workers": (len(os.sched_getaffinity(0)), "that make examples"),
+}
 
 
 class Task(NamedTuple):
@@ -93,7 +104,9 @@ class Run:
         if task.part != EVERYTHING:
             held = held.only(task.part)
         place = self.work / f"{task.name}-{length}"
-        np.save(place.with_suffix(".npy"), learner.judge(held.indices))
+        answers = io.BytesIO()
+        np.save(answers, learner.judge(held.indices))
+        write_atomically(place.with_suffix(".npy"), answers.getvalue())
         if task.part == EVERYTHING:
             learner.save(place.with_suffix(".pth"), self.learnt)
 
@@ -130,7 +143,7 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
     return lines
 
 
-def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
+def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
     """Make, learn and judge for ``arguments.seconds``; what is said of it.
 
     DatasetError if the recordings do not do, if a process has failed, or if there was no time for
@@ -142,11 +155,13 @@ def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
             f"{work} is not empty, and a run needs a folder of its own: name a new one"
         )
     config = TrainConfig(batch_size=arguments.batch_size)
-    clips = find_clips(arguments.folders)
-    make = _Make(clips, arguments)
+    parts = Parts(find_clips(arguments.folders))
+    parts.check_labels()
+    need_folder("--work", work)
+    make = _Make(parts, arguments)
     ends = time.monotonic() + arguments.seconds
     lengths = sorted(set(arguments.lengths))
-    learnt = Learnt(complete=True).and_also(clips)
+    learnt = Learnt(complete=True).and_also(parts.clips)
     what = Run(work, arguments.most, ends, tuple(lengths), config, learnt)
     seeds = range(1, arguments.seeds + 1)
     tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
@@ -158,14 +173,15 @@ def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
     ]
     learners = [apart.Process(target=what.learn, args=(task,), daemon=True) for task in tasks]
     try:
-        for process in (*makers, *learners):
-            process.start()
-        HeldOut.of(clips).keep(work / "held.npz")
+        with _deaf_to_interrupts():
+            for process in (*makers, *learners):
+                process.start()
+        HeldOut.of(parts).keep(work / "held.npz")
         _wait(makers, learners)
     finally:
-        for process in (*makers, *learners):
-            if process.is_alive():
-                process.terminate()
+        _end((*makers, *learners))
+        # Gigabytes that nobody reads again; and a run refused by now leaves an empty folder.
+        shutil.rmtree(work / "stream", ignore_errors=True)
     print(f"{make.stream.until()} examples made", flush=True)
     lines = table(work, tasks, lengths)
     if not lines:
@@ -177,24 +193,29 @@ def run(arguments: argparse.Namespace) -> list[dict[str, float]]:
 
 
 class _Make:
-    """What each of so many workers does to make the examples of ``clips``."""
+    """What each of so many workers does to make the examples of ``parts``."""
 
-    def __init__(self, clips: Sequence[Clip], arguments: argparse.Namespace) -> None:
+    def __init__(self, parts: Parts, arguments: argparse.Namespace) -> None:
         recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
-        skipped = Skipped()
-        pools = fill_pools(load_all(clips, quiet=True, skipped=skipped))
-        skipped.say(unreadable=False)  # those have been named
-        self._maker = ExampleMaker(pools, recipe, EXAMPLE_SEED)
-        sources = fold_sources(clips, FOLDS)
-        self._parts = [{clip.group for clip in clips if clip.source in part} for part in sources]
+        self._maker = ExampleMaker(parts.pools(), recipe, EXAMPLE_SEED)
+        self._parts = parts.groups
         self._workers: int = arguments.workers
-        # The last: a run that is refused leaves nothing behind.
         self.stream = Stream(arguments.work / "stream", arguments.most, new=True)
 
     def __call__(self, first: int) -> None:
         die_with_parent()
         threadpool_limits(1)  # one a core: threads of its own would only wait for one another
         self.stream.fill(self._maker, self._parts, first, self._workers)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C: it is their parent's, who ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> None:
@@ -206,6 +227,13 @@ def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> Non
         if not going_on:
             return
         time.sleep(0.2)
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+            process.join()
 
 
 def main() -> int:
@@ -220,14 +248,7 @@ def main() -> int:
     parser.add_argument(
         "--lengths", nargs="+", type=int, default=LENGTHS, metavar="N", help="examples shown"
     )
-    counts = {
-        "seconds": (500, "to make and to learn for"),
-        "seeds": (2, "networks for each part"),
-        "batch-size": (64, "examples a step"),
-        "most": (300_000, "examples made"),
-        "workers": (len(os.sched_getaffinity(0)), "that make examples"),
-    }
-    for name, (value, words) in counts.items():
+    for name, (value, words) in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{words} ({value})")
     parser.add_argument(
         "--work",
@@ -236,18 +257,19 @@ def main() -> int:
         metavar="DIR",
         help="a new one (out/lengths)",
     )
-    arguments = parser.parse_args()
-    for name in counts:
+    parser.set_defaults(run=_run)
+    return run_cli(parser, None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    for name in COUNTS:
         value = getattr(arguments, name.replace("-", "_"))
         if value < 1:
-            parser.error(f"--{name} {value} must be 1 or more")
+            raise ConfigError(f"--{name} {value} must be 1 or more")
     for length in arguments.lengths:
         if not 1 <= length <= arguments.most:
-            parser.error(f"--lengths {length} must lie between 1 and --most {arguments.most}")
-    try:
-        lines = run(arguments)
-    except EdgeError as error:
-        parser.error(str(error))
+            raise ConfigError(f"--lengths {length} must lie between 1 and --most {arguments.most}")
+    lines = learn(arguments)
     write_atomically(arguments.work / "figures.json", json.dumps(lines, indent=1).encode())
     for line in lines:
         print(", ".join(f"{name} {value:.3g}" for name, value in line.items()))

@@ -1,18 +1,27 @@
 """Makes docs/pictures.png: what the network sees of a made engine, healthy and knocking."""
 
+import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from convert.made import write_demo
+from edge.cli import run_cli
 from edge.frontend import FrontEnd
 from edge.png import write_png
 from edge.recording import Recording
 
 
-def main() -> None:
+def main() -> int:
     """Both pictures side by side, twice as large."""
+    parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
+    parser.set_defaults(run=_run)
+    return run_cli(parser, None)
+
+
+def _run(_: argparse.Namespace) -> int:
     front_end = FrontEnd()
     with tempfile.TemporaryDirectory() as name:
         write_demo(Path(name))
@@ -22,7 +31,8 @@ def main() -> None:
         ]
     side_by_side = np.concatenate([picture[20:-20, 20:-15] for picture in pictures], axis=1)
     write_png(Path("docs/pictures.png"), side_by_side.repeat(2, axis=0).repeat(2, axis=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

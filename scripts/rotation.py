@@ -17,7 +17,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -25,21 +25,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import find_clips
 from convert.drawn import draw, graders, makers, trainers
-from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
+from convert.examples import KNOCKING, NORMAL, ExampleMaker
 from convert.fit import Examples, Fit
+from convert.metrics import FEW_SOURCES
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.rendering import FULL_PX, Pictures
 from convert.run_data import digest, identity
-from convert.skipped import Skipped
-from convert.split import fold_sources
 from convert.train_config import TrainConfig
-from edge.errors import EdgeError
+from edge.cli import run_cli
 from edge.files import write_atomically
-from scripts.ablations import FOLDS, Rotation
-from scripts.scores import Scores, counts_as
+from scripts.held_out import FOLDS, Parts
+from scripts.intervals import Called, in_percent, interval_of_auc, interval_of_share
+from scripts.output import need_folder
+from scripts.scores import Held, Scores
 
 EXAMPLES = """\
 examples:
@@ -66,30 +67,27 @@ AUCS = ("auc", "strange_auc")
 class DrawnExamples:
     """Examples over all recordings, kept on disk, with the parts heard in each."""
 
-    def __init__(self, clips: Sequence[Clip], simple: float, work: Path) -> None:
+    def __init__(self, parts: Parts, simple: float, work: Path) -> None:
         self._recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
-        self._clips = clips
-        self._groups = sorted({clip.group for clip in clips})
-        parts = fold_sources(clips, FOLDS)
-        self._parts = [{c.group for c in clips if c.source in part} for part in parts]
+        self._parts = parts
+        self._groups = sorted({clip.group for clip in parts.clips})
         recipe = dataclasses.asdict(self._recipe)
-        known = digest(list(map(identity, clips)), recipe, EXAMPLE_SEED, makers())
+        known = digest(list(map(identity, parts.clips)), recipe, EXAMPLE_SEED, makers())
         self.name = f"examples-{known}"
         self._folder = work / self.name
 
     @cached_property
     def _maker(self) -> ExampleMaker:
-        skipped = Skipped()
-        pools = fill_pools(load_all(self._clips, quiet=True, skipped=skipped))
-        skipped.say(unreadable=False)  # those have been named
-        return ExampleMaker(pools, self._recipe, EXAMPLE_SEED)
+        return ExampleMaker(self._parts.pools(), self._recipe, EXAMPLE_SEED)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
         """``(examples, heard)``: so many that ``count`` of them hold nothing of any one part.
 
         ``heard``, (N, parts), says what parts the recordings in each are of.
         """
-        drawn_of = np.array([[name in part for part in self._parts] for name in self._groups])
+        drawn_of = np.array(
+            [[name in part for part in self._parts.groups] for name in self._groups]
+        )
         total = MORE
         while True:
             drawn = draw(
@@ -109,19 +107,19 @@ class DrawnExamples:
 
 def judge(
     drawn: tuple[Examples, NDArray[np.bool_]],
-    rotation: Rotation,
+    held: Held,
     part: int,
     config: TrainConfig,
     work: Path,
 ) -> Scores:
-    """Train without ``part``, in the folder ``work``, and judge all windows of it."""
+    """Train without ``part``, in the folder ``work``, and judge ``held``, all windows of it."""
     examples, heard = drawn
     learnt = np.flatnonzero(~heard[:, part])[: config.examples]
     check = np.flatnonzero(heard[:, part])[:CHECKED]
-    held, strange = rotation.held(whole=False)[part]
+    windows, strange = held
     real = Examples(
-        np.array([indices for _, indices in held]),
-        np.array([KNOCKING if clip.knocks else NORMAL for clip, _ in held]),
+        np.array([indices for _, indices in windows]),
+        np.array([KNOCKING if clip.knocks else NORMAL for clip, _ in windows]),
     )
     torch.manual_seed(config.seed)
     work.mkdir(parents=True, exist_ok=True)
@@ -136,38 +134,78 @@ def judge(
     )
     fit.go()
     fit.best_epoch()
-    shown = Examples(np.concatenate([real.indices, np.array(strange)]), np.empty(0, np.int64))
+    both = np.concatenate([real.indices, np.array([indices for _, indices in strange])])
+    shown = Examples(both, np.empty(0, np.int64))
     p = fit.p_knocking(shown, Pictures(FULL_PX, fit.device)).astype(np.float64)
-    z = np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None]
-    return Scores(
-        [clip.source for clip, _ in held],
-        [counts_as(clip) for clip, _ in held],
-        [clip.knocks for clip, _ in held],
-        list(z[: len(held)]),
-        list(z[len(held) :]),
-    )
+    scores = Scores()
+    scores.add(held, np.log(p.clip(1e-9) / (1 - p).clip(1e-9)).astype(np.float32)[:, None])
+    return scores
 
 
 def table(scores: Sequence[Scores], threshold: float) -> str:
-    """A line for each part and one for all; AUCs are within parts: networks differ in scale."""
+    """A line for each part, for all, and for how far all may be off; then one for each engine.
+
+    AUCs are within parts: networks differ in scale.
+    """
     limit = math.log(threshold / (1 - threshold))
-    lines = [
-        "| left out | AUC, real | AUC, strange | knocks found | strange found "
-        "| engine | other fault | not engine |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    aucs = np.array([[score.figures(0)[name] for name in AUCS] for score in scores])
+    aucs = np.array([[score.figures(0)[name] for name in AUCS] for score in scores], np.float64)
     together = Scores()
     for score in scores:
         for part in dataclasses.fields(Scores):
             getattr(together, part.name).extend(getattr(score, part.name))
-    for number, score in enumerate(scores):
-        lines.append(_line(f"part {number + 1}", aucs[number], score.called(limit)))
-    return "\n".join([*lines, _line("all", aucs.mean(0), together.called(limit))])
+    rows = [
+        [f"part {number + 1}", *_auc_cells(auc), *_shares(score.called(limit))]
+        for number, (auc, score) in enumerate(zip(aucs, scores, strict=True))
+    ]
+    called = together.called(limit)
+    rows.append(["all", *_auc_cells(aucs.mean(0)), *_shares(called)])
+    low, high = interval_of_auc([score.pairs() for score in scores])
+    intervals = [in_percent(interval_of_share(groups)) for groups in called.values()]
+    rows.append(["95 % over sources", f"{low:.3f} to {high:.3f}", "", *intervals])
+    lines = [
+        "| left out | AUC, real | AUC, strange | knocks found | strange found "
+        "| engine | other fault | not engine |",
+        "|---|---|---|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    few = [f"{len(called[kind])} of {kind}" for kind in called if len(called[kind]) < FEW_SOURCES]
+    if few:
+        lines.append(f"Sources, cars as one: {', '.join(few)}: too few, the truth spreads wider.")
+    return "\n".join([*lines, "", *_by_source(together, limit)])
 
 
-def _line(name: str, aucs: NDArray[np.float64], shares: list[str]) -> str:
-    return f"| {' | '.join([name, *(f'{value:.3f}' for value in aucs), *shares])} |"
+def _auc_cells(aucs: NDArray[np.float64]) -> list[str]:
+    return [f"{value:.3f}" for value in aucs]
+
+
+def _shares(called: Mapping[str, Called]) -> list[str]:
+    """Real knocks counted, the others as shares."""
+    joined = {kind: np.concatenate([[], *groups.values()]) for kind, groups in called.items()}
+    knocks = joined.pop("knock")
+    return [f"{int(knocks.sum())} of {knocks.size}"] + [
+        f"{100 * group.mean():.1f} %" if group.size else "-" for group in joined.values()
+    ]
+
+
+def _by_source(scores: Scores, limit: float) -> list[str]:
+    """A line for each source of engines; of what is no engine there are hundreds."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for kind, knocks, source, z in zip(
+        scores.kind, scores.knocks, scores.source, scores.z, strict=True
+    ):
+        if kind != "not_engine":
+            found.setdefault(("knock" if knocks else kind, source), []).append(bool(z[0] >= limit))
+    order = {"knock": 0, "engine": 1, "engine_other_fault": 2}
+    return [
+        "| kind | source | called knocking |",
+        "|---|---|---|",
+        *(
+            f"| {kind} | {source} | {sum(windows)} of {len(windows)} |"
+            for (kind, source), windows in sorted(
+                found.items(), key=lambda item: (order[item[0][0]], item[0][1])
+            )
+        ),
+    ]
 
 
 def main() -> int:
@@ -194,12 +232,12 @@ def main() -> int:
         metavar="DIR",
         help="what is drawn and trained is kept here, and used again (out/rotation)",
     )
-    arguments = parser.parse_args()
-    try:
-        scores = rotate(arguments)
-    except EdgeError as error:
-        parser.error(str(error))
-    print(table(scores, arguments.threshold))
+    parser.set_defaults(run=_run)
+    return run_cli(parser, None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    print(table(rotate(arguments), arguments.threshold))
     return 0
 
 
@@ -216,17 +254,18 @@ def _probability(text: str) -> float:
 def rotate(arguments: argparse.Namespace) -> list[Scores]:
     """All parts, their answers kept as JSON; what an interrupted run has done is not done again."""
     config = TrainConfig(**{name: getattr(arguments, name) for name in OPTIONS})
-    clips = find_clips(arguments.folders)
-    rotation = Rotation(clips, 0)
-    rotation.need_knocks()
-    drawn = DrawnExamples(clips, config.simple, arguments.work)
+    parts = Parts(find_clips(arguments.folders))
+    parts.check_labels()
+    need_folder("--work", arguments.work)
+    held = parts.held  # before hours of drawing: it may be that a part has no knock to be found
+    drawn = DrawnExamples(parts, config.simple, arguments.work)
     examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
     settings = dataclasses.asdict(config)
     run = arguments.work / f"run-{digest(drawn.name, settings, graders(), trainers())}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)
-        scores.append(judge(examples, rotation, part, config, run / f"part{part + 1}"))
+        scores.append(judge(examples, held[part], part, config, run / f"part{part + 1}"))
     said = [dataclasses.asdict(score) for score in scores]
     write_atomically(run / "answers.json", json.dumps(said, default=lambda z: z.tolist()).encode())
     return scores

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip
 from convert.metrics import auc
+from scripts.intervals import Called, Pairs
 
+Windows = list[tuple[Clip, NDArray[np.uint8]]]  # colours (84, 87), and of what recording
+Held = tuple[Windows, Windows]  # real ones, and such with a strange knock over an engine
+Figures = dict[str, float | None]  # None of what there is no window of
 KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 
 
@@ -25,37 +29,73 @@ class Scores:
     """Log-odds of left-out windows after each epoch, with what they are."""
 
     source: list[str] = field(default_factory=list)
+    group: list[str] = field(default_factory=list)  # the source's car, where it is named
     kind: list[str] = field(default_factory=list)  # as counts_as() says
     knocks: list[bool] = field(default_factory=list)
     z: list[NDArray[np.float32]] = field(default_factory=list)  # an array of all epochs a window
-    strange: list[NDArray[np.float32]] = field(default_factory=list)  # the same, of strange knocks
+    strange_group: list[str] = field(default_factory=list)  # of the engine below a strange knock
+    strange: list[NDArray[np.float32]] = field(default_factory=list)  # as z, of strange knocks
 
-    def figures(self, epoch: int) -> dict[str, float]:
-        """AUC with all sources weighing alike, and windows called knocking by kind."""
+    def add(self, held: Held, z: NDArray[np.float32]) -> None:
+        """What was said of ``held``: log-odds (windows, epochs), the strange ones last."""
+        windows, strange = held
+        self.source += [clip.source for clip, _ in windows]
+        self.group += [clip.group for clip, _ in windows]
+        self.kind += [counts_as(clip) for clip, _ in windows]
+        self.knocks += [clip.knocks for clip, _ in windows]
+        self.z += list(z[: len(windows)])
+        self.strange_group += [clip.group for clip, _ in strange]
+        self.strange += list(z[len(windows) :])
+
+    def figures(self, epoch: int) -> Figures:
+        """AUC with all sources weighing alike, and windows called knocking by kind.
+
+        None for a kind of which there is no window.
+        """
         z = np.array([value[epoch] for value in self.z], dtype=np.float32)
         knocks, kind = np.array(self.knocks), np.array(self.kind)
-        found = {
+        found: Figures = {
             "auc": auc_by_source(z, np.array(self.source), knocks, ~knocks & (kind == "engine")),
             "recall": float((z[knocks] > 0).mean()),
         }
         for name in KINDS:
             others = z[~knocks & (kind == name)]
-            found[f"false_{name}"] = float((others > 0).mean()) if others.size else float("nan")
+            found[f"false_{name}"] = float((others > 0).mean()) if others.size else None
         strange = np.array([value[epoch] for value in self.strange], dtype=np.float32)
         healthy = z[~knocks & (kind == "engine")]
         found["strange_auc"] = auc(strange, healthy)
         found["strange_recall"] = float((strange > np.quantile(healthy, 0.99)).mean())
         return found
 
-    def called(self, limit: float) -> list[str]:
-        """For people: real knocks, strange ones and KINDS with log-odds of ``limit`` or more."""
-        z, strange = (np.array([v[0] for v in values]) for values in (self.z, self.strange))
-        knocks, kind = np.array(self.knocks), np.array(self.kind)
-        others = [z[~knocks & (kind == name)] for name in KINDS]
-        return [f"{(z[knocks] >= limit).sum()} of {knocks.sum()}"] + [
-            f"{100 * (group >= limit).mean():.1f} %" if group.size else "-"
-            for group in (strange, *others)
+    def called(self, limit: float) -> dict[str, Called]:
+        """By group, of knock, strange and KINDS: which windows have log-odds of ``limit`` or more.
+
+        After the first epoch.
+        """
+        found: dict[str, dict[str, list[bool]]] = {
+            name: {} for name in ("knock", "strange", *KINDS)
+        }
+        kinds = ["knock" if k else kind for k, kind in zip(self.knocks, self.kind, strict=True)]
+        every = [
+            *zip(kinds, self.group, self.z, strict=True),
+            *(("strange", *one) for one in zip(self.strange_group, self.strange, strict=True)),
         ]
+        for kind, group, z in every:
+            found[kind].setdefault(group, []).append(bool(z[0] >= limit))
+        return {
+            kind: {name: np.array(windows) for name, windows in groups.items()}
+            for kind, groups in found.items()
+        }
+
+    def pairs(self) -> Pairs:
+        """AUCs of the sources after the first epoch, if one network judged them."""
+        z = np.array([value[0] for value in self.z], dtype=np.float32)
+        source, knocks = np.array(self.source), np.array(self.knocks)
+        group = dict(zip(self.source, self.group, strict=True))
+        engine = ~knocks & (np.array(self.kind) == "engine")
+        names = [[str(name) for name in np.unique(source[which])] for which in (knocks, engine)]
+        found = auc_of_pairs(z, source, knocks, engine)
+        return Pairs(found, *([group[name] for name in part] for part in names))
 
 
 def auc_by_source(
@@ -68,6 +108,16 @@ def auc_by_source(
 
     The mean of all pairs of a source and a source, however many windows either has.
     """
+    return float(auc_of_pairs(z, source, knocks, engine).mean())
+
+
+def auc_of_pairs(
+    z: NDArray[np.float32],
+    source: NDArray[np.str_],
+    knocks: NDArray[np.bool_],
+    engine: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The same of each pair: (sources that knock, sources of an engine), both in their order."""
     found = [z[knocks & (source == name)] for name in np.unique(source[knocks])]
     others = [z[engine & (source == name)] for name in np.unique(source[engine])]
-    return float(np.mean([auc(a, b) for a in found for b in others]))
+    return np.array([[auc(a, b) for b in others] for a in found])

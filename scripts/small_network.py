@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,25 +14,6 @@ from convert.examples import KNOCKING, NORMAL
 from convert.fit import Examples
 
 BATCH = 64
-
-
-class Learning(Protocol):
-    """How it is trained, as :class:`convert.train_config.TrainConfig` means it."""
-
-    @property
-    def specaugment(self) -> float:
-        """Share of pictures with a stripe masked out."""
-        ...
-
-    @property
-    def mixup(self) -> float:
-        """Alpha of the beta distribution."""
-        ...
-
-    @property
-    def smoothing(self) -> float:
-        """Of the labels."""
-        ...
 
 
 class SmallNet(nn.Module):
@@ -70,9 +49,20 @@ def pictures(indices: NDArray[np.uint8]) -> Tensor:
 
 
 def fit(
-    examples: Examples, how: Learning, epochs: int, seed: int, held: NDArray[np.uint8]
+    examples: Examples,
+    epochs: int,
+    seed: int,
+    held: NDArray[np.uint8],
+    *,
+    specaugment: float,
+    mixup: float,
+    smoothing: float,
 ) -> NDArray[np.float32]:
-    """Train, and judge ``held`` after every epoch: (windows, epochs) log-odds of knocking."""
+    """Train, and judge ``held`` after every epoch: (windows, epochs) log-odds of knocking.
+
+    ``specaugment`` is the share of pictures with a stripe masked out, ``mixup`` the alpha of its
+    beta distribution, ``smoothing`` that of the labels.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = SmallNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -87,12 +77,12 @@ def fit(
         order = rng.permutation(len(examples.labels))
         for number in range(batches):
             chosen = order[number * BATCH : (number + 1) * BATCH]
-            batch = turn_and_mask(examples.indices[chosen], how.specaugment, rng)
+            batch = turn_and_mask(examples.indices[chosen], specaugment, rng)
             labels = torch.from_numpy(examples.labels[chosen])
-            shown, shares = mixed_up(pictures(batch), labels, how.mixup, rng)
+            shown, shares = mixed_up(pictures(batch), labels, mixup, rng)
             with half_precision(torch.device("cpu")):
                 logits = network(shown.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(logits.float(), shares, label_smoothing=how.smoothing)
+            loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

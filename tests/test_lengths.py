@@ -1,7 +1,12 @@
 import json
+import multiprocessing
+import shutil
+import signal
 import sys
 import time
+from contextlib import nullcontext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +18,9 @@ from convert.dataset import find_clips
 from convert.drawn import SHAPE
 from convert.errors import DatasetError
 from convert.examples import Example
+from convert.split import Learnt
 from convert.train_config import TrainConfig
-from scripts import ablations, held_out, learner, lengths
+from scripts import held_out, learner, lengths
 from scripts.held_out import HeldOut, figures
 from scripts.learner import Learner, learning_rate
 from scripts.lengths import EVERYTHING, Task, table
@@ -156,16 +162,14 @@ def test_a_length_that_not_all_networks_reached_has_no_line(tmp_path):
 
 def test_a_count_of_none_is_refused_by_name(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lengths", "nowhere", "--workers", "0"])
-    with pytest.raises(SystemExit):
-        lengths.main()
+    assert lengths.main() == 2
     assert "--workers 0 must be 1 or more" in capsys.readouterr().err
 
 
 def test_lengths_that_nobody_reaches_are_refused(monkeypatch, capsys):
     for length in ("0", "300001"):
         monkeypatch.setattr(sys, "argv", ["lengths", "nowhere", "--lengths", length])
-        with pytest.raises(SystemExit):
-            lengths.main()
+        assert lengths.main() == 2
         said = capsys.readouterr().err
         assert f"--lengths {length} must lie between 1 and --most 300000" in said
 
@@ -193,6 +197,21 @@ class Process(BaseProcess):
         return self._code is None
 
 
+def test_ctrl_c_is_left_to_the_process_that_started_the_others():
+    """Each would end with a traceback of its own."""
+
+    def look():
+        sys.exit(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
+    other = multiprocessing.get_context("fork").Process(target=look, daemon=True)
+    with lengths._deaf_to_interrupts():
+        other.start()
+    assert signal.signal(signal.SIGINT, before) == signal.default_int_handler
+    other.join()
+    assert other.exitcode == 1
+
+
 def test_a_maker_that_fails_is_not_waited_for():
     going_on = Process(None)
     with pytest.raises(DatasetError, match="has failed"):
@@ -202,11 +221,73 @@ def test_a_maker_that_fails_is_not_waited_for():
     lengths._wait([going_on, Process(0)], [Process(0)])
 
 
-def test_a_run_makes_learns_and_judges(tmp_path, monkeypatch, capsys):
-    """All of it, with as little as there can be: eight processes, one batch each."""
-    recordings, work = tmp_path / "made", tmp_path / "work"
-    assert convert(["synth", str(recordings), "--count", "6", "--seconds", "3"]) == 0
-    monkeypatch.setattr(ablations, "STRANGE", 2)
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    assert convert(["synth", str(folder), "--count", "6", "--seconds", "3"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("gone", ["-k knocking", "-n healthy"])
+def test_a_part_without_a_knock_or_an_engine_is_refused_before_anything_is_made(
+    recordings, tmp_path, monkeypatch, capsys, gone
+):
+    few, work = tmp_path / "few", tmp_path / "work"
+    names, kind = gone.split()
+    shutil.copytree(recordings, few)
+    lines = (few / "labels.csv").read_text().splitlines()
+    out = [line for line in lines if names in line][1:]
+    (few / "labels.csv").write_text("\n".join(line for line in lines if line not in out))
+    monkeypatch.setattr(held_out, "STRANGE", 1)
+    command = ["lengths", str(few), "--work", str(work), "--seeds", "1", "--most", "24"]
+    monkeypatch.setattr(sys, "argv", [*command, "--lengths", "4"])
+    assert lengths.main() == 12
+    assert f"of the sources has no {kind} engine" in capsys.readouterr().err
+    assert not work.exists()
+
+
+def test_recordings_that_show_only_when_heard_that_they_do_not_do_can_be_mended(
+    recordings, tmp_path, monkeypatch, capsys
+):
+    """Their gigabytes would lie there, and the same command would be refused for them."""
+
+    def refused(*_):
+        raise DatasetError("part 1 has none that can be heard")
+
+    monkeypatch.setattr(HeldOut, "of", refused)
+    command = ["lengths", str(recordings), "--work", str(tmp_path / "work"), "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", [*command, "--most", "24", "--lengths", "4"])
+    for _ in range(2):
+        assert lengths.main() == 12
+        assert "none that can be heard" in capsys.readouterr().err
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A table would be made of half of them."""
+    held(tmp_path)
+
+    class Judge(Learner):
+        def judge(self, indices):
+            return np.zeros(len(indices), np.float32)
+
+    run = lengths.Run(tmp_path, 24, later(), (4,), TrainConfig(), Learnt())
+
+    def killed(file, _):
+        with file.open("wb") if isinstance(file, Path) else nullcontext(file) as half:
+            half.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run._keep(Judge(1, TrainConfig()), Task(1, 1), 4)
+    assert [path.name for path in tmp_path.iterdir()] == ["held.npz"]
+
+
+def test_a_run_makes_learns_and_judges(recordings, tmp_path, monkeypatch, capsys):
+    """All of it, with as little as there can be: five processes, one batch each."""
+    work = tmp_path / "work"
+    monkeypatch.setattr(held_out, "STRANGE", 2)
     monkeypatch.setattr(held_out, "FAULTS", 1)
     options = ["--seeds", "1", "--workers", "1", "--most", "24", "--batch-size", "4"]
     monkeypatch.setattr(
@@ -221,6 +302,6 @@ def test_a_run_makes_learns_and_judges(tmp_path, monkeypatch, capsys):
     assert checkpoint.learnt.complete
     assert checkpoint.learnt.sources == {clip.source for clip in find_clips([recordings])}
     assert checkpoint.labels == ("knocking", "normal")
-    with pytest.raises(SystemExit):  # it would mix two runs, or lose the first
-        lengths.main()
+    assert not (work / "stream").exists()
+    assert lengths.main() == 12  # it would mix two runs, or lose the first
     assert f"{work} is not empty" in capsys.readouterr().err

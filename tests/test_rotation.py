@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -7,14 +9,15 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
-from scripts import ablations, rotation
+from scripts import ablations, held_out, rotation
 from scripts.ablations import Rotation
+from scripts.held_out import Parts
 from scripts.rotation import DrawnExamples, judge, table
 from scripts.scores import Scores, counts_as
 
@@ -29,15 +32,15 @@ def recordings(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(rotation, "MORE", 40)
-    monkeypatch.setattr(ablations, "STRANGE", 4)
+    monkeypatch.setattr(held_out, "STRANGE", 4)
 
 
 def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    examples, heard = DrawnExamples(clips, 0.7, tmp_path).until(30, 0)
+    examples, heard = DrawnExamples(Parts(clips), 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
-        fill_pools(load_all(clips)),
+        fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
@@ -53,10 +56,10 @@ def test_examples_of_a_car_are_kept_from_the_part_that_it_is_in(recordings, smal
     clips = find_clips([recordings])
     pair = {clip.source for clip in clips if not clip.knocks}
     clips = [dataclasses.replace(c, car="golf" if c.source in pair else "") for c in clips]
-    _, heard = DrawnExamples(clips, 0.7, tmp_path).until(5, 0)
+    _, heard = DrawnExamples(Parts(clips), 0.7, tmp_path).until(5, 0)
     (part,) = (n for n, names in enumerate(fold_sources(clips, 3)) if pair <= names)
     maker = ExampleMaker(
-        fill_pools(load_all(clips)),
+        fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
@@ -79,17 +82,10 @@ def test_a_part_is_learnt_from_nothing_of_it_and_checked_on_nothing_else(tmp_pat
     indices = np.repeat((~heard[:, 1]).astype("u1"), 84 * 87).reshape(50, 84, 87)
     indices[:, 0, 1] = np.arange(50)
 
-    one = [(Clip(tmp_path, "normal", "engine", "a"), indices[0])], [indices[0]]
-    monkeypatch.setattr(Rotation, "held", lambda *_, whole: [one] * 3)
+    window = [(Clip(tmp_path, "normal", "engine", "a"), indices[0])]
     examples = Examples(indices, np.zeros(50, int))
     with pytest.raises(KeyboardInterrupt):
-        judge(
-            (examples, heard),
-            Rotation([Clip(tmp_path, "normal", "engine", name) for name in "abc"], 0),
-            1,
-            TrainConfig(examples=20),
-            tmp_path,
-        )
+        judge((examples, heard), (window, window), 1, TrainConfig(examples=20), tmp_path)
     assert shown["learnt"].indices[:, 0, 0].all()
     assert not shown["check"].indices[:, 0, 0].any()
     assert shown["learnt"].indices[:, 0, 1].tolist() == np.flatnonzero(~heard[:, 1])[:20].tolist()
@@ -99,20 +95,22 @@ def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
     recordings, small, tmp_path, monkeypatch
 ):
     clips = find_clips([recordings])
-    first, _ = DrawnExamples(clips, 0.7, tmp_path).until(10, 0)
+    first, _ = DrawnExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
     monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("drawn again"))
-    again, _ = DrawnExamples(clips, 0.7, tmp_path).until(10, 0)
+    again, _ = DrawnExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
     np.testing.assert_array_equal(first.indices, again.indices)
-    for other in (DrawnExamples(clips[1:], 0.7, tmp_path), DrawnExamples(clips, 0.6, tmp_path)):
+    for some, simple in ((clips[1:], 0.7), (clips, 0.6)):
+        other = DrawnExamples(Parts(some), simple, tmp_path)
         with pytest.raises(pytest.fail.Exception):
             other.until(10, 0)
 
 
 def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    drawn = DrawnExamples(clips, 0.7, tmp_path / "examples").until(8, 0)
+    parts = Parts(clips)
+    drawn = DrawnExamples(parts, 0.7, tmp_path / "examples").until(8, 0)
     config = TrainConfig(examples=8, batch_size=4, small_epochs=1, full_epochs=0)
-    scores = judge(drawn, Rotation(clips, 0), 1, config, tmp_path / "1")
+    scores = judge(drawn, parts.held[1], 1, config, tmp_path / "1")
     part = fold_sources(clips, 3)[1]
     expected = sorted(clip.source for clip in clips if clip.source in part for _ in range(2))
     assert sorted(scores.source) == expected  # two windows in 3 s
@@ -122,9 +120,9 @@ def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
 
 def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch):
     clips = [dataclasses.replace(clip, kind="diesel") for clip in find_clips([recordings])]
-    rotated = Rotation(clips, 0)
+    rotated = Rotation(Parts(clips), 1)
 
-    def z(_, __, epochs, ___, shown):
+    def z(_, epochs, __, shown, **___):
         return np.zeros((len(shown), epochs), "f4")
 
     monkeypatch.setattr(ablations, "fit", z)
@@ -133,7 +131,7 @@ def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch
     assert set(score.kind) == {"engine"}
     figures = score.figures(0)
     assert figures["auc"] == figures["strange_auc"] == 0.5
-    assert table([score], 0.5).count("\n") == 3
+    assert table([score], 0.5).split("\n")[3].startswith("| all | 0.500 | 0.500 | ")
 
 
 def test_what_a_recording_counts_as():
@@ -145,38 +143,73 @@ def test_what_a_recording_counts_as():
     assert counted("not_engine", "street") == "not_engine"
 
 
-def test_the_table_counts_parts_and_all():
-    def scores(*z):
-        values = [np.array([v], "f4") for v in z]
-        return Scores(
-            ["k", "a", "b", "c"],
-            ["engine", "engine", "engine_other_fault", "not_engine"],
-            [True, False, False, False],
-            values,
-            [np.array([1.0], "f4"), np.array([-3.0], "f4")],
-        )
+def said(*z, strange=(1.0, -3.0)):
+    """Of a knock, three windows of engines, another fault and what is no engine."""
+    names = ["k", "a", "b", "b", "f", "c"]
+    return Scores(
+        source=names,
+        group=["k", "golf", "b", "b", "golf", "c"],
+        kind=[*["engine"] * 4, "engine_other_fault", "not_engine"],
+        knocks=[True, *[False] * 5],
+        z=[np.array([v], "f4") for v in z],
+        strange_group=["golf", "b"],
+        strange=[np.array([v], "f4") for v in strange],
+    )
 
-    lines = table([scores(2, -1, 0.5, 3), scores(-2, -1, -1, -1)], 0.5).split("\n")
-    # strange 1 and -3 against the engine's -1: one of two above it
-    assert lines[2:] == [
+
+def test_the_table_counts_parts_and_all():
+    scores = [said(2, -1, -1, -1, 0.5, 3), said(-2, -1, -1, -1, -1, -1)]
+    lines = table(scores, 0.5).split("\n")
+    # strange 1 and -3 against the engines' -1: one of two above them
+    assert lines[2:5] == [
         "| part 1 | 1.000 | 0.500 | 1 of 1 | 50.0 % | 0.0 % | 100.0 % | 100.0 % |",
         "| part 2 | 0.000 | 0.500 | 0 of 1 | 50.0 % | 0.0 % | 0.0 % | 0.0 % |",
         "| all | 0.500 | 0.500 | 1 of 2 | 50.0 % | 0.0 % | 50.0 % | 50.0 % |",
     ]
-    assert "| part 1 | 1.000 | 0.500 | 0 of 1 |" in table([scores(2, -1, 0.5, 3)], 0.9)
+    # One knocking car, the same in both: no draw differs. Windows, by Wilson: 0 of 6, 1 of 2.
+    spread = lines[5].split(" | ")
+    assert spread[:2] == ["| 95 % over sources", "0.500 to 0.500"]
+    assert spread[3:] == [
+        "9.5 to 90.5 %", "0.0 to 100.0 %", "0.0 to 39.0 %", "9.5 to 90.5 %", "9.5 to 90.5 % |"
+    ]  # fmt: skip
+    assert lines[6].startswith("Sources, cars as one: 1 of knock, 2 of strange, 2 of engine, ")
+    assert "| part 1 | 1.000 | 0.500 | 0 of 1 |" in table(scores[:1], 0.9)
+
+
+def test_engines_have_a_line_for_each_source():
+    lines = table([said(2, -1, 1, -1, 0.5, 3)], 0.5).split("\n")
+    assert lines[lines.index("| kind | source | called knocking |") + 2 :] == [
+        "| knock | k | 1 of 1 |",
+        "| engine | a | 0 of 1 |",
+        "| engine | b | 1 of 2 |",
+        "| engine_other_fault | f | 1 of 1 |",
+    ]
+
+
+def test_what_there_is_none_of_has_no_figure():
+    """NaN is no JSON, and would be the mean of the seeds that have one, too."""
+    score = said(2, -1, -1, -1, 0.5, 3)
+    for name in ("source", "group", "kind", "knocks", "z"):
+        del getattr(score, name)[4:]
+    figures = score.figures(0)
+    assert figures["false_engine_other_fault"] is figures["false_not_engine"] is None
+    assert "NaN" not in json.dumps(figures)
+    assert ablations._line("x", [[figures], [figures]]).endswith("| 0.0 % | - | - |")
+    assert table([score], 0.5).split("\n")[3].endswith("| 0.0 % | - | - |")
+    assert table([score], 0.5).split("\n")[4].endswith("| - | - |")
 
 
 def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small, tmp_path):
-    def said(*arguments):
+    def told(*arguments):
         command = ["rotation", *map(str, arguments), "--work", str(tmp_path / "work")]
         monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit):
-            rotation.main()
+        with contextlib.suppress(SystemExit):  # of argparse
+            assert rotation.main() in (2, 12)
         return capsys.readouterr().err
 
-    assert "none is no folder" in said(tmp_path / "none")
+    assert "none is no folder" in told(tmp_path / "none")
     for threshold in ("1", "much"):
-        assert f"--threshold: '{threshold}' is no number" in said(
+        assert f"--threshold: '{threshold}' is no number" in told(
             tmp_path, "--threshold", threshold
         )
     few = tmp_path / "few"
@@ -185,8 +218,8 @@ def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small,
     lines = table.read_text().splitlines()
     knocking = [line for line in lines if "knocking" in line]
     table.write_text("\n".join(line for line in lines if line not in knocking[1:]))
-    assert "part 2 of the sources has no knocking engine" in said(few)
-    assert "do not fill one batch" in said(recordings, "--examples", 4)
+    assert "part 2 of the sources has no knocking engine" in told(few)
+    assert "do not fill one batch" in told(recordings, "--examples", 4)
 
 
 def test_another_run_does_not_go_on_with_what_this_one_left(
@@ -197,9 +230,7 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
     def recorded(drawn, rotated, part, config, work):
         folders.append(work)
         work.mkdir(parents=True)  # fails where it is there already
-        return Scores(
-            ["k", "a"], ["engine"] * 2, [True, False], [np.zeros(1, "f4")] * 2, [np.zeros(1, "f4")]
-        )
+        return said(*[0] * 6, strange=(0, 0))
 
     monkeypatch.setattr(rotation, "judge", recorded)
     for more in ([], ["--full-epochs", "2"], ["--seed", "2"]):
@@ -217,7 +248,7 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
 
 def test_examples_of_a_recipe_are_kept_until_the_next(recordings, monkeypatch):
     """Of all of them at once, hours later the memory would be full."""
-    rotated = Rotation(find_clips([recordings]), 2)
+    rotated = Rotation(Parts(find_clips([recordings])), 2)
     monkeypatch.setattr(ablations, "make_examples", lambda maker, numbers, _: map(maker, numbers))
     base, whole, other = (
         ablations.Variation("base"),

@@ -12,7 +12,7 @@ from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
 from convert.run_data import _drawn, examples_of, real_windows, say_unused
 from edge.frontend import FrontEnd, FrontEndConfig
-from scripts.ablations import Rotation
+from scripts.held_out import Parts
 from tests.audio import noise, wav_file
 
 SR = FrontEndConfig().sr
@@ -45,10 +45,9 @@ def test_windows_are_those_the_device_would_judge(clips, tmp_path, capsys):
     assert "d_1.wav" in capsys.readouterr().err
 
 
-def test_ablations_and_rotation_judge_the_same_windows(clips, tmp_path):
-    front_end = FrontEnd()
-    rotation = Rotation(clips, 0)
-    held = [pair for number in range(3) for pair in rotation._windows(number, front_end)]
+def test_what_parts_are_judged_by_are_the_same_windows(clips, tmp_path):
+    parts = Parts(clips)
+    held = [pair for number in range(3) for pair in parts._windows(number)]
     real = real_windows(tmp_path / "real-a.npz", clips)
     assert sorted(indices.tobytes() for _, indices in held) == sorted(
         indices.tobytes() for indices in real.indices

@@ -1,0 +1,241 @@
+"""``python -m scripts.hearing MODEL RECORDINGS``: what a network hears, by made sounds alone.
+
+Strange knocks, of a synthesiser that no network learns from, and faults that are no knock are laid
+over windows of the recordings' healthy engines, each source as often as any other; faults are also
+heard alone. What the device would refuse counts as unknown, the others by the model's threshold.
+Where the network has learnt from these very engines, as the shipped one has, this tells how it
+hears knocks, not how it does on other cars.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert import faults
+from convert.dataset import find_clips
+from convert.errors import DatasetError
+from convert.evaluate import TorchJudge
+from convert.judgeable import all_judgeable
+from convert.output import is_for_tflite
+from convert.progress import bar
+from convert.synth import mix, random_crank
+from edge.classifier import Classifier
+from edge.cli import run_cli
+from edge.errors import ConfigError
+from edge.files import write_atomically
+from edge.frontend import FrontEnd
+from edge.model import ModelFile
+from edge.pipeline import Pipeline
+from edge.window import Window
+from scripts.held_out import STRANGE_DB, knocking_strangely
+from scripts.intervals import in_percent, interval_of_share
+from scripts.output import need_place
+
+EXAMPLES = """\
+examples:
+  python -m scripts.hearing models/knock-int8.tflite recordings
+  python -m scripts.hearing my_car.pth recordings --count 1000 --out out/hearing.json"""
+
+Sound = NDArray[np.float64]
+STRANGE = "strange knocks over engines"
+LEVELS_DB = (STRANGE_DB[0], 5.0, 10.0, STRANGE_DB[1])  # of strange knocks, for rows of their own
+FAULT_DB = (-6.0, 12.0)  # above an engine, as mix() counts: that of belts in convert.faults
+PEAK = 0.5  # as a microphone would be turned down: no sound is refused for being added to another
+MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said of one sound."""
+
+    source: str  # of the engine in it, its car if that is named; "" where it is all made
+    level_db: float  # of a strange knock, else 0
+    knocking: bool | None  # None: unknown
+
+
+Alone = Callable[[np.random.Generator], Sound]
+
+
+def alone(seconds: float) -> dict[str, Alone]:
+    """Sounds of ``seconds`` that are no knock, by name."""
+
+    def belt(style: faults.BeltStyle) -> Alone:
+        return lambda rng: faults.belt(rng, random_crank(rng, seconds), style)
+
+    return {
+        "starters": lambda rng: faults.faulty(rng, seconds, "starter")[0],
+        "dead cylinders": lambda rng: faults.faulty(rng, seconds, "misfire")[0],
+        **{f"belts that {style}": belt(style) for style in faults.BELT_STYLES},
+    }
+
+
+class Listener:
+    """A network, and the healthy engines that sounds are laid over."""
+
+    def __init__(self, pipeline: Pipeline, engines: dict[str, list[NDArray[np.float32]]]) -> None:
+        """``engines``: windows (n_samples,) by source."""
+        self._pipeline, self._engines = pipeline, engines
+        self._names = sorted(engines)
+        config = pipeline.front_end.config
+        self._seconds = config.n_samples / config.sr
+
+    def rows(self, count: int, seed: int) -> dict[str, list[Heard]]:
+        """``count`` sounds of each kind; a seed's first ones are the same whatever their count."""
+        kinds: dict[str, Callable[[np.random.Generator], Heard]] = {
+            "engines as they are": partial(self._over, lambda _, engine: (engine, 0.0)),
+            STRANGE: partial(self._over, knocking_strangely),
+        }
+        for name, sound in alone(self._seconds).items():
+            kinds[name] = partial(self._alone, sound)
+            if name != "dead cylinders":  # an engine is in them
+                kinds[f"{name} over engines"] = partial(self._over, _laid(sound))
+        every = [(place, number) for place in range(len(kinds)) for number in range(count)]
+        rows: dict[str, list[Heard]] = {name: [] for name in kinds}
+        for place, number in bar(every, "listening", unit=""):
+            name = list(kinds)[place]
+            rows[name].append(kinds[name](np.random.default_rng([seed, place, number])))
+        return rows
+
+    def _over(
+        self,
+        laid: Callable[[np.random.Generator, Sound], tuple[Sound, float]],
+        rng: np.random.Generator,
+    ) -> Heard:
+        name = self._names[int(rng.integers(len(self._names)))]
+        windows = self._engines[name]
+        y, level_db = laid(rng, windows[int(rng.integers(len(windows)))].astype(np.float64))
+        return Heard(name, level_db, self._judge(y))
+
+    def _alone(self, sound: Alone, rng: np.random.Generator) -> Heard:
+        return Heard("", 0.0, self._judge(sound(rng)))
+
+    def _judge(self, y: Sound) -> bool | None:
+        turned_down = (PEAK * y / np.abs(y).max()).astype(np.float32)
+        return self._pipeline.judge_window(Window(turned_down, 0.0, self._seconds)).knocks
+
+
+def _laid(sound: Alone) -> Callable[[np.random.Generator, Sound], tuple[Sound, float]]:
+    return lambda rng, engine: (mix(engine, sound(rng), rng.uniform(*FAULT_DB)), 0.0)
+
+
+def by_level(rows: dict[str, list[Heard]]) -> dict[str, list[Heard]]:
+    """The same, with rows for parts of the strange knocks after all of them."""
+    found: dict[str, list[Heard]] = {}
+    for name, row in rows.items():
+        found[name] = row
+        if name == STRANGE:
+            for low, high in pairwise(LEVELS_DB):
+                part = [heard for heard in row if low <= heard.level_db < high]
+                found[f"{STRANGE}, {low:g} to {high:g} dB"] = part
+    return found
+
+
+def figures(row: Sequence[Heard], seed: int) -> dict[str, Any]:
+    """Of one kind of sound: the share called knocking of what was judged, with its 95 % interval.
+
+    Of sounds over engines that is over the engines' sources; what is all made counts as one.
+    """
+    called: dict[str, list[bool]] = {}
+    for heard in row:
+        if heard.knocking is not None:
+            called.setdefault(heard.source, []).append(heard.knocking)
+    judged = [knocks for each in called.values() for knocks in each]
+    windows = {name: np.array(each) for name, each in called.items()}
+    interval = interval_of_share(windows, seed=seed)
+    return {
+        "sounds": len(row),
+        "unknown": len(row) - len(judged),
+        "sources": len({heard.source for heard in row if heard.source}),
+        "called_knocking": float(np.mean(judged)) if judged else None,
+        "interval_95": interval,
+    }
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """For people."""
+    lines = ["| | sounds | unknown | called knocking | 95 % |", "|---|---|---|---|---|"]
+    for name, one in found.items():
+        share = one["called_knocking"]
+        said = "-" if share is None else f"{100 * share:.1f} %"
+        counts = f"{one['sounds']} | {one['unknown']}"
+        lines.append(f"| {name} | {counts} | {said} | {in_percent(one['interval_95'])} |")
+    return "\n".join(lines)
+
+
+def pipeline_of(model: Path) -> Pipeline:
+    """Gate, front end, network and threshold of ``model``, as ``convert evaluate`` has them."""
+    if is_for_tflite(model):
+        file = ModelFile.read(model)
+        front_end = FrontEnd(file.manifest.front_end)
+        return Pipeline(front_end, Classifier(file), file.manifest.threshold)
+    judge = TorchJudge(model)
+    return Pipeline(FrontEnd(), judge, judge.threshold)
+
+
+def engines_of(
+    folders: Sequence[Path], front_end: FrontEnd
+) -> dict[str, list[NDArray[np.float32]]]:
+    """By source, or car where it is named, windows of the healthy engines in ``folders``."""
+    clips = [clip for clip in find_clips(folders) if clip.is_healthy]
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for clip, y in all_judgeable(clips, front_end.config):
+        found.setdefault(clip.group, []).append(y.copy())
+    if not found:
+        raise DatasetError("no recording of a healthy engine has 2 s that the device would judge")
+    return found
+
+
+def main() -> int:
+    """Listen, print the table, write it as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="hearing",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite, .pth or .safetensors")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument("--count", type=int, default=500, help="sounds of each kind (500)")
+    parser.add_argument("--seed", type=int, default=1, help="of sounds and intervals (1)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures as JSON")
+    parser.set_defaults(run=_run)
+    return run_cli(parser, None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    for name, least, most in (("count", 1, MOST), ("seed", 0, 2**32 - 1)):
+        if not least <= (value := getattr(arguments, name)) <= most:
+            raise ConfigError(f"--{name} {value} must lie between {least} and {most}")
+    if arguments.out:
+        need_place("--out", arguments.out)
+    pipeline = pipeline_of(arguments.model)
+    engines = engines_of(arguments.folders, pipeline.front_end)
+    rows = by_level(Listener(pipeline, engines).rows(arguments.count, arguments.seed))
+    found = {name: figures(row, arguments.seed) for name, row in rows.items()}
+    print(f"{arguments.model}, threshold {pipeline.threshold:g}, {len(engines)} healthy engines")
+    print(table(found))
+    if arguments.out:
+        report = {
+            "model": str(arguments.model),
+            "threshold": pipeline.threshold,
+            "engines": len(engines),
+            "seed": arguments.seed,
+            "sounds": found,
+        }
+        write_atomically(arguments.out, json.dumps(report, indent=1).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""95 % intervals of figures whose windows are not independent, as several are of one car."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from convert.metrics import interval_over_sources
+
+DRAWS = 1000
+Called = Mapping[str, NDArray[np.bool_]]  # of each source, or car: its windows
+
+
+class Pairs(NamedTuple):
+    """AUCs of the sources that one network never heard, each that knocks against each engine."""
+
+    auc: NDArray[np.float64]  # (knocking sources, healthy ones)
+    knocking: list[str]  # groups of the former, as in Clip.group
+    healthy: list[str]
+
+
+def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] | None:
+    """95 % interval of the share of windows that are ``called``; None without any window.
+
+    From drawing sources, and never narrower on either side than Wilson's (JASA 1927), which takes
+    the windows for independent: of a single source, or where none or all are called, drawing tells
+    nothing.
+    """
+    windows = {name: is_called.astype(np.float32) for name, is_called in called.items()}
+    count = sum(each.size for each in windows.values())
+    if not count:
+        return None
+    low, high = interval_over_sources(lambda p, _: float(p.mean()), windows, windows, seed=seed)
+    hits = int(sum(each.sum() for each in windows.values()))
+    least, most = binomtest(hits, count).proportion_ci(method="wilson")
+    return min(low, float(least)), max(high, float(most))
+
+
+def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, float]:
+    """95 % interval of the mean of the parts' mean AUCs, from drawing sources over all parts.
+
+    A source in both is drawn once for both. What has no pair of a draw in it is no part of that
+    draw. Of few sources on a side it is narrower than the truth (convert.metrics.FEW_SOURCES).
+    """
+    rng = np.random.default_rng(seed)
+    knocking = sorted({name for part in parts for name in part.knocking})
+    others = sorted({name for part in parts for name in part.healthy}.difference(knocking))
+    figures: list[float] = []
+    while len(figures) < DRAWS:
+        times = _drawn(rng, knocking) | _drawn(rng, others)
+        means = []
+        for auc, rows, columns in parts:
+            weights = np.outer([times[name] for name in rows], [times[name] for name in columns])
+            if weights.any():
+                means.append(float(np.average(auc, weights=weights)))
+        if means:
+            figures.append(float(np.mean(means)))
+    low, high = np.percentile(figures, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _drawn(rng: np.random.Generator, names: Sequence[str]) -> dict[str, int]:
+    """How often each is drawn in as many draws as there are names."""
+    if not names:
+        return {}
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
+    return dict(zip(names, times.tolist(), strict=True))
+
+
+def in_percent(interval: tuple[float, float] | None) -> str:
+    """``1.9 to 5.4 %``; ``-`` where there is none."""
+    return "-" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
