@@ -4,27 +4,19 @@ import os
 
 import pytest
 
+from tests.hil.fault_table import Row, document
 from tests.hil.program import ROOT, Program, engine
 
 TABLE = ROOT / "docs" / "faults.md"
-HEAD = """# Faults, and what the listener makes of them
-
-Written by `make faults`, which causes each of these with the listener running on real
-PortAudio and a virtual microphone, and reads what it says of itself from its `status.json`,
-which it writes once a second: the state, here with the lamp's pattern for it, and the reason.
-
-| fault | state: the lamp | the status says | shown after | back after it is mended |
-|---|---|---|---|---|
-"""
 
 
 @pytest.fixture(scope="session")
 def table():
     """Rows of the table; with ``KNOCK_WRITE_FAULTS`` set they become ``docs/faults.md``."""
-    rows: list[tuple[str, ...]] = []
+    rows: list[Row] = []
     yield rows
     if os.environ.get("KNOCK_WRITE_FAULTS"):
-        TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows))
+        TABLE.write_text(document(rows))
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
-"""The whole program on a virtual microphone, and the table of what its faults looked like."""
+"""The whole program on a virtual microphone, its lamp recorded, records already kept."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edge.indicator import PATTERNS, Signal
+from edge.indicator import Signal
 from tests.audio import noise
+from tests.hil.fault_table import NOT_AT_ALL, Row, in_words, looks
+from tests.hil.kept import Kept
+from tests.hil.lamp_record import settings_of, shown
 from tests.hil.virtual_microphone import RATE, VirtualMicrophone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +23,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def engine(seconds=4.0):
     """Something that is neither silence nor knocking."""
     return (noise(seconds, RATE) * 32767).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What there was to see of one state."""
+
+    state: str  # as in the status
+    lamp: str  # how the pattern looks that the pin showed
+    says: str
+    after_s: float  # until the status said so
+    at: float  # when it did, monotonic
 
 
 class Program:
@@ -31,16 +45,26 @@ class Program:
         self.settings = folder / "edge.toml"
         self.configure(f'[audio]\ndevice = "{device}"\n{settings}')
         self.environment = self.rig.environment
+        self.lamp = folder / "lamp"
+        self.environment["LAMP_RECORD"] = str(self.lamp)
+        self.records = folder / "state" / "records"
+        self.kept: Kept | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text):
         """What the settings file holds from now on."""
         self.settings.write_text(text)
 
-    def start(self, *launcher):
-        """Start it; ``launcher`` replaces ``-m edge``."""
+    def keep(self):
+        """Let there be records which must outlive what comes."""
+        self.kept = Kept(self.records)
+
+    def start(self):
+        """Start it, with records in its folder."""
+        if self.kept is None:
+            self.keep()
         command = ["env", "--default-signal=HUP"]  # though these tests be started by nohup
-        command += [sys.executable, *(launcher or ("-m", "edge")), "run"]
+        command += [sys.executable, "-m", "tests.hil.recorded_lamp", "run"]
         command += ["--config", str(self.settings), "--state", str(self.folder / "state")]
         with (self.folder / "edge.log").open("ab") as log:
             # No terminal: there SIGHUP would end it.
@@ -77,26 +101,44 @@ class Program:
             time.sleep(0.1)
         raise AssertionError(f"not {state} ({words}) within {seconds} s: {self.status()}")
 
-    def close(self):
-        """All off."""
+    def wait_lamp(self, wanted, since, seconds=30):
+        """When the pin began to show ``wanted``, after ``since``, both monotonic."""
+        deadline = time.monotonic() + seconds
+        while wanted not in (seen := shown(settings_of(self.lamp), since)):
+            assert time.monotonic() < deadline, f"the lamp shows {set(seen)}, not {wanted}"
+            time.sleep(0.1)
+        return seen[wanted]
+
+    def see(self, state, seconds, words="", *, since=None):
+        """Wait for ``state`` in the status, as above, and for the lamp to show it, too.
+
+        What the lamp shows from now on counts, or from ``since``.
+        """
+        began = time.monotonic()
+        after_s = self.wait(state, seconds, words)
+        says = in_words(self.status())
+        self.wait_lamp(Signal(state), began if since is None else since)
+        return Sight(state, looks(Signal(state)), says, after_s, began + after_s)
+
+    def row(self, fault, sight, back, *, kept=""):
+        """Of the table, after the end of it all: ``fault`` showed as ``sight``.
+
+        ``back``: until all was well again. ``kept``: what became of the records, if not all are to
+        be there.
+        """
+        self.end()
+        assert self.kept is not None
+        state = f"`{sight.state}`" if sight.state else NOT_AT_ALL
+        after = NOT_AT_ALL if sight.state == "listening" else f"{sight.after_s:.1f} s"
+        return Row(fault, state, sight.lamp, sight.says, after, back, kept or self.kept.check())
+
+    def end(self):
+        """Stop it, if it runs."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(5)
+
+    def close(self):
+        """All off."""
+        self.end()
         self.rig.close()
-
-
-def note(table, fault, shown, status, times, *, lamp=""):
-    """Add a row to the table of faults; ``shown`` is the state, "" where nothing runs.
-
-    ``lamp``: how it looks, if not as the state's pattern. ``times``: until it is shown, None where
-    nothing is, and until all is well again.
-    """
-    after, back = times
-    problem = next((p for p in status["problems"] if not p.startswith("no lamp")), "")
-    problem = re.sub(r"/\S*/(?=[\w.]+)", "", problem)  # folders are of no interest
-    if not problem and status.get("last_reason"):
-        problem = f"last_reason: {status['last_reason']}"
-    problem = re.sub(r" by <.*>$", "", problem)  # Python's own name of a lamp
-    looks = lamp or (PATTERNS[Signal(shown)].looks if shown else "dark")
-    state = f"`{shown}`: {looks}" if shown else looks
-    table.append((fault, state, problem or "-", "-" if after is None else f"{after:.1f} s", back))

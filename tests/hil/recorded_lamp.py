@@ -1,7 +1,8 @@
 """``python -m tests.hil.recorded_lamp run ...``: edge with a GPIO whose pin is watched.
 
-Every change of GPIO 17 is written to the file named by ``LAMP_RECORD`` as ``monotonic level``.
-With ``LAMP_BUSY`` set, somebody else holds the pin until that file is gone.
+Every time GPIO 17 is set, changed or not, is a line ``monotonic level`` in the file named by
+``LAMP_RECORD``: tests/hil/lamp_record.py reads it. With ``LAMP_BUSY`` set, somebody else holds the
+pin until that file is gone.
 """
 
 import os
@@ -11,24 +12,23 @@ import time
 from pathlib import Path
 
 from gpiozero import LED, Device
-from gpiozero.pins.mock import MockFactory
+from gpiozero.pins.mock import MockFactory, MockPin
 
 from edge.cli import main
 
 PIN = 17
-STEP_S = 0.01
 
 
-def watch(factory, path):
-    """Write the pin's changes down, for ever."""
-    last = None
-    with Path(path).open("w", buffering=1) as file:
-        while True:
-            level = bool(factory.pin(PIN).state)
-            if level != last:
-                file.write(f"{time.monotonic():.3f} {int(level)}\n")
-                last = level
-            time.sleep(STEP_S)
+def watched(path):
+    """A kind of pin that writes down in ``path`` how it is set."""
+    file = Path(path).open("a", buffering=1)  # noqa: SIM115 - as long as the program runs
+
+    class WatchedPin(MockPin):  # type: ignore[misc] # gpiozero has no types
+        def _set_state(self, value):
+            super()._set_state(value)
+            file.write(f"{time.monotonic():.3f} {int(self.state)}\n")
+
+    return WatchedPin
 
 
 def hold(path):
@@ -40,10 +40,8 @@ def hold(path):
 
 
 if __name__ == "__main__":
-    Device.pin_factory = MockFactory()
+    Device.pin_factory = MockFactory(pin_class=watched(os.environ["LAMP_RECORD"]))
     if busy := os.environ.get("LAMP_BUSY"):
         threading.Thread(target=hold, args=[busy], daemon=True).start()
         time.sleep(0.2)
-    if record := os.environ.get("LAMP_RECORD"):
-        threading.Thread(target=watch, args=[Device.pin_factory, record], daemon=True).start()
     sys.exit(main(sys.argv[1:]))

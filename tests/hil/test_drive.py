@@ -15,6 +15,7 @@ from edge.config import ListenConfig
 from edge.detector import DetectorConfig
 from edge.frontend import FrontEndConfig
 from edge.recording import Recording
+from tests.hil.lamp_record import settings_of
 from tests.hil.virtual_microphone import RATE, missing
 
 pytestmark = [
@@ -37,11 +38,11 @@ def joined(recordings, seconds):
 
 def solid_spans(path, since):
     """Times after ``since`` between which the lamp was lit for longer than any blink."""
-    changes = [line.split() for line in path.read_text().splitlines()]
-    times = [(float(t), level == "1") for t, level in changes]
+    settings = settings_of(path)
+    ends = [(t, lit) for (_, was), (t, lit) in itertools.pairwise(settings) if lit is not was]
     return [
         (on, off)
-        for (on, lit), (off, _) in itertools.pairwise(times)
+        for (on, lit), (off, _) in itertools.pairwise(ends)
         if lit and on > since and off - on > 1.5
     ]
 
@@ -52,11 +53,9 @@ def test_one_knock_in_a_long_drive(program, recordings):
     at = healthy.size // 2
     drive = healthy.copy()
     drive[at : at + knock.size] = knock
-    record = program.folder / "lamp"
-    program.environment |= {"LAMP_RECORD": str(record)}
     program.rig.start_server()
     program.rig.play(healthy)
-    program.start("-m", "tests.hil.recorded_lamp")
+    program.start()
     program.wait("listening", 60)
     program.rig.play(drive)
     began = time.monotonic()  # the lamp test is over
@@ -66,7 +65,7 @@ def test_one_knock_in_a_long_drive(program, recordings):
     status = program.status()
     program.process.terminate()
     assert program.process.wait(5) == 0
-    spans = solid_spans(record, began)
+    spans = solid_spans(program.lamp, began)
     shown = [f"{on - knocks_at:.1f} to {off - knocks_at:.1f} s" for on, off in spans]
     print(f"{SECONDS:.0f} s, {KNOCK_SECONDS:g} s of knock at {at / RATE:.0f} s; solid: {shown}")
     assert status["alerts"] == 1
@@ -76,10 +75,8 @@ def test_one_knock_in_a_long_drive(program, recordings):
     judged = window_s + (detector.needed - 1) * listen.hop_s  # K windows that hold nothing else
     assert 0 < on - knocks_at < judged + 3
     assert off - (knocks_at + KNOCK_SECONDS) < detector.clear_s + 3
-    records = sorted(
-        p for p in (program.folder / "state" / "records").iterdir() if p.name.isdigit()
-    )
-    assert len(records) == 1
-    assert json.loads((records[0] / "alert.json").read_text())["p_knocking"] > 0.5
+    (record,) = program.kept.later()
+    assert json.loads((program.records / record / "alert.json").read_text())["p_knocking"] > 0.5
+    assert program.kept.check()
     assert status["windows_skipped"] == 0
     assert status["windows_due"] >= (SECONDS - 2) / listen.hop_s - 2
