@@ -201,7 +201,7 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < MAX_SECONDS:
+    if not 0 <= value <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time in seconds, from 0 to {MAX_SECONDS:g}"
         )

@@ -10,6 +10,7 @@ import sys
 
 from edge.child import child_environment
 from edge.errors import AudioDeviceError, MissingPackageError
+from edge.finding import locked, ways
 
 EXAMPLES = """\
 examples:
@@ -79,9 +80,9 @@ def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         answer, words = process.communicate(timeout=LIST_SECONDS)
     except subprocess.TimeoutExpired as error:
+        remedy = ways("pull the microphone out and put it in again", locked())
         raise AudioDeviceError(
-            f"the sound drivers did not answer within {LIST_SECONDS:g} s: pull the microphone out "
-            "and put it in again"
+            f"the sound drivers did not answer within {LIST_SECONDS:g} s: {remedy}"
         ) from error
     finally:
         process.kill()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import pwd
+import shlex
 import shutil
 import statistics
 import sys
@@ -23,7 +24,7 @@ from edge.assembly import free_cores, load_network
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
-from edge.finding import IN_USE, Finding
+from edge.finding import Finding, in_use, ways
 from edge.frontend import FrontEnd
 from edge.golden import WRONG, golden_answer, golden_sound
 from edge.installed import KEEP_THEM, STATE, load_config, lost_at_a_cut, records_folder
@@ -33,7 +34,7 @@ Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
 ACCOUNT = "knockknock"  # that the service runs as
-FASTER = "sudo /opt/knockknock/venv/bin/pip install ai-edge-litert==2.1.0"
+FASTER = "-m pip install ai-edge-litert==2.1.0"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,12 +105,14 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
 
 def _faster(runtime: str, threads: int) -> str:
     """What helps a board that is too slow, the best first."""
-    ways = ["raise listen.hop_s", "cool the board"]
+    helps = ["raise listen.hop_s", "cool the board"]
     if 0 < threads < free_cores():
-        ways.insert(0, f"listen.threads = 0, all cores but one, for {threads}")
+        helps.insert(0, f"listen.threads = 0, all cores but one, for {threads}")
     if runtime.startswith("tflite-runtime"):
-        ways.insert(0, f"{FASTER}, which is several times as fast")
-    return "; or ".join(ways)
+        as_root = "" if os.access(sys.prefix, os.W_OK) else "sudo "
+        faster = f"{as_root}{shlex.quote(sys.executable)} {FASTER}"
+        helps.insert(0, f"{faster}, which is several times as fast")
+    return "; or ".join(helps)
 
 
 def _median_ms(stage: Callable[[], object], rounds: int = 7) -> float:
@@ -140,7 +143,7 @@ def _lamp(config: Config) -> Finding:
     for pin in pins:
         problem = flash(pin, active_high=told.active_high, seconds=0.5)
         if problem:
-            remedy = f"{IN_USE}; on a Pi: gpiozero, lgpio, group gpio"
+            remedy = ways(in_use(), "on a Pi: gpiozero, lgpio, group gpio")
             return Finding("fail", "lamp", problem, remedy)
     names = " and ".join(map(str, pins))
     return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")

@@ -132,8 +132,9 @@ class ModelFile:
         except OSError as error:
             raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
         if content[4:8] != b"TFL3":
-            made = ": make one of it with convert export" if path.suffix in CHECKPOINTS else ""
-            raise ModelError(f"{path} is no TFLite model{made}")
+            is_one = path.suffix in CHECKPOINTS
+            way = "make one of it with convert export" if is_one else "convert export makes them"
+            raise ModelError(f"{path} is no TFLite model: {way}")
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)

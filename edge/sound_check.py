@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
-from edge.finding import IN_USE, Finding, Level
+from edge.finding import Finding, Level, in_use, locked, ways
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
 from edge.microphone import OPEN_S, Microphone
@@ -58,7 +58,11 @@ def microphone(config: Config) -> Finding:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
     why = source.problem or f"too few samples arrive within {WAIT_S:g} s"
-    return Finding("fail", "microphone", why, f"see: edge devices; {IN_USE}")
+    return Finding("fail", "microphone", why, _remedy())
+
+
+def _remedy() -> str:
+    return ways("see: edge devices", in_use(), locked())
 
 
 def _heard(source: Microphone, seconds: float) -> Iterator[list[Block]]:
@@ -148,7 +152,7 @@ def tap_test(config: Config) -> Finding:
     try:
         if not next(_heard(source, WAIT_S), []):  # nobody should tap for nothing
             why = source.problem or f"no sound arrives within {WAIT_S:g} s"
-            return Finding("fail", "tap test", why, f"see: edge devices; {IN_USE}")
+            return Finding("fail", "tap test", why, _remedy())
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
         for blocks in _heard(source, TAP_SECONDS):
             for block in blocks:

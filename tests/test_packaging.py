@@ -120,6 +120,11 @@ def test_a_stop_looks_like_no_microphone_that_was_lost():
     assert said_in_the_unit("KillMode") == ["mixed"]
 
 
+def test_no_lock_outlives_a_capture_process_that_was_killed():
+    """JACK's library, which PortAudio asks, keeps one in /dev/shm where it can write there."""
+    assert said_in_the_unit("TemporaryFileSystem") == ["/dev/shm:ro"]  # noqa: S108
+
+
 def test_what_the_watchdog_aborts_leaves_no_core_on_the_card():
     assert said_in_the_unit("LimitCORE") == ["0"]
 

@@ -75,6 +75,18 @@ def test_systemd_finds_nothing_wrong_with_the_unit(bay):
     assert bay.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}") == ""
 
 
+def test_it_leaves_no_lock_that_could_outlive_it(bay):
+    """JACK's library keeps a data base in /dev/shm of whoever asks PortAudio, if it may."""
+
+    def locks():
+        there = bay.run("ls", "/dev/shm")  # noqa: S108 - the kernel's own
+        return {name for name in there.split() if "jack_db" in name}
+
+    assert locks() == set()
+    bay.run("/opt/knockknock/venv/bin/python", "-c", "import pyaudio; pyaudio.PyAudio()")
+    assert locks() == {"jack_db-0"}  # so it would have been seen
+
+
 def test_killed_it_is_back_within_three_seconds(bay, capsys):
     taken = []
     for _ in range(5):
