@@ -62,7 +62,7 @@ class Example(NamedTuple):
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
-    """``recordings``, as :func:`convert.dataset.load_all` gives them, by what they are."""
+    """``recordings``, as :func:`convert.dataset.readable` gives them, by what they are."""
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools, make_examples
 from convert.fit import Examples
@@ -190,7 +190,7 @@ class Rotation:
             training = [c for c in self._clips if self._fold[c.source] != number]
             front_end = WholeSound() if variation.whole else FrontEnd()
             maker = ExampleMaker(
-                fill_pools(load_all(training)), variation.recipe, number + 1, front_end
+                fill_pools(readable(training)), variation.recipe, number + 1, front_end
             )
             made = list(make_examples(maker, range(self._count), len(os.sched_getaffinity(0))))
             self._made[key] = Examples(

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker, fill_pools
 from convert.recipe import REAL_KNOCKS, Recipe
@@ -182,7 +182,7 @@ class _Make:
     def __init__(self, clips: Sequence[Clip], arguments: argparse.Namespace) -> None:
         recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
         skipped = Skipped()
-        pools = fill_pools(load_all(clips, quiet=True, skipped=skipped))
+        pools = fill_pools(readable(clips, quiet=True, skipped=skipped))
         skipped.say(unreadable=False)  # those have been named
         self._maker = ExampleMaker(pools, recipe, EXAMPLE_SEED)
         sources = fold_sources(clips, FOLDS)

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.drawn import draw, graders, makers, trainers
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fit import Examples, Fit
@@ -80,7 +80,7 @@ class DrawnExamples:
     @cached_property
     def _maker(self) -> ExampleMaker:
         skipped = Skipped()
-        pools = fill_pools(load_all(self._clips, quiet=True, skipped=skipped))
+        pools = fill_pools(readable(self._clips, quiet=True, skipped=skipped))
         skipped.say(unreadable=False)  # those have been named
         return ExampleMaker(pools, self._recipe, EXAMPLE_SEED)
 

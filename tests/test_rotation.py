@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
-from convert.dataset import Clip, find_clips, load_all
+from convert.dataset import Clip, find_clips, readable
 from convert.examples import ExampleMaker, fill_pools
 from convert.fit import Examples
 from convert.recipe import REAL_KNOCKS, Recipe
@@ -37,7 +37,7 @@ def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, 
     examples, heard = DrawnExamples(clips, 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
-        fill_pools(load_all(clips)),
+        fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
@@ -56,7 +56,7 @@ def test_examples_of_a_car_are_kept_from_the_part_that_it_is_in(recordings, smal
     _, heard = DrawnExamples(clips, 0.7, tmp_path).until(5, 0)
     (part,) = (n for n, names in enumerate(fold_sources(clips, 3)) if pair <= names)
     maker = ExampleMaker(
-        fill_pools(load_all(clips)),
+        fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
