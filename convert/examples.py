@@ -222,7 +222,8 @@ _maker: Maker | None = None
 def _start_worker(maker: Maker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are the parent's
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's would be one more exception here
     die_with_parent()  # a pool waits for work for ever, if whoever gives it is killed
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another

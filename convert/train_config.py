@@ -29,6 +29,14 @@ class TrainConfig:
     fold: tuple[int, int] = (0, 0)  # (k, n): instead, part k of n of the sources; (0, 0): no folds
     seed: int = 1
 
+    @property
+    def candidates(self) -> int:
+        """Epochs of which the best is kept: full-size ones, or small ones if there are no others.
+
+        One alone is kept whatever it does: only of several is this early stopping.
+        """
+        return self.full_epochs or self.small_epochs
+
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
         for name, low, high in (

@@ -15,7 +15,7 @@ from convert.dataset import Clip
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.split import Learnt
-from convert.train import _Parts
+from convert.train import _Parts, _why
 from convert.train_config import TrainConfig
 from tests.labelled import sound, table
 
@@ -237,3 +237,19 @@ def test_a_street_held_out_alone_chooses_no_epoch():
     parts = _Parts([golf, polo], [street], None, Learnt(), set())
     assert parts.judging == [golf, polo]
     assert parts._replace(held_out=[street, polo]).judging == [street, polo]
+
+
+@pytest.mark.parametrize(
+    ("small", "full", "said"),
+    [
+        (5, 1, "the only full-size one"),
+        (0, 1, "the only full-size one"),
+        (1, 0, "the only one"),
+        (0, 2, "the best on sources not trained on"),
+        (2, 0, "the best on sources not trained on"),
+    ],
+)
+def test_one_epoch_alone_is_not_called_the_best(small, full, said):
+    golf, polo = (Clip(Path(name), "normal", "engine", name) for name in ("golf", "polo"))
+    parts = _Parts([golf], [polo], None, Learnt(), set())
+    assert _why(TrainConfig(small_epochs=small, full_epochs=full), parts) == said
