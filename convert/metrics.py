@@ -27,41 +27,41 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     return float((below + not_above).mean() / 2 / negative.size)
 
 
-def allowed(false_rate: float, negatives: int) -> int:
-    """How many of so many ``negatives`` may be called positive: 57 of 100 at 0.57."""
-    return math.floor(round(false_rate * negatives, 6))  # 0.57 * 100 is a little less than 57
+def allowed(fpr: float, negatives: int) -> int:
+    """How many of so many ``negatives`` a false-positive rate lets through: 57 of 100 at 0.57."""
+    return math.floor(round(fpr * negatives, 6))  # 0.57 * 100 is a little less than 57
 
 
-def least_negatives(false_rate: float) -> int:
+def least_negatives(fpr: float) -> int:
     """Of how many negatives one may be called positive: on fewer the rate cannot be told from 0.
 
     At a rate of 0 any number will do.
     """
-    return math.ceil(round(1 / false_rate, 6)) if false_rate else 0
+    return math.ceil(round(1 / fpr, 6)) if fpr else 0
 
 
 def recall_at(
-    false_rate: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
+    fpr: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> float | None:
-    """Share of positives above the score that at most ``false_rate`` of the negatives exceed.
+    """Share of positives above the score that at most ``fpr`` of the negatives exceed.
 
     None of fewer negatives than :func:`least_negatives`.
     """
-    if negative.size < least_negatives(false_rate):
+    if negative.size < least_negatives(fpr):
         return None
     highest = np.sort(negative)[::-1]
-    limit = highest[min(allowed(false_rate, negative.size), negative.size - 1)]
+    limit = highest[min(allowed(fpr, negative.size), negative.size - 1)]
     return float((positive > limit).mean())
 
 
 def roc(
     positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``(false, found)``: shares of negatives and positives called positive, limit by limit."""
+    """``(fpr, tpr)``: shares of negatives and positives called positive, limit by limit."""
     limits = np.unique(np.concatenate([positive, negative]))[::-1]
-    found = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
-    false = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
+    tpr = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
+    fpr = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
+    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
 
 
 def calibration_bins(p: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[dict[str, float]]:

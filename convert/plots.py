@@ -79,10 +79,10 @@ def roc_plot(report: Report) -> str:
     for kind in kinds:
         others = report.p_of(knocks=False, kind=kind)
         if others:
-            false, found = roc(positive, pooled(others))
+            fpr, tpr = roc(positive, pooled(others))
             stroke = drawn[kind]
             style = {"c": stroke.colour, "ls": stroke.line, "lw": 1.5}
-            axes.plot(100 * false, 100 * found, label=_plain(kind), **style)
+            axes.plot(100 * fpr, 100 * tpr, label=_plain(kind), **style)
     axes.plot([0, 100], [0, 100], ":", c=GUIDE, lw=1, label="guessing")
     axes.set(xlabel="others called knocking, %", ylabel="knocking windows found, %")
     axes.legend(loc="lower right")

@@ -22,7 +22,7 @@ class TrainConfig:
     label_smoothing: float = 0.05
     mixup: float = 0.3  # alpha of the beta distribution; half of the batches are mixed; 0: none
     rounding_noise: float = 1.0  # steps of int8, standard deviation; 0: none
-    averaging: float = 0.99  # decay of the running average of weights, a step
+    ema_decay: float = 0.99  # decay of the running average of weights, a step
     frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
     keep: float = 0.0  # with init: share of the start's weights in the result
     hold_out: float = 0.25  # share of sources not trained on

@@ -46,13 +46,13 @@ def best_temperature(
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
 
 
-def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
-    """The least p_knocking that no more than ``false_rate`` of ``others`` reach.
+def threshold_for(others: NDArray[np.float32], fpr: float) -> float:
+    """The least p_knocking that no more than ``fpr`` of ``others`` reach.
 
     Of a network's own answers, without temperature: half a step above the highest that must not
     reach it, where no answer of int8 lies. It may be above all answers there are.
     """
-    may_reach = min(allowed(false_rate, others.size), others.size - 1)
+    may_reach = min(allowed(fpr, others.size), others.size - 1)
     return float(np.sort(others)[::-1][may_reach]) + LEAST_P
 
 
@@ -63,10 +63,10 @@ def need_both(*, knocks: bool, healthy: bool) -> None:
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
 
 
-def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
+def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
 
-    At most ``false_rate`` of the windows of healthy engines will be called knocking on recordings
+    At most ``fpr`` of the windows of healthy engines will be called knocking on recordings
     like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise,
     and if no threshold there is keeps that rate.
     """
@@ -74,29 +74,29 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     others = report.p_of_healthy()
     need_both(knocks=bool(knocks), healthy=bool(others))  # by now, that could be judged
     healthy_windows = pooled(others).size
-    if healthy_windows < (least := least_negatives(false_rate)):
+    if healthy_windows < (least := least_negatives(fpr)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false rate of "
-            f"{false_rate:.2%} shows on {least} at least"
+            f"{fpr:.2%} shows on {least} at least"
         )
     knocking, healthy = (untempered(pooled(p), report.temperature) for p in (knocks, others))
     file = ModelFile.read(model)
     precision = file.manifest.precision
     temperature = round(best_temperature(knocking, healthy, precision), 3)
-    limit = threshold_for(healthy, false_rate)
+    limit = threshold_for(healthy, fpr)
     if limit > (surest := highest_p(precision, 1)):
         share = float((healthy >= surest - LEAST_P).mean())
         raise DatasetError(
             f"{share:.1%} of healthy windows have the surest answer there is, and no threshold is "
-            f"above it: ask for more than {false_rate:.1%}, or train on these engines"
+            f"above it: ask for more than {fpr:.1%}, or train on these engines"
         )
     # Where it is not clipped, half a step is 0.0002 or more: at 8, the highest temperature.
     threshold = round(float(np.clip(_tempered_one(limit, temperature, precision), *THRESHOLDS)), 4)
     reached = float((tempered_alone(healthy, temperature, precision) >= threshold).mean())
-    if reached > false_rate:
+    if reached > fpr:
         raise DatasetError(
             f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
-            f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
+            f"knocking: ask for more than {fpr:.1%}, or train on these engines"
         )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:

@@ -251,7 +251,7 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
     graded = []
 
     def figures(fit, side):
-        graded.append(fit.average.state_dict()["1.8.weight"].clone())
+        graded.append(fit.ema.state_dict()["1.8.weight"].clone())
         return {"check_auc": 0.9 if len(graded) == 1 else 0.55}
 
     monkeypatch.setattr(Fit, "_figures", figures)
