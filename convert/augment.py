@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from convert.network import BasicBlock, KnockNet
 
 
-def turn_and_mask(
+def roll_and_mask(
     pictures: NDArray[np.uint8], masked: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A copy of ``pictures`` (B, 84, 87), each turned round in time, some with a stripe masked out.
@@ -29,7 +29,7 @@ def turn_and_mask(
     return changed
 
 
-def mixed_up(
+def mixup(
     pictures: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Half of the time pictures and labels blended pairwise (mixup, Zhang et al., ICLR 2018).

@@ -24,6 +24,39 @@ def coloured_noise(rng: np.random.Generator, n: int, sr: int, *, slope_db: float
     return np.asarray(noise / noise.std())
 
 
+def wind(rng: np.random.Generator, n: int, sr: int) -> Sound:
+    """Gusts over a microphone: (n,), rms 1.
+
+    What a microphone hears of wind is the pressure of the turbulence that is carried past it: power
+    falls as that of turbulence, with the frequency to the -5/3 (Kolmogorov), to -2 where a screen
+    smooths it, and much faster above some hundred hertz, where eddies are smaller than the
+    microphone (van den Berg, "Wind-induced noise in a screened microphone", JASA 119, 2006). Below
+    some hertz it is flat here: no eddies are larger than the gusts. Pressure goes with the square
+    of the wind's speed, which wanders by a fifth to a half about its mean within about a second: an
+    Ornstein-Uhlenbeck process, as in Dryden's model of gusts.
+    """
+    f = scipy.fft.rfftfreq(n, 1 / sr)
+    largest, smallest = rng.uniform(3, 15), rng.uniform(100, 250)  # eddies, as frequencies in Hz
+    power = np.maximum(f, largest) ** -rng.uniform(5 / 3, 2) / (1 + (f / smallest) ** 4)
+    noise = scipy.fft.irfft(scipy.fft.rfft(rng.normal(size=n)) * np.sqrt(power), n=n)
+    speed = 1 + rng.uniform(0.2, 0.5) * _wander(rng, n, round(sr * rng.uniform(0.7, 1.5)))
+    y = noise * np.maximum(speed, 0) ** 2
+    return np.asarray((y - y.mean()) / y.std())  # a steady push is none of the sound
+
+
+def _wander(rng: np.random.Generator, n: int, remembered: int) -> Sound:
+    """Ornstein-Uhlenbeck: normal values (n,) alike for about ``remembered`` samples, deviation 1.
+
+    In 20 steps of that time, straight lines between them.
+    """
+    step = max(1, remembered // 20)
+    kept = np.exp(-step / remembered)
+    values = rng.normal(size=n // step + 2)
+    for i in range(1, values.size):
+        values[i] = kept * values[i - 1] + np.sqrt(1 - kept**2) * values[i]
+    return np.interp(np.arange(n), step * np.arange(values.size), values)
+
+
 def band_limit(y: Sound, sr: int, low: float, high: float) -> Sound:
     """``y`` between ``low`` and ``high`` Hz; second-order edges (-12 dB an octave), zero phase."""
     f = scipy.fft.rfftfreq(y.size, 1 / sr)
@@ -128,8 +161,8 @@ def _running_power(y: Sound, n: int) -> Sound:
 def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     """One way this sound might have been recorded: a random chain of what may happen to it.
 
-    A microphone's response, echo, noise of one colour from a rumble to a hiss, gain control, band
-    limits of cheap microphones and codecs, saturation. Peak of the result: 0.05 to 1.
+    A microphone's response, echo, noise of one colour from a rumble to a hiss, wind, gain control,
+    band limits of cheap microphones and codecs, saturation. Peak of the result: 0.05 to 1.
     """
     y = y / (np.abs(y).max() + 1e-12)
     if rng.random() < 0.7:
@@ -139,6 +172,8 @@ def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     if rng.random() < 0.5:
         noise = coloured_noise(rng, y.size, sr, slope_db=rng.uniform(-8, 0))
         y = y + noise * y.std() * 10 ** (rng.uniform(-45, -8) / 20)
+    if rng.random() < 0.15:
+        y = y + wind(rng, y.size, sr) * y.std() * 10 ** (rng.uniform(-25, 6) / 20)
     if rng.random() < 0.2:
         y = gain_control(rng, y, sr)
     if rng.random() < 0.5:

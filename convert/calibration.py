@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from convert.errors import DatasetError
 from convert.fingerprint import fingerprint
 from convert.folders import SUFFIXES, called_sounds
 from convert.judgeable import judgeable
+from convert.labels import FOLDERS, TABLE, file_called, read_table, sources_of, spelt
 from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.errors import RecordingError
@@ -24,6 +27,7 @@ N_MADE_CALIBRATION = 40  # every other one knocking
 N_REAL, N_MADE = 300, 100  # pictures the result is proved on: from recordings; synthetic at least
 LEAST_CALIBRATION = 16  # windows; fewer say too little about the ranges
 PER_RECORDING = 4  # windows, spread over it
+N_SOURCES = 50  # named in a manifest, which everybody's Pi reads; the others are counted
 TRIES = 20  # made sounds until one is judgeable; nearly all are
 
 
@@ -34,6 +38,7 @@ class ExportPictures:
     calibration: NDArray[np.uint8]
     held_back: NDArray[np.uint8]
     described: dict[str, int]  # how many of what
+    used: list[Path]  # the recordings they are of
     unreadable: list[str]  # what could not be read, each with the reason
 
 
@@ -70,21 +75,52 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
         np.stack(first + knocking),
         np.stack(second + made),
         {
-            "recordings": used + used_too,
+            "recordings": len(used) + len(used_too),
             "calibration_pictures": len(first),
             "made_calibration_pictures": len(knocking),
             "real_pictures_held_back": len(second),
             "made_pictures_held_back": len(made),
         },
+        used + used_too,
         unreadable,
     )
 
 
+def sources_used(folder: Path, used: Sequence[Path]) -> dict[str, Any]:
+    """For a manifest: whose recordings in ``folder`` were ``used``, and a digest of these files.
+
+    Sources are those that a labels.csv there names, or those that the names of files say. The
+    digest is of the files' SHA-256 in order: that of the same files, however they are called.
+    """
+    names = sorted(set(_sources(folder, used)))
+    digest = hashlib.sha256("".join(sorted(map(fingerprint, used))).encode()).hexdigest()
+    more = {"more_sources": len(names) - N_SOURCES} if len(names) > N_SOURCES else {}
+    return {"sources": names[:N_SOURCES], **more, "files_sha256": digest}
+
+
+def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
+    given: dict[Path, str] = {}
+    if (folder / TABLE).is_file():
+        try:
+            for _, row in read_table(folder / TABLE):
+                path = file_called(folder, row["file"]).resolve()
+                given[path] = row.get("source") or row.get("car", "")
+        except DatasetError:  # nothing is learnt here: a table that is no use is no hindrance
+            given = {}
+    files = [path.relative_to(folder) for path in used]
+    labels = [next((spelt(n) for n in f.parts if spelt(n) in FOLDERS), "") for f in files]
+    guesses = sources_of(list(zip(files, labels, strict=True)), folder)
+    return [
+        given.get(path.resolve()) or guess.source for path, guess in zip(used, guesses, strict=True)
+    ]
+
+
 def _take(
     paths: list[Path], count: int, front_end: FrontEnd, unreadable: list[str]
-) -> tuple[list[NDArray[np.uint8]], int]:
-    """Up to ``count`` pictures, as evenly from ``paths`` as can be, and of how many of them."""
+) -> tuple[list[NDArray[np.uint8]], list[Path]]:
+    """Up to ``count`` pictures, as evenly from ``paths`` as can be, and of which of them."""
     rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(PER_RECORDING)]
+    fit_to_be_judged: list[Path] = []
     for path in paths:
         if len(rounds[0]) >= count:
             break
@@ -93,10 +129,11 @@ def _take(
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
+        fit_to_be_judged += [path] if fit else []
         for queue, y in zip(rounds, fit, strict=False):
             queue.append(y)
     cuts = [y for queue in rounds for y in queue][:count]
-    return [front_end.picture(y) for y in cuts], len(rounds[0][:count])
+    return [front_end.picture(y) for y in cuts], fit_to_be_judged[:count]
 
 
 def _spread(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from edge import __version__
 from edge.cli import run_cli
 from edge.errors import MissingPackageError, complain
+from edge.hang_up import speak_to_nobody_if_gone
 
 EXAMPLES = """\
 examples:
@@ -36,8 +37,12 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``convert`` with ``argv``; the exit code is the answer."""
-    # Killed, it ends as if interrupted: what it has made in /tmp goes with it.
-    before = signal.signal(signal.SIGTERM, _leave)
+    # Killed, it ends as if interrupted: what it has made in /tmp goes with it. So it does if the
+    # terminal goes, a line of ssh that drops; not for nohup, which has that ignored.
+    ends = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, _leave) for number in ends}
     try:
         return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install is for the device alone
@@ -48,10 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
+    speak_to_nobody_if_gone()
     sys.exit(128 + number)
 
 

@@ -86,10 +86,11 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     table (``ford/cold/003.wav``; not ``audio`` or the like), or else the part of its name before
     the last underscore (``ford_003.wav``), or all of it if that part is a mere label
     (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
-    or that lie in no label's folder, are left out and named. DatasetError names what is wrong: a
-    missing folder, a labels.csv that is no file, an unknown label, a recording that is not there,
-    sources or cars that differ in case alone, the same audio under two labels, both as healthy and
-    as not, or on both sides of the split.
+    or that lie in no label's folder, are left out and named. The order is that of paths, whatever
+    that of a table. DatasetError names what is wrong: a missing folder, a labels.csv that is no
+    file, an unknown label, a recording that is not there, sources or cars that differ in case
+    alone, the same audio under two labels, both as healthy and as not, or on both sides of the
+    split.
     """
     found: list[_Found] = []
     for folder in folders:
@@ -113,6 +114,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         for clip, (before, where) in zip(clips, found, strict=True)
         if where and clip.group == before.group
     )
+    # Whatever a seed draws of them is then the same in whatever order they were listed.
+    clips.sort(key=lambda clip: clip.path)
     clips = _without_copies(clips)
     _say_healthy(clips)
     return clips
@@ -233,13 +236,6 @@ def _contradiction(one: Clip, other: Clip) -> str:
 def load(clip: Clip) -> NDArray[np.float32]:
     """The whole recording at the model's rate: (n,) float32. RecordingError if it is unreadable."""
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
-
-
-def load_all(
-    clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
-) -> list[tuple[Clip, NDArray[np.float32]]]:
-    """Every recording that can be learnt from at once; see :func:`readable`."""
-    return list(readable(clips, quiet=quiet, skipped=skipped))
 
 
 def readable(

@@ -39,8 +39,8 @@ class Drawn:
 # Modules whose code shapes examples, and those that choose windows to grade on; edge/ is the
 # device's. A test sees to it that none they import is forgotten.
 SHAPES = (
-    *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "labels", "lookalikes"),
-    *("paths", "recipe", "skipped", "synth"),
+    *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
+    *("lookalikes", "paths", "recipe", "skipped", "synth"),
     *(
         "edge/recording",
         "edge/decoders",

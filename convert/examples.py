@@ -62,7 +62,7 @@ class Example(NamedTuple):
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
-    """``recordings``, as :func:`convert.dataset.load_all` gives them, by what they are."""
+    """``recordings``, as :func:`convert.dataset.readable` gives them, by what they are."""
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:
@@ -222,7 +222,8 @@ _maker: Maker | None = None
 def _start_worker(maker: Maker) -> None:
     global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
     _maker = maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are the parent's
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's would be one more exception here
     die_with_parent()  # a pool waits for work for ever, if whoever gives it is killed
     threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another

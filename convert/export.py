@@ -8,12 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convert.bias import corrected
-from convert.calibration import ExportPictures, export_pictures
+from convert.calibration import ExportPictures, export_pictures, sources_used
 from convert.checkpoint import Checkpoint, load_checkpoint
 from convert.dataset import LABELS
 from convert.equalise import equalise
@@ -68,7 +69,12 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         parity, said = _compare(loaded.network, folded, manifest, shown, folder)
     print(parity.table(), file=sys.stderr)
     parity.refuse()
-    manifest = _complete(manifest, parity, pictures.described, calibration, said[-1])
+    quantised_on = {
+        "folder": calibration.name,
+        **pictures.described,
+        **sources_used(calibration, pictures.used),
+    }
+    manifest = _complete(manifest, parity, quantised_on, said[-1])
     _write(out, network, manifest)
     return manifest
 
@@ -187,8 +193,7 @@ def _bare(manifest: Manifest) -> Manifest:
 def _complete(
     manifest: Manifest,
     parity: Parity,
-    described: dict[str, int],
-    calibration: Path,
+    calibration: dict[str, Any],
     golden: NDArray[np.float32],
 ) -> Manifest:
     answer = tempered(golden, manifest.temperature)
@@ -202,7 +207,7 @@ def _complete(
         manifest,
         versions=versions,
         parity=parity.to_dict(),
-        calibration={"folder": calibration.name, **described},
+        calibration=calibration,
         golden={
             "seed": GOLDEN_SEED,
             "p_knocking": round(float(answer[manifest.labels.index("knocking")]), 5),

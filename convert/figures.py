@@ -21,6 +21,7 @@ from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_so
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
+NO_KNOCK = "no knock that could be judged: nothing to be told apart"
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Report:
             if part[0].clip.label != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
         if not self.p_of(knocks=True):
-            lines.append("no knock that could be judged: nothing to be told apart")
+            lines.append(NO_KNOCK)
         for kind, figures in self.separation.items():
             found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}
             recalls = ", ".join(

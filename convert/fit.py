@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.device import GRADED, enough_memory, half_precision, moved
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL
@@ -50,9 +50,9 @@ def need_batch(examples: int, batch_size: int) -> None:
         )
 
 
-def share_kept(averaging: float, step: int) -> float:
-    """Of a running average, at a step: early on less, there being nothing to remember yet."""
-    return min(averaging, (1 + step) / (10 + step))
+def ema_decay_at(ema_decay: float, step: int) -> float:
+    """The decay at a step: early on less, there being nothing to remember yet."""
+    return min(ema_decay, (1 + step) / (10 + step))
 
 
 class Fit:
@@ -71,7 +71,7 @@ class Fit:
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).eval()
+        self.ema = copy.deepcopy(self.network).eval()
         self._noise = add_rounding_noise(self.network, config.rounding_noise)
         self.examples, self.check, self.real = examples, check, real
         self.work, self.config, self.frozen_start = work, config, frozen
@@ -119,20 +119,20 @@ class Fit:
             full = side > SMALL_PX or self.config.full_epochs == 0
             if full and figures["check_auc"] >= self.best:
                 self.best = figures["check_auc"]
-                self._write("best.pt", {"model": self.average.state_dict(), "epoch": epoch})
+                self._write("best.pt", {"model": self.ema.state_dict(), "epoch": epoch})
             # The state last: what it says is done has left everything else behind.
             self._write_history()
             self._write("state.pt", self._state(epoch))
 
     def best_epoch(self) -> tuple[int, dict[str, Tensor]]:
-        """Number and weights of the epoch that did best, which ``average`` then has.
+        """Number and weights of the epoch that did best, which ``ema`` then has.
 
         DatasetError if its file is damaged.
         """
         path = self.work / "best.pt"
         try:
             best = torch.load(path, map_location=self.device, weights_only=True)
-            self.average.load_state_dict(best["model"])
+            self.ema.load_state_dict(best["model"])
             return int(best["epoch"]), best["model"]
         except Exception as error:  # torch raises all kinds
             if isinstance(error, torch.OutOfMemoryError):
@@ -147,7 +147,7 @@ class Fit:
 
         The figures are those of an epoch, and the last entry of the history.
         """
-        self.average.load_state_dict(weights)
+        self.ema.load_state_dict(weights)
         side = self._side(self.epochs - 1)
         with enough_memory(GRADED):
             figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
@@ -171,7 +171,7 @@ class Fit:
         self.network.body.requires_grad_(not frozen)
         batches = bar(self._batches(rng), f"epoch {epoch + 1}", total=self.n_batches)
         for indices, labels in batches:
-            shown, shares = mixed_up(pictures(indices), labels, config.mixup, rng)
+            shown, shares = mixup(pictures(indices), labels, config.mixup, rng)
             with half_precision(self.device):
                 logits = self.network(shown)
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=config.label_smoothing)
@@ -179,7 +179,7 @@ class Fit:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             self.schedule.step()
-            self._follow()
+            self._update_ema()
             total += loss.detach()  # read once, at the end: a GPU would be waited for each time
         return float(total) / self.n_batches
 
@@ -189,19 +189,19 @@ class Fit:
         size = self.config.batch_size
         for i in range(self.n_batches):
             chosen = np.sort(order[i * size : (i + 1) * size])
-            batch = turn_and_mask(self.examples.indices[chosen], MASKED, rng)
+            batch = roll_and_mask(self.examples.indices[chosen], MASKED, rng)
             yield moved(batch, self.device), moved(self.examples.labels[chosen], self.device)
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the running average."""
-        keep = share_kept(self.config.averaging, self.schedule.last_epoch)
-        averaged, current = self.average.state_dict(), self.network.state_dict()
+    def _update_ema(self) -> None:
+        """Move the running average of the weights (exponential moving average)."""
+        decay = ema_decay_at(self.config.ema_decay, self.schedule.last_epoch)
+        averaged, current = self.ema.state_dict(), self.network.state_dict()
         moving = [name for name, value in averaged.items() if value.is_floating_point()]
         for name in averaged.keys() - moving:  # counts of batches
             averaged[name].copy_(current[name])
         # All in one call: one by one, a GPU would wait for the next rather than work.
-        get_ema_multi_avg_fn(keep)(  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(decay)(  # type: ignore[no-untyped-call]
             [averaged[name] for name in moving], [current[name] for name in moving], 0
         )
 
@@ -229,7 +229,7 @@ class Fit:
         answers = [np.empty(0, dtype=np.float32)]
         for i in bar(range(0, len(examples.indices), GRADED), "grading", unit=""):
             part = torch.from_numpy(examples.indices[i : i + GRADED])
-            logits = self.average(pictures(part.to(self.device)))
+            logits = self.ema(pictures(part.to(self.device)))
             answers.append(logits.softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)
 
@@ -239,7 +239,7 @@ class Fit:
             "best": self.best,
             "history": self.history,
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
@@ -250,7 +250,7 @@ class Fit:
             return 0
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            for name in ("network", "average", "optimiser", "schedule"):
+            for name in ("network", "ema", "optimiser", "schedule"):
                 getattr(self, name).load_state_dict(state[name])
             self.best, self.history = state["best"], state["history"]
         except Exception as error:  # torch raises all kinds

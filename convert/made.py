@@ -15,7 +15,7 @@ from convert.errors import DatasetError
 from edge.files import write_atomically
 from edge.wav import encode_wav
 
-DEMO_SEED = 1
+DEMO_SEED = 4  # a knock that comes evenly: its picture stands in the README
 DEMO_LEVEL_DB = 14.0
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # Of fewer sources on a side, drawing them knows too little of how they differ: in simulations 95 %
 # intervals held the truth 56 times in 100 with 2, 71 with 4, 88 with 8.
 FEW_SOURCES = 8
+DRAWS = 1000  # of sources, for an interval
+BINS = 10  # of a calibration curve
 
 
 def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
@@ -25,61 +27,59 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     return float((below + not_above).mean() / 2 / negative.size)
 
 
-def allowed(false_rate: float, negatives: int) -> int:
-    """How many of so many ``negatives`` may be called positive: 57 of 100 at 0.57."""
-    return math.floor(round(false_rate * negatives, 6))  # 0.57 * 100 is a little less than 57
+def allowed(fpr: float, negatives: int) -> int:
+    """How many of so many ``negatives`` a false-positive rate lets through: 57 of 100 at 0.57."""
+    return math.floor(round(fpr * negatives, 6))  # 0.57 * 100 is a little less than 57
 
 
-def least_negatives(false_rate: float) -> int:
+def least_negatives(fpr: float) -> int:
     """Of how many negatives one may be called positive: on fewer the rate cannot be told from 0.
 
     At a rate of 0 any number will do.
     """
-    return math.ceil(round(1 / false_rate, 6)) if false_rate else 0
+    return math.ceil(round(1 / fpr, 6)) if fpr else 0
 
 
 def recall_at(
-    false_rate: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
+    fpr: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> float | None:
-    """Share of positives above the score that at most ``false_rate`` of the negatives exceed.
+    """Share of positives above the score that at most ``fpr`` of the negatives exceed.
 
     None of fewer negatives than :func:`least_negatives`.
     """
-    if negative.size < least_negatives(false_rate):
+    if negative.size < least_negatives(fpr):
         return None
     highest = np.sort(negative)[::-1]
-    limit = highest[min(allowed(false_rate, negative.size), negative.size - 1)]
+    limit = highest[min(allowed(fpr, negative.size), negative.size - 1)]
     return float((positive > limit).mean())
 
 
 def roc(
     positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``(false, found)``: shares of negatives and positives called positive, limit by limit."""
+    """``(fpr, tpr)``: shares of negatives and positives called positive, limit by limit."""
     limits = np.unique(np.concatenate([positive, negative]))[::-1]
-    found = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
-    false = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
+    tpr = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
+    fpr = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
+    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
 
 
-def calibration_bins(
-    p: NDArray[np.float32], truth: NDArray[np.bool_], count: int = 10
-) -> list[dict[str, float]]:
-    """For ``count`` equal ranges of ``p``: windows in it, their mean p, and how many are true.
+def calibration_bins(p: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """For BINS equal ranges of ``p``: windows in it, their mean p, and how many are true.
 
     Both classes weigh alike, however many windows there are of each: what ``p`` means where half
     of all windows are true. Empty ranges are left out.
     """
-    which = np.minimum((p * count).astype(int), count - 1)
+    which = np.minimum((p * BINS).astype(int), BINS - 1)
     weight = np.where(truth, 1 / max(truth.sum(), 1), 1 / max((~truth).sum(), 1))
     return [
         {
-            "from": number / count,
+            "from": number / BINS,
             "windows": int(inside.sum()),
             "mean_p": round(float(np.average(p[inside], weights=weight[inside])), 4),
             "true_share": round(float(np.average(truth[inside], weights=weight[inside])), 4),
         }
-        for number in range(count)
+        for number in range(BINS)
         if (inside := which == number).any()
     ]
 
@@ -90,9 +90,8 @@ def interval_over_sources(
     negative: Mapping[str, NDArray[np.float32]],
     *,
     seed: int,
-    draws: int = 1000,
 ) -> tuple[float, float]:
-    """95 % interval of ``figure`` from drawing sources with replacement, ``draws`` times.
+    """95 % interval of ``figure`` from drawing sources with replacement, DRAWS times.
 
     ``positive`` and ``negative`` hold the scores of each source, neither of them empty. A source
     in both is drawn once for both: a car before and after its repair is one car. Of fewer than
@@ -105,7 +104,7 @@ def interval_over_sources(
         return [among[i] for i in rng.integers(len(among), size=len(among))] if among else []
 
     figures: list[float] = []
-    while len(figures) < draws:
+    while len(figures) < DRAWS:
         cars = drawn(names)
         falls = [negative[name] for name in cars if name in negative]
         falls += [negative[name] for name in drawn(others)]

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from convert.figures import Report, pooled
+from convert.figures import Judged, Report, pooled
 from convert.metrics import roc
 
-COLOURS = {"knocking": "#c0392b", "engine": "#1f6f8b", "engine_other_fault": "#d68910"}
-OTHER = "#7f8c8d"
+Line = str | tuple[float, tuple[float, ...]]  # matplotlib's line styles
+
+
+class Stroke(NamedTuple):
+    """How the lines and bars of a kind are drawn."""
+
+    colour: str
+    line: Line = "-"
+    hatch: str = ""  # of bars
+
+
+KNOCKING = Stroke("#c0392b")
+KNOWN = {"engine": Stroke("#1f6f8b"), "engine_other_fault": Stroke("#d68910")}
+# Of any other kinds, in turn. The first three are of Okabe and Ito's palette for the colour-blind
+# ("Color Universal Design", 2008), whose others are like those above or faint on white; the rest
+# are of Tol's "muted" one.
+COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#332288", "#999933", "#882255")
+# As many as have no factor in common with the colours, so that the pairs differ.
+LINES: tuple[Line, ...] = ("--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), "-")
+HATCHES = ("", "///", "...", "xxx", "---")  # another one each time the colours are through
+GUIDE = "#7f8c8d"  # lines that are no kind's
 mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "knockknock"})  # the same input, the same file
 
 
@@ -40,16 +60,30 @@ def _kinds(report: Report) -> list[str]:
     return sorted({j.clip.kind for j in report.judged if not j.clip.knocks})
 
 
+def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
+    """One for each of ``kinds`` that do not knock; up to 30 of them differ, and from KNOCKING."""
+    others = [kind for kind in kinds if kind not in KNOWN]
+    count = len(COLOURS)
+    return KNOWN | {
+        kind: Stroke(COLOURS[i % count], LINES[i % len(LINES)], HATCHES[i // count % len(HATCHES)])
+        for i, kind in enumerate(others)
+    }
+
+
 def roc_plot(report: Report) -> str:
     """Share of knocking windows found over share of others called knocking, for every kind."""
     figure, axes = _axes()
     positive = pooled(report.p_of(knocks=True))
-    for kind in _kinds(report):
+    kinds = _kinds(report)
+    drawn = strokes(kinds)
+    for kind in kinds:
         others = report.p_of(knocks=False, kind=kind)
         if others:
-            false, found = roc(positive, pooled(others))
-            axes.plot(100 * false, 100 * found, label=_plain(kind), c=_colour(kind))
-    axes.plot([0, 100], [0, 100], ":", c=OTHER, label="guessing")
+            fpr, tpr = roc(positive, pooled(others))
+            stroke = drawn[kind]
+            style = {"c": stroke.colour, "ls": stroke.line, "lw": 1.5}
+            axes.plot(100 * fpr, 100 * tpr, label=_plain(kind), **style)
+    axes.plot([0, 100], [0, 100], ":", c=GUIDE, lw=1, label="guessing")
     axes.set(xlabel="others called knocking, %", ylabel="knocking windows found, %")
     axes.legend(loc="lower right")
     return _uri(figure)
@@ -58,9 +92,11 @@ def roc_plot(report: Report) -> str:
 def histogram(report: Report) -> str:
     """How the answers of every kind are spread."""
     figure, axes = _axes()
-    groups = [("knocking", report.p_of(knocks=True))]
-    groups += [(kind, report.p_of(knocks=False, kind=kind)) for kind in _kinds(report)]
-    for name, sources in groups:
+    kinds = _kinds(report)
+    drawn = strokes(kinds)
+    groups = [("knocking", report.p_of(knocks=True), KNOCKING)]
+    groups += [(kind, report.p_of(knocks=False, kind=kind), drawn[kind]) for kind in kinds]
+    for name, sources, stroke in groups:
         if sources:
             p = pooled(sources)
             weights = np.full(p.size, 100 / p.size)
@@ -71,7 +107,8 @@ def histogram(report: Report) -> str:
                 histtype="step",
                 lw=1.5,
                 label=_plain(name),
-                color=_colour(name),
+                color=stroke.colour,
+                ls=stroke.line,
             )
     axes.axvline(report.threshold, c="black", ls="--", lw=1, label="threshold")
     axes.set(xlabel="probability of knocking", ylabel="windows of the kind, %", xlim=(0, 1))
@@ -86,9 +123,9 @@ def calibration_plot(report: Report) -> str:
     """
     figure, axes = _axes()
     bins = report.calibration()
-    axes.plot([0, 1], [0, 1], ":", c=OTHER, label="calibrated")
+    axes.plot([0, 1], [0, 1], ":", c=GUIDE, label="calibrated")
     said, true = [b["mean_p"] for b in bins], [b["true_share"] for b in bins]
-    axes.plot(said, true, "o-", c=COLOURS["engine"], label="windows of engines")
+    axes.plot(said, true, "o-", c=KNOWN["engine"].colour, label="windows of engines")
     for b in bins:
         axes.annotate(
             f"{b['windows']:.0f}",
@@ -107,27 +144,34 @@ def calibration_plot(report: Report) -> str:
 
 
 def sources_plot(report: Report) -> str:
-    """Every engine's windows called knocking."""
-    rows = [
-        (name, row)
-        for name, row in report.rows("source").items()
-        if row["mean_p"] is not None and not name.startswith("not_engine/")
-    ]
-    figure, axes = _axes(7.0, 1.1 + 0.17 * len(rows))
-    names = [name for name, _ in rows]
-    shares = [100 * row["called_knocking"] for _, row in rows]
-    means = [100 * row["mean_p"] for _, row in rows]
-    colours = [COLOURS["knocking" if n.startswith("knocking/") else "engine"] for n in names]
-    places = range(len(names))
-    axes.barh(places, shares, color=colours, label="called knocking")
+    """Every engine's windows called knocking, a bar for each kind of recordings of it."""
+    parts: dict[tuple[str, str], list[Judged]] = {}
+    for judged in report.judged:
+        clip = judged.clip
+        if clip.label != "not_engine" and judged.p.size:
+            kind = "knocking" if clip.knocks else f"{clip.label}/{clip.kind}"
+            parts.setdefault((f"{clip.label}/{clip.source}", kind), []).append(judged)
+    rows = sorted((name, kind, report.row(part)) for (name, kind), part in parts.items())
+    groups = list(dict.fromkeys(kind for _, kind, _ in rows))
+    figure, axes = _axes(7.0, 1.0 + 0.17 * len(rows) + 0.1 * len(groups))
+    drawn = {f"normal/{kind}": stroke for kind, stroke in strokes(_kinds(report)).items()}
+    for group in groups:
+        stroke = KNOCKING if group == "knocking" else drawn[group]
+        axes.barh(
+            [place for place, (_, kind, _) in enumerate(rows) if kind == group],
+            [100 * row["called_knocking"] for _, kind, row in rows if kind == group],
+            color=stroke.colour,
+            hatch=stroke.hatch,
+            edgecolor="white",
+            lw=0,
+            label=_plain(group),
+        )
+    means = [100 * row["mean_p"] for *_, row in rows]
+    places = range(len(rows))
     axes.plot(means, places, "k|", label="mean probability")
-    axes.set_yticks(places, [_plain(name) for name in names])
+    axes.set_yticks(places, [_plain(name) for name, *_ in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="windows called knocking, mean probability, %", xlim=(0, 100))
+    axes.set(xlabel="windows called knocking (bars), mean probability, %", xlim=(0, 100))
     axes.tick_params(axis="y", labelsize=7)
-    figure.legend(loc="outside upper right", ncols=2)
+    figure.legend(loc="outside upper right", ncols=3)
     return _uri(figure)
-
-
-def _colour(kind: str) -> str:
-    return COLOURS.get(kind, OTHER)

@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
 LOG_SECONDS = 30.0  # between two signs of life in a log
 
 
 def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
-    """A bar with the time left, of tqdm; in a log it speaks up every half minute."""
+    """A bar with the time left, of tqdm; in a log it speaks up every half minute.
+
+    Without that package, ``things`` and not a word: convert synth needs numpy and scipy alone.
+    """
+    try:
+        from tqdm import tqdm  # noqa: PLC0415 - it may not be there
+    except ModuleNotFoundError:
+        return (thing for thing in things)  # it can be closed, as the bar can
     if not sys.stderr.isatty():
         options |= {"mininterval": LOG_SECONDS, "maxinterval": 2 * LOG_SECONDS}
         options |= {"delay": LOG_SECONDS, "ascii": True}

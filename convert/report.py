@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from convert.alarms import FalseAlarms, in_words
-from convert.figures import Judged, Report, interval, share
+from convert.figures import NO_KNOCK, Judged, Report, interval, share
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
+from edge.gate import Fault
 from edge.png import encode_png
 from edge.recording import Recording
 from edge.wav import encode_wav
 
 N_LOSSES = 12
+N_NAMED = 12  # recordings left out; the others are counted
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
@@ -44,6 +46,7 @@ def write_report(report: Report, path: Path) -> None:
         f"<h1>{escape(Path(report.model).name)}</h1>",
         f"<p>Threshold {report.threshold:g}, temperature {report.temperature:g}, a window of "
         f"{window_s:g} s every {report.hop_s:g} s, {len(report.judged)} recordings.</p>",
+        *_left_out(report),
         "<h2>By kind</h2>",
         _kinds_table(figures["by_kind"]),
         *_separation(report, figures),
@@ -63,9 +66,28 @@ def write_report(report: Report, path: Path) -> None:
     write_atomically(path, page.encode(errors="backslashreplace"))  # of names that are no UTF-8
 
 
+def _left_out(report: Report) -> list[str]:
+    """What is in no figure: recordings that could not be read, and those without a whole window."""
+    short = [
+        str(j.clip.path)
+        for j in report.judged
+        if set(j.reasons) == {Fault.TOO_SHORT} and not j.p.size
+    ]
+    return [
+        f"<p>{len(names)} recording{'s' if len(names) > 1 else ''} {why}: "
+        f"{escape('; '.join(names[:N_NAMED]))}"
+        f"{f'; and {len(names) - N_NAMED} more' if len(names) > N_NAMED else ''}.</p>"
+        for why, names in (
+            ("skipped that cannot be read", list(report.unreadable)),
+            ("too short to be judged, all unknown", short),
+        )
+        if names
+    ]
+
+
 def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
     if not report.p_of(knocks=True):
-        return ["<p>No recording knocks: nothing to be told apart.</p>"]
+        return [f"<p>{NO_KNOCK.capitalize()}.</p>"]
     return [
         "<h2>Knocking told from the others</h2>",
         _separation_table(figures["separation"]),
@@ -107,9 +129,10 @@ def _sources(report: Report, figures: dict[str, Any]) -> list[str]:
 def _losses(report: Report, front_end: FrontEnd) -> list[str]:
     config = front_end.config
     losses = worst(report, N_LOSSES)
+    many = "s" * (len(losses) > 1)
     wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
     return [
-        f"<h2>The {len(losses)} windows it was least right about, {wrong} of them wrong</h2>"
+        f"<h2>The worst window of each of {len(losses)} recording{many}, {wrong} of them wrong</h2>"
         f"<p>What the network saw: time runs to the right over {config.n_samples / config.sr:g} s, "
         f"pitch upwards from {config.fmin:.0f} to {config.fmax:.0f} Hz.</p><div class=row>",
         *(_loss(front_end, judged, index) for judged, index in losses),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.dataset import LABELS, Clip, load_all
+from convert.dataset import LABELS, Clip, readable
 from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
@@ -66,7 +66,7 @@ def examples_of(
     def maker() -> ExampleMaker:
         nonlocal looked
         looked, skipped = True, Skipped()
-        pools = fill_pools(load_all(clips, quiet=quiet, skipped=skipped))
+        pools = fill_pools(readable(clips, quiet=quiet, skipped=skipped))
         _keep_note(note, skipped)
         if no_engine and not pools.engine:
             raise DatasetError(

@@ -20,7 +20,8 @@ def split_sources(
 
     Sources of one car count as one. ``always_held_out`` names sources that are never trained on;
     at least one source of each kind and label stays on the training side unless all are named
-    there. Where labels.csv has a column ``split``, that decides instead of ``share``;
+    there. The order of ``clips`` does not matter. Where labels.csv has a column ``split``, that
+    decides instead of ``share``;
     DatasetError if it tears a source or a car apart.
     """
     there = {clip.source for clip in clips}
@@ -34,15 +35,15 @@ def split_sources(
         return _parted(clips, _forced_split(clips) | named)
     held = set(named)
     rng = np.random.default_rng(seed)
-    groups: dict[tuple[str, str], list[str]] = {}
+    kinds: dict[tuple[str, str], set[str]] = {}
     for clip in clips:
-        sources = groups.setdefault((clip.label, clip.kind), [])
-        if clip.group not in sources and clip.group not in named:
-            sources.append(clip.group)
-    for sources in groups.values():
+        kinds.setdefault((clip.label, clip.kind), set()).update({clip.group} - named)
+    # Sorted, or the same recordings in another order would be split otherwise.
+    groups = [sorted(kinds[kind]) for kind in sorted(kinds)]
+    for sources in groups:
         count = min(round(share * len(sources)), len(sources) - 1)
         held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
-    for sources in groups.values():
+    for sources in groups:
         if sources and held.issuperset(sources):  # by way of another label of theirs
             held.discard(sources[0])
     return _parted(clips, held)

@@ -2,8 +2,8 @@
 
 Everything follows the crank. At ``rpm`` revolutions a minute the crank turns at ``rpm / 60`` Hz; a
 four-stroke engine of ``z`` cylinders fires ``z / 2`` times a revolution. What repeats with each
-firing is healthy (exhaust pulses, combustion noise, injectors, valves); what strikes once in one
-or two revolutions, hard and broadband, is one worn place hitting: a knock.
+firing is healthy (exhaust and intake pulses, combustion noise, injectors, valves); what strikes
+once in one or two revolutions, hard and broadband, is one worn place hitting: a knock.
 
 All functions take the random generator first, so a seed gives the same sound on every machine; all
 sounds are float64 at ``SR`` Hz, of arbitrary level until :func:`mix` sets it.
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bay import band_limit, coloured_noise, reverberate
+from convert.intake import intake
 from edge.frontend import FrontEndConfig
 
 SR = FrontEndConfig().sr
@@ -126,8 +127,10 @@ def knock(
     """The knocking alone: shape (n,), peak about 1.
 
     It strikes ``per_turn`` times a revolution, by default as :func:`strikes_per_turn` says; a pin
-    twice in quick succession as it crosses its clearance. Each blow varies in time by some per
-    cent of a revolution and in strength with load; worn parts miss a blow at times.
+    twice in quick succession as it crosses its clearance. What strikes on each turn may strike half
+    a turn later, too, where the piston turns round at the other end of its stroke. Each blow varies
+    in time by some per cent of a revolution and in strength with load; worn parts miss a blow at
+    times.
     """
     (low, high), (short, long), (soft, sharp) = _TIMBRE[kind]
     n_modes = int(rng.integers(3, 9))
@@ -136,13 +139,19 @@ def knock(
     weights = rng.uniform(0.3, 1.0, n_modes) * (low / freqs) ** rng.uniform(0, 0.7)
     noise = rng.uniform(soft, sharp) * float(np.abs(weights).mean())
     per_turn = per_turn or strikes_per_turn(rng, kind)
-    times = shaft.events(per_turn, rng.random())
-    period = shaft.n / max(1, times.size)
-    times = times + rng.normal(0, rng.uniform(0.002, 0.02) * period, times.size)
-    t = times / SR
-    load = 1 + rng.uniform(0, 0.9) * np.sin(2 * np.pi * rng.uniform(0.2, 2) * t + rng.uniform(0, 6))
-    gains = load * np.exp(rng.normal(0, rng.uniform(0.05, 0.35), times.size))
-    gains *= rng.random(times.size) > rng.choice([0.0, 0.0, 0.08])
+    offset, late = rng.random(), rng.uniform(0.002, 0.02) / per_turn  # of a turn
+    depth, hz, phase = rng.uniform(0, 0.9), rng.uniform(0.2, 2), rng.uniform(0, 6)
+    uneven, missed = rng.uniform(0.05, 0.35), rng.choice([0.0, 0.0, 0.08])
+
+    def blows(later: float) -> tuple[Sound, Sound]:
+        """Times and gains of all that come so much of a turn after the first."""
+        times = shaft.events(per_turn, (offset + later * per_turn) % 1)
+        times = times + rng.normal(0, late * SR * 60 / shaft.rpm, times.size)
+        load = 1 + depth * np.sin(2 * np.pi * hz * times / SR + phase)
+        gains = load * np.exp(rng.normal(0, uneven, times.size))
+        return times, gains * (rng.random(times.size) > missed)
+
+    times, gains = blows(0.0)
     # A few variants of the blow, as no two hit the same spot.
     out = np.zeros(shaft.n)
     variants = [strike(rng, freqs, decays, weights, noise) for _ in range(3)]
@@ -153,17 +162,18 @@ def knock(
         later = int(rng.uniform(0.004, 0.015) * SR)
         out[later:] += out[:-later] * rng.uniform(0.3, 0.8)
     elif per_turn == 1.0 and rng.random() < 0.4:  # the other end of the stroke hits, more softly
-        other = shaft.events(per_turn, rng.random())
-        out += place(shaft.n, other, np.full(other.size, rng.uniform(0.2, 0.7)), variants[0])
+        times, gains = blows(0.5)
+        out += rng.uniform(0.2, 0.7) * place(shaft.n, times, gains, variants[0])
     return out / (np.abs(out).max() + 1e-12)
 
 
 def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) -> Sound:
-    """A healthy engine: exhaust, combustion noise, valve train, injectors, ancillaries; (n,).
+    """A healthy engine: exhaust, combustion, valves, injectors, intake, ancillaries; (n,).
 
     Exhaust pulses excite the pipe's resonances (60-400 Hz); combustion noise swells with every
     firing; valves and injectors tick lightly at multiples of the firing rate, each in its own
-    strength, which is why even a healthy engine has a rhythm of two revolutions. ``firing`` is
+    strength, which is why even a healthy engine has a rhythm of two revolutions. The intake
+    breathes along, fainter than the exhaust by half or more. ``firing`` is
     how strongly each of ``shaft.events(z / 2)`` fires, where not all do: 1 as it should, 0 not.
     """
     per_turn = shaft.cylinders / 2
@@ -172,7 +182,8 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
     fires = np.ones(times.size) if firing is None else firing
     gains = fires * np.resize(cycle, times.size) * rng.lognormal(0, 0.08, times.size)
     pipe = strike(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
-    out = rng.uniform(0.3, 1.5) * place(shaft.n, times, gains, pipe) / np.abs(pipe).max()
+    exhaust = rng.uniform(0.3, 1.5)
+    out = exhaust * place(shaft.n, times, gains, pipe) / np.abs(pipe).max()
     swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
     swells = np.interp(np.arange(shaft.n), times, fires)
     depth = rng.uniform(0, 0.9)
@@ -188,7 +199,21 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
         each = rng.lognormal(0, 0.2, round(2 * rate))  # of the four-stroke cycle, two revolutions
         strength = np.resize(each, times.size)
         out += rng.uniform(0, 0.25) * place(shaft.n, times, strength, tick / np.abs(tick).max())
+    out += exhaust * rng.uniform(0.05, 0.5) * breath(rng, shaft)
     return out + ancillaries(rng, shaft)
+
+
+def breath(rng: np.random.Generator, shaft: Crank) -> Sound:
+    """The intake: each cylinder draws in air once in two turns, ``z / 2`` strokes a turn; (n,).
+
+    A cylinder's stroke begins a turn after it has fired, and so, where their number is even, as
+    another one fires; those of three or five fall half-way between firings. Each cylinder has its
+    own strength, also one that does not fire. Peak 1.
+    """
+    per_turn = shaft.cylinders / 2
+    times = shaft.events(per_turn, per_turn % 1)
+    gains = np.resize(rng.lognormal(0, 0.1, shaft.cylinders), times.size)
+    return intake(rng, shaft.n, SR, times=times, gains=gains, half_turn=SR * 30 / shaft.rpm)
 
 
 def ancillaries(rng: np.random.Generator, shaft: Crank) -> Sound:

@@ -1,15 +1,14 @@
 """Training the network on real recordings with knocks laid over them.
 
 One run: split the recordings by source, make the examples once (processes, cached on disk), train
-on small pictures first and on full-size ones last, keep a running average of the weights, and keep
-the epoch that does best on sources it was not trained on. Everything lies in the run's own folder,
-so a run that was killed goes on where it was.
+on small pictures first and on full-size ones last, keep a running average of the weights, and of
+several full-size epochs keep the one that does best on sources it was not trained on. Everything
+lies in the run's own folder, so a run that was killed goes on where it was.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from glob import escape
@@ -24,6 +23,7 @@ from convert.dataset import LABELS, Clip, describe, find_clips
 from convert.device import GRADED, enough_memory
 from convert.drawn import graders, trainers
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
@@ -91,9 +91,15 @@ def train(
             f"it has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is guessing; give "
             "it more --examples or epochs"
         )
+    print(f"wrote {out} (epoch {epoch + 1}, {_why(config, parts)})")
+
+
+def _why(config: TrainConfig, parts: _Parts) -> str:
+    """What speaks for the epoch that is kept."""
+    if config.candidates == 1:
+        return "the only full-size one" if config.full_epochs else "the only one"
     new = parts.judging is parts.held_out
-    judged_on = "sources not trained on" if new else "new examples of the same sources"
-    print(f"wrote {out} (epoch {epoch + 1}, the best on {judged_on})")
+    return f"the best on {'sources not trained on' if new else 'new examples of the same sources'}"
 
 
 class _Parts(NamedTuple):
@@ -180,8 +186,7 @@ def _meta(
     said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
         said["threshold"] = threshold
-    several = (config.full_epochs or config.small_epochs) > 1  # to choose the best one of
-    judges = parts.held_out if several and parts.judging is parts.held_out else []
+    judges = parts.held_out if config.candidates > 1 and parts.judging is parts.held_out else []
     chosen_by = {clip.source for clip in judges} - parts.known
     if start is not None:
         chosen_by |= set(start.chosen_by)
@@ -249,10 +254,8 @@ def _keep(share: float, before: Mapping[str, Tensor], network: KnockNet) -> None
 
 
 def _origin(start: Path | None, labels: Sequence[str] | None) -> list[str]:
-    """What a network started from, and how it was understood."""
-    if start is None or not start.is_file():
-        return [str(start)]
-    return [str(start), hashlib.sha256(start.read_bytes()).hexdigest(), *(labels or ())]
+    """What a network started from, wherever that lies, and how it was understood."""
+    return [] if start is None else [fingerprint(start), *(labels or ())]
 
 
 def _same_run(

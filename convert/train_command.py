@@ -34,10 +34,11 @@ differ (golf/cold/003.wav and polo/cold/001.wav); or else the file's name up to 
 does.
 
 Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
-engines held out are told from engines without (1 always, 0.5 is guessing), by which the best epoch
-is chosen; of the recordings held out as they are, real_auc likewise and real_false, the share of
-those that do not knock called knocking at 0.5 (on at most 2000 random windows per class). With
---keep a last line grades the blended network that is written.
+engines held out are told from engines without (1 always, 0.5 is guessing), by which the best of
+several --full-epochs is kept (early stopping; one alone is kept as it is); of the recordings held
+out as they are, real_auc likewise and real_false, the share of those that do not knock called
+knocking at 0.5 (on at most 2000 random windows per class). With --keep a last line grades the
+blended network that is written.
 
 While examples are made, all recordings are in memory: 0.4 GB an hour of sound. Everything lies in
 the --work folder, 440 MB and 7 MB for each thousand examples, which may be removed at the end: a
@@ -53,7 +54,7 @@ SETTINGS: dict[str, tuple[type, str, str]] = {
         "share of simple examples (a knock over an unaltered engine; {}); see docs/training.md",
     ),
     "small_epochs": (int, "N", "on quarter-size pictures ({})"),
-    "full_epochs": (int, "N", "on full-size pictures ({})"),
+    "full_epochs": (int, "N", "on full-size pictures, of which the best is kept ({})"),
     "batch_size": (int, "N", "examples a step ({}); a GPU wants 64 or more"),
     "learning_rate": (float, "RATE", "at its peak ({})"),
     "keep": (

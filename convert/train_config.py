@@ -22,12 +22,20 @@ class TrainConfig:
     label_smoothing: float = 0.05
     mixup: float = 0.3  # alpha of the beta distribution; half of the batches are mixed; 0: none
     rounding_noise: float = 1.0  # steps of int8, standard deviation; 0: none
-    averaging: float = 0.99  # decay of the running average of weights, a step
+    ema_decay: float = 0.99  # decay of the running average of weights, a step
     frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
     keep: float = 0.0  # with init: share of the start's weights in the result
     hold_out: float = 0.25  # share of sources not trained on
     fold: tuple[int, int] = (0, 0)  # (k, n): instead, part k of n of the sources; (0, 0): no folds
     seed: int = 1
+
+    @property
+    def candidates(self) -> int:
+        """Epochs of which the best is kept: full-size ones, or small ones if there are no others.
+
+        One alone is kept whatever it does: only of several is this early stopping.
+        """
+        return self.full_epochs or self.small_epochs
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""

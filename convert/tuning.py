@@ -19,7 +19,7 @@ from convert.errors import DatasetError
 from convert.figures import Report, pooled
 from convert.metrics import allowed, least_negatives
 from edge.model import Manifest, ModelFile, write_model
-from edge.temperature import LEAST_P, STEP, highest_p, log_odds, tempered_alone, untempered
+from edge.temperature import LEAST_P, highest_p, log_odds, tempered_alone, untempered
 
 SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: untempered
 THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
@@ -46,11 +46,14 @@ def best_temperature(
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
 
 
-def threshold_for(others: NDArray[np.float32], false_rate: float) -> float:
-    """The least p_knocking that no more than ``false_rate`` of ``others`` reach."""
-    may_reach = min(allowed(false_rate, others.size), others.size - 1)
-    highest = float(np.sort(others)[::-1][may_reach])
-    return float(np.clip(highest + LEAST_P, *THRESHOLDS))
+def threshold_for(others: NDArray[np.float32], fpr: float) -> float:
+    """The least p_knocking that no more than ``fpr`` of ``others`` reach.
+
+    Of a network's own answers, without temperature: half a step above the highest that must not
+    reach it, where no answer of int8 lies. It may be above all answers there are.
+    """
+    may_reach = min(allowed(fpr, others.size), others.size - 1)
+    return float(np.sort(others)[::-1][may_reach]) + LEAST_P
 
 
 def need_both(*, knocks: bool, healthy: bool) -> None:
@@ -60,10 +63,10 @@ def need_both(*, knocks: bool, healthy: bool) -> None:
         raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
 
 
-def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
+def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
 
-    At most ``false_rate`` of the windows of healthy engines will be called knocking on recordings
+    At most ``fpr`` of the windows of healthy engines will be called knocking on recordings
     like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise,
     and if no threshold there is keeps that rate.
     """
@@ -71,35 +74,34 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     others = report.p_of_healthy()
     need_both(knocks=bool(knocks), healthy=bool(others))  # by now, that could be judged
     healthy_windows = pooled(others).size
-    if healthy_windows < (least := least_negatives(false_rate)):
+    if healthy_windows < (least := least_negatives(fpr)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false rate of "
-            f"{false_rate:.2%} shows on {least} at least"
+            f"{fpr:.2%} shows on {least} at least"
         )
-    rapped, idled = (untempered(pooled(p), report.temperature) for p in (knocks, others))
+    knocking, healthy = (untempered(pooled(p), report.temperature) for p in (knocks, others))
     file = ModelFile.read(model)
     precision = file.manifest.precision
-    temperature = best_temperature(rapped, idled, precision)
-    healthy = tempered_alone(idled, temperature, precision)
-    threshold = round(threshold_for(healthy, false_rate), 3)
-    reached = float((healthy >= threshold).mean())
-    if reached > false_rate:
-        raise DatasetError(
-            f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
-            f"knocking: ask for more than {false_rate:.1%}, or train on these engines"
-        )
-    temperature = round(temperature, 3)
-    if threshold > (surest := highest_p(precision, temperature)):
-        share = float((healthy >= surest - STEP).mean())
+    temperature = round(best_temperature(knocking, healthy, precision), 3)
+    limit = threshold_for(healthy, fpr)
+    if limit > (surest := highest_p(precision, 1)):
+        share = float((healthy >= surest - LEAST_P).mean())
         raise DatasetError(
             f"{share:.1%} of healthy windows have the surest answer there is, and no threshold is "
-            f"above it: ask for more than {false_rate:.1%}, or train on these engines"
+            f"above it: ask for more than {fpr:.1%}, or train on these engines"
+        )
+    # Where it is not clipped, half a step is 0.0002 or more: at 8, the highest temperature.
+    threshold = round(float(np.clip(_tempered_one(limit, temperature, precision), *THRESHOLDS)), 4)
+    reached = float((tempered_alone(healthy, temperature, precision) >= threshold).mean())
+    if reached > fpr:
+        raise DatasetError(
+            f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
+            f"knocking: ask for more than {fpr:.1%}, or train on these engines"
         )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
-        p = np.array([golden["p_knocking"]], dtype=np.float32)
-        p = tempered_alone(untempered(p, report.temperature), temperature, precision)
-        golden["p_knocking"] = round(float(p[0]), 5)
+        said = untempered(np.array([golden["p_knocking"]], np.float32), report.temperature)
+        golden["p_knocking"] = round(_tempered_one(float(said[0]), temperature, precision), 5)
     manifest = dataclasses.replace(
         file.manifest,
         temperature=temperature,
@@ -109,6 +111,10 @@ def tune(model: Path, report: Report, false_rate: float, out: Path) -> Manifest:
     )
     write_model(out, file.network, manifest)
     return manifest
+
+
+def _tempered_one(p: float, temperature: float, precision: str) -> float:
+    return float(tempered_alone(np.array([p], dtype=np.float32), temperature, precision)[0])
 
 
 def _without_verdicts(parity: Mapping[str, Any]) -> dict[str, Any]:

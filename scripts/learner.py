@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
 from convert.device import half_precision, moved
 from convert.examples import KNOCKING
-from convert.fit import MASKED, share_kept
+from convert.fit import MASKED, ema_decay_at
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
 from convert.split import Learnt
@@ -54,16 +54,16 @@ class Learner:
         self._under_way: deque[torch.cuda.Event] = deque()
 
     def _follow(self, averaged: Tensors, current: Tensors, _: object) -> None:
-        keep = share_kept(AVERAGING, self.shown // self._config.batch_size)
+        keep = ema_decay_at(AVERAGING, self.shown // self._config.batch_size)
         get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
 
     def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         """Learn from one batch, turned in time and half of it masked."""
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.shown)
-        batch = turn_and_mask(indices, MASKED, self._rng)
+        batch = roll_and_mask(indices, MASKED, self._rng)
         pictures, truth = self._pictures(moved(batch, self.device)), moved(labels, self.device)
-        shown, shares = mixed_up(pictures, truth, self._config.mixup, self._rng)
+        shown, shares = mixup(pictures, truth, self._config.mixup, self._rng)
         with half_precision(self.device):
             logits = self._network(shown)
         smoothing = self._config.label_smoothing

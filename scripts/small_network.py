@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
-from convert.augment import mixed_up, turn_and_mask
+from convert import augment
 from convert.device import half_precision
 from convert.examples import KNOCKING, NORMAL
 from convert.fit import Examples
@@ -77,9 +77,9 @@ def fit(
         order = rng.permutation(len(examples.labels))
         for number in range(batches):
             chosen = order[number * BATCH : (number + 1) * BATCH]
-            batch = turn_and_mask(examples.indices[chosen], specaugment, rng)
+            batch = augment.roll_and_mask(examples.indices[chosen], specaugment, rng)
             labels = torch.from_numpy(examples.labels[chosen])
-            shown, shares = mixed_up(pictures(batch), labels, mixup, rng)
+            shown, shares = augment.mixup(pictures(batch), labels, mixup, rng)
             with half_precision(torch.device("cpu")):
                 logits = network(shown.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)

@@ -116,12 +116,12 @@ def test_any_gain_control_lessens_and_any_sharpening_raises_the_spread():
         assert spread_db(sharp) > 1.15 * spread_db(y)
 
 
-BRANCHES = {"equalise": 0, "echo": 1, "noise": 2, "control": 3, "band": 4, "drive": 5}
+BRANCHES = {"equalise": 0, "echo": 1, "noise": 2, "wind": 3, "control": 4, "band": 5, "drive": 6}
 
 
 def recorded(y, branch, seed=0, **told):
     """``y`` with nothing but one ``branch`` of what may happen to it: peak 1."""
-    doors = [0.99] * 6
+    doors = [0.99] * len(BRANCHES)
     doors[BRANCHES[branch]] = 0.0
     if branch == "drive":
         doors.append(told.pop("soft"))  # which way it saturates

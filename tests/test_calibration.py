@@ -4,11 +4,20 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from convert.calibration import LEAST_CALIBRATION, _take, export_pictures, made_pictures
+from convert.calibration import (
+    LEAST_CALIBRATION,
+    N_SOURCES,
+    _take,
+    export_pictures,
+    made_pictures,
+    sources_used,
+)
 from convert.errors import DatasetError
+from convert.export import _complete
 from convert.made import make
-from convert.parity import MIN_PICTURES
-from edge.frontend import FrontEnd
+from convert.parity import MIN_PICTURES, Parity
+from edge.frontend import FrontEnd, FrontEndConfig
+from edge.model import Manifest, ModelFile, write_model
 from tests.audio import noise, wav_file
 
 SR = 22_050
@@ -88,7 +97,7 @@ def test_of_a_long_recording_four_windows_are_kept(front_end, tmp_path):
     pictures, used = _take([path], 8, front_end, [])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (len(pictures), used) == (4, 1)
+    assert (len(pictures), used) == (4, [path])
     # All of its windows, in float32, are 15.7 MB; seen: 7 MB, most of it one picture's work.
     assert peak < 0.6 * (seconds - 1) * 4 * front_end.config.n_samples
 
@@ -120,7 +129,7 @@ def test_a_made_sound_that_the_device_would_refuse_is_made_again(front_end, monk
         return made[-1]
 
     monkeypatch.setattr("convert.calibration.make", some)
-    pictures = list(made_pictures(4, front_end, seed=1))
+    pictures = list(made_pictures(4, front_end, seed=2))  # of which the gate refuses no other
     heard = [front_end.picture(one.y.astype("f4")) for one in made if one.y.any()]
     assert len(made) == 6
     np.testing.assert_array_equal(pictures, heard)
@@ -129,3 +138,44 @@ def test_a_made_sound_that_the_device_would_refuse_is_made_again(front_end, monk
 
 def test_made_pictures_differ(front_end):
     assert len({p.tobytes() for p in made_pictures(6, front_end, seed=1)}) == 6
+
+
+def test_the_recordings_used_are_those_that_gave_pictures(folder, front_end):
+    used = export_pictures(folder, front_end, seed=1).used
+    assert sorted(used) == sorted(folder / f"{number}.wav" for number in range(12))
+    few = [path for path in used if path.stem != "3"]
+    assert _take([folder / "silence.wav", *few], 2, front_end, [])[1] == few[:2]
+
+
+def test_a_manifest_names_the_sources_that_it_was_quantised_on(tmp_path):
+    names = ("normal/golf/1.wav", "normal/golf/2.wav", "normal/polo_3.wav", "knocking/uno/4.wav")
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"%d" % number)
+    used = [tmp_path / name for name in names]
+    found = sources_used(tmp_path, used)
+    assert found["sources"] == ["golf", "polo", "uno"]
+    assert sources_used(tmp_path, used[::-1]) == found
+    assert sources_used(tmp_path, used[1:])["files_sha256"] != found["files_sha256"]
+    table = "file,label,source\nnormal/golf/1.wav,normal,jetta\nnormal/golf/2.wav,normal,jetta\n"
+    (tmp_path / "labels.csv").write_text(table)
+    assert sources_used(tmp_path, used)["sources"] == ["jetta", "polo", "uno"]
+    (tmp_path / "labels.csv").write_text('file,label\n"normal/golf/1.wav,normal\n')
+    assert sources_used(tmp_path, used) == found
+
+
+def test_a_manifest_stays_small_and_the_device_reads_it(tmp_path):
+    (tmp_path / "r").mkdir()
+    used = [tmp_path / "r" / f"{'car' * 60}{number}_1.wav" for number in range(400)]
+    for number, path in enumerate(used):
+        path.write_bytes(b"%d" % number)
+    found = sources_used(tmp_path / "r", used)
+    assert len(found["sources"]) == N_SOURCES
+    assert found["more_sources"] == 400 - N_SOURCES
+    parity = Parity(400, [], [])
+    manifest = Manifest("net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig())
+    golden = np.array([0.25, 0.75], np.float32)
+    manifest = _complete(manifest, parity, {"folder": "r", **found}, golden)
+    write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
+    assert (tmp_path / "net.tflite").stat().st_size < 20_000
+    assert ModelFile.read(tmp_path / "net.tflite").manifest.calibration == {"folder": "r", **found}

@@ -6,7 +6,7 @@ import pytest
 from convert.dataset import (
     describe,
     find_clips,
-    load_all,
+    readable,
 )
 from convert.errors import DatasetError
 from edge.errors import MissingPackageError
@@ -74,6 +74,16 @@ def test_a_line_given_twice_counts_once(tmp_path, capsys):
         find_clips([tmp_path])
 
 
+def test_the_order_of_lines_changes_nothing(tmp_path):
+    """What a seed draws of recordings goes by their order, and which copy stays does, too."""
+    for number, name in enumerate(("b_1", "a_1", "c_1", "c_2")):
+        sound(tmp_path / f"{name}.wav", min(number, 2))
+    rows = [f"{name}.wav,normal" for name in ("c_2", "b_1", "c_1", "a_1")]
+    for lines in (rows, rows[::-1]):
+        table(tmp_path, *lines, header="file,label")
+        assert [clip.path.stem for clip in find_clips([tmp_path])] == ["a_1", "b_1", "c_1"]
+
+
 def test_a_link_to_a_recording_is_a_copy_and_both_are_named(tmp_path, capsys):
     sound(tmp_path / "normal" / "a_1.wav")
     (tmp_path / "normal" / "b_1.wav").symlink_to("a_1.wav")
@@ -128,7 +138,7 @@ def test_a_decoder_that_is_not_there_is_no_fault_of_the_recordings(tmp_path, mon
     (tmp_path / "normal" / "a_1.flac").write_bytes(b"fLaC and more")
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(MissingPackageError, match="soundfile"):
-        load_all(find_clips([tmp_path]))
+        list(readable(find_clips([tmp_path])))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +217,7 @@ def test_recordings_without_sound_are_named_and_left_out(tmp_path, capsys):
     broken = np.full(SR, 0.1)
     broken[100] = np.nan
     wav_file(tmp_path / "normal" / "nan.wav", broken, SR, form="f32")
-    assert [clip.path.stem for clip, _ in load_all(find_clips([tmp_path]))] == ["a"]
+    assert [clip.path.stem for clip, _ in readable(find_clips([tmp_path]))] == ["a"]
     assert "skipped 2" in (said := capsys.readouterr().err)
     assert "mute.wav" in said
     assert "nan.wav" in said
@@ -217,7 +227,7 @@ def test_what_would_beat_when_repeated_is_named_and_left_out(tmp_path, capsys):
     sound(tmp_path / "normal" / "a_1.wav", 1, seconds=1.0)
     sound(tmp_path / "normal" / "b_1.wav", 2, seconds=0.25)
     sound(tmp_path / "normal" / "c_1.wav", 3, seconds=0.9)
-    assert [clip.path.name for clip, _ in load_all(find_clips([tmp_path]))] == ["a_1.wav"]
+    assert [clip.path.name for clip, _ in readable(find_clips([tmp_path]))] == ["a_1.wav"]
     said = capsys.readouterr().err
     assert "left out 2 recordings shorter than 1 s" in said
     assert "b_1.wav" in said
@@ -231,7 +241,7 @@ def test_description():
 def test_unreadable_recordings_are_skipped_counted_and_named(tmp_path, capsys):
     sound(tmp_path / "normal" / "a_1.wav")
     (tmp_path / "normal" / "b_1.wav").write_text("no audio at all")
-    loaded = load_all(find_clips([tmp_path]))
+    loaded = readable(find_clips([tmp_path]))
     assert [clip.path.name for clip, _ in loaded] == ["a_1.wav"]
     said = capsys.readouterr().err
     assert "skipped 1 recording that cannot be read" in said
@@ -252,7 +262,7 @@ def test_an_accent_is_the_same_however_a_disk_writes_it(tmp_path):
     )
     clips = find_clips([tmp_path])
     assert {(clip.source, clip.car) for clip in clips} == {(one, one)}
-    assert [clip.path.parent.name for clip in clips] == [one, other]  # as it is called there
+    assert [clip.path.parent.name for clip in clips] == [other, one]  # as it is called there
 
 
 def test_a_column_named_twice_is_refused(tmp_path):

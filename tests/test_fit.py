@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own custom
 
-from convert.augment import add_rounding_noise, mixed_up, turn_and_mask
+from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.device import half_precision
 from convert.errors import DatasetError
 from convert.fit import Examples, Fit
@@ -31,7 +31,7 @@ def test_bfloat16_is_for_processors_that_compute_in_it(units, dtype, monkeypatch
 def two_examples(tmp_path):
     indices = np.random.default_rng(0).integers(0, 256, (2, 84, 87), dtype=np.uint8)
     tiny = Examples(indices, np.array([0, 1]))
-    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0, averaging=0.5)
+    config = TrainConfig(examples=2, batch_size=2, small_epochs=1, full_epochs=0, ema_decay=0.5)
     return Fit(
         random_network(seed=1),
         tiny,
@@ -46,10 +46,10 @@ def two_examples(tmp_path):
 def test_networks_are_graded_in_full_precision(tmp_path, monkeypatch):
     """As the device judges, and as the export compares; whatever the processor can."""
     fit, device = two_examples(tmp_path), torch.device("cpu")
-    fit.average.to(device)
+    fit.ema.to(device)
     fit.device = device
     seen = []
-    fit.average.register_forward_hook(lambda _, shown, said: seen.append((shown[0], said)))
+    fit.ema.register_forward_hook(lambda _, shown, said: seen.append((shown[0], said)))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     pictures = Pictures(112, device)
     fit.p_knocking(fit.check, pictures)
@@ -67,7 +67,7 @@ def test_a_window_is_called_knocking_from_the_threshold_on(tmp_path, monkeypatch
 def test_the_average_follows_the_network(tmp_path):
     fit = two_examples(tmp_path)
     weight, mean, count = "0.0.weight", "0.1.running_mean", "0.1.num_batches_tracked"
-    expected = {name: fit.average.state_dict()[name].clone() for name in (weight, mean)}
+    expected = {name: fit.ema.state_dict()[name].clone() for name in (weight, mean)}
     # (1 + step) / (10 + step), at most 0.5
     for step, keep in ((0, 1 / 10), (2, 3 / 12), (100, 0.5)):
         with torch.no_grad():
@@ -75,14 +75,14 @@ def test_the_average_follows_the_network(tmp_path):
                 fit.network.state_dict()[name].add_(1.0)
             fit.network.state_dict()[count].fill_(step)
         fit.schedule.last_epoch = step
-        fit._follow()
+        fit._update_ema()
         for name in (weight, mean):
             expected[name] = keep * expected[name] + (1 - keep) * fit.network.state_dict()[name]
             # float32, three steps
             torch.testing.assert_close(
-                fit.average.state_dict()[name], expected[name], atol=1e-5, rtol=1e-5
+                fit.ema.state_dict()[name], expected[name], atol=1e-5, rtol=1e-5
             )
-        assert fit.average.state_dict()[count] == step
+        assert fit.ema.state_dict()[count] == step
 
 
 def test_a_damaged_state_is_named(tmp_path):
@@ -101,7 +101,7 @@ def test_a_damaged_state_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"state\.pt is damaged: remove it"):
         run.go()
     # Half of it, as a full disk leaves it, or none, as whoever tidies up does.
-    torch.save({"model": run.average.state_dict(), "epoch": 3}, tmp_path / "best.pt")
+    torch.save({"model": run.ema.state_dict(), "epoch": 3}, tmp_path / "best.pt")
     assert run.best_epoch()[0] == 3
     (tmp_path / "best.pt").write_bytes((tmp_path / "best.pt").read_bytes()[: 10**6])
     with pytest.raises(DatasetError, match=r"best\.pt is damaged .* remove it and state\.pt"):
@@ -167,7 +167,7 @@ def test_mixup_blends_pictures_and_labels_alike():
     rng = np.random.default_rng(0)
     plain = blended = 0
     for _ in range(40):
-        shown, shares = mixed_up(pictures, labels, 0.3, rng)
+        shown, shares = mixup(pictures, labels, 0.3, rng)
         assert torch.allclose(shares.sum(1), torch.ones(4))
         # Every picture has one lit cell, so a picture's share of each original is written in it.
         weights = shown.flatten(1)
@@ -175,7 +175,7 @@ def test_mixup_blends_pictures_and_labels_alike():
         plain += int(torch.equal(shown, pictures))
         blended += int(not torch.equal(shown, pictures))
     assert plain >= 10 <= blended
-    shown, _ = mixed_up(pictures, labels, 0.0, rng)
+    shown, _ = mixup(pictures, labels, 0.0, rng)
     assert torch.equal(shown, pictures)
 
 
@@ -195,7 +195,7 @@ def test_full_size_pictures_are_the_devices():
 def test_every_frequency_is_masked_at_times():
     rng = np.random.default_rng(0)
     pictures = np.tile(np.arange(84, dtype=np.uint8)[:, None], (800, 1, 87)).reshape(800, 84, 87)
-    changed = turn_and_mask(pictures, 1.0, rng) != pictures
+    changed = roll_and_mask(pictures, 1.0, rng) != pictures
     stripes = changed.any(axis=2)  # all but the row that has the mean's colour, 41
     # The outermost rows are in one stripe of 78: never in 800 with a chance of 0.00003.
     assert stripes.any(axis=0)[[0, 20, 60, 83]].all()

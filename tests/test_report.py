@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from convert import plots
 from convert.dataset import LABELS
 from convert.figures import Report
+from convert.plots import GUIDE, KNOCKING, KNOWN, histogram, roc_plot, sources_plot, strokes
 from convert.report import worst, write_report
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.png import encode_png
@@ -63,7 +66,7 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
     # ford_1's second window is missed, golf_1's is a false alarm.
     assert "unknown: one source" in text
     assert "<td>-</td><td>-</td>" in text  # two windows show no rate of 1 in 100
-    assert "The 3 windows it was least right about, 2 of them wrong" in text
+    assert "The worst window of each of 3 recordings, 2 of them wrong" in text
 
 
 def test_a_report_about_odd_names(tmp_path):
@@ -115,3 +118,89 @@ def test_a_report_without_a_knock_says_so(graded, tmp_path):
     assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
     assert "nothing to be told apart" in healthy.table()
     assert "nothing to be told apart" not in graded.table()
+
+
+def test_knocks_of_which_nothing_could_be_judged_are_not_denied(graded, tmp_path):
+    knock = dataclasses.replace(graded.judged[0], every=np.full(2, np.nan, np.float32))
+    write_report(report(knock, *graded.judged[1:]), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "No knock that could be judged: nothing to be told apart." in text
+
+
+def test_recordings_without_figures_are_counted_and_named(graded, tmp_path):
+    click = dataclasses.replace(
+        judged(tmp_path / "click & co.wav", "normal", [np.nan]), reasons=("too_short",)
+    )
+    torn = tuple(f"torn_{i}.wav holds no <sound>" for i in range(14))
+    left = dataclasses.replace(graded, judged=[*graded.judged, click], unreadable=torn)
+    write_report(left, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "14 recordings skipped that cannot be read: torn_0.wav holds no &lt;sound&gt;; " in text
+    assert "torn_11.wav holds no &lt;sound&gt;; and 2 more." in text
+    assert "torn_12" not in text
+    assert "1 recording too short to be judged, all unknown: " in text
+    assert "click &amp; co.wav.</p>" in text
+    write_report(graded, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "cannot be read" not in text
+    assert "too short to be judged" not in text
+
+
+def test_kinds_are_told_apart_in_every_plot():
+    """Also where colours are seen as grey: by another line."""
+    named = ["belt", "engine", "engine_other_fault", "misfire", "not_engine", "starter"]
+    drawn = strokes([*named, *(f"kind {i}" for i in range(26))])
+    assert set(named) < set(drawn)
+    lines = [(s.colour, s.line) for s in (KNOCKING, *drawn.values())]
+    bars = [(s.colour, s.hatch) for s in (KNOCKING, *drawn.values())]
+    assert len(set(lines)) == len(set(bars)) == len(drawn) + 1
+    others = [drawn[kind] for kind in named if kind not in KNOWN]
+    assert len({s.line for s in others}) == len(others)
+    assert len({s.colour for s in drawn.values()} | {KNOCKING.colour, GUIDE}) == 10
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """What was drawn, figure by figure."""
+    drawn = []
+    monkeypatch.setattr(plots, "_uri", lambda figure: drawn.append(figure.axes[0]))
+    return drawn
+
+
+def test_plots_draw_each_kind_with_its_own_stroke(axes):
+    kinds = ["belt", "misfire", "not_engine"]
+    rows = [judged(f"{kind}_1", "normal", [0.1, 0.6], kind=kind) for kind in kinds]
+    graded = report(judged("golf_1", "knocking", [0.9, 0.7]), *rows)
+    roc_plot(graded)
+    histogram(graded)
+    wanted = [strokes(kinds)[kind] for kind in kinds]
+    lines = {line.get_label(): line for line in axes[0].get_lines()}
+    assert [lines[kind].get_color() for kind in kinds] == [s.colour for s in wanted]
+    assert [lines[kind].get_linestyle() for kind in kinds[:2]] == [s.line for s in wanted[:2]]
+    steps = {p.get_label(): p for p in axes[1].patches}
+    edges = [to_hex(steps[kind].get_edgecolor()) for kind in ["knocking", *kinds]]
+    assert edges == [s.colour for s in (KNOCKING, *wanted)]
+
+
+def test_the_bars_of_every_kind_are_in_the_legend(axes):
+    """One engine before and after its belt went: two bars."""
+    graded = report(
+        judged("golf_1", "knocking", [0.9, 0.7], source="golf"),
+        judged("polo_1", "normal", [0.1, 0.6], source="polo"),
+        judged("polo_2", "normal", [0.9, 0.6], kind="belt", source="polo"),
+        judged("rain_1", "not_engine", [0.9], kind="not_engine"),
+    )
+    sources_plot(graded)
+    colours = {bars.get_label(): to_hex(bars[0].get_facecolor()) for bars in axes[0].containers}
+    assert colours == {
+        "knocking": KNOCKING.colour,
+        "normal/engine": KNOWN["engine"].colour,
+        "normal/belt": strokes(["belt"])["belt"].colour,
+    }
+    shown = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
+    assert set(shown) == {*colours, "mean probability"}
+    widths = {b.get_label(): [bar.get_width() for bar in b] for b in axes[0].containers}
+    assert widths == {"knocking": [100], "normal/engine": [50], "normal/belt": [100]}
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == [
+        *("knocking/golf", "normal/polo", "normal/polo"),
+    ]

@@ -4,6 +4,7 @@ import pytest
 from convert import lookalikes, synth
 from convert.bay import band_limit, beat_seconds, coloured_noise, record, shaped_like, sharpen
 from tests.audio import steady, watch_trains
+from tests.dice import Dice
 
 SR = synth.SR
 
@@ -66,6 +67,36 @@ def test_knocks_come_once_in_one_or_two_turns(kind):
         strongest = hz[spectrum.argmax()]
         # Something that happens every 20th or 10th of a second has only multiples of 10 Hz.
         assert strongest % 10 == pytest.approx(0, abs=0.6) or strongest % 10 > 9.4
+
+
+@pytest.mark.parametrize("kind", ["rod", "main_bearing"])
+def test_the_other_end_of_the_stroke_is_half_a_turn_away(monkeypatch, kind):
+    trains = watch_trains(monkeypatch, synth)
+    shaft = steady(1200, 4, 8)
+    turn = SR / 20
+    told = {("uniform", 0.05, 0.35): 0.0, ("choice", (0.0, 0.0, 0.08)): 0.0}
+    twice = 0
+    for seed in range(30):
+        trains.clear()
+        rng = Dice(seed, told | {("uniform", 0.002, 0.02): 0.01, ("uniform", 0, 0.9): 0.8})
+        synth.knock(rng, shaft, kind, 1.0)
+        if len(trains) == 3:  # of the variants of one blow
+            continue
+        twice += 1
+        *first, (other, fainter) = trains
+        times, gains = (np.concatenate(parts) for parts in zip(*first, strict=True))
+        order = np.argsort(times)
+        times, gains = times[order], gains[order]
+        apart = np.mean(np.exp(2j * np.pi * other / turn)) / np.mean(
+            np.exp(2j * np.pi * times / turn)
+        )
+        # 160 blows each, which come 1 % of a turn early or late.
+        assert abs(np.angle(apart)) / (2 * np.pi) == pytest.approx(0.5, abs=0.01)
+        assert 0.008 < np.std(np.diff(other)) / turn < 0.022  # that, times the root of two
+        # One load is on both ends of a stroke.
+        assert np.corrcoef(fainter, np.interp(other, times, gains))[0, 1] > 0.9
+        assert np.std(fainter) > 0.1 * np.mean(fainter)
+    assert 4 < twice < 20  # two in five of 30
 
 
 def test_a_plain_knock_is_regular_and_broad():

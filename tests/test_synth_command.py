@@ -190,8 +190,8 @@ def test_bad_arguments(tmp_path, arguments, code):
 
 def test_on_the_device_alone_convert_says_what_it_needs():
     code = (
-        "import sys; sys.modules['tqdm'] = None\n"
-        "from convert.cli import main; sys.exit(main(['synth', 'out']))"
+        "import sys; sys.modules['torch'] = None\n"
+        "from convert.cli import main; sys.exit(main(['train', 'r', '--out', 'a.pth']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 6
@@ -208,17 +208,62 @@ def test_no_torch_for_synthesis(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["healthy.wav", "knocking.wav"]
 
 
-def test_killed_it_ends_as_if_interrupted(monkeypatch):
-    """So that gigabytes in /tmp go with it."""
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("convert.cli.run_cli", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main([])
-            time.sleep(1)
-        assert ended.value.code == 143
-    finally:
-        signal.signal(signal.SIGTERM, before)
+NUMPY_AND_SCIPY_ALONE = """
+import sys
+ours = {*sys.stdlib_module_names, "numpy", "scipy", "convert", "edge"}
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ours and not top.startswith("_sysconfigdata"):  # Python's own, too
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refused())
+from convert.cli import main
+sys.exit(main(["synth", *sys.argv[1:]]))
+"""
+
+
+def test_synthesis_needs_numpy_and_scipy_alone(tmp_path):
+    """The rest of [convert] is four gigabytes."""
+    for arguments in (
+        [tmp_path / "a", "--count", "2", "--faults", "1", "--seconds", "2"],
+        [tmp_path / "b", "--count", "1", "--over", tmp_path / "a", "--seconds", "2"],
+        [tmp_path / "c", "--demo"],
+    ):
+        code = [sys.executable, "-c", NUMPY_AND_SCIPY_ALONE, *map(str, arguments)]
+        done = subprocess.run(code, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(find_clips([tmp_path / "a"])) == 5
+
+
+@pytest.fixture
+def usual_signals():
+    """As when this is started by no nohup; afterwards as it was."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_killed_it_ends_as_if_interrupted(monkeypatch, number):
+    """So that gigabytes in /tmp go with it: by hand, or as a line of ssh drops."""
+    monkeypatch.setattr("convert.cli.run_cli", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+        time.sleep(1)
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("usual_signals")
+def test_a_line_that_drops_is_nothing_to_what_nohup_has_started(monkeypatch):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr("convert.cli.run_cli", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    assert main([]) is None  # it went on to its end
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("name", ["convert.nowhere", "edge"])

@@ -251,7 +251,7 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
     graded = []
 
     def figures(fit, side):
-        graded.append(fit.average.state_dict()["1.8.weight"].clone())
+        graded.append(fit.ema.state_dict()["1.8.weight"].clone())
         return {"check_auc": 0.9 if len(graded) == 1 else 0.55}
 
     monkeypatch.setattr(Fit, "_figures", figures)
@@ -318,10 +318,14 @@ def test_sources_that_the_epoch_was_chosen_by_are_named(
     evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
     assert f"by {len(meta['held_out'])} of these sources" in (err := capsys.readouterr().err)
     assert said in err
-    for name, settings in (("one", {"small_epochs": 1}), ("none", {"hold_out": 0.0})):
+    for name, settings, said_of_it in (
+        ("one", {"small_epochs": 1}, "epoch 1, the only one)"),
+        ("none", {"hold_out": 0.0}, ", the best on new examples of the same sources)"),
+    ):
         config = dataclasses.replace(TINY, examples=32, **settings)  # no choice, or by others
         train([recordings_made], tmp_path / f"{name}.pth", tmp_path / name, config)
         assert load_checkpoint(tmp_path / f"{name}.pth").chosen_by == ()
+        assert said_of_it in capsys.readouterr().out
     meta["chosen_by"] = 7
     state = load_checkpoint(whole_run / "a.pth").network.state_dict()
     torch.save({"model": state, "meta": meta}, tmp_path / "odd.pth")

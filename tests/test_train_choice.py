@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from convert import fit, train
-from convert.augment import mixed_up, turn_and_mask
+from convert.augment import mixup, roll_and_mask
 from convert.dataset import Clip
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
 from convert.split import Learnt
-from convert.train import _Parts
+from convert.train import _Parts, _why
 from convert.train_config import TrainConfig
 from tests.labelled import sound, table
 
@@ -127,7 +127,7 @@ def test_the_epoch_that_does_best_is_kept(small, aucs, best, tmp_path, monkeypat
 
     def epoch(self, number, _):
         with torch.no_grad():
-            self.average[1].weight.fill_(number)
+            self.ema[1].weight.fill_(number)
         return 0.5
 
     monkeypatch.setattr(Fit, "_epoch", epoch)
@@ -137,7 +137,7 @@ def test_the_epoch_that_does_best_is_kept(small, aucs, best, tmp_path, monkeypat
     number, weights = ours.best_epoch()
     assert number == best
     assert (weights["1.weight"] == best).all()
-    assert (ours.average[1].weight == best).all()
+    assert (ours.ema[1].weight == best).all()
     assert ours.best == aucs[best]
 
 
@@ -177,9 +177,9 @@ def test_every_epoch_shuffles_anew(tmp_path, monkeypatch):
 
     def spy(pictures, masked, rng):
         batches.append(pictures[:, 0, 0].tolist())
-        return turn_and_mask(pictures, masked, rng)
+        return roll_and_mask(pictures, masked, rng)
 
-    monkeypatch.setattr(fit, "turn_and_mask", spy)
+    monkeypatch.setattr(fit, "roll_and_mask", spy)
     run(tmp_path).go()
     first, second = batches[:10], batches[10:]
     for epoch in (first, second):
@@ -193,9 +193,9 @@ def test_smoothing_mixing_and_decay_are_those_of_the_settings(tmp_path, monkeypa
 
     def spy(pictures, labels, alpha, rng):
         alphas.append(alpha)
-        return mixed_up(pictures, labels, alpha, rng)
+        return mixup(pictures, labels, alpha, rng)
 
-    monkeypatch.setattr(fit, "mixed_up", spy)
+    monkeypatch.setattr(fit, "mixup", spy)
     ours = run(tmp_path)
     ours.go()
     assert alphas == [0.4] * 20
@@ -221,7 +221,7 @@ def test_pictures_are_turned_in_time():
     pictures = rng.integers(0, 256, (200, 84, 87), dtype=np.uint8)
     before = pictures.copy()
     turns = []
-    for picture, turned in zip(pictures, turn_and_mask(pictures, 0.0, rng), strict=True):
+    for picture, turned in zip(pictures, roll_and_mask(pictures, 0.0, rng), strict=True):
         fitting = [k for k in range(87) if np.array_equal(np.roll(picture, k, axis=1), turned)]
         assert len(fitting) == 1
         turns += fitting
@@ -237,3 +237,19 @@ def test_a_street_held_out_alone_chooses_no_epoch():
     parts = _Parts([golf, polo], [street], None, Learnt(), set())
     assert parts.judging == [golf, polo]
     assert parts._replace(held_out=[street, polo]).judging == [street, polo]
+
+
+@pytest.mark.parametrize(
+    ("small", "full", "said"),
+    [
+        (5, 1, "the only full-size one"),
+        (0, 1, "the only full-size one"),
+        (1, 0, "the only one"),
+        (0, 2, "the best on sources not trained on"),
+        (2, 0, "the best on sources not trained on"),
+    ],
+)
+def test_one_epoch_alone_is_not_called_the_best(small, full, said):
+    golf, polo = (Clip(Path(name), "normal", "engine", name) for name in ("golf", "polo"))
+    parts = _Parts([golf], [polo], None, Learnt(), set())
+    assert _why(TrainConfig(small_epochs=small, full_epochs=full), parts) == said

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from convert.train import train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
+from tests.networks import checkpoint, random_network
 
 TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
 
@@ -33,6 +35,24 @@ def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path
     with pytest.raises(CheckpointError, match="does not exist"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=tmp_path / "no.pth")
     assert not (tmp_path / "w").exists()  # and the right one may have the folder
+
+
+def test_a_start_is_the_same_wherever_it_lies(recordings_made, tmp_path, monkeypatch):
+    """Another spelling of its path, or another disk, is no other run."""
+
+    def enough(*_, **__):
+        raise DatasetError("started")
+
+    monkeypatch.setattr("convert.train._fit", enough)
+    monkeypatch.chdir(tmp_path)
+    start = checkpoint(tmp_path / "start.pth", random_network())
+    moved = shutil.copy(start, tmp_path / "moved.pth")
+    for init in (start, Path("start.pth"), moved):
+        with pytest.raises(DatasetError, match="started"):
+            train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=init)
+    for other in (checkpoint(start, random_network(seed=4)), None):
+        with pytest.raises(DatasetError, match="another run"):
+            train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=other)
 
 
 def test_engines_of_which_none_can_be_read(tmp_path):

@@ -10,6 +10,7 @@ from convert.errors import DatasetError
 from convert.tuning import best_temperature, threshold_for, tune
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, write_model
+from edge.temperature import tempered
 from tests.graded import judged, report
 from tests.labelled import sound
 
@@ -127,6 +128,23 @@ def test_a_threshold_lets_through_all_that_the_rate_allows():
     assert (others >= threshold_for(others, 0.57)).sum() == 57  # int(0.57 * 100) is 56
 
 
+@pytest.mark.parametrize("temperature", [0.5, 0.73, 1.0, 2.2, 8.0])
+@pytest.mark.parametrize("allowed", [3, 8, 100])
+def test_a_threshold_lies_between_two_answers_at_any_temperature(
+    model, tmp_path, monkeypatch, temperature, allowed
+):
+    """Half a step of the network's own answers may be two of the tempered ones, or a quarter."""
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: temperature)
+    said = np.arange(16, 221) / 256  # as int8 answers
+    healthy = [float(tempered(np.array([p, 1 - p], np.float32), 1.4)[0]) for p in said]
+    graded = report(judged("k", "knocking", [0.9] * 20), judged("n", "normal", healthy))
+    graded = dataclasses.replace(graded, temperature=1.4)
+    made = tune(model, graded, allowed / said.size, tmp_path / "tuned.tflite")
+    device = [float(tempered(np.array([p, 1 - p], np.float32), temperature)[0]) for p in said]
+    called = [p >= made.threshold for p in device]
+    assert sum(called) == allowed
+
+
 def test_the_precision_is_that_of_the_manifest(model, tmp_path):
     """Between 1 - 1/256 and 1 - 1/512 the two are reckoned with differently."""
     p = np.r_[np.full(90, 0.9965), np.full(10, 0.3)]
@@ -144,7 +162,7 @@ def test_the_precision_is_that_of_the_manifest(model, tmp_path):
 def test_a_false_rate_that_cannot_be_kept_is_refused(model, tmp_path, monkeypatch):
     # Fitted to these, the temperature would have no answer beyond 0.98.
     monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
-    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.999] * 100))
+    sure = report(judged("a", "knocking", [0.99] * 50), judged("b", "normal", [0.99] * 100))
     with pytest.raises(DatasetError, match=r"even at a threshold of .*100\.0%"):
         tune(model, sure, 0.01, tmp_path / "tuned.tflite")
     assert not (tmp_path / "tuned.tflite").exists()
