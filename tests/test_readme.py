@@ -12,7 +12,8 @@ from edge import errors
 from edge.cli import PREDICT_EXAMPLES, build_parser
 from edge.gate import Fault
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 PROGRAMS = {"edge": build_parser, "convert": _parser}
 
 
@@ -150,3 +151,29 @@ def test_exit_codes_are_those_of_the_errors():
             )
             told_of += 1
     assert told_of == 2  # of edge, and of edge predict
+
+
+DOCUMENTS = ["README.md", "CHANGELOG.md", "models/README.md", *ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS, ids=lambda name: Path(name).stem)
+def test_links_lead_somewhere(name):
+    document = ROOT / name
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if link.startswith("http"):
+            continue
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        if heading:
+            assert heading in headings(target.read_text()), link
+
+
+def headings(text):
+    """As they are linked to."""
+    found = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_a_heading_is_known_by_its_words_alone():
+    assert headings("# One\n## `two`, and Three\nno # four") == {"one", "two-and-three"}
