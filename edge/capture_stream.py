@@ -110,6 +110,10 @@ class CaptureStream:
             missed = fresh or lost > 0 or came_s - before_s > PAUSE_S
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
+                if (
+                    resampler is not None and held_s > 0
+                ):  # packets that stand alone give nothing yet
+                    self._append(Block(resampler.flush(), time_s, gap, met.take()))
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 time_s, held_s = time_s + held_s, 0.0
                 later_s = came_s - y.size / rate - time_s - max(ahead_s)

@@ -9,6 +9,7 @@ import os
 import pwd
 import shlex
 import shutil
+import stat
 import statistics
 import sys
 import time
@@ -169,12 +170,14 @@ def _space(config: Config) -> Finding:
     while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
+    with contextlib.suppress(OSError):  # the folder that it is run in has been deleted
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are written
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which says nothing of the service.
     as_root = os.geteuid() == 0 and _service_uid() is not None
-    may = folder == STATE or _is_the_services(folder)
+    may = folder == STATE or _service_may_write(folder)
     if not (may or (os.access(folder, os.W_OK) and not as_root)):
-        where = "is not the service's" if as_root else "cannot be written from here"
+        where = "is not open to the service" if as_root else "cannot be written from here"
         remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} {where}", remedy)
     if lost := lost_at_a_cut(folder):
@@ -184,10 +187,13 @@ def _space(config: Config) -> Finding:
     return Finding("ok", "space", detail)
 
 
-def _is_the_services(folder: Path) -> bool:
-    """Whether ``folder`` is of the account that the service runs as: closed to whoever asks."""
-    with contextlib.suppress(OSError):
-        return folder.stat().st_uid == _service_uid()
+def _service_may_write(folder: Path) -> bool:
+    """Whether ``folder`` is of the account that the service runs as, or open to it."""
+    with contextlib.suppress(OSError, KeyError):
+        there, account = folder.stat(), pwd.getpwnam(ACCOUNT)
+        grouped = there.st_gid in os.getgrouplist(ACCOUNT, account.pw_gid)
+        open_to = stat.S_IWOTH | (stat.S_IWGRP if grouped else 0)
+        return there.st_uid == account.pw_uid or bool(there.st_mode & open_to)
     return False
 
 

@@ -20,7 +20,7 @@ from edge.window import Block
 
 log = logging.getLogger(__name__)
 
-NOT_OPENED = "not opened yet"
+NOT_OPENED, SILENT = "not opened yet", "no samples arrive"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
 STEADY_S = 5.0  # sound for so long, and the failures before it are forgiven
@@ -100,7 +100,7 @@ class Microphone:
             words = self._stream.last_words() if self._process.returncode > 0 else ""
             self._lose(words or "the capture process has died")
         elif now - self._stream.arrived > (self._config.stall_s if self.samples else OPEN_S):
-            self._lose("no samples arrive")
+            self._lose(SILENT)
         return blocks
 
     def close(self) -> None:

@@ -76,6 +76,7 @@ class Service:
         self._was_lost = False  # the sound; it may be back, but no window of it is judged yet
         self._behind_until = self._next_status = 0.0
         self._last: Verdict | None = None
+        self._broken = False  # the network: its last answer was none
         self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
         self._board, self._losses = Board(), Losses()
         self._losing = self._config_problem = ""
@@ -184,10 +185,12 @@ class Service:
             log.info("alert ended at %.1f s", verdict.end_s)
         self._indicator.window_done()
         self._show()
-        if verdict.reason == Fault.BAD_ANSWER:
+        whole = verdict.reason != Fault.GAP
+        if whole:
+            self._broken = verdict.reason == Fault.BAD_ANSWER
+        if self._broken:
             return  # that was no analysis: what a restart mends, the watchdog shall mend
         # Said again until it was heard: unheard, it would stay without a watchdog.
-        whole = verdict.reason != Fault.GAP
         if whole and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
             log.info("ready: first window judged, %s", verdict.verdict)
@@ -232,7 +235,7 @@ class Service:
             self._windower.sound_stops()
             if not self._source.opening:
                 # What was heard before says nothing of what will come; and that may take its time.
-                self._last, self._was_lost = None, True
+                self._last, self._broken, self._was_lost = None, False, True
                 self._indicator.expect_window()
         self._show()
         if now < self._next_status:
@@ -243,9 +246,8 @@ class Service:
         status = self.describe()
         self._status.write(status)
         told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
-        broken = self._last is not None and self._last.reason == Fault.BAD_ANSWER
         # It may wait long for a microphone, but must not hang meanwhile, nor answer nonsense.
-        if not self._ready and not broken:
+        if not self._ready and not self._broken:
             told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
         self._notify(**told)
 

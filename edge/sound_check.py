@@ -13,7 +13,7 @@ from edge.config import Config
 from edge.finding import Finding, Level, in_use, locked, ways
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
-from edge.microphone import OPEN_S, Microphone
+from edge.microphone import NOT_OPENED, OPEN_S, SILENT, Microphone
 from edge.window import Block, Windower
 
 Sound = NDArray[np.float32]
@@ -58,11 +58,12 @@ def microphone(config: Config) -> Finding:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
     why = source.problem or f"too few samples arrive within {WAIT_S:g} s"
-    return Finding("fail", "microphone", why, _remedy())
+    return Finding("fail", "microphone", why, _remedy(source))
 
 
-def _remedy() -> str:
-    return ways("see: edge devices", in_use(), locked())
+def _remedy(source: Microphone) -> str:
+    hangs = source.problem in (NOT_OPENED, SILENT)
+    return ways("see: edge devices", in_use(), locked() if hangs else "")
 
 
 def _heard(source: Microphone, seconds: float) -> Iterator[list[Block]]:
@@ -152,7 +153,7 @@ def tap_test(config: Config) -> Finding:
     try:
         if not next(_heard(source, WAIT_S), []):  # nobody should tap for nothing
             why = source.problem or f"no sound arrives within {WAIT_S:g} s"
-            return Finding("fail", "tap test", why, _remedy())
+            return Finding("fail", "tap test", why, _remedy(source))
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")
         for blocks in _heard(source, TAP_SECONDS):
             for block in blocks:

@@ -18,6 +18,7 @@ class Flaws(NamedTuple):
 
 
 NO_FLAWS = Flaws()
+GAP_S = 0.5  # one gap, this long, delays a window and prevents none
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,15 @@ class Windower:
     def missed(self) -> tuple[float, float] | None:
         """Begin and end, s, of a window that gaps have prevented; None while none is overdue.
 
-        The first is after a window's length and two hops without one, then there is one every hop.
+        The first is after a window's length and two hops without one, or with long ones a hop and
+        GAP_S; then there is one every hop. One a call at most.
         """
         end_s = self._start_s + self._pending.size / self.sr
-        least_s = (self.n_samples + self.hop) / self.sr
-        if self._since_s is None or end_s - self._since_s <= least_s + self.hop / self.sr:
+        hop_s = self.hop / self.sr
+        least_s = self.n_samples / self.sr + hop_s + min(hop_s, GAP_S)
+        if self._since_s is None or end_s - self._since_s <= least_s:
             return None
-        self._since_s = end_s - least_s
+        self._since_s = end_s - least_s + hop_s
         return end_s - self.n_samples / self.sr, end_s
 
     def sound_stops(self) -> None:

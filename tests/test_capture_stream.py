@@ -10,7 +10,7 @@ from edge.capture_process import HEADER, MAGIC, OPENED
 from edge.capture_stream import CaptureStream, _packet
 from edge.config import AudioConfig
 from edge.microphone import BACK_OFF_S, OPEN_S, Microphone
-from edge.window import mean_flaws
+from edge.window import Windower, mean_flaws
 from tests.audio import noise
 from tests.captured import packet, stream_of
 
@@ -81,6 +81,23 @@ def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
     assert [b.gap for b in blocks].count(True) == 1
     ends = [b.start_s + b.y.size / SR for b in blocks]
     np.testing.assert_allclose([b.start_s for b in blocks[1:]], ends[:-1], atol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [16_000, 32_000, 44_100])
+def test_packets_that_each_stand_alone_are_sound_in_pieces(rate):
+    """A resampler gives nothing for so little, but for what follows it: at its end it does."""
+    n = rate // 20
+    came = [100 + (i + 1) * 0.06 for i in range(75)]
+    lost = rate // 100  # of each 60 ms 10
+    blocks = stream_of(packet(n, at, rate=rate, lost=lost) for at in came).take(0)
+    assert {block.gap for block in blocks if block.y.size > SR // 50} == {True}
+    assert sum(block.y.size for block in blocks) == pytest.approx(74 * 0.05 * SR, rel=0.02)
+    windower = Windower(2 * SR, SR // 2, SR)
+    missed = []
+    for block in blocks:
+        assert windower.push(block) == []
+        missed += [windower.missed()]
+    assert len([found for found in missed if found]) >= 3
 
 
 def test_the_device_is_the_one_that_was_opened_and_no_chatter():

@@ -31,10 +31,11 @@ def test_a_driver_that_hangs_is_given_up_even_if_nothing_ends_it(monkeypatch, ki
     """What is stuck in the kernel outlives SIGKILL."""
     started: list[subprocess.Popen[str]] = []
     monkeypatch.setattr("edge.devices_command.LIST_SECONDS", 0.2)
+    monkeypatch.setattr("edge.devices_command.locked", lambda: "free the lock")
     monkeypatch.setattr("edge.devices_command.subprocess.Popen", hangs(started, killed=killed))
     began = time.monotonic()
     try:
-        with pytest.raises(AudioDeviceError, match=r"did not answer within 0\.2 s: pull"):
+        with pytest.raises(AudioDeviceError, match=r"did not answer within 0\.2 s: pull.*; free"):
             devices_command.list_devices()
         assert time.monotonic() - began < 8
         (process,) = started

@@ -221,12 +221,21 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: True)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
     assert _space(config).level == "ok"  # a workstation: root's own
+    monkeypatch.chdir(tmp_path)
+    assert _space(Config()).detail.endswith(f"at {tmp_path}")
     owner = tmp_path.stat().st_uid
     other = next(account for account in pwd.getpwall() if account.pw_uid != owner)
     monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
     finding = _space(config)
-    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not the service's")
+    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not open to the service")
     assert "chown" in finding.remedy
+    tmp_path.chmod(0o702)  # exFAT with umask=000, say
+    assert _space(config).level == "ok"
+    tmp_path.chmod(0o720)
+    assert _space(config).level == "warn"
+    monkeypatch.setattr("edge.doctor.os.getgrouplist", lambda *_: [tmp_path.stat().st_gid])
+    assert _space(config).level == "ok"
+    tmp_path.chmod(0o700)
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 1000)
     assert _space(config).level == "ok"
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)

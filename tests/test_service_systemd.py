@@ -88,6 +88,18 @@ def test_a_network_that_answers_nonsense_from_the_first_is_no_start_that_goes_on
     assert not any("READY" in words or "WATCHDOG" in words for words in said)
 
 
+def test_gaps_are_no_heartbeat_of_a_network_that_answers_nonsense(make, tmp_path, monkeypatch):
+    whole = [Block(noise(1), i, gap=False) for i in range(10)]
+    pieces = [Block(noise(1), 10 + 1.2 * i, gap=True) for i in range(20)]
+    judge = Judge()
+    judge.script = [float("nan")] * 99
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        service = make([s for block in (*whole, *pieces) for s in (block, drain)], judge)
+        service.run()
+    assert service.counters.unknown_reasons["gap"] > 10
+    assert not any("WATCHDOG" in words for words in said)
+
+
 def test_gaps_are_no_readiness_but_once_it_is_ready_a_heartbeat(make, tmp_path, monkeypatch):
     """The sound is at fault, and no restart mends that; nor is it known yet that it can judge."""
     now = [100.0]

@@ -126,6 +126,15 @@ def test_sound_overdriven_before_the_resampler_fails():
     assert "clipping" in finding.detail
 
 
+@pytest.mark.parametrize("check", [microphone, tap_test])
+def test_a_lock_is_named_only_where_something_hangs(plug, check, monkeypatch):
+    monkeypatch.setattr("edge.sound_check.locked", lambda: "free the lock")
+    plug(noise(0), "no samples arrive")
+    assert "free the lock" in check(Config()).remedy
+    plug(noise(0), "there is no microphone: plug one in")
+    assert "free the lock" not in check(Config()).remedy
+
+
 @pytest.mark.parametrize(
     ("seconds", "problem", "words"),
     [(0.0, "no microphone matches", "no microphone matches"), (1.0, "", "too few samples")],

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from edge.indicator import STALE_S
 from edge.window import NO_FLAWS, Block, Flaws, FlawsOfInput, Windower, mean_flaws
 
 SR = 1000
@@ -62,6 +63,19 @@ def test_a_window_that_gaps_prevent_is_missed_once_it_is_overdue():
     assert ends[0] == 1750
     assert {later - end for end, later in itertools.pairwise(ends)} <= {100, 150}
     assert [found[1] - found[0] for found in missed if found] == pytest.approx([0.5] * len(ends))
+
+
+def test_with_long_hops_one_is_missed_before_the_lamp_calls_it_a_fault():
+    windower = Windower(2 * SR, 2 * SR, SR)  # the longest that may be set
+    windower.push(Block(np.zeros(2 * SR, np.float32), 0.0))
+    ends = []
+    for number in range(200):
+        windower.push(Block(np.zeros(SR // 10, np.float32), 2 + number / 10, gap=number % 10 == 0))
+        ends += [found[1] for found in [windower.missed()] if found]
+    waits = np.diff([2.0, *ends])
+    assert waits[0] == pytest.approx(4.6)  # a window, a hop, half a second, the next block
+    assert waits[1:] == pytest.approx(2.0, abs=0.11)  # or with the next block
+    assert waits.max() < STALE_S
 
 
 def test_no_window_is_missed_of_sound_that_has_stopped():
