@@ -110,9 +110,7 @@ class CaptureStream:
             missed = fresh or lost > 0 or came_s - before_s > PAUSE_S
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
-                if (
-                    resampler is not None and held_s > 0
-                ):  # packets that stand alone give nothing yet
+                if resampler is not None and held_s > 0:  # of short packets it may hold all
                     self._append(Block(resampler.flush(), time_s, gap, met.take()))
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 time_s, held_s = time_s + held_s, 0.0

@@ -5,6 +5,7 @@ What the lamp and the status say, and what is kept, becomes ``docs/faults.md``: 
 
 import signal
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -36,6 +37,31 @@ def hum():
 def hiss():
     """A dead capsule, and gain control that has turned it up."""
     return (3000 * np.random.default_rng(0).normal(size=5 * RATE)).astype(np.int16)
+
+
+class Stutter:
+    """A machine so busy that its capture process stands still again and again."""
+
+    # Longer than a pause that is no gap. What came meanwhile follows: together less than a window.
+    STILL_S, RUNS_S = 1.2, 0.5
+
+    def __init__(self, program):
+        self._parent = str(program.process.pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ended.is_set():
+            for sign, seconds in (("-STOP", self.STILL_S), ("-CONT", self.RUNS_S)):
+                subprocess.run(["pkill", sign, "-P", self._parent], check=False)
+                self._ended.wait(seconds)
+        subprocess.run(["pkill", "-CONT", "-P", self._parent], check=False)
+
+    def end(self):
+        """Let it run."""
+        self._ended.set()
+        self._thread.join()
 
 
 # How it is caused, how it is mended (None: it mends itself), and what is shown.
@@ -96,6 +122,20 @@ FAULTS = {
         "unjudged",
     ),
 }
+
+
+def test_sound_in_pieces_too_short_to_judge(listening, table):
+    stutter = Stutter(listening)
+    try:
+        sight = listening.see("unjudged", 12)
+        assert listening.status()["last_reason"] == "gap"
+    finally:
+        stutter.end()
+    mended = time.monotonic()
+    back = listening.see("listening", 45, since=mended)
+    assert listening.status()["restarts"] == 0
+    row = listening.row("sound in pieces shorter than a window", sight, f"{back.at - mended:.1f} s")
+    table.append(row)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
