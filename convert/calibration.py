@@ -105,8 +105,8 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
             for _, row in read_table(folder / TABLE):
                 path = file_called(folder, row["file"]).resolve()
                 given[path] = row.get("source") or row.get("car", "")
-        except DatasetError:  # nothing is learnt here: a table that is no use is no hindrance
-            given = {}
+        except (DatasetError, OSError, RuntimeError, ValueError):
+            given = {}  # nothing is learnt here: a table that is no use is no hindrance
     files = [path.relative_to(folder) for path in used]
     labels = [next((spelt(n) for n in f.parts if spelt(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)

@@ -114,11 +114,24 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         for clip, (before, where) in zip(clips, found, strict=True)
         if where and clip.group == before.group
     )
-    # Whatever a seed draws of them is then the same in whatever order they were listed.
-    clips.sort(key=lambda clip: clip.path)
-    clips = _without_copies(clips)
+    clips = _without_copies(_in_order(clips))
     _say_healthy(clips)
     return clips
+
+
+def _in_order(clips: Sequence[Clip]) -> list[Clip]:
+    """``clips`` in an order that no table's lines and no folder's place or spelling changes.
+
+    What a seed draws of recordings goes by their order.
+    """
+
+    def named(clip: Clip) -> tuple[str, ...]:
+        return clip.path.name, clip.label, clip.kind, clip.source, clip.car
+
+    alike = Counter(map(named, clips))
+    return sorted(  # by their bytes only where names do not tell them apart: that reads them whole
+        clips, key=lambda c: (*named(c), fingerprint(c.path) if alike[named(c)] > 1 else "")
+    )
 
 
 def _say_healthy(clips: Iterable[Clip]) -> None:

@@ -46,6 +46,7 @@ SHAPES = (
         "edge/decoders",
         "edge/missing_sound",
         "edge/hann",
+        "edge/rates",
         "edge/wav",
         "edge/frontend",
     ),

@@ -60,6 +60,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     loaded, manifest = _load(checkpoint, out, config)
     front_end = FrontEnd(manifest.front_end)
     pictures = _pictures(calibration, front_end, config.seed)
+    sources = sources_used(calibration, pictures.used)
     shown = np.concatenate([pictures.held_back, golden_picture(front_end)[np.newaxis]])
     with tempfile.TemporaryDirectory(prefix="convert-export-") as name:
         folder = Path(name)
@@ -72,7 +73,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     quantised_on = {
         "folder": calibration.name,
         **pictures.described,
-        **sources_used(calibration, pictures.used),
+        **sources,
     }
     manifest = _complete(manifest, parity, quantised_on, said[-1])
     _write(out, network, manifest)

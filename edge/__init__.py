@@ -2,7 +2,7 @@
 
 Arrows point one way; a module imports only from its own line and those above it::
 
-    errors, quiet, hann, finding, child         what can go wrong; small helpers
+    errors, quiet, hann, rates, finding, child  what can go wrong; small helpers
     gate_config, detector, window, source, pace leaves: pure, no clock, no files, no hardware
     repetition, hiss, gate                      is a window fit to be judged?
     files, wav, png                             files, written whole or not at all

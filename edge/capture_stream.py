@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.capture_process import HEADER, MAGIC, OPENED, SAMPLE_BYTES
-from edge.config import RATES
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
 from edge.pace import Pace
+from edge.rates import RATES
 from edge.window import Block, FlawsOfInput
 
 # rate, samples, samples lost before them, overflows so far, when they came

@@ -16,9 +16,9 @@ from typing import Any, Self, get_type_hints
 from edge.detector import DetectorConfig
 from edge.errors import ConfigError
 from edge.gate_config import GateConfig
+from edge.rates import RATES
 
 DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
-RATES = (8_000, 192_000)  # of sound that is taken, Hz
 MAX_FILE = 2**20
 RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
 _KINDS = {

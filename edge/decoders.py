@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import RATES
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import Reach, reach
 from edge.missing_sound import (
@@ -25,6 +24,7 @@ from edge.missing_sound import (
     say_short,
     share_there,
 )
+from edge.rates import RATES
 from edge.wav import CodingError, WavReader
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import RATES
 from edge.decoders import Part, pieces
 from edge.errors import RecordingError
 from edge.frontend.config import FrontEndConfig
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
+from edge.rates import RATES
 from edge.window import Block, Flaws, FlawsOfInput
 
 

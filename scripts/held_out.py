@@ -198,14 +198,14 @@ def _faults(
             yield colour_indices(shown), part, kind, "made"
 
 
-def figures(held: HeldOut, z: NDArray[np.float32], false_rate: float) -> dict[str, float]:
+def figures(held: HeldOut, z: NDArray[np.float32], fpr: float) -> dict[str, float]:
     """What log-odds ``z`` (N,) of :class:`HeldOut` windows say.
 
     AUCs against the healthy engines of the same part, in the mean of the parts: of real knocks with
     all sources alike in weight, of strange ones with all windows; shares of each kind called
-    knocking where ``false_rate`` of all healthy windows are.
+    knocking where ``fpr`` of all healthy windows are.
     """
-    limit = np.quantile(z[held.kind == "engine"], 1 - false_rate)
+    limit = np.quantile(z[held.kind == "engine"], 1 - fpr)
     found = {"limit": float(limit)}
     parts = [held.part == part for part in range(FOLDS)]
     knock, strange, engine = (held.kind == kind for kind in ("knock", "strange", "engine"))

@@ -24,7 +24,7 @@ from convert.split import Learnt
 from convert.train_config import TrainConfig
 
 RATE, WARM, FALLS = 2e-3, 4_000, 16_000  # the rate rises until, and falls from so many shown
-AVERAGING = 0.998  # of weights, a step
+EMA_DECAY = 0.998  # of weights, a step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -42,8 +42,8 @@ class Learner:
         self._config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = KnockNet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = AveragedModel(self._network, multi_avg_fn=self._follow, use_buffers=True)
-        self._average.eval()
+        self._ema = AveragedModel(self._network, multi_avg_fn=self._update_ema, use_buffers=True)
+        self._ema.eval()
         add_rounding_noise(self._network, config.rounding_noise)
         self._network.train()
         self._pictures = Pictures(FULL_PX, self.device)
@@ -53,8 +53,8 @@ class Learner:
         self.shown = 0
         self._under_way: deque[torch.cuda.Event] = deque()
 
-    def _follow(self, averaged: Tensors, current: Tensors, _: object) -> None:
-        keep = ema_decay_at(AVERAGING, self.shown // self._config.batch_size)
+    def _update_ema(self, averaged: Tensors, current: Tensors, _: object) -> None:
+        keep = ema_decay_at(EMA_DECAY, self.shown // self._config.batch_size)
         get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
 
     def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
@@ -71,7 +71,7 @@ class Learner:
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        self._average.update_parameters(self._network)
+        self._ema.update_parameters(self._network)
         self.shown += len(labels)
         self._pause()
 
@@ -91,13 +91,13 @@ class Learner:
         said = [np.empty(0, np.float32)]
         for i in range(0, len(indices), 128):
             part = torch.from_numpy(indices[i : i + 128]).to(self.device)
-            logits = self._average(self._pictures(part)).float()
+            logits = self._ema(self._pictures(part)).float()
             said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
         return np.concatenate(said)
 
     def save(self, path: Path, learnt: Learnt) -> None:
         """The average as a checkpoint that ``convert export`` takes, and what it has learnt."""
-        network = self._average.module
+        network = self._ema.module
         assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
         meta = {"shown": self.shown, **learnt.to_meta()}
         save_checkpoint(path, network, labels=LABELS, meta=meta)

@@ -1,5 +1,6 @@
 import dataclasses
 import tracemalloc
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_the_recordings_used_are_those_that_gave_pictures(folder, front_end):
     assert _take([folder / "silence.wav", *few], 2, front_end, [])[1] == few[:2]
 
 
-def test_a_manifest_names_the_sources_that_it_was_quantised_on(tmp_path):
+def test_a_manifest_names_the_sources_that_it_was_quantised_on(tmp_path, monkeypatch):
     names = ("normal/golf/1.wav", "normal/golf/2.wav", "normal/polo_3.wav", "knocking/uno/4.wav")
     for number, name in enumerate(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +162,12 @@ def test_a_manifest_names_the_sources_that_it_was_quantised_on(tmp_path):
     (tmp_path / "labels.csv").write_text(table)
     assert sources_used(tmp_path, used)["sources"] == ["jetta", "polo", "uno"]
     (tmp_path / "labels.csv").write_text('file,label\n"normal/golf/1.wav,normal\n')
+    assert sources_used(tmp_path, used) == found
+    (tmp_path / "loop").symlink_to("loop")
+    for file in ("golf\0/1.wav", "loop/1.wav"):
+        (tmp_path / "labels.csv").write_text(f"file,label\n{file},normal\n")
+        assert sources_used(tmp_path, used) == found
+    monkeypatch.setattr("convert.calibration.read_table", Mock(side_effect=PermissionError))
     assert sources_used(tmp_path, used) == found
 
 

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from convert.dataset import (
     readable,
 )
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 from edge.errors import MissingPackageError
 from tests.audio import noise, wav_file
 from tests.labelled import SR, clips, sound, table
@@ -82,6 +84,20 @@ def test_the_order_of_lines_changes_nothing(tmp_path):
     for lines in (rows, rows[::-1]):
         table(tmp_path, *lines, header="file,label")
         assert [clip.path.stem for clip in find_clips([tmp_path])] == ["a_1", "b_1", "c_1"]
+
+
+def test_where_folders_lie_and_how_they_are_spelt_changes_nothing(tmp_path, monkeypatch):
+    for number, name in enumerate(("u/mine", "more", "a/more")):
+        sound(tmp_path / name / "normal" / f"golf_{number % 2}.wav", number)
+    monkeypatch.chdir(tmp_path / "u")
+
+    def drawn(*folders):
+        return [fingerprint(clip.path) for clip in find_clips([Path(f) for f in folders])]
+
+    usual = drawn("mine", tmp_path / "more", "../a/more")
+    assert drawn(tmp_path / "u/mine", "../more", tmp_path / "a/more") == usual
+    (tmp_path / "a").rename(tmp_path / "z")
+    assert drawn("../more", "../z/more", "mine") == usual
 
 
 def test_a_link_to_a_recording_is_a_copy_and_both_are_named(tmp_path, capsys):

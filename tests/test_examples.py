@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -219,3 +221,21 @@ def test_a_recipe_without_recordings_makes_its_own_engines():
     maker = ExampleMaker(Pools(), dataclasses.replace(Recipe(), loping=1.0), seed=3)
     for number in range(4):
         assert np.abs(maker.sound(number)[0]).max() > 0.04
+
+
+STANDS = """
+import os, signal
+from convert.examples import _start_worker
+_start_worker(abs)
+for number in (signal.SIGHUP, signal.SIGINT):
+    os.kill(os.getpid(), number)
+print("still here")
+"""
+
+
+def test_a_worker_leaves_the_end_to_whoever_gives_it_work():
+    """A terminal that is closed, or Ctrl-C in it, reaches all processes that it started."""
+    done = subprocess.run(
+        [sys.executable, "-c", STANDS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "still here\n"

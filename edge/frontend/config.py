@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.config import RATES
 from edge.errors import ConfigError
+from edge.rates import RATES
 
 
 @dataclass(frozen=True)

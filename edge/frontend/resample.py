@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import RATES
 from edge.errors import SignalError
+from edge.rates import RATES
 
 ATTENUATION_DB = 96.0  # design value; the tests ask for 80 dB over the whole stop band
 TRANSITION = 0.1  # width of the transition band, as a share of the lower Nyquist frequency

@@ -1,0 +1,3 @@
+"""Which sampling rates are taken."""
+
+RATES = (8_000, 192_000)  # lowest and highest, Hz
