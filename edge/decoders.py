@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import Reach, reach
 from edge.missing_sound import (
+    SPLICE_S,
     Clock,
+    chained,
     said_to_end_s,
     say_cut_off,
     say_no_end,
@@ -41,9 +43,10 @@ SOUNDFILE_MAGICS = (b"fLaC", b"FORM", b"RF64")
 AV_MAGICS = (b"#!AMR", b"OggS", b"\x1aE\xdf\xa3")  # the last: Matroska and WebM
 # What FFmpeg takes a file for by its name alone, whatever is in it; libsndfile has its own "RAW".
 HEADERLESS = {
-    *("adp", "alaw", "aptx", "aptx_hd", "bit", "daud", "dfpwm", "mulaw", "sln"),
+    *("adp", "afc", "alaw", "aptx", "aptx_hd", "bit", "daud", "dfpwm", "mulaw", "sln"),
     *("g722", "g723_1", "g728", "g729", "gsm", "s8", "u8", "s16le", "u16le"),
 }
+SKIP_MANUAL = 1 << 29  # of FFmpeg's AV_CODEC_FLAG2: what is padding is not taken off
 UNREADABLE = (
     "is damaged or no recording that can be decoded: record or copy it again, or convert it to WAV"
 )
@@ -169,6 +172,11 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             if container.format.name in HEADERLESS:
                 raise _headerless(path)
             stream = _audio_of(path, container)
+            if container.format.name == "caf" and stream.codec_context.name == "alac":
+                # The last packet is short already; FFmpeg would take its padding off once more.
+                stream.codec_context.flags2 |= SKIP_MANUAL
+            if container.format.name == "ogg" and chained(path):
+                clock = Clock(SPLICE_S)
             clock.origin_s = (container.start_time or 0) / av.time_base
             frames = _frames(path, container, stream, av.error.FFmpegError)
             # Another sample format only, the rate is untouched.

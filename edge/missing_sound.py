@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -15,7 +16,7 @@ UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
 MISSING_S, MISSING = 0.5, 0.02
 # Formats, as FFmpeg names them, in which a track says how long it is. Elsewhere FFmpeg guesses,
 # from the size of the file, or gives what is the whole film's.
-SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "wav"}
+SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wav"}
 MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # in the first frame of one that says how long it is
 # What writers put where they do not know the size yet, or near enough.
 NO_SIZE_32, NO_SIZE_64 = 0x7F000000, 2**62
@@ -26,6 +27,7 @@ OGG_ENDS = 4  # of a page's flags
 LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 BACK_S = 1.0  # a clock that goes back by more begins anew; by less writers slip
+SPLICE_S = 0.002  # where several recordings follow one another FFmpeg joins their times, nearly
 
 
 def say_short(path: Path, ends_s: float, whole_s: float) -> None:
@@ -136,7 +138,8 @@ class Holes:
 class Clock:
     """When the decoded frames of a file sound: by its own times, or behind the frame before."""
 
-    def __init__(self) -> None:
+    def __init__(self, back_s: float = BACK_S) -> None:
+        self._back_s = back_s
         self.origin_s = 0.0  # the file's time of its beginning
         self.at_s = 0.0  # of the next samples, from the beginning
         self.heard = False  # whether anything was decoded
@@ -153,11 +156,21 @@ class Clock:
         step_s = self.holes.look(time_s, seconds, self.origin_s)
         if time_s is None:
             return
-        if step_s < -BACK_S:  # another recording, as in a chain of Ogg
+        if step_s < -self._back_s:  # another recording, as in a chain of Ogg
             self.origin_s, self.jumped = time_s - self.at_s, True
         due_s = time_s - self.origin_s
         if due_s > self.at_s + (0 if self.jumped else HOLE_S):
             self.at_s, self.jumped = due_s, True
+
+
+def chained(path: Path) -> bool:
+    """Whether an Ogg file holds several recordings, one after another.
+
+    Each begins with pages of its own kind, once those of the first have come to their sound.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        sound = content.find(b"OggS\0\0")
+        return sound >= 0 and content.find(b"OggS\0\2", sound) >= 0
 
 
 def say_no_end(path: Path, ends_s: float) -> None:

@@ -49,17 +49,17 @@ class Recording:
         if not self.path.is_file():
             what = "is no file" if self.path.exists() else "does not exist"
             raise RecordingError(f"{self.path} {what}")
-        heard = gap = False
+        heard = False
         first, last = self._part.samples()
         for y, at, goes_on, met in self._resampled():
-            gap = heard and (gap or not goes_on)
+            gap = heard and not goes_on
             asked = slice(max(0, first - at), None if last is None else max(0, last - at))
             if y[asked].size:
                 yield Block(y[asked], (at + asked.start) / self.sr, gap, met)
-                heard, gap = True, False
+                heard = True
         if not heard:
             start_s, end_s, _ = self._part
-            why = "it ends before --start"
+            why = "it ends before that, or has a hole there"
             if end_s is not None and end_s - start_s < 1 / RATES[0]:
                 why = f"no sample lies between that and {end_s:g} s"
             raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {why}")

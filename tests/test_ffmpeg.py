@@ -24,7 +24,7 @@ def test_a_title_in_another_coding_is_no_reason_to_refuse(tmp_path):
 BY_NAME = {
     **{"302": "daud", "722": "g722", "al": "alaw", "dtk": "adp", "sb": "s8", "sw": "s16le"},
     **{"tco": "g723_1", "ub": "u8", "ul": "mulaw", "uw": "u16le", "aptxhd": "aptx_hd"},
-    **{name: name for name in ("aptx", "bit", "dfpwm", "g728", "g729", "gsm", "sln")},
+    **{name: name for name in ("afc", "aptx", "bit", "dfpwm", "g728", "g729", "gsm", "sln")},
 }
 
 
@@ -78,3 +78,15 @@ def test_a_decoders_own_words_are_not_the_users(tmp_path, monkeypatch, error):
         Recording(tmp_path / "a.mov", sr=SR).read()
     assert "temporarily" not in str(caught.value)
     assert "record or copy it again, or convert it to WAV" in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [2.0, 2.03, 0.1])
+def test_no_end_is_taken_off_apples_lossless_sound(tmp_path, seconds):
+    soundfile = pytest.importorskip("soundfile")
+    if "ALAC_16" not in soundfile.available_subtypes("CAF"):
+        pytest.skip("this libsndfile knows no ALAC")
+    y = noise(seconds, 44_100)
+    soundfile.write(tmp_path / "a.caf", y, 44_100, format="CAF", subtype="ALAC_16")
+    heard = Recording(tmp_path / "a.caf", sr=44_100).read()
+    assert heard.size == y.size
+    np.testing.assert_allclose(heard, y, atol=1 / 32768)

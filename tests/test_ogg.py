@@ -133,3 +133,31 @@ def test_a_recording_of_another_kind_behind_the_first_is_said(tmp_path, caplog):
     y = Recording(path, sr=SR).read()
     whole = y.size == pytest.approx(13 * SR, rel=0.01)
     assert whole or "cannot be decoded from 8.0 s on: its rest is left out" in caplog.text
+
+
+def pages(content):
+    """Of an Ogg file."""
+    starts = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
+    return [content[a:b] for a, b in zip(starts, [*starts[1:], len(content)], strict=True)]
+
+
+def test_what_is_missing_just_before_the_last_page_is_said(tmp_path, caplog):
+    """There FFmpeg goes on as if nothing was; the last page still says how long it was."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, noise(20), SR)
+    every = pages(path.read_bytes())
+    path.write_bytes(b"".join(every[: len(every) // 2] + every[-1:]))
+    assert Recording(path, sr=SR).read().size < 15 * SR
+    assert any("of its 20.0 s is missing" in said for said in caplog.messages)
+
+
+def test_short_recordings_in_one_file_are_not_joined(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    links = []
+    for _ in range(10):
+        soundfile.write(tmp_path / "a.ogg", noise(0.6), SR)  # each with a number of its own
+        links.append((tmp_path / "a.ogg").read_bytes())
+    (tmp_path / "a.ogg").write_bytes(b"".join(links))
+    gaps = [block.gap for block in Recording(tmp_path / "a.ogg", sr=SR).blocks()]
+    assert sum(gaps) == 9

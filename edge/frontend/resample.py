@@ -62,6 +62,7 @@ def reach(first: int, last: int | None, sr_in: int, sr_out: int) -> Reach:
     return Reach(skipped * cycles * down, stop, skipped * cycles * up)
 
 
+@lru_cache(maxsize=8)  # asked for every frame of a long recording
 def _steps(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
     """``up`` and ``down``, cycles of ``up`` outputs in a step, half a filter's length in inputs."""
     ratio = Fraction(sr_in, sr_out).limit_denominator(MAX_PHASES)
