@@ -3,7 +3,8 @@
 import pytest
 
 from edge.indicator import Signal
-from tests.hil.fault_table import COLUMNS, NOT_AT_ALL, Row, document, in_words, looks
+from tests.hil.conftest import TABLE
+from tests.hil.fault_table import COLUMNS, HEAD, NOT_AT_ALL, Row, document, in_words, looks
 from tests.hil.program import Program, Sight
 
 LOST = Sight("microphone_lost", looks(Signal.MICROPHONE_LOST), "no samples arrive", 2.04, 0.0)
@@ -13,6 +14,12 @@ def cells(line):
     assert line.startswith("| ")
     assert line.endswith(" |")
     return line[2:-2].split(" | ")
+
+
+def test_the_table_that_is_there_was_written_by_this_code():
+    rows = TABLE.read_text().removeprefix(HEAD).splitlines()
+    assert len(rows) > 20
+    assert {len(cells(row)) for row in rows} == {len(COLUMNS)}
 
 
 def test_each_row_fills_the_columns():
