@@ -86,10 +86,10 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     table (``ford/cold/003.wav``; not ``audio`` or the like), or else the part of its name before
     the last underscore (``ford_003.wav``), or all of it if that part is a mere label
     (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
-    or that lie in no label's folder, are left out and named. The order is that of paths, whatever
-    that of a table. DatasetError names what is wrong: a missing folder, a labels.csv that is no
-    file, an unknown label, a recording that is not there, sources or cars that differ in case
-    alone, the same audio under two labels, both as healthy and as not, or on both sides of the
+    or that lie in no label's folder, are left out and named. The order is that of names, whatever
+    that of a table or of folders. DatasetError names what is wrong: a missing folder, a labels.csv
+    that is no file, an unknown label, a recording that is not there, sources or cars that differ in
+    case alone, the same audio under two labels, both as healthy and as not, or on both sides of the
     split.
     """
     found: list[_Found] = []
@@ -126,7 +126,7 @@ def _in_order(clips: Sequence[Clip]) -> list[Clip]:
     """
 
     def named(clip: Clip) -> tuple[str, ...]:
-        return clip.path.name, clip.label, clip.kind, clip.source, clip.car
+        return clip.path.name, clip.label, clip.kind, clip.source, clip.car, clip.split
 
     alike = Counter(map(named, clips))
     return sorted(  # by their bytes only where names do not tell them apart: that reads them whole

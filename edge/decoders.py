@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import Reach, reach
 from edge.missing_sound import (
-    SPLICE_S,
     Clock,
     chained,
     said_to_end_s,
@@ -175,8 +174,8 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             if container.format.name == "caf" and stream.codec_context.name == "alac":
                 # The last packet is short already; FFmpeg would take its padding off once more.
                 stream.codec_context.flags2 |= SKIP_MANUAL
-            if container.format.name == "ogg" and chained(path):
-                clock = Clock(SPLICE_S)
+            links = container.format.name == "ogg" and chained(path)
+            clock = Clock(links=links)
             clock.origin_s = (container.start_time or 0) / av.time_base
             frames = _frames(path, container, stream, av.error.FFmpegError)
             # Another sample format only, the rate is untouched.
@@ -184,7 +183,8 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             to_end = yield from _placed(frames, part, planar, clock)
             clock.holes.say(path)
             if to_end and clock.heard:
-                said_s = said_to_end_s(path, container, stream, av.time_base)
+                # Of several recordings in one file FFmpeg guesses how long they are.
+                said_s = 0.0 if links else said_to_end_s(path, container, stream, av.time_base)
                 share = clock.at_s / said_s if said_s > 0 else share_there(path)
                 say_cut_off(path, clock.at_s, share)
                 say_no_end(path, clock.at_s)

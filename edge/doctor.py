@@ -9,7 +9,6 @@ import os
 import pwd
 import shlex
 import shutil
-import stat
 import statistics
 import sys
 import time
@@ -188,12 +187,21 @@ def _space(config: Config) -> Finding:
 
 
 def _service_may_write(folder: Path) -> bool:
-    """Whether ``folder`` is of the account that the service runs as, or open to it."""
+    """Whether the account that the service runs as may make files in ``folder``."""
     with contextlib.suppress(OSError, KeyError):
-        there, account = folder.stat(), pwd.getpwnam(ACCOUNT)
-        grouped = there.st_gid in os.getgrouplist(ACCOUNT, account.pw_gid)
-        open_to = stat.S_IWOTH | (stat.S_IWGRP if grouped else 0)
-        return there.st_uid == account.pw_uid or bool(there.st_mode & open_to)
+        account = pwd.getpwnam(ACCOUNT)
+        groups = os.getgrouplist(ACCOUNT, account.pw_gid)
+
+        def may(path: Path, wanted: int) -> bool:
+            there = path.stat()
+            grouped = 3 if there.st_gid in groups else 0
+            shift = 6 if there.st_uid == account.pw_uid else grouped
+            return there.st_mode >> shift & wanted == wanted
+
+        # Not access(2), which answers for whoever asks.
+        writable = not os.statvfs(folder).f_flag & os.ST_RDONLY
+        reached = all(may(parent, os.X_OK) for parent in folder.resolve().parents)
+        return writable and reached and may(folder, os.W_OK | os.X_OK)
     return False
 
 

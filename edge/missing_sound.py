@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,7 +26,10 @@ OGG_ENDS = 4  # of a page's flags
 LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
 BACK_S = 1.0  # a clock that goes back by more begins anew; by less writers slip
-SPLICE_S = 0.002  # where several recordings follow one another FFmpeg joins their times, nearly
+# Where several recordings follow one another in a file FFmpeg joins their times. What fills the
+# last block of Vorbis or Opus makes them lag behind the sound; of FLAC in Ogg nothing shows.
+SPLICE_S = 0.002
+SCAN_BYTES = 2**20
 
 
 def say_short(path: Path, ends_s: float, whole_s: float) -> None:
@@ -138,8 +140,9 @@ class Holes:
 class Clock:
     """When the decoded frames of a file sound: by its own times, or behind the frame before."""
 
-    def __init__(self, back_s: float = BACK_S) -> None:
-        self._back_s = back_s
+    def __init__(self, *, links: bool = False) -> None:
+        """``links``: of several recordings in one file, none of which goes on from the other."""
+        self._links = links
         self.origin_s = 0.0  # the file's time of its beginning
         self.at_s = 0.0  # of the next samples, from the beginning
         self.heard = False  # whether anything was decoded
@@ -156,7 +159,8 @@ class Clock:
         step_s = self.holes.look(time_s, seconds, self.origin_s)
         if time_s is None:
             return
-        if step_s < -self._back_s:  # another recording, as in a chain of Ogg
+        lag_s = self.at_s + self.origin_s - time_s
+        if step_s < -BACK_S or (self._links and lag_s > SPLICE_S):  # another recording
             self.origin_s, self.jumped = time_s - self.at_s, True
         due_s = time_s - self.origin_s
         if due_s > self.at_s + (0 if self.jumped else HOLE_S):
@@ -168,9 +172,14 @@ def chained(path: Path) -> bool:
 
     Each begins with pages of its own kind, once those of the first have come to their sound.
     """
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        sound = content.find(b"OggS\0\0")
-        return sound >= 0 and content.find(b"OggS\0\2", sound) >= 0
+    content, sound = b"", -1
+    with path.open("rb") as file:
+        while piece := file.read(SCAN_BYTES):
+            content = content[-5:] + piece
+            sound = 0 if sound >= 0 else content.find(b"OggS\0\0")
+            if sound >= 0 and content.find(b"OggS\0\2", sound) >= 0:
+                return True
+    return False
 
 
 def say_no_end(path: Path, ends_s: float) -> None:

@@ -186,8 +186,8 @@ class Service:
         self._indicator.window_done()
         self._show()
         whole = verdict.reason != Fault.GAP
-        if whole:
-            self._broken = verdict.reason == Fault.BAD_ANSWER
+        if verdict.reason == Fault.BAD_ANSWER or verdict.p_knocking is not None:
+            self._broken = verdict.p_knocking is None  # of what the gate refuses it was not asked
         if self._broken:
             return  # that was no analysis: what a restart mends, the watchdog shall mend
         # Said again until it was heard: unheard, it would stay without a watchdog.
@@ -235,7 +235,7 @@ class Service:
             self._windower.sound_stops()
             if not self._source.opening:
                 # What was heard before says nothing of what will come; and that may take its time.
-                self._last, self._broken, self._was_lost = None, False, True
+                self._last, self._was_lost = None, True
                 self._indicator.expect_window()
         self._show()
         if now < self._next_status:
@@ -247,7 +247,7 @@ class Service:
         self._status.write(status)
         told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
         # It may wait long for a microphone, but must not hang meanwhile, nor answer nonsense.
-        if not self._ready and not self._broken:
+        if not self._ready and (self._source.problem or not self._broken):
             told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
         self._notify(**told)
 

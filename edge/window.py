@@ -18,7 +18,7 @@ class Flaws(NamedTuple):
 
 
 NO_FLAWS = Flaws()
-GAP_S = 0.5  # one gap, this long, delays a window and prevents none
+GAP_S = 0.5  # so long one gap only delays a window, where hops are no shorter
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,18 @@ def test_the_order_of_lines_changes_nothing(tmp_path):
         assert [clip.path.stem for clip in find_clips([tmp_path])] == ["a_1", "b_1", "c_1"]
 
 
+def test_which_copy_stays_is_no_matter_of_lines(tmp_path):
+    for folder in ("x", "y"):
+        sound(tmp_path / folder / "a.wav", 1)
+    rows = ["x/a.wav,normal,golf,train", "y/a.wav,normal,golf,"]
+    kept = []
+    for lines in (rows, rows[::-1]):
+        table(tmp_path, *lines, header="file,label,source,split")
+        kept += [(clip.path, clip.split) for clip in find_clips([tmp_path])]
+    assert len(kept) == 2
+    assert kept[0] == kept[1]
+
+
 def test_where_folders_lie_and_how_they_are_spelt_changes_nothing(tmp_path, monkeypatch):
     for number, name in enumerate(("u/mine", "more", "a/more")):
         sound(tmp_path / name / "normal" / f"golf_{number % 2}.wav", number)

@@ -7,7 +7,9 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,13 +231,6 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     finding = _space(config)
     assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not open to the service")
     assert "chown" in finding.remedy
-    tmp_path.chmod(0o702)  # exFAT with umask=000, say
-    assert _space(config).level == "ok"
-    tmp_path.chmod(0o720)
-    assert _space(config).level == "warn"
-    monkeypatch.setattr("edge.doctor.os.getgrouplist", lambda *_: [tmp_path.stat().st_gid])
-    assert _space(config).level == "ok"
-    tmp_path.chmod(0o700)
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 1000)
     assert _space(config).level == "ok"
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
@@ -244,6 +239,39 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
     monkeypatch.setattr("edge.doctor.STATE", tmp_path)
     assert _space(config).level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("mode", "read_only", "grouped", "level"),
+    [
+        (0o707, False, False, "ok"),  # a stick with umask=000
+        (0o702, False, False, "warn"),  # no file can be made where nobody may enter
+        (0o730, False, True, "ok"),
+        (0o730, False, False, "warn"),
+        (0o707, True, False, "warn"),  # as a stick comes back after an error
+    ],
+)
+def test_root_is_told_what_is_open_to_the_service(mode, read_only, grouped, level, monkeypatch):
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
+    flags = os.ST_RDONLY if read_only else 0
+    there = SimpleNamespace(f_flag=flags, f_frsize=1, f_blocks=1e9, f_bfree=1e9, f_bavail=1e9)
+    monkeypatch.setattr("edge.doctor.os.statvfs", lambda _: there)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        path = Path(folder)
+        other = next(a for a in pwd.getpwall() if a.pw_uid not in (0, path.stat().st_uid))
+        monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
+        group = path.stat().st_gid if grouped else path.stat().st_gid + 1
+        monkeypatch.setattr("edge.doctor.os.getgrouplist", lambda *_: [group])
+        config = Config.from_toml(f'[blackbox]\ndirectory = "{path}"\n', "my.toml")
+        path.chmod(mode)
+        assert _space(config).level == level
+        path.chmod(0o700)
+        inner = path / "inner"
+        inner.mkdir()
+        inner.chmod(0o777)
+        config = Config.from_toml(f'[blackbox]\ndirectory = "{inner}"\n', "my.toml")
+        assert _space(config).level == "warn"  # out of reach
 
 
 GONE = """

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from edge.missing_sound import SCAN_BYTES, chained
 from edge.recording import Recording
 from tests.audio import noise, tone
 
@@ -152,12 +153,36 @@ def test_what_is_missing_just_before_the_last_page_is_said(tmp_path, caplog):
     assert any("of its 20.0 s is missing" in said for said in caplog.messages)
 
 
-def test_short_recordings_in_one_file_are_not_joined(tmp_path):
+@pytest.mark.parametrize(("kind", "seconds"), [("VORBIS", 8.0), ("OPUS", 0.6), ("OPUS", 8.0)])
+def test_recordings_in_one_file_are_neither_joined_nor_damaged(tmp_path, caplog, kind, seconds):
+    """FFmpeg guesses how long all are, and joins their times but for what fills a block."""
     soundfile = pytest.importorskip("soundfile")
-    links = []
-    for _ in range(10):
-        soundfile.write(tmp_path / "a.ogg", noise(0.6), SR)  # each with a number of its own
-        links.append((tmp_path / "a.ogg").read_bytes())
-    (tmp_path / "a.ogg").write_bytes(b"".join(links))
-    gaps = [block.gap for block in Recording(tmp_path / "a.ogg", sr=SR).blocks()]
-    assert sum(gaps) == 9
+    if kind not in soundfile.available_subtypes("OGG"):
+        pytest.skip("this libsndfile knows no Opus")
+    rate = 48_000 if kind == "OPUS" else SR
+    path, links = tmp_path / "a.ogg", []
+    for _ in range(5):  # each with a number of its own
+        with soundfile.SoundFile(path, "w", rate, 1, kind, format="OGG") as file:
+            for piece in np.array_split(noise(seconds, rate), 10):
+                file.write(piece)
+        links.append(path.read_bytes())
+    path.write_bytes(b"".join(links))
+    blocks = list(Recording(path, sr=SR).blocks())
+    splices = [block.start_s for block in blocks if block.gap]
+    assert splices == pytest.approx(seconds * np.arange(1, 5), abs=4 * 2048 / SR)
+    assert sum(block.y.size for block in blocks) == pytest.approx(5 * seconds * SR, abs=5 * 2048)
+    assert caplog.messages == []
+
+
+def test_a_recording_is_several_only_where_one_begins_behind_the_sound_of_another(tmp_path):
+    path = tmp_path / "a.ogg"
+    begins, sound = b"OggS\0\2" + bytes(50), b"OggS\0\0" + bytes(300)
+    for content, several in (
+        (begins + sound, False),
+        (begins + begins + sound, False),  # a picture has a page of its own
+        (begins + sound + begins + sound, True),
+        (begins + sound + bytes(SCAN_BYTES - 359) + begins, True),  # over two pieces
+        (b"", False),
+    ):
+        path.write_bytes(content)
+        assert chained(path) == several

@@ -5,11 +5,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.health import Notifier
 from edge.service import START_S
 from edge.window import Block
 from tests.audio import noise
-from tests.listener import Judge, seconds
+from tests.listener import SR, Judge, seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +99,25 @@ def test_gaps_are_no_heartbeat_of_a_network_that_answers_nonsense(make, tmp_path
         service = make([s for block in (*whole, *pieces) for s in (block, drain)], judge)
         service.run()
     assert service.counters.unknown_reasons["gap"] > 10
+    assert not any("WATCHDOG" in words for words in said)
+
+
+def test_silence_is_no_proof_of_a_network_that_answers_nonsense(make, tmp_path, monkeypatch):
+    """The gate refuses it, so the network is not asked; nor is it while the microphone is gone."""
+    blocks = [
+        *(Block(noise(1), i) for i in range(10)),
+        *(Block(np.zeros(SR, np.float32), 10 + i) for i in range(5)),
+        "gone",
+        *(Block(noise(1), 20 + 1.2 * i, gap=True) for i in range(20)),
+    ]
+    judge = Judge()
+    judge.script = [float("nan")] * 99
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        service = make([s for block in blocks for s in (block, drain)], judge)
+        service.run()
+    reasons = service.counters.unknown_reasons
+    assert reasons["flat_line"] > 3
+    assert reasons["gap"] > 10
     assert not any("WATCHDOG" in words for words in said)
 
 
