@@ -59,7 +59,7 @@ class Recording:
                 heard = True
         if not heard:
             start_s, end_s, _ = self._part
-            why = "it ends before that, or has a hole there"
+            why = "it ends before --start, or has a hole there"
             if end_s is not None and end_s - start_s < 1 / RATES[0]:
                 why = f"no sample lies between that and {end_s:g} s"
             raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {why}")

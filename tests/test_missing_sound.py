@@ -173,7 +173,7 @@ def test_where_a_cut_off_recording_ends_is_said_wherever_one_begins(tmp_path, ca
     path = tmp_path / "a.aiff"
     soundfile.write(path, noise(20), SR)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RecordingError, match="ends before that"):
+    with pytest.raises(RecordingError, match="ends before --start"):
         Recording(path, start_s=15).read()
     (said,) = caplog.messages
     assert said.startswith(f"{path} is damaged at 10.0 s: the rest of its 20.0 s")

@@ -75,7 +75,7 @@ def test_of_what_lies_around_a_part_nothing_is_heard(tmp_path):
     blocks = list(Recording(path, start_s=2, end_s=4, sr=SR).blocks())
     assert sum(block.y.size for block in blocks) == 2 * SR
     assert mean_flaws(blocks).still < 0.05  # a block at each end, of 46 ms
-    with pytest.raises(RecordingError, match="ends before that"):
+    with pytest.raises(RecordingError, match="ends before --start"):
         Recording(path, start_s=6, end_s=7, sr=SR).read()
     with pytest.raises(RecordingError, match=r"no sample lies between that and 3\.00001 s"):
         Recording(path, start_s=3, end_s=3.00001, sr=SR).read()
@@ -152,7 +152,7 @@ def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
     with pytest.raises(RecordingError, match="does not exist"):
         Recording(tmp_path / "none.wav").read()
     path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
-    with pytest.raises(RecordingError, match="ends before that"):
+    with pytest.raises(RecordingError, match="ends before --start"):
         Recording(path, start_s=5).read()
     path = wav_file(tmp_path / "b.wav", tone(1, 4000), 4000)
     with pytest.raises(RecordingError, match="4000 Hz"):
