@@ -1,1 +1,1 @@
-"""How fast the device's way is, as a ratio against librosa + matplotlib + torch in the same run."""
+"""How much faster the device's code is than librosa + matplotlib + torch, in the same run."""

@@ -1,7 +1,8 @@
-"""``python -m benchmarks``: the table of ratios, and out/bench.json.
+"""``python -m benchmarks``: prints a table of speed ratios and writes out/bench.json.
 
-Machines differ and are shared; so both ways run in turn in one process on one thread, and what is
-compared is the fastest of many runs. Only the ratio carries over to another machine.
+Machines differ and are shared. So both implementations run alternately in one process on one
+thread, and the fastest of many runs of each is compared. Only the ratio carries over to another
+machine.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="runs of each stage (30)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench.json"), help="the same as JSON")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/bench.json"), help="the table as JSON"
+    )
     parser.set_defaults(run=_run)
     return run_cli(parser, None)
 
@@ -40,8 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
     need_place("--out", arguments.out)
-    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it while they are imported
-        os.execve(  # noqa: S606 - ourselves, with one thread
+    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it on import
+        os.execve(  # noqa: S606 - this program again, with one thread
             sys.executable,
             [sys.executable, "-m", "benchmarks", *sys.argv[1:]],
             {**os.environ, **ONE_THREAD},
@@ -66,7 +69,7 @@ def _stages(rounds: int) -> list[dict[str, Any]]:
         first = runtime == installed_runtimes()[0]
         for stage in ("spectrogram", "picture", "network", "verdict"):
             if stage in ("spectrogram", "picture") and not first:
-                continue  # the runtime has no part in it
+                continue  # does not depend on the runtime
             print(f"measuring {stage}, {runtime} ...", file=sys.stderr, flush=True)
             pair = (getattr(ours, stage), getattr(theirs, stage))
             times: tuple[list[float], list[float]] = ([], [])
@@ -74,7 +77,7 @@ def _stages(rounds: int) -> list[dict[str, Any]]:
                 for call, taken in zip(pair, times, strict=True):
                     began = time.perf_counter()
                     call()
-                    if number >= 2:  # the first runs fill caches
+                    if number >= 2:  # the first runs are warm-up
                         taken.append(1000 * (time.perf_counter() - began))
             name = stage if stage in ("spectrogram", "picture") else f"{stage}, {runtime}"
             rows.append(_row(f"{name}, ms", *times))
@@ -92,7 +95,7 @@ def _row(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
 
 
 def _start() -> list[dict[str, Any]]:
-    """A fresh process each, three times."""
+    """Rows on start-up time and memory, each from three fresh processes."""
     found: dict[str, list[dict[str, float]]] = {"edge": [], "training": []}
     for _ in range(3):
         for way, results in found.items():
@@ -108,12 +111,12 @@ def _start() -> list[dict[str, Any]]:
 
 
 def _first_verdict(way: str) -> dict[str, float]:
-    """What a process of its own says of itself; EdgeError with its last words if it fails."""
+    """Figures measured by a fresh process; EdgeError with its last line if it fails."""
     command = [sys.executable, "-m", "benchmarks.first_verdict", way]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise EdgeError(f"a fresh process, {way}, has ended with {done.returncode}: {words[-1]}")
+        words = done.stderr.strip().splitlines() or ["no output"]
+        raise EdgeError(f"a fresh process, {way}, exited with {done.returncode}: {words[-1]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -1,4 +1,4 @@
-"""Run as a process of its own: from nothing to the first verdict, and what memory that took."""
+"""Run in a fresh process: the time to the first verdict, and the memory it took."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def peak_mb() -> float:
-    """Largest resident memory of this program; getrusage would count its parent's before exec."""
+    """Peak resident memory, MB; getrusage would include that of the parent before exec."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

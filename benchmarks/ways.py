@@ -1,4 +1,4 @@
-"""Two ways from two seconds of audio to a verdict: this project's, and the training tools'."""
+"""Two ways from two seconds of audio to a verdict: this project's and the training tools'."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Stage = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Way:
-    """The same three things, done one way; each runs from its own input, prepared beforehand."""
+    """The same stages, implemented in one way; each starts from its own, prepared input."""
 
     spectrogram: Stage  # audio -> dB
     picture: Stage  # audio -> network input
@@ -23,7 +23,7 @@ class Way:
 
 
 def window() -> NDArray[np.float32]:
-    """Two seconds with an engine in them; the same for both ways."""
+    """Two seconds of a synthetic engine; the same for both ways."""
     from convert import synth
 
     rng = np.random.default_rng(1)
@@ -32,7 +32,7 @@ def window() -> NDArray[np.float32]:
 
 
 def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
-    """What this project does: numpy and scipy, int8 network in a TFLite runtime."""
+    """The way of this project: numpy and scipy, int8 network in a TFLite runtime."""
     from edge.classifier import Classifier
     from edge.frontend import FrontEnd
     from edge.model import ModelFile, default_model
@@ -49,7 +49,7 @@ def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
 
 
 def training_way(y: NDArray[np.float32]) -> Way:
-    """librosa, matplotlib, and the same network in torch, float32."""
+    """The way of the training tools: librosa, matplotlib, the same network in torch, float32."""
     import torch
 
     from convert.network import KnockNet, normalise

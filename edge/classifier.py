@@ -1,7 +1,7 @@
-"""The network on the device: whichever TFLite runtime is there, and the numbers it gives.
+"""The network on the device: runs it in whichever TFLite runtime is installed.
 
-tflite-runtime has wheels for Python up to 3.11 and numpy 1; ai-edge-litert is its successor. They
-have the same interface, and this is the only module that knows either.
+tflite-runtime has wheels for Python up to 3.11 and needs numpy 1; ai-edge-litert is its successor.
+They have the same interface, and this is the only module that imports either.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from edge.model import ModelFile
 from edge.quiet import quiet_stderr
 from edge.temperature import tempered
 
-# Package -> module with the Interpreter; in order of preference: the successor is several times
+# Package -> module with the Interpreter, in order of preference: the successor is several times
 # as fast on the same network.
 RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
-SUM_TOLERANCE = 0.02  # of probabilities, about 1; the answers of an int8 network have 1/256
+SUM_TOLERANCE = 0.02  # of probabilities, from 1; an int8 network's have a step of 1/256
 
 
 def installed_runtimes() -> list[str]:
@@ -41,10 +41,10 @@ class Classifier:
     """One network, loaded and checked, ready to judge pictures."""
 
     def __init__(self, model: ModelFile, *, runtime: str = "auto", threads: int = 1) -> None:
-        """Load ``model`` in ``runtime`` ("auto" or a key of RUNTIMES) on so many threads.
+        """Load ``model`` in ``runtime`` ("auto" or a key of RUNTIMES) with ``threads`` threads.
 
-        MissingPackageError without a runtime that works, ModelError if the network is not what its
-        manifest says.
+        ConfigError for an unknown runtime, MissingPackageError if none works, ModelError if the
+        network does not match its manifest.
         """
         self.manifest = model.manifest
         package, self._interpreter = _started(model, runtime, threads)
@@ -76,8 +76,8 @@ class Classifier:
     def probabilities(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of each label for ``picture`` (224, 224, 3) uint8 RGB: (2,), adding up to 1.
 
-        An int8 network takes the picture as it is, the others as value / 255. All NaN if the
-        answer was no probabilities: an output that was never filled, say, is 0 and 0.
+        An int8 network takes the picture as it is, the others take it divided by 255. All NaN if
+        the output is not a set of probabilities; an output that was never filled is 0 and 0.
         """
         whole = self.manifest.precision == "int8"
         x = picture if whole else picture.astype(np.float32) / np.float32(255)
@@ -91,15 +91,15 @@ class Classifier:
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for ``picture`` (224, 224, 3) uint8 RGB, in [0, 1].
 
-        NaN if the network's answer is no number; the caller must not take that for normal.
+        NaN if the network's output is not valid; the caller must not treat that as normal.
         """
         return float(self.probabilities(picture)[self._knocking])
 
 
 def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
-    """The first package of ``runtime`` that works here, and its interpreter with the network."""
+    """The first usable package for ``runtime``, and its interpreter with the network loaded."""
     if runtime != "auto" and runtime not in RUNTIMES:
-        raise ConfigError(f"runtime {runtime!r} is none of auto, {', '.join(RUNTIMES)}")
+        raise ConfigError(f"runtime {runtime!r} must be one of auto, {', '.join(RUNTIMES)}")
     candidates = installed_runtimes()
     if runtime != "auto":
         if runtime not in candidates:
@@ -111,7 +111,7 @@ def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
     for package in candidates:
         try:
             return package, _interpreter(package, model, threads)
-        # With a numpy it was not built for, tflite-runtime is imported and fails only afterwards.
+        # With a numpy it was not built for, tflite-runtime imports and fails only afterwards.
         except (ImportError, AttributeError, SystemError) as error:
             words = " ".join(str(error).split())
             broken.append(f"{_named(package)} cannot be used with numpy {np.__version__}: {words}")
@@ -129,12 +129,12 @@ def _interpreter(package: str, model: ModelFile, threads: int) -> Any:
             made = module.Interpreter(model_content=model.network, num_threads=threads)
             made.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{model.path} does not load in {_named(package)}: {error}") from error
+        raise ModelError(f"{model.path} cannot be loaded by {_named(package)}: {error}") from error
     return made
 
 
 def _named(package: str) -> str:
-    """With its version, where that is known."""
+    """The name of ``package`` with its version, if that is known."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

@@ -1,8 +1,8 @@
-"""From verdicts on windows to one alert: pure arithmetic on the times it is given.
+"""Turn verdicts on windows into alerts (debouncing). Pure arithmetic on the times it is given.
 
-One window may err; an engine that knocks does so in many. K of the last N windows start an alert;
-it lasts a minimum time and ends when the knocking has gone, or when nothing certain has been heard
-for long enough. Times are seconds on any clock that only goes forward.
+A single window may be wrong, but an engine that knocks does so in many. K knocking windows of the
+last N start an alert. It lasts a minimum time and ends when the knocking has gone, or when no
+window has knocked for long enough. Times are seconds on any monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """When to light the lamp, and when to put it out."""
+    """When an alert starts, and when it ends."""
 
-    windows: int = 8  # N: how many of the latest windows are looked at
-    needed: int = 5  # K: that many of them knocking start an alert
-    keep: int = 2  # an alert goes on while at least so many of them knock (hysteresis)
+    windows: int = 8  # N: how many of the latest judged windows count
+    needed: int = 5  # K: so many of them knocking start an alert
+    keep: int = 2  # an alert lasts while at least so many of them knock (hysteresis)
     hold_s: float = 5.0  # an alert lasts at least this long
-    clear_s: float = 10.0  # an alert ends after so long without a knocking window, hold_s over
-    refractory_s: float = 2.0  # after an alert no other starts for so long
+    clear_s: float = 10.0  # and ends, after hold_s, once no window has knocked for so long
+    refractory_s: float = 2.0  # after an alert, none starts for so long
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What the detector makes of the latest window."""
+    """What an update changed; at most one of the two is true."""
 
-    started: bool = False  # an alert, with this window
-    ended: bool = False  # the alert, with this window
+    started: bool = False  # an alert started
+    ended: bool = False  # the alert ended
 
 
 class Detector:
-    """Keeps the latest windows and the alert."""
+    """Keeps the latest verdicts and the state of the alert."""
 
     def __init__(self, config: DetectorConfig) -> None:
         self.config = config
@@ -50,12 +50,12 @@ class Detector:
         return self._alert_since is not None
 
     def update(self, knocks: bool | None, time_s: float) -> Detection:
-        """Take the next window: whether it knocks, None if it could not be judged, and its end.
+        """Take the next window: whether it knocks (None if it could not be judged), and its end.
 
-        A window that could not be judged speaks neither for knocking nor against it, so it only
-        lets time pass. What an alert starts on lies within twice as many windows as are looked at,
-        and after ``clear_s`` without one that could be judged it is forgotten: yesterday's knocks
-        must not add up with today's, nor the few that pass a gate with those of minutes ago.
+        A window that could not be judged is evidence neither for knocking nor against it; it only
+        lets time pass. Without an alert, a verdict counts for 2 N windows at most, judged or not,
+        and all are forgotten after ``clear_s`` without a judged window: yesterday's knocks must not
+        add up with today's, nor the few that pass the gate now with those of minutes ago.
         """
         self._windows += 1
         if self._alert_since is None:
@@ -71,7 +71,7 @@ class Detector:
         return self._decide(time_s)
 
     def pass_time(self, time_s: float) -> Detection:
-        """Let time pass without a window: an alert ends even if nothing comes any more."""
+        """Let time pass without a window, so that an alert ends even if no more windows come."""
         return self._decide(time_s)
 
     def _decide(self, time_s: float) -> Detection:

@@ -1,9 +1,8 @@
-"""Is this window fit to be judged? A wrong verdict is worse than none. Pure arithmetic.
+"""Decide whether a window is fit to be judged: a wrong verdict is worse than none. Pure arithmetic.
 
-The spectrogram is scaled to its own maximum, so the network sees silence, a dead microphone, a
-stuck converter, a short buffer played over and over, bare hiss or a whine it has no ears for as a
-picture in full contrast and would gladly call it normal. What cannot be trusted is stopped here,
-with the reason.
+The spectrogram is normalised to its own maximum. Silence, a dead microphone, a stuck converter, a
+looped buffer, bare hiss or a whine outside the network's band would therefore give a picture of
+full contrast, which the network tends to call normal. Such windows are refused here, with a reason.
 """
 
 from __future__ import annotations
@@ -34,34 +33,35 @@ class Fault(StrEnum):
     TONE = "tone"
     REPEATS = "repeats"
     HISS = "hiss"
-    BAD_ANSWER = "bad_answer"  # of the network, not of the sound
-    WRONG_RATE = "wrong_rate"  # by the clock; no window shows it, pace tells the listener
-    GAP = "gap"  # so often that there is no window; the listener counts those it should have had
+    BAD_ANSWER = "bad_answer"  # of the network; the sound was fit
+    WRONG_RATE = "wrong_rate"  # by the clock; no window shows it: the listener is told by edge.pace
+    GAP = "gap"  # too many for any window to form; the listener reports those that were due
 
 
-# What counts as no movement between two samples: 1/30 of a step of 16 bits, well above the
-# rounding a resampler adds to a constant.
+# Two samples that differ by no more than this do not move: 1/30 of a 16-bit step, well above the
+# rounding error a resampler adds to a constant.
 STILL = 1e-6
-STRETCH_S = 0.001  # shorter ones are a slow converter's steps, not lost sound
-# A window is silent, too, where this share of its parts is: a loose plug lets through a bit now and
-# then, with hiss in between that is no flat line. The worst real engine has 16 %, before a codec
-# starts, the next one 6 %. Of half a second, a quarter, the edges cut one part.
+STRETCH_S = 0.001  # shorter stretches are the steps of a slow converter, not lost sound
+# A window is also silent if this share of its parts, of QUIET_S each, is: a loose plug lets sound
+# through now and then, and the hiss in between is no flat line. The worst real engine has 16 %,
+# before a codec starts, the next one 6 %. The share is just under a quarter, so that half a second
+# of silence counts even where its edges fall inside a part.
 QUIET_SHARE, QUIET_S = 0.245, 0.002
-# What the picture shows, 33 to 4050 Hz, and little more: louder things elsewhere are not heard.
+# What the picture shows, 33 to 4050 Hz, and little more: sound outside counts as silence.
 BAND_HZ = (30.0, 4100.0)
-# Full scale is 1. Files of floating point may go over it, but so far only damaged ones do, or those
-# that count in whole numbers.
+# Full scale is 1. Floating-point files may exceed it, but those seen to exceed it by this much were
+# damaged, or held unscaled integers.
 ABSURD = 10.0
-# An open input picks up the mains or the alternator: a few lines, with hiss 30 dB and more below
-# them. The 20 harmonics of a hum hold so much of its power in 30 Hz.
+# An open input picks up the mains or the alternator: a few spectral lines, with hiss at least 30 dB
+# below them. A hum of 20 harmonics has this share of its power in FFT bins that total 30 Hz.
 TONAL = 0.999
-TONE_PARTS = 8  # in a quarter of a second no real engine has so much of its power in 360 Hz
-# Overdriven before a capacitor or a codec, a sound has no flat tops any more, but still half of it
-# lies near its peak. The worst real engine has it as a noise of which 24 % is cut off, where it
-# should be 1.5 times the limit of flat tops.
+TONE_PARTS = 8  # of 0.25 s each; in them, no real engine has TONAL of its power in 360 Hz
+# If sound was overdriven before a capacitor or a codec, its tops are no longer flat, but half of
+# its samples still lie near the peak. The limit of smeared_tops() is this factor times that of
+# flat tops, 30 % by default; the worst real engine has 24 %.
 SMEARED = 1.5
-FLAT_TOP = 0.01  # how far below the highest sample a flat top reaches, of the whole range
-FLAT_RANGE = 0.004  # smaller sounds, 130 steps of 16 bits, are too few to tell flat tops in
+FLAT_TOP = 0.01  # depth of a flat top, as a share of the peak-to-peak range
+FLAT_RANGE = 0.004  # least peak-to-peak range, 130 16-bit steps: below, flat tops are not resolved
 
 
 class Gate:
@@ -75,14 +75,14 @@ class Gate:
     def check(self, y: NDArray[np.float32], flaws: Flaws = NO_FLAWS) -> Fault | None:
         """The first reason not to judge ``y`` (n,) float32, full scale 1; None if it is fit. n > 0.
 
-        ``flaws`` are those :func:`flaws` found before it was resampled, which rounds flat tops and
-        rings into holes.
+        ``flaws`` is what :func:`flaws` measured before resampling, which rounds flat tops and lets
+        ringing spread into holes.
         """
         if not np.isfinite(y).all():
             return Fault.NOT_FINITE
         if np.abs(y).max(initial=0) > ABSURD:
             return Fault.CLIPPING
-        # Before what follows: what is cut off does not move either.
+        # Before the check for flat lines: clipped samples do not move either.
         if max(flaws.clipped, flat_tops(y)) > self.config.clipping:
             return Fault.CLIPPING
         if max(flaws.still, still(y, self._sr)) * y.size >= self._flat_samples:
@@ -93,24 +93,24 @@ class Gate:
         return self._fault_of_sound(y)
 
     def _fault_of_sound(self, y: NDArray[np.float32]) -> Fault | None:
-        """What may be wrong with samples that do move."""
+        """The same for samples that do move: silence, overdrive, tones, repeats, hiss."""
         power = self.power_in_band(y)
         if self._silent(y, float(power.sum())):
             return Fault.SILENCE
-        # Where flat tops were rounded before we got it, too much is at full scale. A full-scale
-        # sine, the worst honest signal, is there for 13 % of the time.
+        # If flat tops were rounded further up the chain, too many samples are near full scale. A
+        # full-scale sine, the worst legitimate signal, has 13 % of its samples there.
         if float((np.abs(y) >= 0.98).mean()) > 0.7 * self.config.clipping:
             return Fault.CLIPPING
-        # A whine that follows the revs is wide over the whole window, but narrow at any time.
+        # A whine that follows the revs is broad over the whole window, but narrow at any moment.
         parts = (self.power_in_band(part) for part in np.array_split(y, TONE_PARTS))
         if self._tone(power, y.size) or all(self._tone(p, y.size // TONE_PARTS) for p in parts):
             return Fault.TONE
-        if smeared_tops(y) > SMEARED * self.config.clipping:  # of a few tones it says nothing
+        if smeared_tops(y) > SMEARED * self.config.clipping:  # means nothing for a few tones
             return Fault.CLIPPING
         return self._like_no_engine(y)
 
     def _like_no_engine(self, y: NDArray[np.float32]) -> Fault | None:
-        """Too much like itself a while later, or too little like anything."""
+        """What repeats itself too exactly for an engine, or has too little structure."""
         if 0 < self.config.repetition < repetition(y, self._sr):
             return Fault.REPEATS
         if structure(y, self._sr) < self.config.hiss:
@@ -118,7 +118,7 @@ class Gate:
         return None
 
     def _silent(self, y: NDArray[np.float32], in_band: float) -> bool:
-        """Nothing in the band, or hardly anything at all in too many parts of it."""
+        """Whether no sound is in the band, or hardly any at all in too many parts of ``y``."""
         limit = 10 ** (self.config.silence_db / 10)
         n = round(QUIET_S * self._sr)
         parts = y[: y.size // n * n].reshape(-1, n)
@@ -126,7 +126,7 @@ class Gate:
         return in_band < limit or (quiet.size > 0 and quiet.mean() >= QUIET_SHARE)
 
     def _tone(self, power: NDArray[np.float64], n: int) -> bool:
-        """As good as all of ``power``, of the lines of ``n`` samples, lies in a few of them."""
+        """Whether nearly all of ``power``, by FFT bin of ``n`` samples, lies in a few bins."""
         count = int(self.config.tone_hz * n / self._sr)
         if not 0 < count < power.size:
             return False
@@ -134,9 +134,9 @@ class Gate:
         return bool(strongest.sum() > TONAL * power.sum())
 
     def power_in_band(self, y: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each line ``k sr / n`` Hz in BAND_HZ adds to the mean square of ``y`` (n,).
+        """Mean square of ``y`` (n,), split by FFT bin in BAND_HZ; bin ``k`` is at ``k sr / n`` Hz.
 
-        By a Hann window, which keeps what lies below the band, a slow drift too, from leaking in.
+        A Hann window keeps what lies below the band, such as a slow drift, from leaking in.
         """
         window = hann(y.size)
         low, high = (round(f * y.size / self._sr) for f in BAND_HZ)
@@ -146,16 +146,16 @@ class Gate:
 
 
 def flaws(y: NDArray[np.float32], sr: int) -> Flaws:
-    """Shares of clipped and of unmoved samples in ``y`` (n,) float32 as recorded, at ``sr`` Hz.
+    """Shares of clipped and of unmoving samples in ``y`` (n,) float32 as recorded, at ``sr`` Hz.
 
-    Full scale is 1. Measured before a resampler hides both.
+    Full scale is 1. To be measured before resampling, which hides both.
     """
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is another fault
+    with np.errstate(invalid="ignore", over="ignore"):  # values not finite are another fault
         return Flaws(flat_tops(y), still(y, sr))
 
 
 def still(y: NDArray[np.float32], sr: int) -> float:
-    """Share of ``y`` (n,), ``sr`` Hz, in stretches of STRETCH_S or more without any movement."""
+    """Share of ``y`` (n,), ``sr`` Hz, in stretches of STRETCH_S or longer without movement."""
     if y.size == 0:
         return 0.0
     unmoved = np.abs(np.diff(y)) <= STILL
@@ -163,26 +163,26 @@ def still(y: NDArray[np.float32], sr: int) -> float:
 
 
 def flat_tops(y: NDArray[np.float32]) -> float:
-    """Share of the samples ``y`` (n,) that lie at its highest or lowest value, or as good as.
+    """Share of the samples ``y`` (n,) at, or within FLAT_TOP of, its highest or lowest value.
 
-    Of a sine 13 %, of noise next to none, of an overdriven sound what was cut off. At any level: an
-    overdriven stage may sit before the volume control.
+    13 % for a sine, next to none for noise, the clipped share for an overdriven sound. It does not
+    depend on the level, because the overdriven stage may come before the volume control.
     """
     if y.size == 0:
         return 0.0
     low, high = float(y.min()), float(y.max())
-    if not FLAT_RANGE <= high - low < np.inf:  # what is not finite is another fault
+    if not FLAT_RANGE <= high - low < np.inf:  # values not finite are another fault
         return 0.0
     edge = FLAT_TOP * (high - low)
     return float(((y >= high - edge) | (y <= low + edge)).mean())
 
 
 def smeared_tops(y: NDArray[np.float32]) -> float:
-    """Share of a noise that must be cut off for its median to come as near its peak as that of y.
+    """Share of Gaussian noise to clip for it to have the median-to-peak ratio of ``y`` (n,).
 
-    ``y`` (n,). With z such that a share c of a normal distribution lies beyond z deviations, and
-    0.6745 the median of its absolute values, median / peak = 0.6745 / z, so c = erfc(0.477 peak /
-    median). The peak is the 99.5th percentile: what rings a little above the rest is none.
+    The ratio is that of absolute deviations from the mean. Clipped at z standard deviations, noise
+    loses a share c = erfc(z / sqrt(2)) and has median / peak = 0.6745 / z, so c = erfc(0.477 peak /
+    median). The 99.5th percentile serves as the peak, so that slight ringing above it is ignored.
     """
     size = np.abs(y - y.mean(dtype=np.float64))
     median, peak = np.quantile(size, (0.5, 0.995))
@@ -190,7 +190,7 @@ def smeared_tops(y: NDArray[np.float32]) -> float:
 
 
 def in_long_runs(flags: NDArray[np.bool_], least: int) -> int:
-    """How many of ``flags`` (n,) lie in uninterrupted stretches of ``least`` True or more."""
+    """How many of ``flags`` (n,) lie in unbroken runs of at least ``least`` True values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
     runs = edges[1::2] - edges[::2]
     return int(runs[runs >= least].sum())

@@ -1,4 +1,4 @@
-"""Limits of the gate, apart from it: reading the settings must not wait for numpy."""
+"""Limits of the gate, in a module of their own: reading the settings must not import numpy."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Limits, set from some 2300 windows of real recordings; no engine among them is refused.
+    """Limits, set on some 2300 windows of real recordings; no engine among them is refused.
 
-    The quietest of those engines has -42 dB rms in BAND_HZ, the worst clipped one 5 % of its
-    samples in flat tops, the most even one 99.9 % of its power in 290 Hz, the steadiest one a
-    likeness to itself of 0.979, the one most like noise a structure of 1.5; most of what was
-    dropped out (before a codec starts) is 0.31 s.
+    The extremes among those engines: the quietest has -42 dB rms in BAND_HZ, the most clipped 5 %
+    of its samples in flat tops, the most tonal 99.9 % of its power in 290 Hz, the most repetitive
+    an autocorrelation of 0.979, the most noise-like a structure of 1.5. The longest drop-out is
+    0.31 s (before a codec starts).
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
-    flat_seconds: float = 0.5  # all stretches without any movement; from there: dropped out
+    flat_seconds: float = 0.5  # total of stretches without movement; from here on: a drop-out
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
-    dc_ratio: float = 4.0  # mean over deviation; above: a converter's offset, not a sound
-    tone_hz: float = 120.0  # all lines that hold TONAL of the power; narrower: a hum. 0: no limit
-    repetition: float = 0.995  # autocorrelation up to 0.93 s later; above: a stuck buffer. 0: none
-    hiss: float = 1.1  # how far from noise, of whatever colour; below: a dead capsule. 0: no limit
+    dc_ratio: float = 4.0  # |mean| / standard deviation; above: converter offset, no sound
+    tone_hz: float = 120.0  # width of the FFT bins with TONAL of the power; below: a hum. 0: off
+    repetition: float = 0.995  # autocorrelation at lags to 0.93 s; above: a stuck buffer. 0: off
+    hiss: float = 1.1  # distance from noise of any colour; below: a dead capsule. 0: off

@@ -1,4 +1,4 @@
-"""Does this runtime compute what the export computed? Asked with a sound any device can make."""
+"""Check a runtime against the export's answer to a sound that any device can generate."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.frontend import FrontEnd
 
-TOLERANCE = 0.05  # runtimes round differently, more than one step of 1/256
-WRONG = "this runtime computes wrongly: set listen.runtime"  # where an answer does not hold
+TOLERANCE = 0.05  # in p; runtimes round differently, by more than one step of 1/256
+WRONG = "this runtime computes wrongly: set listen.runtime"  # said if GoldenAnswer.holds is False
 
 
 @dataclass(frozen=True)
 class GoldenAnswer:
-    """What a network says of the golden sound, beside what its manifest says it must."""
+    """A network's answer to the golden sound, compared with the one in its manifest."""
 
-    p: float  # of knocking, in [0, 1]; NaN where the answer is no number
-    off: float  # how far that is from the manifest's, 0 or more; infinity for NaN
+    p: float  # p_knocking, in [0, 1]; NaN if the answer is not a number
+    off: float  # absolute difference from the manifest's, 0 or more; infinity for NaN
 
     @property
     def holds(self) -> bool:
@@ -28,21 +28,21 @@ class GoldenAnswer:
         return self.off <= TOLERANCE
 
     def __str__(self) -> str:
-        """In words, for a log or a report."""
+        """The answer in words, for a log or a report."""
         return f"golden answer {self.p:.3f}, off by {self.off:.3f}"
 
 
 def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
-    """Noise any device can make by itself, (n_samples,) float32.
+    """White noise that any device can generate, (n_samples,) float32; standard deviation 0.1.
 
-    The export writes into the manifest what the network says of it.
+    The export stores the network's answer to it in the manifest.
     """
     noise = np.random.default_rng(seed).standard_normal(n_samples)
     return (0.1 * noise).astype(np.float32)
 
 
 def golden_answer(front_end: FrontEnd, classifier: Classifier) -> GoldenAnswer | None:
-    """What the network says of the golden sound; None if its manifest has nothing to compare."""
+    """The network's answer to the golden sound; None if its manifest has none to compare with."""
     known = classifier.manifest.golden
     if not {"seed", "p_knocking"} <= known.keys():
         return None

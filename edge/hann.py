@@ -1,4 +1,4 @@
-"""The periodic Hann window, which the front end and the gate both look through."""
+"""The periodic Hann window, used by the front end and by the gate."""
 
 from __future__ import annotations
 

@@ -1,14 +1,17 @@
-"""Is there anything in a sound but noise? A dead capsule hisses, and automatic gain turns it up.
+"""Tell bare noise from other sound. A dead capsule hisses, and automatic gain control amplifies it.
 
-Gaussian noise of whatever colour has a spectrum whose every line is distributed exponentially, over
-time and over frequency alike. What an engine adds shows on one of these axes: strokes come and
-go, firing makes lines. Both are known measures: the flatness of Gray and Markel (1974) along time,
-as spectral kurtosis is used (Antoni 2006) but less easily upset by one loud moment, and Fisher's
-test for a line in a periodogram (1929). Lines of the mains, such as an open input picks up, do not
-count, nor do changes of the level of the whole that are slower than strokes, or last: gain control
-that pumps, gusts, a plug that is out for a moment.
+In Gaussian noise of any colour the power in each FFT bin is exponentially distributed, over time
+and over frequency alike. An engine departs from this on at least one axis: its strokes come in
+bursts, and its firing makes spectral lines. Both are measured by known methods. For bursts, the
+spectral flatness of Gray and Markel (1974) is taken along time; it is used like spectral kurtosis
+(Antoni 2006) but depends less on a single loud moment. For lines, Fisher's test (1929) is applied
+to the periodogram.
 
-An engine that fires exactly at a harmonic of both 50 and 60 Hz is known by its strokes alone.
+Mains lines, such as an open input picks up, are ignored. So are changes of the overall level that
+are slower than strokes, or that last: pumping gain control, gusts, a plug that is out for a moment.
+
+If an engine fires at exactly a multiple of 50 or 60 Hz, its firing lines are ignored too, and only
+its strokes identify it.
 """
 
 from __future__ import annotations
@@ -19,25 +22,26 @@ from numpy.typing import NDArray
 
 from edge.hann import hann
 
-# Of 2700 pieces of noise, two seconds long, white or falling by up to 6 dB an octave, one exceeds
-# one of these, none by a tenth. Each of 1393 windows of real engines does by half.
+# Limits of noise. Of 2700 pieces of noise, 2 s long, white or falling by up to 6 dB an octave, one
+# exceeds one of these, none by 10 %. Each of 1393 windows of real engines exceeds one by 50 %.
 BURSTS, LINE, MOVING_LINE = 0.037, 12.0, 15.0
-FRAME_S = 0.0232  # bands of 43 Hz: an engine's single strokes are apart
-LEVEL_S = 0.15  # what lasts for half of that or longer is the level of the whole, and no stroke
-GONE = 1e-3  # of the usual level, 30 dB below it: a moment without sound says nothing of the rest
+FRAME_S = 0.0232  # separates the strokes of an engine; bands of 43 Hz
+LEVEL_S = 0.15  # a change that lasts half of this or longer is one of the overall level, no stroke
+GONE = 1e-3  # share of the median level (-30 dB); frames below it are left out as drop-outs
 BURSTS_HZ = (40.0, 4100.0)
 LINES_HZ = (16.0, 2000.0)
-LINE_HZ = 4.5  # a line is this wide, as no engine turns evenly
-BLOCK_HZ = 40.0  # lines rise above the median of so much
-PARTS = 4  # in half a second the lines of an engine that is revved hardly move
-MAINS_HZ, MAINS_WIDTH_HZ = (50.0, 60.0), 1.25  # all harmonics; the main lobe and a little more
+LINE_HZ = 4.5  # width of a line: no engine turns perfectly evenly
+BLOCK_HZ = 40.0  # the noise floor is the median over blocks of this width
+PARTS = 4  # of 0.5 s each, in which the lines of an engine being revved hardly move
+MAINS_HZ, MAINS_WIDTH_HZ = (50.0, 60.0), 1.25  # all harmonics; half width: main lobe and a bit
 
 
 def structure(y: NDArray[np.float32], sr: int) -> float:
-    """How far ``y`` (n,), ``sr`` Hz, is from noise: 1 is what hardly any noise of 2 s exceeds.
+    """How far ``y`` (n,), ``sr`` Hz, is from noise: hardly any noise of 2 s exceeds 1.
 
-    The largest of its burstiness, its strongest line, and the mean of those in its PARTS, each over
-    what noise has. Infinite for less than half a second, which is too short to tell.
+    The largest of three ratios: the burstiness, the strongest line, and the mean of the strongest
+    lines of PARTS equal parts, each divided by its limit for noise (BURSTS, LINE, MOVING_LINE).
+    Infinite for less than half a second, which is too short to tell.
     """
     if y.size < sr / 2:
         return np.inf
@@ -50,16 +54,17 @@ def structure(y: NDArray[np.float32], sr: int) -> float:
 
 
 def bursts(y: NDArray[np.float32], sr: int) -> float:
-    """How much the power in bands of 43 Hz varies beyond what noise does, in less than LEVEL_S.
+    """Burstiness: how much more than in noise the power of 43 Hz bands varies within LEVEL_S.
 
-    ``log(mean) - mean(log)`` of a band's power is Euler's constant for noise, more where it comes
-    in bursts, less where it is steady (a hum), which does not count. The mean over BURSTS_HZ.
+    ``log(mean) - mean(log)`` of a band's power over time is Euler's constant for noise, more for
+    bursts, and less for steady sound (a hum), which counts as noise. The result is the mean excess
+    over the bands in BURSTS_HZ; changes of the overall level are divided out beforehand.
     """
     n = round(FRAME_S * sr)
     frames = np.lib.stride_tricks.sliding_window_view(y, n)[:: n // 2] * hann(n)
     low, high = (round(f * n / sr) for f in BURSTS_HZ)
     power = np.square(np.abs(scipy.fft.rfft(frames, axis=1)[:, low:high]), dtype=np.float64)
-    power += np.finfo(float).tiny  # the logarithm of a band without anything
+    power += np.finfo(float).tiny  # for the logarithm of an empty band
     level = _running_median((power / power.mean(axis=0)).mean(axis=1), LEVEL_S * sr / (n // 2))
     there = level > GONE * np.median(level)
     power = power[there] / level[there, np.newaxis]
@@ -68,7 +73,7 @@ def bursts(y: NDArray[np.float32], sr: int) -> float:
 
 
 def strongest_line(y: NDArray[np.float32], sr: int) -> float:
-    """The most power in LINE_HZ, over what noise of the same colour has there; mains left out."""
+    """Highest mean power in any LINE_HZ, relative to the noise floor; mains lines left out."""
     power = np.square(np.abs(scipy.fft.rfft(y * hann(y.size))), dtype=np.float64)
     step = sr / y.size
     low, high = (round(f / step) for f in (LINES_HZ[0] - LINE_HZ, LINES_HZ[1] + LINE_HZ))
@@ -82,16 +87,19 @@ def strongest_line(y: NDArray[np.float32], sr: int) -> float:
 
 
 def _running_median(values: NDArray[np.float64], n: float) -> NDArray[np.float64]:
-    """Of ``values`` (m,) over some ``n`` of them: (m,). Unlike a mean it keeps steps whole."""
+    """Median over about ``n`` neighbours of ``values`` (m,): (m,). Unlike a mean it keeps steps."""
     half = max(1, int(n / 2))
     padded = np.pad(values, half, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
 
 
 def _colour(power: NDArray[np.float64], block: int) -> NDArray[np.float64]:
-    """The mean of noise with the medians of ``power`` (n,) in blocks, and between them."""
+    """Noise floor (n,): the mean noise power, interpolated from the medians of blocks of ``power``.
+
+    In noise the power of a bin is exponentially distributed: its mean is its median / log 2.
+    """
     count = max(1, power.size // block)
     parts = power[: count * block].reshape(count, -1)
     middles = (np.arange(count) + 0.5) * block
-    means = np.log(np.median(parts, axis=1) / np.log(2))  # of an exponential distribution
+    means = np.log(np.median(parts, axis=1) / np.log(2))
     return np.asarray(np.exp(np.interp(np.arange(power.size), middles, means)))

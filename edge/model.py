@@ -1,8 +1,8 @@
-"""A model file: one .tflite that carries its own description, so the two cannot get out of step.
+"""A model file: one .tflite with its own description, so that the two cannot get out of step.
 
-Behind the network lies a ZIP with ``manifest.json`` (TFLite's own convention for associated files:
-its readers ignore what follows the flatbuffer, ZIP readers what precedes the archive). The
-manifest says which pictures the network wants, what its outputs mean, and how it was proved.
+A ZIP archive with ``manifest.json`` is appended to the network. This is TFLite's own convention for
+associated files: TFLite ignores what follows the flatbuffer, ZIP readers what precedes the archive.
+The manifest says how the network's pictures are made, what its outputs mean and how it was checked.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SHIPPED = "knock-int8.tflite"
 PRECISIONS = ("int8", "float16", "float32")
-MAX_FILE = 512 * 2**20  # no model of ours is near; a stray video must not fill the memory
+MAX_FILE = 512 * 2**20  # bytes, far above any model; a stray video must not fill the memory
 MAX_MANIFEST = 2**20
 CHECKPOINTS = (".pth", ".safetensors")
-# What a damaged archive raises in zipfile: tried bit by bit. Manifest's ModelError is a ValueError.
+# What zipfile raises for a damaged archive, found by flipping a bit in every byte. Manifest's
+# ModelError is a ValueError.
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a network needs to be used rightly."""
+    """What must be known about a network to use it correctly."""
 
     name: str
     labels: tuple[str, ...]  # in the order of the outputs; one of them is "knocking"
     threshold: float  # p_knocking from which a window is called knocking, in (0, 1)
     precision: str  # one of PRECISIONS
     front_end: FrontEndConfig  # how its pictures are made
-    temperature: float = 1.0  # log-odds are divided by it; > 1 makes the answers less sure
+    temperature: float = 1.0  # divides the log-odds; > 1 makes the answers less confident
     network_sha256: str = ""  # of the bytes before the ZIP
     versions: Mapping[str, str] = field(default_factory=dict)  # of the tools that made it
-    parity: Mapping[str, Any] = field(default_factory=dict)  # proof that it says the same
-    calibration: Mapping[str, Any] = field(default_factory=dict)  # what it was quantised on
+    parity: Mapping[str, Any] = field(default_factory=dict)  # how far it agrees with its checkpoint
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # the data it was quantised with
     golden: Mapping[str, float] = field(default_factory=dict)  # its answer to a known sound
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse a description nothing can be judged by."""
+        """Refuse a description that does not allow judging."""
         if self.format != FORMAT:
             raise ModelError(
                 f"manifest format {self.format!r} is not {FORMAT}: update this program"
@@ -61,7 +62,7 @@ class Manifest:
         if not are_labels(self.labels):
             raise ModelError(f"labels {list(self.labels)} must be two, one of them 'knocking'")
         if self.precision not in PRECISIONS:
-            raise ModelError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+            raise ModelError(f"precision {self.precision!r} must be one of {', '.join(PRECISIONS)}")
         if not 0 < self.threshold < 1:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
         low, high = TEMPERATURES
@@ -78,21 +79,21 @@ class Manifest:
             and float(self.golden["seed"]).is_integer()
             and self.golden["seed"] >= 0
         ):
-            raise ModelError(f"golden answer {dict(self.golden)!r} is none")
+            raise ModelError(f"golden answer {dict(self.golden)!r} is not valid")
 
     @property
     def highest_p(self) -> float:
-        """The surest its answers can be, in (0, 1]."""
+        """Highest probability its answers can have, in (0, 1]."""
         return highest_p(self.precision, self.temperature)
 
     def to_json(self) -> bytes:
-        """The manifest as it is stored."""
+        """The manifest as stored in the archive."""
         content = {**asdict(self), "front_end": self.front_end.to_dict()}
         return json.dumps(content, indent=1, sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """Read :meth:`to_json`'s bytes; ModelError names what is wrong."""
+        """Parse the bytes :meth:`to_json` made; ModelError names what is wrong."""
         try:
             values = json.loads(content)
             known = {f.name for f in fields(cls)}
@@ -108,7 +109,7 @@ class Manifest:
 
 
 def are_labels(names: Sequence[object]) -> bool:
-    """Whether ``names`` can be what a network's two answers mean: two texts, one "knocking"."""
+    """Whether ``names`` can label a network's two outputs: two strings, one of them "knocking"."""
     texts = {name for name in names if isinstance(name, str)}
     return len(names) == len(texts) == 2 and "knocking" in texts
 
@@ -123,25 +124,25 @@ class ModelFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read and check ``path``; ModelError if it is damaged, foreign or contradicts itself."""
+        """Read and check ``path``; ModelError if damaged, inconsistent or no KnockKnock model."""
         try:
-            if path.exists() and not path.is_file():  # of /dev/zero there is no end
-                raise ModelError(f"model {path} is no file")
+            if path.exists() and not path.is_file():  # /dev/zero has no end
+                raise ModelError(f"model {path} is not a regular file")
             size = path.stat().st_size
             content = path.read_bytes() if size <= MAX_FILE else b""
         except OSError as error:
             raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
         if content[4:8] != b"TFL3":
             is_one = path.suffix in CHECKPOINTS
-            way = "make one of it with convert export" if is_one else "convert export makes them"
-            raise ModelError(f"{path} is no TFLite model: {way}")
+            way = "convert it with convert export" if is_one else "make one with convert export"
+            raise ModelError(f"{path} is not a TFLite model: {way}")
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)
         except DAMAGED as error:
             raise ModelError(
-                f"{path} is cut off, or no model of KnockKnock ({error}): copy it again, "
-                "or make one with: convert export"
+                f"{path} is truncated, or not a KnockKnock model ({error}): copy it again, "
+                "or make one with convert export"
             ) from error
         if hashlib.sha256(network).hexdigest() != parsed.network_sha256:
             raise ModelError(f"{path}: network and manifest do not belong together: copy it again")
@@ -153,8 +154,8 @@ def _split(content: bytes) -> tuple[bytes, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entry = archive.getinfo(MANIFEST)
         if entry.file_size > MAX_MANIFEST:
-            raise ModelError(f"manifest of {entry.file_size} bytes is too long")
-        # Offsets count from the archive's own beginning, so the first entry's is where it starts.
+            raise ModelError(f"manifest of {entry.file_size} bytes is too large")
+        # zipfile has added the length of the network to the offsets; the first entry is the start.
         start = min(info.header_offset for info in archive.infolist())
         return content[:start], archive.read(entry)
 
@@ -162,7 +163,7 @@ def _split(content: bytes) -> tuple[bytes, bytes]:
 def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
     """Write ``network`` with its manifest to ``path``, atomically; the hash is computed here.
 
-    The same input gives the same bytes: nothing is compressed, the archive's date is fixed.
+    The same input gives the same bytes: nothing is compressed, and the archive's date is fixed.
     """
     values = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
     values["network_sha256"] = hashlib.sha256(network).hexdigest()
@@ -174,21 +175,21 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
 
 
 def _data_folders() -> list[str]:
-    """Where pip puts a package's data: of this environment, of all, of the user."""
+    """Where pip installs data files: in this environment, system-wide, for the user."""
     schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
     found = [sysconfig.get_path("data", scheme) for scheme in schemes]
     return list(dict.fromkeys([found[0], "/usr/local", found[1]]))
 
 
 def default_model() -> Path:
-    """The model to use when none is named on the command line or in the settings.
+    """The model to use if none is named on the command line or in the settings.
 
-    That of the environment's KNOCKKNOCK_MODEL, or the shipped one; ModelError lists where that was
-    looked for.
+    The one in the environment variable KNOCKKNOCK_MODEL, else the shipped one. ModelError lists the
+    places searched.
     """
     if named := os.environ.get("KNOCKKNOCK_MODEL"):
-        if not os.path.isfile(named):  # noqa: PTH113 - pathlib's raises in a folder we may not see
-            raise ModelError(f"$KNOCKKNOCK_MODEL, {named}, is no file: correct it, or unset it")
+        if not os.path.isfile(named):  # noqa: PTH113 - pathlib's raises in an unreadable folder
+            raise ModelError(f"$KNOCKKNOCK_MODEL, {named}, is not a file: correct it, or unset it")
         return Path(named)
     package = Path(__file__).resolve().parent
     places = [

@@ -1,4 +1,4 @@
-"""The straight line from sound to verdict; microphone and file, service and test all take it."""
+"""The path from sound to verdict, the same for microphone and file, service and tests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge.gate_config import GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
 Answer = Literal["knocking", "normal", "unknown"]
-PAD_SECONDS = 0.024  # a window this much too short (one STFT hop) is filled up with silence
-TAIL_SECONDS = 0.1  # an uncovered rest longer than this gets a last window
+PAD_SECONDS = 0.024  # a window too short by no more than this (one STFT hop) is zero-padded
+TAIL_SECONDS = 0.1  # if at least this much is uncovered at the end, it gets a last window
 
 
 class Judge(Protocol):
@@ -30,7 +30,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was heard in one window."""
+    """The verdict on one window."""
 
     start_s: float
     end_s: float
@@ -41,11 +41,11 @@ class Verdict:
 
     @property
     def knocks(self) -> bool | None:
-        """What the detector asks for; None if it could not be judged."""
+        """Whether the window knocks, for the detector; None if it could not be judged."""
         return None if self.verdict == "unknown" else self.verdict == "knocking"
 
     def unless(self, fault: Fault | None) -> Verdict:
-        """Itself, or where there is a ``fault`` that the gate cannot see, unknown for that."""
+        """Itself, or ``unknown`` if the caller knows of a ``fault`` that the gate cannot see."""
         if fault is None or self.verdict == "unknown":
             return self
         return replace(self, verdict="unknown", p_knocking=None, reason=str(fault))
@@ -65,18 +65,19 @@ class Pipeline:
         self.set_limits(threshold)
 
     def set_limits(self, threshold: float, gate: GateConfig | None = None) -> None:
-        """From the next window on: p_knocking of one that knocks, and what is not judged."""
+        """Set the threshold of p_knocking and the limits of the gate, from the next window on."""
         self.threshold = threshold
         self.gate = Gate(gate, sr=self.front_end.config.sr)
 
     def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
-        """One verdict a window, every ``hop_s`` seconds, until the blocks end.
+        """One verdict per window, every ``hop_s`` seconds, until the blocks end.
 
-        The end is covered too, by a last window that ends with the signal; likewise before a gap.
+        The end of the signal is covered by a last window that ends there; so is the end of the
+        sound before each gap.
         """
         config = self.front_end.config
         windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)
-        heard: list[Block] = []  # only while it may all be too short for one window
+        heard: list[Block] = []  # filled only until there is enough sound for one window
         for block in blocks:
             if block.gap and heard:
                 yield from self._end(heard, windower)
@@ -89,7 +90,7 @@ class Pipeline:
             yield from self._end(heard, windower)
 
     def _end(self, heard: list[Block], windower: Windower) -> Iterator[Verdict]:
-        """What is left when the sound ends, ``heard`` being its beginning."""
+        """The verdict on what is left when the sound ends; ``heard`` is its beginning."""
         config = self.front_end.config
         if sum(b.y.size for b in heard) < config.n_samples:
             yield self._judge_short(heard)

@@ -1,4 +1,4 @@
-"""PNG files without an imaging library: W3C, "Portable Network Graphics" (third edition)."""
+"""Write PNG files without an imaging library (W3C, "Portable Network Graphics", third edition)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.files import write_atomically
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """``picture`` (H, W, 3) uint8 RGB as the bytes of a PNG file."""
+    """Encode ``picture`` (H, W, 3) uint8 RGB as the bytes of a PNG file."""
     height, width, _ = picture.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # a 0 before each row: no filter
     rows[:, 1:] = picture.reshape(height, -1)

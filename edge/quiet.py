@@ -1,4 +1,4 @@
-"""Keeping native libraries from chattering on standard error."""
+"""Keep native libraries from writing to standard error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Standard error goes nowhere meanwhile, for this whole process, native code included.
+    """Discard standard error meanwhile, for the whole process, including native code.
 
-    For calls known to announce what nobody needs: each of ALSA's failed guesses, the name of
-    TFLite's delegate. Errors that matter come back as exceptions.
+    For calls known to print what nobody needs, such as each device ALSA tries in vain or the name
+    of TFLite's delegate. Errors that matter are raised as exceptions.
     """
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,3 +1,3 @@
-"""Which sampling rates are taken."""
+"""Which sampling rates are accepted."""
 
 RATES = (8_000, 192_000)  # lowest and highest, Hz

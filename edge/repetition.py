@@ -1,8 +1,9 @@
-"""Does a sound repeat itself exactly? A driver that hangs may play its last buffer for ever.
+"""Detect sound that repeats itself exactly: a hung driver may play its last buffer for ever.
 
-A short piece of an engine, over and over, is a fine picture for the network, and a normal one. But
-no engine does twice the same: the steadiest of real ones resembles itself, a while later, by 0.98.
-A piece longer than LAGS_S is not noticed: half of two seconds says nothing of the other half.
+A short piece of engine sound in a loop makes a good picture, and the network calls it normal. But
+no engine repeats itself exactly: the autocorrelation of the steadiest real one is 0.98 at most.
+A loop longer than the largest of LAGS_S goes unnoticed, because half of a window of two seconds
+says nothing about the other half.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-# What repeats itself sooner, a buffer of 93 ms, does so here, too; a tone that wavers does not.
+# A loop shorter than this, such as a buffer of 93 ms, repeats itself at these lags too; a wavering
+# tone does not.
 LAGS_S = (0.3, 0.93)
-# Frequencies that are looked at, and from where to where the filter rises and falls. Few samples
-# are left of a sound up to here; without its slow part a correlation means something.
+# Where the band-pass rises and falls. The low upper limit allows a low sampling rate; without the
+# slowest components the correlation is meaningful.
 RISE_HZ, FALL_HZ = (20.0, 80.0), (1100.0, 1378.0)
-EDGE_S = 0.06  # where the filter's own beginning and end are heard
-STEPS = 4  # lags a sample apart are too few to meet a peak; the rest does a parabola
+EDGE_S = 0.06  # cut off at both ends, where the filter's transients are
+STEPS = 4  # lags per sample: whole samples are too coarse to meet a peak; a parabola does the rest
 
 
 def repetition(y: NDArray[np.float32], sr: int) -> float:
-    """How much ``y`` (n,), ``sr`` Hz, resembles itself some time of LAGS_S later: 1 is exactly.
+    """Highest peak of the autocorrelation of ``y`` (n,), ``sr`` Hz, at LAGS_S; 1: exact repetition.
 
-    The largest normalised autocorrelation of what lies between RISE_HZ and FALL_HZ; of what
-    overlaps, so that the length of the lag is no matter. 0 for a ``y`` of less than 1.98 s, twice
-    the longest lag and the filter's ends.
+    Only the band between RISE_HZ and FALL_HZ is compared. The correlation is normalised by the
+    energy of the overlapping parts, so the lag's length makes no difference. 0 for a ``y`` shorter
+    than 1.98 s, which is twice the longest lag and EDGE_S.
     """
     if y.size < 2 * (LAGS_S[1] + EDGE_S) * sr:
         return 0.0
@@ -37,13 +39,13 @@ def repetition(y: NDArray[np.float32], sr: int) -> float:
     energy = np.concatenate([[0.0], np.cumsum(np.square(x, dtype=np.float64))])
     whole = np.round(lags / STEPS).astype(int)
     norm = np.sqrt(energy[x.size - whole] * (energy[-1] - energy[whole]))
-    # What overlaps hardly at all, of a single bang, proves nothing and is mostly rounding.
+    # If hardly any energy overlaps, as after a single bang, the ratio is mostly rounding error.
     norm = np.maximum(norm, energy[-1] / 4)
     return _peak(products[lags] / norm) if energy[-1] > 0 else 0.0
 
 
 def _filtered(y: NDArray[np.float32], sr: int) -> tuple[NDArray[np.float32], float]:
-    """The band that is looked at, without its ends, and its rate: twice the highest frequency."""
+    """The band that is compared, without its ends, and its rate, Hz: twice its top frequency."""
     n = y.size
     shown = scipy.fft.rfft(y)[: int(FALL_HZ[1] * n / sr) + 1]
     f = np.arange(shown.size) * np.float32(sr / n)
@@ -57,9 +59,9 @@ def _filtered(y: NDArray[np.float32], sr: int) -> tuple[NDArray[np.float32], flo
 
 
 def _peak(values: NDArray[np.float64]) -> float:
-    """The highest of the peaks of ``values``: of a parabola through one and its neighbours.
+    """Height of the highest local maximum of ``values``, by a parabola through three points.
 
-    What still falls from the lag 0, at the beginning, is no peak. 0 if there is none.
+    Values still falling from lag 0, at the beginning, are no maximum. 0 if there is none.
     """
     before, top, after = values[:-2], values[1:-1], values[2:]
     peaks = np.flatnonzero((top > before) & (top >= after))

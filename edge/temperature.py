@@ -1,8 +1,8 @@
-"""How sure an answer is, and how sure it may be taken to be: temperature scaling.
+"""Temperature scaling: calibrate how confident the network's probabilities are.
 
-It divides the log-odds of an answer by one number, the temperature (Guo et al., "On Calibration of
-Modern Neural Networks", ICML 2017); the order of answers stays. Device and workstation reckon alike
-because both reckon here.
+The log-odds are divided by one number, the temperature (Guo et al., "On Calibration of Modern
+Neural Networks", ICML 2017); the order of the answers does not change. Device and workstation get
+the same results because both use this module.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-STEP = 1 / 256  # of an int8 network's answers, which go from 0 to 1 - STEP
-LEAST_P = STEP / 2  # what 0 is taken for, so that log-odds are finite
-TEMPERATURES = (0.05, 100.0)  # beyond, answers are all but certain, or all the same
+STEP = 1 / 256  # resolution of an int8 network's probabilities, which end at 1 - STEP
+LEAST_P = STEP / 2  # probabilities below count as this, so that log-odds are finite
+TEMPERATURES = (0.05, 100.0)  # beyond, all answers are all but certain, or all alike
 
 
 def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """``p`` (n,), adding up to 1, with its log-odds divided by ``temperature``: the device's way.
+    """Divide the log-odds of ``p`` (n,), which adds up to 1, by ``temperature``; same shape.
 
-    Nothing is taken for less than LEAST_P. At 1 it is ``p`` itself.
+    The device does this. Values below LEAST_P count as LEAST_P; at temperature 1 ``p`` is returned
+    as it is.
     """
     if temperature == 1:
         return p
@@ -30,20 +31,20 @@ def tempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
 
 
 def highest_p(precision: str, temperature: float) -> float:
-    """The surest that answers can be: int8 ends at 1 - STEP, and a temperature changes that."""
+    """Highest probability an answer can have: 1, or 1 - STEP for int8, scaled by temperature."""
     surest = 1 - STEP if precision == "int8" else 1.0
     if temperature == 1:
         return surest
-    # As tempered() reckons with an answer of 0 beside it.
+    # As in tempered(), the other label's probability of 0 counts as LEAST_P.
     odds = (surest / LEAST_P) ** (1 / temperature)
     return odds / (1 + odds)
 
 
 def log_odds(p: NDArray[np.float32], precision: str) -> NDArray[np.float64]:
-    """The log-odds that :func:`tempered` reckons with, of one label's answers (n,) in [0, 1].
+    """The log-odds that :func:`tempered` uses, from one label's probabilities (n,) in [0, 1].
 
-    The highest answer of a network whose ``precision`` is int8, 1 - STEP, may stand beside an
-    answer of STEP or of 0, which is not known here: it is taken for the surer.
+    With ``precision`` int8, the other label's probability beside the highest one, 1 - STEP, may be
+    STEP or 0. Which one is not known here, so the more confident answer, 0, is assumed.
     """
     said = p.astype(np.float64)
     other = np.maximum(1 - said, LEAST_P)
@@ -55,21 +56,21 @@ def log_odds(p: NDArray[np.float32], precision: str) -> NDArray[np.float64]:
 def tempered_alone(
     p: NDArray[np.float32], temperature: float, precision: str
 ) -> NDArray[np.float32]:
-    """What :func:`tempered` makes of one label's answers ``p`` (n,) in [0, 1], the other unseen."""
+    """:func:`tempered` for one label's probabilities ``p`` (n,) in [0, 1], without the other's."""
     return np.asarray(1 / (1 + np.exp(-log_odds(p, precision) / temperature)), dtype=np.float32)
 
 
 def untempered(p: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """What the network itself said, (n,) in [0, 1], where ``temperature`` made ``p`` of it."""
-    kept = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)  # as near to certain as float32 can tell
+    """The network's own probabilities, (n,) in [0, 1], that ``temperature`` turned into ``p``."""
+    kept = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)  # float32 resolves nothing nearer to 1
     z = np.log(kept / (1 - kept)) * temperature
     return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
 
 
 def untempered_threshold(threshold: float, temperature: float) -> float:
-    """The answer of the network itself, in [0, 1], that ``temperature`` makes ``threshold`` of.
+    """The network's own probability, in [0, 1], that ``temperature`` turns into ``threshold``.
 
-    ``threshold`` lies in (0, 1); reckoned with as it is, without the floor of LEAST_P.
+    ``threshold`` lies in (0, 1). The floor of LEAST_P is not applied.
     """
     z = temperature * math.log(threshold / (1 - threshold))
-    return 1 / (1 + math.exp(min(-z, 700)))  # e^709 is the last that can be written
+    return 1 / (1 + math.exp(min(-z, 700)))  # e^709 is the last in float64's range

@@ -1,4 +1,4 @@
-"""Re-cutting a stream of blocks into overlapping windows. Pure: no clock, no input or output."""
+"""Cut a stream of blocks into overlapping windows. Pure: no clock, no input or output."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 
 class Flaws(NamedTuple):
-    """What a resampler hides: shares of the samples as they were recorded, see gate.flaws."""
+    """Shares of the samples as recorded that a resampler would hide; see edge.gate.flaws."""
 
     clipped: float = 0.0  # in flat tops
-    still: float = 0.0  # in stretches without any movement
+    still: float = 0.0  # in stretches without movement
 
 
 NO_FLAWS = Flaws()
-GAP_S = 0.5  # so long one gap only delays a window, where hops are no shorter
+GAP_S = 0.5  # one gap up to this long, or one hop if shorter, only delays the next window
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Block:
 
     y: NDArray[np.float32]  # (n,), full scale is [-1, 1)
     start_s: float  # time of the first sample, s, on the source's own clock
-    gap: bool = False  # samples were lost between the previous block and this one
+    gap: bool = False  # whether samples were lost between the previous block and this one
     flaws: Flaws = NO_FLAWS
 
 
@@ -38,7 +38,7 @@ class Window:
     y: NDArray[np.float32]  # (n_samples,)
     start_s: float
     end_s: float
-    flaws: Flaws = NO_FLAWS  # of its blocks, in the mean
+    flaws: Flaws = NO_FLAWS  # mean over its samples
 
 
 class Windower:
@@ -56,13 +56,13 @@ class Windower:
 
     def _forget(self, start_s: float) -> None:
         self._pending = np.empty(0, dtype=np.float32)
-        self._flaws = np.empty((0, 2), dtype=np.float32)  # of the block that each of them is from
+        self._flaws = np.empty((0, 2), dtype=np.float32)  # for each sample, its block's
         self._start_s = start_s  # time of the first pending sample
         self._next = 0  # where in the pending samples the next window starts
-        self._covered = 0  # how many pending samples are in some window already
+        self._covered = 0  # how many pending samples are in a window already
 
     def push(self, block: Block) -> list[Window]:
-        """Take the next block, give the windows it completes, oldest first."""
+        """Take the next block and return the windows it completes, oldest first."""
         if block.gap or self._pending.size == 0:
             self._forget(block.start_s)
         if self._since_s is None:
@@ -77,15 +77,15 @@ class Windower:
             self._next += self.hop
         if windows:
             self._since_s = windows[-1].end_s
-        # One window's worth stays, for tail().
+        # Keep at least one window's worth of samples for tail().
         self._drop(max(0, min(self._next, self._pending.size - self.n_samples)))
         return windows
 
     def missed(self) -> tuple[float, float] | None:
-        """Begin and end, s, of a window that gaps have prevented; None while none is overdue.
+        """Start and end, s, of a window that gaps have prevented; None if none is overdue.
 
-        The first is after a window's length and two hops without one, or with long ones a hop and
-        GAP_S; then there is one every hop. One a call at most.
+        The first is overdue when no window has come for its length and two hops (one hop and GAP_S
+        if hops are longer than that); from then on, one every hop. At most one per call.
         """
         end_s = self._start_s + self._pending.size / self.sr
         hop_s = self.hop / self.sr
@@ -96,11 +96,11 @@ class Windower:
         return end_s - self.n_samples / self.sr, end_s
 
     def sound_stops(self) -> None:
-        """Nothing comes any more: until the next block no window is waited for."""
+        """Tell that the sound has stopped: no window can be missed until the next block."""
         self._since_s = None
 
     def tail(self, *, least: int) -> Window | None:
-        """A last window that ends with the signal, if ``least`` samples are in no window yet."""
+        """A last window that ends with the signal, if ``least`` samples or more are in none yet."""
         if self._pending.size < self.n_samples or self._pending.size - self._covered < least:
             return None
         return self._window(self._pending.size - self.n_samples)
@@ -120,7 +120,7 @@ class Windower:
 
 
 class FlawsOfInput:
-    """Flaws of what went into a resampler since something came out of it the last time."""
+    """Mean flaws of the input of a resampler since its last output."""
 
     def __init__(self) -> None:
         self._sum = np.zeros(2)
@@ -128,12 +128,12 @@ class FlawsOfInput:
         self._mean = NO_FLAWS
 
     def add(self, found: Flaws, samples: int) -> None:
-        """``samples`` with these flaws went in."""
+        """Count ``samples`` input samples whose flaws are ``found``."""
         self._sum += np.multiply(found, samples)
         self._samples += samples
 
     def take(self) -> Flaws:
-        """Their mean, which the next block has; where nothing went in, as of the block before."""
+        """Mean since the last call, for the next block; the same again if nothing went in."""
         if self._samples:
             self._mean = Flaws(*(self._sum / self._samples).tolist())
         self._sum[:], self._samples = 0, 0
@@ -141,7 +141,7 @@ class FlawsOfInput:
 
 
 def mean_flaws(blocks: Sequence[Block]) -> Flaws:
-    """Flaws of ``blocks``, averaged over their samples; NO_FLAWS if they hold none."""
+    """Flaws of ``blocks``, averaged over their samples; NO_FLAWS if they have no samples."""
     met = FlawsOfInput()
     for block in blocks:
         met.add(block.flaws, block.y.size)

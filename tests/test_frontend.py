@@ -181,9 +181,9 @@ def test_absurd_samples_give_no_picture(value):
     "S_db", [np.zeros((87, 84), "f4"), np.zeros((84, 86), "f4"), [1.0], [[0.0] * 87] * 84]
 )
 def test_only_a_spectrogram_is_drawn(draw, S_db):
-    with pytest.raises(SignalError, match=r"finite \(84, 87\) is needed"):
+    with pytest.raises(SignalError, match=r"finite floats of shape \(84, 87\) are needed"):
         draw(FrontEnd(), S_db)
-    with pytest.raises(SignalError, match="spectrogram holds NaN or infinite values: finite"):
+    with pytest.raises(SignalError, match="spectrogram contains NaN or infinite values: finite"):
         draw(FrontEnd(), np.full((84, 87), np.nan, dtype=np.float32))
 
 

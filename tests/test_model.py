@@ -130,7 +130,7 @@ def test_a_threshold_that_is_never_reached():
 
 
 def test_a_device_is_no_model_and_has_no_end():
-    with pytest.raises(ModelError, match="is no file"):
+    with pytest.raises(ModelError, match="is not a regular file"):
         ModelFile.read(Path("/dev/zero"))
 
 
@@ -139,7 +139,7 @@ def test_the_default_model_can_be_named(path, monkeypatch):
     assert default_model() == path
     # A name that is wrong must not mean the shipped model.
     monkeypatch.setenv("KNOCKKNOCK_MODEL", f"{path}.not")
-    with pytest.raises(ModelError, match=r"KNOCKKNOCK_MODEL, .*\.not, is no file"):
+    with pytest.raises(ModelError, match=r"KNOCKKNOCK_MODEL, .*\.not, is not a file"):
         ModelFile.read(default_model())
 
 

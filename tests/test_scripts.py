@@ -81,7 +81,7 @@ def test_no_rounds_are_refused(say):
 def test_a_fresh_process_that_fails_is_heard(monkeypatch):
     done = subprocess.CompletedProcess([], 1, "", "Traceback\nMemoryError: no room\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(EdgeError, match="edge, has ended with 1: MemoryError: no room"):
+    with pytest.raises(EdgeError, match="edge, exited with 1: MemoryError: no room"):
         benchmarks._first_verdict("edge")
 
 

@@ -1,10 +1,10 @@
-"""The front end: two seconds of audio in, the picture the network was trained on out.
+"""The front end: turns two seconds of audio into the kind of picture the network was trained on.
 
-Equal to what librosa 0.11 and matplotlib made in training, with numpy and ``scipy.fft``
-alone. The stages, each a public function of the module named after it::
+It matches what librosa 0.11 and matplotlib produced in training, using only numpy and
+``scipy.fft``. Each stage is a module with public functions::
 
-    stft      Hann-windowed Fourier transform, and back
-    hpss      harmonic and percussive masks from two running medians (module median)
+    stft      Hann-windowed Fourier transform and its inverse
+    hpss      percussive mask from two running medians (module median)
     cqt       constant-Q magnitudes, decibels
     picture   colours, figure, network input
     resample  any microphone rate to the model's (before the front end)
@@ -21,11 +21,11 @@ from edge.frontend.config import FrontEndConfig
 
 __all__ = ["FrontEnd", "FrontEndConfig"]
 
-LARGEST = 1e15  # of a sample; squares of larger ones are beyond float32
+LARGEST = 1e15  # largest sample value; squares of spectra of larger ones overflow float32
 
 
 class FrontEnd:
-    """The whole front end for windows of one length; kernels and maps are computed once.
+    """The whole front end for windows of one length; kernels and pixel maps are computed once.
 
     >>> front_end = FrontEnd()
     >>> front_end.picture(np.random.default_rng(0).standard_normal(44100).astype("float32")).shape
@@ -40,11 +40,11 @@ class FrontEnd:
         self._renderer = picture.Renderer(self.config)
 
     def percussive(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The percussive part of ``y``, in its unit.
+        """The percussive part of ``y``, in the unit of ``y``.
 
-        ``y`` is (n_samples,) float32; the result is float32, (n_frames - 1) * hop_length samples
-        (44 032 of 44 100): it ends at the centre of the last frame. Raises SignalError for
-        another shape or dtype and for values that are not finite.
+        ``y`` is (n_samples,) float32. The result is float32 and has (n_frames - 1) * hop_length
+        samples (44 032 of 44 100): it ends at the centre of the last frame. Raises SignalError for
+        another shape or dtype, for values that are not finite and for those above LARGEST.
         """
         config = self.config
         self._check(y)
@@ -69,8 +69,9 @@ class FrontEnd:
     def figure(self, S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The training figure of a spectrogram: (figure_px, figure_px, 3) uint8 RGB, top first.
 
-        What matplotlib drew; the network's picture is this enlarged, but made without it.
-        SignalError unless ``S_db`` is finite (n_bins, n_frames), dB.
+        This is what matplotlib drew. The network's input is an enlargement of it, but
+        :meth:`network_picture` does not need it. SignalError unless ``S_db`` is (n_bins, n_frames)
+        floats, dB, all finite.
         """
         self._check_spectrogram(S_db)
         return self._renderer.figure(S_db)
@@ -84,7 +85,7 @@ class FrontEnd:
         return self._renderer.network_picture(picture.colour_indices(S_db))
 
     def picture(self, y: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """From audio to the network's input in one go: (network_px, network_px, 3) uint8 RGB.
+        """The network's input from audio: (network_px, network_px, 3) uint8 RGB.
 
         (224, 224, 3) by default. ``y`` and errors as for :meth:`percussive`.
         """
@@ -99,17 +100,23 @@ class FrontEnd:
                 f"window has shape {y.shape}: {self.config.n_samples} samples at "
                 f"{self.config.sr} Hz, one channel, are needed"
             )
-        if not np.abs(y).max() <= LARGEST:  # nor is NaN
-            raise SignalError("window holds NaN, infinite or absurd samples: scale it to [-1, 1)")
+        if not np.abs(y).max() <= LARGEST:  # true for NaN as well
+            raise SignalError(
+                "window contains NaN, infinite or absurdly large samples: scale it to [-1, 1)"
+            )
 
     def _check_spectrogram(self, S_db: NDArray[np.float32]) -> None:
         shape = (self.config.n_bins, self.config.n_frames)
         if not isinstance(S_db, np.ndarray) or S_db.dtype.kind != "f":
             kind = getattr(S_db, "dtype", type(S_db).__name__)
-            raise SignalError(f"spectrogram has dtype {kind}: float32, finite {shape} is needed")
+            raise SignalError(
+                f"spectrogram has dtype {kind}: finite floats of shape {shape} are needed"
+            )
         if S_db.shape != shape:
-            raise SignalError(f"spectrogram has shape {S_db.shape}: finite {shape} is needed")
+            raise SignalError(
+                f"spectrogram has shape {S_db.shape}: finite floats of shape {shape} are needed"
+            )
         if not np.isfinite(S_db).all():
             raise SignalError(
-                "spectrogram holds NaN or infinite values: finite ones, dB, are needed"
+                "spectrogram contains NaN or infinite values: finite ones, in dB, are needed"
             )

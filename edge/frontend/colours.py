@@ -1,7 +1,7 @@
 """The "magma" colour map, 256 RGB colours from black through purple and orange to pale yellow.
 
-The table is data, designed by Stefan van der Walt and Nathaniel Smith for matplotlib and released
-by them under CC0; it is matplotlib's own, rounded to 8 bits the way its renderer rounds.
+The table was designed by Stefan van der Walt and Nathaniel Smith for matplotlib and released by
+them under CC0. It is matplotlib's own data, rounded to 8 bits as its renderer does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that shapes the picture, in one frozen record that travels with the model."""
+"""All settings that shape the picture, in one frozen dataclass that is stored with the model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edge.rates import RATES
 class FrontEndConfig:
     """Settings of the whole front end; the defaults are those the original network was trained on.
 
-    A network is only right about pictures made the way its training pictures were, so this record
-    is stored in the model file and nowhere else.
+    A network is only valid for pictures made in the same way as its training pictures, so these
+    settings are stored in the model file and nowhere else.
     """
 
     sr: int = 22_050  # sampling rate of the audio, Hz
@@ -25,11 +25,11 @@ class FrontEndConfig:
     hop_length: int = 512  # STFT and CQT hop, samples; a multiple of 2 ** (octaves - 1)
     hpss_kernel: int = 31  # median filter length, frames and bins; odd
     hpss_power: float = 2.0  # exponent of the Wiener-like masks
-    hpss_margin: float = 1.0  # how far percussive must stand above harmonic, >= 1
+    hpss_margin: float = 1.0  # factor by which percussive must exceed harmonic, >= 1
     fmin: float = 440.0 * 2.0 ** (-45 / 12)  # lowest CQT bin, Hz: C1, 32.703
     n_bins: int = 84  # CQT bins; a multiple of bins_per_octave
     bins_per_octave: int = 12  # CQT bins per octave
-    sparsity: float = 0.01  # share of a CQT kernel's spectral magnitude set to zero
+    sparsity: float = 0.01  # share of a CQT filter's spectral magnitude set to zero
     top_db: float = 80.0  # dynamic range kept below the maximum, dB
     figure_px: int = 122  # side of the training figure, px
     network_px: int = 224  # side of the network's input, px
@@ -49,7 +49,7 @@ class FrontEndConfig:
                 raise ConfigError(f"front end settings contradict each other: {problem}")
 
     def _conditions(self) -> Iterator[tuple[bool, str]]:
-        """What must hold between settings, and what to say if it does not; checked in order."""
+        """Conditions between settings, each with the message if it fails; checked in order."""
         low, high = RATES
         yield low <= self.sr <= high, f"sr = {self.sr} Hz must lie between {low} and {high} Hz"
         yield self.hpss_kernel % 2 == 1, f"hpss_kernel = {self.hpss_kernel} must be odd"
@@ -91,7 +91,7 @@ class FrontEndConfig:
 
     @property
     def n_frames(self) -> int:
-        """Columns of the spectrogram: frames are centred, so both ends have one."""
+        """Columns of the spectrogram: frames are centred, so there is one at both ends."""
         return 1 + self.n_samples // self.hop_length
 
     def to_dict(self) -> dict[str, int | float]:
@@ -100,7 +100,7 @@ class FrontEndConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> FrontEndConfig:
-        """Build from :meth:`to_dict`'s answer; ConfigError names unknown and missing settings."""
+        """Build from :meth:`to_dict`'s result; ConfigError names unknown and missing settings."""
         known = {field.name for field in dataclasses.fields(cls)}
         if wrong := sorted(set(settings) ^ known):
             raise ConfigError(f"front end settings unknown or missing: {', '.join(wrong)}")

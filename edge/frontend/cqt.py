@@ -1,9 +1,9 @@
-"""Constant-Q transform by recursive halving of the rate (Schoerkhuber & Klapuri, SMC 2010).
+"""Constant-Q transform by recursive downsampling by two (Schoerkhuber & Klapuri, SMC 2010).
 
 Bin ``k`` lies at ``f_k = fmin * 2^(k / bins_per_octave)``; its filter is a windowed complex
-exponential of ``N_k = Q sr / f_k`` samples. One octave lower every filter is twice as long, so
-instead of longer filters the signal is halved in rate and the *same* filters are applied again:
-one kernel of 12 short filters serves all seven octaves.
+exponential of ``N_k = Q sr / f_k`` samples. One octave lower, every filter is twice as long, so
+instead of using longer filters, the signal is downsampled by two and the *same* filters are applied
+again: one kernel of 12 short filters serves all seven octaves.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edge.frontend.config import FrontEndConfig
 from edge.frontend.stft import frames
 
-# Filter for halving the rate. librosa halves with soxr's "HQ" recipe; its impulse response is, to
-# 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three numbers, found by least squares
-# and checked against soxr in the tests. Flat to 0.913 of the new Nyquist frequency,
-# 126 dB down from it on.
+# Filter for halving the rate. librosa does it with soxr's "HQ" recipe, whose impulse response is,
+# to within 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three parameters. They were
+# found by least squares and are checked against soxr in the tests. The filter is flat up to 0.913
+# of the new Nyquist frequency and 126 dB down from that frequency on.
 HALVING_CUTOFF = 0.956872  # -6 dB point, in units of the new Nyquist frequency
 HALVING_TAPS = 389  # the window reaches zero half a sample beyond the outermost taps
 HALVING_BETA = 13.04
@@ -39,10 +39,10 @@ def octave_kernel(config: FrontEndConfig) -> NDArray[np.float32]:
     """The filters of one octave as real arrays in time: shape (n, 2 * bins_per_octave), float32.
 
     Columns are real parts, then imaginary parts, lowest bin first; ``frames @ kernel`` gives the
-    complex response to each frame of ``n`` samples. The kernel is built as librosa builds it: Hann
-    window over the filter's samples, L1 norm, transformed to ``n`` bins (the next power of two),
-    weak spectral coefficients that make up ``sparsity`` of the magnitude dropped, negative
-    frequencies ignored; and then taken back to time, where it is one small matrix product.
+    complex response to each frame of ``n`` samples. The kernel is built as in librosa: each filter
+    is Hann-windowed, L1-normalised and Fourier-transformed at length ``n`` (the next power of two);
+    the weakest coefficients, up to ``sparsity`` of the magnitude, and the negative frequencies are
+    dropped. It is then transformed back to time, where applying it is one small matrix product.
     """
     lengths = filter_lengths(config)[-config.bins_per_octave :]
     freqs = config.fmax * 2.0 ** (np.arange(1 - config.bins_per_octave, 1) / config.bins_per_octave)
@@ -55,14 +55,14 @@ def octave_kernel(config: FrontEndConfig) -> NDArray[np.float32]:
         start = (n - k.size) // 2
         row[start : start + k.size] = wave / np.abs(wave).sum() * length / n
     spectrum = drop_weakest(np.fft.fft(basis, axis=1)[:, : n // 2 + 1], config.sparsity)
-    # <row, rfft(frame)> = sum_f B[f] sum_k x[k] e^(-2 pi i f k / n): swap the sums.
+    # sum_f B[f] rfft(x)[f] = sum_f B[f] sum_k x[k] e^(-2 pi i f k / n): swap the sums.
     dft = np.exp(-2j * np.pi * np.outer(np.arange(n // 2 + 1), np.arange(n)) / n)
     kernel = (spectrum @ dft).T
     return np.concatenate([kernel.real, kernel.imag], axis=1).astype(np.float32)
 
 
 def drop_weakest(spectrum: NDArray[np.complex128], share: float) -> NDArray[np.complex128]:
-    """Zero each row's weakest coefficients, which together hold less than ``share`` of its L1."""
+    """Zero each row's weakest coefficients, which hold less than ``share`` of its L1 norm."""
     magnitude = np.abs(spectrum)
     ascending = np.sort(magnitude, axis=1)
     cumulative = np.cumsum(ascending, axis=1) / magnitude.sum(axis=1, keepdims=True)
@@ -82,15 +82,15 @@ def halving_taps() -> NDArray[np.float64]:
 class RateHalver:
     """Halves the rate of signals of one length ``n``: filter and decimate, in the frequency domain.
 
-    Output ``m`` is the filtered input at sample ``2 m``; there are ``ceil(n / 2)``. Decimating a
-    signal folds its spectrum, so the inverse transform is done on the shorter, folded one.
+    Output ``m`` is the filtered input at sample ``2 m``; there are ``ceil(n / 2)`` outputs.
+    Decimation folds the spectrum, so the inverse transform only needs the shorter, folded one.
     """
 
     def __init__(self, n: int) -> None:
         self.n = n
         half = HALVING_TAPS // 2
-        # Zeros after the signal take up the filter's tails, so that nothing wraps round. Lengths
-        # with many factors of two transform half as fast again as the next 5-smooth one.
+        # Zeros after the signal make room for the filter's tails, so that nothing wraps around.
+        # Lengths with many factors of two transform 1.5 times as fast as the next 5-smooth one.
         unit = 1 << max(2, (n + half).bit_length() - 5)
         self._n_fft = unit * scipy.fft.next_fast_len(-(-(n + half) // unit))
         impulse = np.zeros(self._n_fft)
@@ -107,7 +107,7 @@ class RateHalver:
 
 
 class ConstantQ:
-    """Constant-Q magnitudes of signals of one length, everything precomputed."""
+    """Constant-Q magnitudes of signals of one length; filters are precomputed."""
 
     def __init__(self, config: FrontEndConfig, n: int) -> None:
         """Prepare for signals of ``n`` samples at ``config.sr``."""
@@ -117,8 +117,8 @@ class ConstantQ:
         for _ in range(config.n_octaves - 1):
             self._halvers.append(RateHalver(n))
             n = -(-n // 2)
-        # librosa's scaling: sqrt(2) for each halving of the signal and again of the filters, and
-        # the square root of the full-rate filter length.
+        # librosa's scaling: sqrt(2) per halving for the signal and again for the filters, over the
+        # square root of the filter's length at the full rate.
         octave = np.repeat(np.arange(config.n_octaves)[::-1], config.bins_per_octave)
         self._scale = (2.0**octave / np.sqrt(filter_lengths(config))).astype(np.float32)
 
@@ -127,7 +127,7 @@ class ConstantQ:
 
         Column ``t`` is centred on sample ``t * hop_length``. Equals
         ``abs(librosa.cqt(y, sr=sr))`` up to float32 rounding; the unit is that of ``y`` times
-        the square root of a sample.
+        the square root of a number of samples.
         """
         hop = self._config.hop_length
         n = self._kernel.shape[0]
@@ -145,7 +145,7 @@ class ConstantQ:
 
 
 def amplitude_to_db(S: NDArray[np.float32], *, top_db: float) -> NDArray[np.float32]:
-    """``20 log10(S / max S)``, nothing below ``-top_db``; shape of ``S``, dB, maximum 0.
+    """``20 log10(S / max S)``, dB, clipped below at ``-top_db``; the shape of ``S``, maximum 0.
 
     Amplitudes below 1e-5 count as 1e-5, as in librosa, so an all-zero ``S`` is 0 dB throughout.
     """

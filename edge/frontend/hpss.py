@@ -1,9 +1,9 @@
 """Harmonic-percussive separation by median filtering (Fitzgerald, DAFx 2010).
 
-A steady tone is a horizontal line in the spectrogram, a knock a vertical one. A median along time
-keeps the first and wipes out the second, a median along frequency the other way round; the two
-filtered spectrograms then share out every cell by a Wiener-like mask (Driedger et al., ISMIR 2014,
-for the margin).
+A steady tone is a horizontal line in the spectrogram, a knock a vertical one. A median filter along
+time keeps the first and removes the second; one along frequency does the opposite. From the two
+filtered spectrograms a Wiener-like mask divides every cell between the two parts. The margin is
+from Driedger et al. (ISMIR 2014).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edge.frontend.median import running_median
 def medians(
     S: NDArray[np.float32], kernel_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The spectrogram with its percussion filtered out, and with its harmonics filtered out.
+    """Median-filtered spectrograms: the harmonic one, then the percussive one.
 
     ``S`` is the magnitude spectrogram (T, F), time first, float32, >= 0. Returns ``(h, p)``, the
     medians over ``kernel_size`` frames and over ``kernel_size`` bins, in the shape of ``S``.
@@ -32,11 +32,11 @@ def percussive_mask(
 ) -> NDArray[np.float32]:
     """Share of each cell that is percussive, in [0, 1], in the shape of ``S``.
 
-    ``S`` as for :func:`medians`, whose answers are ``h`` and ``p``::
+    ``S`` is as for :func:`medians`, which returns ``h`` and ``p``::
 
         mask = p^power / (p^power + (margin h)^power)
 
-    The harmonic mask is that of the transposed spectrogram; with ``margin`` 1 both add up to 1.
+    The harmonic mask is that of the transposed spectrogram; at ``margin`` 1 the two add up to 1.
     """
     h, p = medians(S, kernel_size)
     return soft_mask(p, h * np.float32(margin), power, split_zeros=margin == 1)
@@ -45,9 +45,9 @@ def percussive_mask(
 def soft_mask(
     X: NDArray[np.float32], X_ref: NDArray[np.float32], power: float, *, split_zeros: bool
 ) -> NDArray[np.float32]:
-    """``X^power / (X^power + X_ref^power)``; where both vanish 0.5 with ``split_zeros``, else 0.
+    """``X^power / (X^power + X_ref^power)``; where both are 0: 0.5 if ``split_zeros``, else 0.
 
-    Both are divided by the larger one first, so that squares of quiet cells do not underflow.
+    Both are first divided by the larger one, so that powers of quiet cells do not underflow.
     """
     Z = np.maximum(X, X_ref)
     empty = Z < np.finfo(np.float32).tiny

@@ -1,13 +1,14 @@
 """Running median of a whole array at once, by sorting networks over shared neighbourhoods.
 
-A sorting network compares and swaps at fixed places, so one numpy ``minimum``/``maximum`` pair does
-a step for all positions together. What makes it fast is sharing: ``g`` neighbouring windows of
-``k`` values have a core of ``k + 1 - g`` values in common. Order the core once, keep the ``g``
-values in its middle, and each window's median is the middle of those and its own ``g - 1`` others.
-(Sharing is the idea of Adams, "Fast median filters using separable sorting networks", 2021.)
+A sorting network compares and swaps at fixed positions, so one numpy ``minimum``/``maximum`` pair
+does one step for all windows together. It is fast because work is shared: ``g`` neighbouring
+windows of ``k`` values have a core of ``k + 1 - g`` values in common. The core is sorted once and
+its ``g`` middle values are kept; each window's median is the median of these and of the window's
+own ``g - 1`` other values. (The sharing is from Adams, "Fast median filters using separable sorting
+networks", 2021.)
 
-Exact to the bit, no sorting library needed, and several times as fast as a running median that
-walks from value to value.
+The result is exact to the bit, and the method is several times as fast as a running median that
+moves along value by value.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Values filtered at a time; some sixty arrays of a quarter of this are alive at once. Measured as
-# the fastest: larger blocks leave the second-level cache, smaller ones drown in calls.
+# Values filtered at a time; some sixty arrays of a quarter of this size exist at once. The fastest
+# by measurement: larger blocks do not fit the L2 cache, smaller ones suffer from call overhead.
 BLOCK_VALUES = 45_000
 
 Run = list[NDArray[np.float32]]  # values in ascending order, each an array over all positions
@@ -26,8 +27,8 @@ def running_median(S: NDArray[np.float32], kernel_size: int) -> NDArray[np.float
     """Median over ``kernel_size`` (odd) neighbours along axis 0 of ``S``; same shape, float32.
 
     Row ``i`` of the result is the median of rows ``i - h .. i + h``, ``h = kernel_size // 2``;
-    beyond the edges the array is mirrored (``d c b a | a b c d | d c b a``), as in
-    ``scipy.ndimage.median_filter(S, size=(kernel_size, 1), mode="reflect")``. ``S`` holds no NaN.
+    beyond the edges the array is reflected (``d c b a | a b c d | d c b a``), as in
+    ``scipy.ndimage.median_filter(S, size=(kernel_size, 1), mode="reflect")``. ``S`` has no NaN.
     """
     if kernel_size == 1:
         return S.copy()
@@ -39,16 +40,16 @@ def running_median(S: NDArray[np.float32], kernel_size: int) -> NDArray[np.float
 
 
 def _block_median(S: NDArray[np.float32], kernel_size: int) -> NDArray[np.float32]:
-    """The same for a few columns, whose sorted runs then stay in the processor's cache."""
+    """:func:`running_median` for a few columns, so that the sorted runs fit in the CPU cache."""
     group = 4 if (kernel_size + 1) % 4 == 0 and kernel_size > 3 else 2
     n_groups = -(-S.shape[0] // group)
     half = kernel_size // 2
-    # The last group may reach past the end; what it computes there is cut off.
+    # The last group may reach past the end; its surplus results are cut off below.
     padded = np.pad(S, ((half, half + n_groups * group - S.shape[0]), (0, 0)), mode="symmetric")
     middle = _core_middle(padded, kernel_size, group, n_groups)
     medians = np.empty((n_groups, group, S.shape[1]), dtype=np.float32)
     for s in range(group):
-        # Window s of a group: its own values lie before and behind the core.
+        # Window s of a group: its own values lie before and after the core.
         own = [*range(s, group - 1), *range(kernel_size, kernel_size + s)]
         others = _sort([padded[p::group][:n_groups] for p in own])
         medians[:, s] = _select(middle, others, rank=group)
@@ -58,8 +59,8 @@ def _block_median(S: NDArray[np.float32], kernel_size: int) -> NDArray[np.float3
 def _core_middle(padded: NDArray[np.float32], k: int, group: int, n_groups: int) -> Run:
     """The ``group`` middle values of the core of each group of windows.
 
-    The core of group ``m`` is rows ``group * m + group - 1`` and the next ``k - group``: a whole
-    number of blocks of ``group`` rows. Sorted runs of 1, 2, 4 ... blocks are built by merging
+    The core of group ``m`` is row ``group * m + group - 1`` and the next ``k - group`` rows, a
+    whole number of blocks of ``group`` rows. Sorted runs of 1, 2, 4 ... blocks are built by merging
     neighbours, for all starting blocks at once.
     """
     n_blocks = (k + 1) // group - 1
@@ -77,10 +78,10 @@ def _core_middle(padded: NDArray[np.float32], k: int, group: int, n_groups: int)
 
 
 def _run(known: dict[int, Run], length: int, n_starts: int) -> Run:
-    """Sorted runs of ``length`` blocks from each of the starts; ``known`` remembers shorter ones.
+    """Sorted runs of ``length`` blocks from each starting block; ``known`` caches all lengths.
 
-    Not a cached inner function: that would be a circle of references, and these arrays would stay
-    until Python looks for circles, which it seldom does.
+    Not an inner function with a cache: that would be a reference cycle, whose arrays would stay
+    alive until the garbage collector finds it, and that runs rarely.
     """
     if length not in known:
         left = 1 << ((length - 1).bit_length() - 1)  # largest power of two below length
@@ -91,7 +92,7 @@ def _run(known: dict[int, Run], length: int, n_starts: int) -> Run:
 
 
 def _sort(values: Run) -> Run:
-    """Ascending order of unordered values, by merging halves."""
+    """Sort ``values``, which may be in any order, by merging halves."""
     if len(values) < 2:
         return values
     half = len(values) // 2
@@ -108,7 +109,7 @@ def _merge(a: Run, b: Run) -> Run:
     merged = [even[0]]
     for low, high in zip(odd, even[1:], strict=False):
         merged += [np.minimum(low, high), np.maximum(low, high)]
-    # Of even and odd the longer one has one value left over, and it is the largest or next to it.
+    # If a value is left over, of even or of odd, it is the largest of all.
     return merged + even[1 + len(odd) :] + odd[len(even) - 1 :]
 
 
@@ -116,8 +117,8 @@ def _middle(a: Run, b: Run, count: int) -> Run:
     """The ``count`` (2 or 4) middle values of two ascending runs, ascending.
 
     Let ``r`` be half the number of values. The first step of Batcher's bitonic merge pairs
-    ``a[j]`` with ``b[r - 1 - j]``: the smaller ones are the ``r`` smallest values of all, and as a
-    sequence they rise, then fall; the larger ones are the rest, and fall, then rise.
+    ``a[j]`` with ``b[r - 1 - j]``. The smaller ones of the pairs are the ``r`` smallest values of
+    all, a sequence that rises, then falls; the larger ones are the rest, and fall, then rise.
     """
     r = (len(a) + len(b)) // 2
     small: Run = []
@@ -137,8 +138,8 @@ def _middle(a: Run, b: Run, count: int) -> Run:
 def _extremes(bitonic: Run, count: int, better: np.ufunc) -> Run:
     """The ``count`` largest (``better`` = maximum) or smallest values of a bitonic sequence.
 
-    Comparing the two halves keeps the better half, and that is bitonic again; a length that is no
-    power of two counts as filled up at its end.
+    Comparing the two halves element by element keeps the better values, which are bitonic again. A
+    length that is not a power of two counts as padded at its end.
     """
     while len(bitonic) > count:
         half = 1 << ((len(bitonic) - 1).bit_length() - 1)
@@ -153,8 +154,8 @@ def _select(a: Run, b: Run, *, rank: int) -> NDArray[np.float32]:
     """The ``rank``-th smallest (from 1) of two ascending runs, without merging them.
 
     If ``j`` of the ``rank`` smallest come from ``a``, the largest of them is the larger of
-    ``a[j - 1]`` and ``b[rank - j - 1]``, counted from 0; every other split gives something
-    larger or equal.
+    ``a[j - 1]`` and ``b[rank - j - 1]``, counted from 0. Every other ``j`` gives a value at
+    least as large, so the result is the minimum over all ``j``.
     """
     best: NDArray[np.float32] | None = None
     for j in range(max(0, rank - len(b)), min(rank, len(a)) + 1):

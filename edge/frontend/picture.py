@@ -1,10 +1,10 @@
-"""From a spectrogram in dB to the picture the network was trained on.
+"""From a spectrogram in dB to a picture of the kind the network was trained on.
 
 The training pictures were matplotlib figures: ``librosa.display.specshow`` in a figure of 256/150
-inch, saved at 72 dpi, so 122 x 122 px, with the default margins left white. Without antialiasing
-``pcolormesh`` gives each pixel the colour of the one cell its centre falls into, so the whole
-figure is a choice of rows, a choice of columns and a colour table. The network's input is that
-figure enlarged to 224 x 224 by corner-aligned bilinear interpolation, as fastai did.
+inch, saved at 72 dpi, so 122 x 122 px, with the default margins left white. Without antialiasing,
+``pcolormesh`` gives each pixel the colour of the cell that contains its centre, so the whole figure
+is a selection of rows and columns and a colour lookup. The network's input is this figure enlarged
+to 224 x 224 by corner-aligned bilinear interpolation, as in fastai.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ AXES_BOX = (0.125, 0.9, 0.11, 0.88)
 def cells_of_pixels(
     n_cells: int, *, figure_px: int, exact_px: float, start: float, end: float
 ) -> NDArray[np.intp]:
-    """Which cell the centre of each pixel falls into; shape (figure_px,), -1 in the margins.
+    """Index of the cell that contains each pixel's centre; shape (figure_px,), -1 in the margins.
 
-    The axes reach from ``start`` to ``end``, fractions of ``exact_px``, the figure's side before
-    it was cut to whole pixels; the centre of pixel ``i`` is at ``i + 1/2``.
+    The axes extend from ``start`` to ``end``, fractions of ``exact_px``, the figure's side before
+    it was truncated to whole pixels. The centre of pixel ``i`` is at ``i + 1/2``.
     """
     centres = np.arange(figure_px) + 0.5
     cells = np.floor((centres - start * exact_px) / ((end - start) * exact_px) * n_cells)
@@ -43,10 +43,10 @@ def bilinear_weights(n_in: int, n_out: int) -> NDArray[np.float32]:
 
 
 def colour_indices(S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Place of each value in the colour table, 0 at the minimum of ``S_db`` and 255 at its maximum.
+    """Index of each value in the colour table: 0 for the minimum of ``S_db``, 255 for its maximum.
 
-    ``floor(256 (S - min) / (max - min))``, the maximum itself counting as 255. A constant array
-    is 0 throughout.
+    ``floor(256 (S - min) / (max - min))``, where the maximum itself gives 255. A constant array
+    gives 0 throughout.
     """
     low, high = S_db.min(), S_db.max()
     if high == low:
@@ -56,12 +56,12 @@ def colour_indices(S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 class Renderer:
-    """Draws spectrograms of one shape; the maps from pixels to cells are worked out once."""
+    """Draws spectrograms of one shape; the maps from pixels to cells are computed once."""
 
     def __init__(self, config: FrontEndConfig) -> None:
         left, right, bottom, top = AXES_BOX
         px = config.figure_px
-        # 256/150 inch at 72 dpi is 122.88 px, of which matplotlib keeps 122: the ratio is part of
+        # 256/150 inch at 72 dpi is 122.88 px, of which matplotlib keeps 122. The ratio is part of
         # the layout, so it is kept for figures of other sizes.
         exact = px * 122.88 / 122
         self._columns = cells_of_pixels(
@@ -71,7 +71,7 @@ class Renderer:
         self._rows = cells_of_pixels(
             config.n_bins, figure_px=px, exact_px=exact, start=bottom, end=top
         )[::-1]
-        # Enlarging is linear and so is picking cells, so one matrix for each axis does both.
+        # Enlarging is linear, and so is selecting cells: one matrix per axis does both.
         enlarge = bilinear_weights(px, config.network_px)
         self._from_rows = enlarge @ _picking(self._rows, config.n_bins)
         self._from_columns = (enlarge @ _picking(self._columns, config.n_frames)).T
@@ -106,15 +106,15 @@ class Renderer:
     def as_matrices(
         self,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """What :meth:`network_picture` computes with, for doing the same to batches elsewhere.
+        """The matrices of :meth:`network_picture`, for computing batches elsewhere.
 
         ``rows (px, n_bins)``, ``columns (px, n_frames)``, ``margin (px, px)`` and ``colours
-        (256, 3)``: the picture is ``rows @ colours[indices] @ columns.T + margin`` in each colour.
+        (256, 3)``: each channel of the picture is ``rows @ colours[indices] @ columns.T + margin``.
         """
         columns = np.ascontiguousarray(self._from_columns.T)
         return self._from_rows, columns, self._margin[:, 0], magma().astype(np.float32)
 
 
 def _picking(cells: NDArray[np.intp], n_cells: int) -> NDArray[np.float32]:
-    """A matrix (pixels, n_cells) that copies each pixel's cell; all zero where there is none."""
+    """A matrix (pixels, n_cells) that selects each pixel's cell; a zero row where there is none."""
     return (cells[:, None] == np.arange(n_cells)).astype(np.float32)

@@ -1,11 +1,12 @@
 """Sampling rate conversion by a polyphase windowed-sinc filter, for whole signals and for streams.
 
-The ratio of two whole rates is a fraction ``up / down``. Conceptually the input is filled up with
-``up - 1`` zeros between samples, low-pass filtered and thinned to every ``down``-th sample; every
-output then meets only one in ``up`` filter taps, its *phase* (Crochiere & Rabiner 1983). Output
-``m`` lies at input time ``m * down / up`` exactly: the filter is centred, so nothing is delayed.
-Rates with hardly a common divisor would need a filter of gigabytes; theirs is the nearest fraction
-with at most MAX_PHASES, off by 0.01 % at most, as the crystals of sound cards are.
+The ratio of two integer rates is a fraction ``up / down``. Conceptually, ``up - 1`` zeros are
+inserted between input samples, the result is low-pass filtered, and every ``down``-th sample is
+kept; each output then uses only one in ``up`` filter taps, its *phase* (Crochiere & Rabiner 1983).
+Output ``m`` lies at input time ``m * down / up`` exactly: the filter is centred, so there is no
+delay. Rates whose greatest common divisor is small would need a filter of gigabytes; for them the
+nearest fraction with at most MAX_PHASES phases is used. It is off by 0.01 % at most, no more than
+the crystal of a sound card.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from numpy.typing import NDArray
 from edge.errors import SignalError
 from edge.rates import RATES
 
-ATTENUATION_DB = 96.0  # design value; the tests ask for 80 dB over the whole stop band
+ATTENUATION_DB = 96.0  # design value; the tests require 80 dB over the whole stop band
 TRANSITION = 0.1  # width of the transition band, as a share of the lower Nyquist frequency
-MAX_PHASES = 4410  # enough for all multiples of 5 Hz; a filter of 2 MB, of 19 from 192 kHz
-MIN_BLOCK = 1024  # outputs computed at a time: enough to make numpy's overhead small
+MAX_PHASES = 4410  # exact for all multiples of 5 Hz; taps take 2 MB, or 19 MB from 192 kHz
+MIN_BLOCK = 1024  # least outputs computed at a time, to make numpy's overhead small
 
 
 def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.float32]:
     """Convert ``y`` (n,) float32 from ``sr_in`` to ``sr_out`` Hz: (ceil(n sr_out / sr_in),).
 
-    Or 0.01 % more or fewer samples between odd rates, see above.
+    Where the ratio is approximated (see above), the length differs by up to 0.01 %.
 
-    Flat within 0.01 dB up to 0.9 of the lower Nyquist frequency, at least 80 dB down from that
-    frequency on; beyond its ends the signal counts as zero. SignalError for rates out of range.
+    The response is flat within 0.01 dB up to 0.9 of the lower Nyquist frequency and at least 80 dB
+    down from that frequency on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
+    range.
     """
     if sr_in == sr_out:
         return y
@@ -41,22 +43,23 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
 
 
 class Reach(NamedTuple):
-    """What goes into a :class:`Resampler`, of a whole signal, and what comes out of it then."""
+    """Which samples of a signal to push into a :class:`Resampler`, and where its output starts."""
 
-    start: int  # first input
-    stop: int | None  # behind the last input; None: the signal's end
-    first: int  # first output
+    start: int  # index of the first input
+    stop: int | None  # one past the last input; None: the signal's end
+    first: int  # index of the first output
 
 
 def reach(first: int, last: int | None, sr_in: int, sr_out: int) -> Reach:
-    """What to push so that outputs ``first`` to ``last`` are those of the whole signal, to the bit.
+    """What to push to get outputs ``first`` to ``last`` exactly as from the whole signal.
 
-    More come out on both sides. ``last`` None: to the end.
+    Equal to the bit; ``last`` is excluded, None means to the end. More outputs come on both sides.
     """
     if sr_in == sr_out:
         return Reach(first, last, first)
     up, down, cycles, half = _steps(sr_in, sr_out)
-    # Whole steps, of which the first before `first` begin without what lies before them.
+    # Skip whole steps, but not those just before `first`: the first ones that are pushed lack the
+    # inputs before them, so their outputs differ.
     skipped = max(0, first // (cycles * up) - -(-half // (cycles * down)))
     stop = None if last is None else last * down // up + half + 1
     return Reach(skipped * cycles * down, stop, skipped * cycles * up)
@@ -64,7 +67,7 @@ def reach(first: int, last: int | None, sr_in: int, sr_out: int) -> Reach:
 
 @lru_cache(maxsize=8)  # asked for every frame of a long recording
 def _steps(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
-    """``up`` and ``down``, cycles of ``up`` outputs in a step, half a filter's length in inputs."""
+    """``up``, ``down``, cycles of ``up`` outputs per step, half the filter's length in inputs."""
     ratio = Fraction(sr_in, sr_out).limit_denominator(MAX_PHASES)
     up, down = ratio.denominator, ratio.numerator
     return up, down, -(-MIN_BLOCK // up), int(np.ceil(_width(up, down)))
@@ -73,9 +76,9 @@ def _steps(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
 class Resampler:
     """The same conversion for a stream of blocks of any lengths.
 
-    All outputs of ``push`` and the final ``flush``, laid end to end, are the very samples
-    :func:`resample` gives for the whole signal, to the bit: outputs are computed in steps whose
-    place and size do not depend on how the input was cut.
+    The outputs of all calls of ``push`` and the final ``flush``, concatenated, equal those of
+    :func:`resample` for the whole signal to the bit: they are computed in steps whose position and
+    size do not depend on how the input was cut.
     """
 
     def __init__(self, sr_in: int, sr_out: int) -> None:
@@ -93,14 +96,14 @@ class Resampler:
         self._n_out = 0
 
     def flush(self) -> NDArray[np.float32]:
-        """The outputs still owed for what was pushed, as if zeros followed; the last call."""
+        """The remaining outputs, as if zeros followed the input. No calls may follow."""
         owed = -(-self._n_in * self._up // self._down) - self._n_out
         n_steps = -(-owed // (self._cycles * self._up)) + 1
         zeros = np.zeros(n_steps * self._cycles * self._down + 2 * self._half, dtype=np.float32)
         return self.push(zeros)[:owed]
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next input samples (n,) float32, give the outputs that are complete by now."""
+        """Take the next input samples (n,) float32 and return the outputs that are complete now."""
         self._n_in += block.size
         self._pending = np.concatenate([self._pending, block])
         step_in, step_out = self._cycles * self._down, self._cycles * self._up
@@ -115,10 +118,10 @@ class Resampler:
         return out
 
     def _step(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``cycles * up`` outputs from the ``cycles * down`` inputs under them and their context.
+        """``cycles * up`` outputs from the ``cycles * down`` inputs they span, and their context.
 
-        Output ``c * up + p`` meets the inputs around ``c * down + p * down // up`` with the taps
-        of phase ``p * down % up``.
+        Output ``c * up + p`` weights the inputs around ``c * down + p * down // up`` by the taps of
+        phase ``p * down % up``.
         """
         n_taps = self._bank.shape[1]
         windows = np.lib.stride_tricks.sliding_window_view(piece.copy(), n_taps)
@@ -126,7 +129,7 @@ class Resampler:
         for p in range(self._up):
             start, phase = divmod(p * self._down, self._up)
             rows = windows[start :: self._down][: self._cycles]
-            with np.errstate(invalid="ignore", over="ignore"):  # infinite stays so, or is NaN
+            with np.errstate(invalid="ignore", over="ignore"):  # gives infinity or NaN
                 out[:, p] = rows @ self._bank[phase]
         return out.reshape(-1)
 
@@ -136,21 +139,21 @@ def _width(up: int, down: int) -> float:
     return (ATTENUATION_DB - 7.95) / (2.285 * np.pi * TRANSITION * min(1.0, up / down)) / 2
 
 
-@lru_cache(maxsize=4)  # a folder of short recordings has one rate, or a few
+@lru_cache(maxsize=4)  # recordings of a folder have one rate, or a few
 def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     """Filter taps by phase: shape (up, 2 * half + 1), float32; each phase sums to 1.
 
-    Tap ``half + k`` of phase ``q`` weighs the input ``k`` samples after the output's base, which
+    Tap ``half + k`` of phase ``q`` weights the input ``k`` samples after the output's base, which
     lies ``q / up`` samples before the output: the sinc is taken at ``q / up - k``. Kaiser window
     and length by Kaiser's formulas (1974).
     """
-    cutoff = min(1.0, up / down)  # lower Nyquist frequency in units of the input's
+    cutoff = min(1.0, up / down)  # lower Nyquist frequency, as a share of the input's
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
     width = _width(up, down)
     half = int(np.ceil(width))
     middle = cutoff * (1 - TRANSITION / 2)
     bank = np.empty((up, 2 * half + 1), dtype=np.float32)
-    for q in range(up):  # one by one: for odd rates all at once would take gigabytes
+    for q in range(up):  # one at a time: with many phases, all at once would take gigabytes
         t = q / up - np.arange(-half, half + 1)
         bend = np.sqrt(np.clip(1 - (t / width) ** 2, 0, None))
         taps = middle * np.sinc(middle * t) * np.i0(beta * bend) * (np.abs(t) <= width)

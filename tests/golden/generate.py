@@ -1,7 +1,8 @@
 """Make the golden arrays: ``python -m tests.golden.generate``.
 
-Signals are synthesised here; answers come from librosa, matplotlib and torch (``tests.reference``),
-never from our own code. Each ``<signal>.npz`` beside this file holds
+The signals are synthesised here. The expected results come from librosa, matplotlib and torch
+(``tests.reference``), never from this project's own code. Each ``<signal>.npz`` beside this file
+contains
 
 =============== ==================== ================================================
 ``y``           (44100,) int16       the signal; divide by 32768
@@ -9,8 +10,8 @@ never from our own code. Each ``<signal>.npz`` beside this file holds
 ``C``           (84, 87) float32     constant-Q magnitudes of the signal itself
 ``S_db``        (84, 87) float32     the spectrogram: separated, constant-Q, dB
 ``figure``      (122, 122, 3) uint8  the training picture of ``S_db``
-``corner``      (32, 32, 3) float32  from the picture at 224 px: rows and columns 20..51
-``made_by``     str                  versions of the packages that made it
+``corner``      (32, 32, 3) float32  of the picture at 224 px: rows and columns 20..51
+``made_by``     str                  versions of the packages that were used
 =============== ==================== ================================================
 """
 
@@ -51,7 +52,7 @@ def signals() -> dict[str, NDArray[np.int16]]:
 
 
 def golden(y_int16: NDArray[np.int16]) -> dict[str, NDArray[np.generic]]:
-    """Everything stored about one signal."""
+    """All arrays that are stored for one signal."""
     from tests import reference
 
     y = y_int16.astype(np.float32) / 32768
@@ -70,7 +71,7 @@ def golden(y_int16: NDArray[np.int16]) -> dict[str, NDArray[np.generic]]:
 
 
 def main() -> None:
-    """Write every golden file."""
+    """Write all golden files."""
     for name, y in signals().items():
         np.savez_compressed(FOLDER / f"{name}.npz", **golden(y))
 
