@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 # As long as a microphone's packets: longer pieces would make several windows due at once, and a
 # listener that plays a recording skips all but the newest of them.
 PIECE_SECONDS = 0.05
-# Not MP3: after a seek (for --start) libsndfile's decoder lacks the bit reservoir of the frames
-# before: the first 20 ms are then wrong.
+# Not MP3: after a seek (for --start) libsndfile's decoder lacks the bit reservoir of earlier
+# frames, so the first 20 ms are wrong.
 # Nor Ogg: it reads only the first link of a chained file, and after damage it joins what follows.
 # Nor CAF: it refuses a file that was cut off, or whose length was never filled in.
 SOUNDFILE_SUFFIXES = {".flac", ".aif", ".aiff", ".au"}
