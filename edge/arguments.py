@@ -1,4 +1,4 @@
-"""Kinds of arguments on a command line that several commands take."""
+"""Types of command-line arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def named_path(text: str) -> Path:
-    """A file or a folder; argparse's error where there is no name at all."""
-    if not text:  # of a variable that is not set, in a script: it would mean this very folder
-        raise argparse.ArgumentTypeError("a name of no letters is none: name a file or a folder")
+    """The path of a file or folder; argparse.ArgumentTypeError if ``text`` is empty."""
+    if not text:  # a script's unset variable; Path("") would mean the working directory
+        raise argparse.ArgumentTypeError("the name is empty: name a file or a folder")
     return Path(text)

@@ -1,15 +1,15 @@
 """The process that holds the microphone: ``python -m edge.capture_process DEVICE CHANNEL RATES``.
 
-With ``--list`` alone it lists the inputs as JSON and ends. What goes wrong is on standard error,
-its kind in the exit code, as the command line has them (edge.errors).
+With ``--list`` alone it lists the inputs as JSON and exits. Errors go to standard error; the exit
+code gives their kind and is that of the command line (edge.errors).
 
 When a sound card vanishes, PortAudio's read neither returns nor fails, and nothing inside the
 process helps. So the microphone lives in a process of its own that can be killed at any moment.
 It writes packets to its standard output: a header, then 16-bit samples of one channel. The header
-says when they came, by the clock that all processes share: a reader may be late. Nobody else
-gets there: what a sound library prints goes to standard error. The callback copies and queues,
-nothing else; what does not fit into the queue is counted, and the next packet says how much is
-missing.
+holds the time of arrival by a clock that all processes share, because the reader may be late.
+Nothing else may write there: whatever a sound library prints is redirected to standard error. The
+callback only copies and queues. Samples that do not fit into the queue are counted, and the next
+packet reports how many were lost.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
 from edge.quiet import quiet_stderr
 
 MAGIC = 0x4B4E4F43
-# magic, rate in Hz, samples that follow, samples lost before them, input overflows so far, and when
-# the last of the samples came (CLOCK_MONOTONIC, s)
+# magic, rate in Hz, samples that follow, samples lost before them, input overflows so far, and
+# arrival time of the last sample (CLOCK_MONOTONIC, s)
 HEADER = struct.Struct("<IIIIId")
-OPENED = "opened:"  # on standard error, before the name of the device that is open
-MOST = 2**32 - 1  # that a header can tell: 27 hours of 44.1 kHz, of a reader that was stopped
+OPENED = "opened:"  # on standard error, followed by the name of the opened device
+MOST = 2**32 - 1  # largest count in a header: 27 hours at 44.1 kHz, if the reader was suspended
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
@@ -64,9 +64,9 @@ def usb_id_of(name: str, cards: str = "/proc/asound") -> str:
 
 
 def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
-    """The input that ``wanted`` means: part of a name in any case, or a USB id; "" the default.
+    """The input that ``wanted`` selects: part of a name in any case, or a USB id; "" the default.
 
-    AudioDeviceError if none matches, or more than one, with all candidates.
+    AudioDeviceError if none or several match; the message lists the candidates.
     """
     if not wanted:
         for device in inputs:
@@ -76,9 +76,9 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
     else:
         words = _unnumbered(wanted)
         found = [d for d in inputs if words in _unnumbered(d.name) or words == d.usb_id.lower()]
-        # The same card under its bare name and with more words: the exact name is meant.
+        # A name may be part of another, longer one: an exact match takes precedence.
         exact = [d for d in found if _unnumbered(d.name) == words]
-        # Of two alike only the number tells which.
+        # Two identical cards differ only in their card number.
         matches = [d for d in exact if d.name == wanted] or exact or found if words else []
     if len(matches) == 1:
         return matches[0]
@@ -91,21 +91,21 @@ def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
 
 
 def _unnumbered(name: str) -> str:
-    """``name`` without the number of its card, ``(hw:1,0)``: it may be another after a boot."""
+    """``name`` without its card number, ``(hw:1,0)``, which may change from boot to boot."""
     return name.partition("(hw:")[0].strip().lower()
 
 
 def start_portaudio() -> tuple[Any, Any]:
-    """PyAudio's module and an instance; ALSA's chatter on standard error is kept away.
+    """PyAudio's module and an instance; ALSA's messages on standard error are suppressed.
 
-    Nobody stops it: the process ends when it is done, and PortAudio's own tidying may hang for ever
-    on a card that has gone.
+    The instance is never terminated: the process simply exits, because PortAudio's own clean-up may
+    hang for ever on a card that has gone.
     """
     try:
-        import pyaudio  # noqa: PLC0415 - the one place that knows it
+        import pyaudio  # noqa: PLC0415 - imported nowhere else
     except ImportError as error:
         raise MissingPackageError(
-            "the microphone needs the package pyaudio, and that Debian's portaudio19-dev: "
+            "the microphone needs the package pyaudio, which needs Debian's portaudio19-dev: "
             "apt install portaudio19-dev, pip install pyaudio"
         ) from error
     with quiet_stderr():
@@ -113,7 +113,7 @@ def start_portaudio() -> tuple[Any, Any]:
 
 
 def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
-    """All inputs and the index of the default one."""
+    """All inputs and the index of the default one, None if there is no default."""
     found = []
     for index in range(instance.get_device_count()):
         info = instance.get_device_info_by_index(index)
@@ -130,7 +130,10 @@ def inputs_of(instance: Any) -> tuple[list[Input], int | None]:
 def open_stream(
     module: Any, instance: Any, device: Input, rates: list[int], capture: Capture
 ) -> tuple[Any, int]:
-    """Open ``device`` at the first of ``rates`` it takes: the stream and that rate."""
+    """Open ``device`` at the first of ``rates`` it accepts; returns the stream and that rate.
+
+    AudioDeviceError if it accepts none.
+    """
     refused = []
     for rate in rates:
         try:
@@ -149,21 +152,23 @@ def open_stream(
             refused.append(f"{rate} Hz ({error})")
             continue
         return stream, rate
-    raise AudioDeviceError(f"microphone {device.name!r} takes no rate: {', '.join(refused)}")
+    raise AudioDeviceError(
+        f"microphone {device.name!r} opens at none of audio.rates: {', '.join(refused)}"
+    )
 
 
 class Capture:
     """PortAudio's callback, and the bounded queue it fills.
 
-    In it: interleaved int16 samples as bytes, frames lost before them, overflows so far, and when
-    the samples came.
+    An item of the queue: interleaved int16 samples as bytes, frames lost before them, overflows so
+    far, and the time of arrival (CLOCK_MONOTONIC, s).
     """
 
     def __init__(self, module: Any, channel: int, channels: int) -> None:
         self._go_on = module.paContinue
         self._overflow = module.paInputOverflow
         self._channel, self.channels = channel, channels
-        # Callbacks of other lengths happen; the bound holds for the usual one.
+        # The bound is QUEUE_SECONDS for callbacks of the usual length; others may occur.
         self.packets: queue.Queue[tuple[bytes, int, int, float]] = queue.Queue(
             round(QUEUE_SECONDS / CALLBACK_SECONDS)
         )
@@ -174,7 +179,7 @@ class Capture:
         """Called by PortAudio in its own thread."""
         if status & self._overflow:
             self._overflows = min(self._overflows + 1, MOST)
-            self._lost = min(self._lost + 1, MOST)  # how many is not told; at least one
+            self._lost = min(self._lost + 1, MOST)  # PortAudio does not say how many: at least one
         try:
             self.packets.put_nowait((data, self._lost, self._overflows, time.monotonic()))
             self._lost = 0
@@ -191,7 +196,7 @@ class Capture:
 
 
 def _listed(module: Any, instance: Any) -> list[dict[str, Any]]:
-    """All inputs with the rates they take, each tried."""
+    """All inputs with the rates they accept, found by opening each at every rate."""
     inputs, default = inputs_of(instance)
     return [
         {
@@ -215,9 +220,9 @@ def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
 
 
 def own_output() -> IO[bytes]:
-    """Standard output for us alone; whoever else prints does it on standard error from now on.
+    """Standard output for packets alone; anything else printed now goes to standard error.
 
-    One printf of PortAudio, JACK or ALSA between two packets would put them out of step for ever.
+    One printf by PortAudio, JACK or ALSA between two packets would corrupt the stream for good.
     """
     ours = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -225,9 +230,12 @@ def own_output() -> IO[bytes]:
 
 
 def main(out: IO[bytes]) -> int:
-    """Open, then write packets to ``out`` until killed or until nobody reads any more."""
-    die_with_parent()  # should the service die without a word, its microphone must not stay taken
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
+    """Open the microphone and write packets to ``out`` until killed or nobody reads any more.
+
+    Returns the exit code.
+    """
+    die_with_parent()  # if the service is killed, the microphone must not stay in use
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     try:
         module, instance = start_portaudio()
         if sys.argv[1] == "--list":
@@ -251,7 +259,8 @@ def _run(
     device = choose(inputs, wanted, default)
     if channel >= device.channels:
         raise AudioDeviceError(
-            f"microphone {device.name!r} has {device.channels} channels: there is no {channel}"
+            f"microphone {device.name!r} has {device.channels} channels: "
+            f"there is no channel {channel} (the first is 0)"
         )
     capture = Capture(module, channel, channel + 1)
     stream, rate = open_stream(module, instance, device, rates, capture)
@@ -271,7 +280,8 @@ def _run(
 
 
 if __name__ == "__main__":
-    # Without the interpreter's tidying, which would be PortAudio's, too: see start_portaudio.
+    # os._exit skips the interpreter's clean-up, which would include PortAudio's: see
+    # start_portaudio.
     output = own_output()
     code = main(output)
     sys.stderr.flush()

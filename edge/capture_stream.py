@@ -1,4 +1,4 @@
-"""What a capture process sends, as blocks at the model's rate, with their times and gaps."""
+"""The packets of a capture process, as blocks at the model's rate, with their times and gaps."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from edge.pace import Pace
 from edge.rates import RATES
 from edge.window import Block, FlawsOfInput
 
-# rate, samples, samples lost before them, overflows so far, when they came
+# rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
 
-MAX_PACKET = RATES[1]  # samples, a second at least; more in one packet is a broken stream
-KILLED_S = 1.0  # time a killed process has to go
-PAUSE_S = 1.0  # longer between two packets of 50 ms, and sound is missing in between
-LATELY = 20  # packets, a second of them
-BUFFER_S = 4.0  # sound kept for a reader that is late; the oldest is dropped and counted
+MAX_PACKET = RATES[1]  # samples, at least a second; a header that claims more is corrupt
+KILLED_S = 1.0  # time a killed process has to exit
+PAUSE_S = 1.0  # a longer pause between two packets (of 50 ms each) counts as lost sound
+LATELY = 20  # packets: the last second
+BUFFER_S = 4.0  # sound kept for a late reader; beyond that the oldest is dropped, which is a gap
 
 
 class CaptureStream:
     """Reads one capture process in threads of its own, so that its pipe never fills up.
 
-    ``ended`` is, of former processes, too, when the sound so far ended on its own clock, which
-    counts samples, and by how much the machine's was ahead of that at most, of late. The two drift
-    apart, by a second in some hours, and a driver may deliver late: what comes later than anything
-    in the last second before a gap was lost in it, and what is counted as lost; that is added.
+    Times are on a clock that counts samples and adds the length of each gap. The machine's clock
+    drifts away from it, by a second in some hours, and a driver may deliver late. So the length of
+    a gap is the machine's lead at the first packet after it, less the largest lead in the second
+    before it, and at least the duration of the samples counted as lost.
+
+    ``ended``: where the sound ends on that clock, and the largest lead of the machine's clock over
+    it in the last second (both s). The stream of the next process continues from there.
     """
 
     def __init__(
@@ -49,11 +52,11 @@ class CaptureStream:
         self._words: deque[str] = deque(maxlen=5)
         self.device = ""  # its name, once it is open
         self.ended = ended
-        self.received = 0
-        self.arrived = time.monotonic()  # the latest packet; before the first, the start
-        self.overflows = 0
-        self.rate_error = 0.0
-        self.out_of_step = False
+        self.received = 0  # samples, at the device's rate
+        self.arrived = time.monotonic()  # when the latest packet was read; at first, the start
+        self.overflows = 0  # that the device has reported
+        self.rate_error = 0.0  # see Pace.push
+        self.out_of_step = False  # whether the pipe held something that is no packet
         self._threads = [
             threading.Thread(target=self._listen, args=(process.stdout,), daemon=True),
             threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True),
@@ -62,7 +65,7 @@ class CaptureStream:
             thread.start()
 
     def take(self, timeout_s: float) -> list[Block]:
-        """What was heard since the last call, after waiting at most so long for the first of it."""
+        """The blocks since the last call; waits up to ``timeout_s`` for the first of them."""
         with self._arrived:
             if not self._blocks:
                 self._arrived.wait(timeout_s)
@@ -72,9 +75,9 @@ class CaptureStream:
         return blocks
 
     def rest(self) -> list[Block]:
-        """What a process that has gone left in its pipes, which takes KILLED_S at most.
+        """The blocks that a process left in its pipe when it exited; waits at most KILLED_S.
 
-        They stay open while something that it started holds them.
+        The pipes do not end as long as a child of that process still holds them open.
         """
         until = time.monotonic() + KILLED_S
         for thread in self._threads:
@@ -82,7 +85,7 @@ class CaptureStream:
         return self.take(0)
 
     def last_words(self) -> str:
-        """The last line on standard error, of the process or of a library of its; "" for none."""
+        """The last line on standard error, by the process or one of its libraries; "" for none."""
         return self._words[-1] if self._words else ""
 
     def _hear_errors(self, pipe: IO[bytes]) -> None:
@@ -95,22 +98,25 @@ class CaptureStream:
                     self._words.append(words)
 
     def _listen(self, pipe: IO[bytes]) -> None:
-        """Until ``pipe`` ends or is out of step."""
+        """Read packets until ``pipe`` ends or is out of step.
+
+        ``time_s`` is where the next block starts; ``held_s`` is the sound held in the resampler.
+        """
         resampler: Resampler | None = None
-        gap = fresh = True  # what came before this process is not joined to it
+        gap = fresh = True  # sound from before this process is not joined to its own
         met, pace, came_s = FlawsOfInput(), Pace(), 0.0
-        (time_s, most_s), held_s = self.ended, 0.0  # held_s: of sound in the resampler
-        ahead_s: deque[float] = deque([most_s], maxlen=LATELY)
+        (time_s, most_s), held_s = self.ended, 0.0
+        ahead_s: deque[float] = deque([most_s], maxlen=LATELY)  # leads of the machine's clock
         while packet := self._next(pipe):
-            # When it came, not when it is read: this process may have been busy, or just started.
+            # Arrival times, not the time of reading: this process may be busy or have just started.
             before_s = came_s
             rate, y, lost, self.overflows, came_s = packet
             self.arrived = time.monotonic()
-            # A source that was suspended goes on without a word about what it left out.
+            # A source that was suspended resumes without reporting what it left out.
             missed = fresh or lost > 0 or came_s - before_s > PAUSE_S
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
-                if resampler is not None and held_s > 0:  # of short packets it may hold all
+                if resampler is not None and held_s > 0:  # short packets may all be still in it
                     self._append(Block(resampler.flush(), time_s, gap, met.take()))
                 fresh, gap, resampler, met = False, True, None, FlawsOfInput()
                 time_s, held_s = time_s + held_s, 0.0
@@ -128,8 +134,8 @@ class CaptureStream:
                 gap = False
             ahead_s.append(came_s - time_s - held_s)
             self.ended = time_s + held_s, max(ahead_s)
-            self.received += y.size  # last: what is counted can be taken
-        pipe.close()  # here and not from outside, which would wait for this very thread
+            self.received += y.size  # last, so that whatever is counted can be taken
+        pipe.close()  # not from another thread, which would wait for this one
 
     def _next(self, pipe: IO[bytes]) -> _Packet | None:
         try:
@@ -142,7 +148,7 @@ class CaptureStream:
         with self._arrived:
             self._blocks.append(block)
             self._buffered += block.y.size
-            # Where the reader is far behind: old sound is worth less than new.
+            # If the reader is far behind, drop the oldest: new sound is worth more.
             while self._buffered > BUFFER_S * self._sr and len(self._blocks) > 1:
                 self._buffered -= self._blocks.popleft().y.size
                 self._blocks[0] = replace(self._blocks[0], gap=True)
@@ -150,7 +156,7 @@ class CaptureStream:
 
 
 def _packet(pipe: IO[bytes]) -> _Packet | None:
-    """The next one; None at the end, ValueError out of step."""
+    """The next packet; None at the end of the pipe, ValueError if what follows is no packet."""
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None

@@ -1,4 +1,4 @@
-"""What a process that is started by another one of ours needs."""
+"""Helpers for child processes that run this package."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it has gone, however it went."""
+    """Have the kernel kill this process when its parent ends, in whatever way (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def child_environment() -> dict[str, str]:
-    """The environment to start this module in: with this very package, nothing of the folder.
+    """An environment in which a child imports this same package, nothing of the working directory.
 
-    ``python -m`` would first look for modules where it stands, which may be anybody's folder.
+    ``python -m`` would search the working directory first, and that may be anybody's.
     """
     ours = str(Path(__file__).resolve().parents[1])
     theirs = os.environ.get("PYTHONPATH")

@@ -1,6 +1,6 @@
-"""Decoders: WAV by this package alone, FLAC and the like by soundfile, the rest by PyAV.
+"""Decoders: WAV by this package alone, FLAC, AIFF and AU by soundfile, the rest by PyAV.
 
-soundfile and PyAV, this package's extra ``media``, are known to this module alone.
+soundfile and PyAV (this package's extra ``media``) are used in this module only.
 """
 
 from __future__ import annotations
@@ -30,61 +30,59 @@ from edge.wav import CodingError, WavReader
 
 log = logging.getLogger(__name__)
 
-# As a microphone gives them: longer pieces would make several windows due at once, and a listener
-# to whom a recording is played skips all but the newest.
+# As long as a microphone's packets: longer pieces would make several windows due at once, and a
+# listener that plays a recording skips all but the newest of them.
 PIECE_SECONDS = 0.05
-# Not MP3: libsndfile's decoder comes back from a seek, as to --start, without the bits that earlier
-# frames lent to later ones: the first 20 ms are then wrong.
-# Nor Ogg: of links in a chain it gives the first, and behind damage it closes up what follows.
-# Nor CAF: it refuses one that was cut off, or does not know its length yet.
+# Not MP3: after a seek (for --start) libsndfile's decoder lacks the bit reservoir of earlier
+# frames, so the first 20 ms are wrong.
+# Nor Ogg: it reads only the first link of a chained file, and after damage it joins what follows.
+# Nor CAF: it refuses a file that was cut off, or whose length was never filled in.
 SOUNDFILE_SUFFIXES = {".flac", ".aif", ".aiff", ".au"}
 SOUNDFILE_MAGICS = (b"fLaC", b"FORM", b"RF64")
 AV_MAGICS = (b"#!AMR", b"OggS", b"\x1aE\xdf\xa3")  # the last: Matroska and WebM
-# What FFmpeg takes a file for by its name alone, whatever is in it; libsndfile has its own "RAW".
+# Formats that FFmpeg assumes from a file's suffix alone, whatever it holds; libsndfile's is "RAW".
 HEADERLESS = {
     *("adp", "afc", "alaw", "aptx", "aptx_hd", "bit", "daud", "dfpwm", "mulaw", "sln"),
     *("g722", "g723_1", "g728", "g729", "gsm", "s8", "u8", "s16le", "u16le"),
 }
-SKIP_MANUAL = 1 << 29  # of FFmpeg's AV_CODEC_FLAG2: what is padding is not taken off
-UNREADABLE = (
-    "is damaged or no recording that can be decoded: record or copy it again, or convert it to WAV"
-)
+SKIP_MANUAL = 1 << 29  # FFmpeg's AV_CODEC_FLAG2_SKIP_MANUAL: the decoder does not trim padding
+UNREADABLE = "is damaged or not decodable as audio: record or copy it again, or convert it to WAV"
 
 
 class Piece(NamedTuple):
-    """What a decoder gives at a time."""
+    """What a decoder yields at a time."""
 
     samples: NDArray[np.float32]  # (n, channels)
     rate: int  # Hz
-    start_s: float | None = None  # in the file, where it does not go on from the piece before
+    start_s: float | None = None  # time in the file; None if it continues the piece before
 
 
 class Part(NamedTuple):
-    """What is asked for of a recording."""
+    """The requested part of a recording."""
 
     start_s: float
     end_s: float | None  # None: the end
-    sr: int  # Hz, to which it is resampled
+    sr: int  # rate it is resampled to, Hz
 
     def samples(self) -> tuple[int, int | None]:
-        """First sample and the one behind the last, at ``sr``."""
+        """First sample and the one after the last (None: the end), at ``sr``."""
         last = None if self.end_s is None else round(self.end_s * self.sr)
         return round(self.start_s * self.sr), last
 
     def reach(self, rate: int) -> Reach:
-        """What is needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
+        """The samples needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
         if not RATES[0] <= rate <= RATES[1]:
-            return Reach(0, None, 0)  # refused when it comes
+            return Reach(0, None, 0)  # Recording refuses the rate at the first piece
         return reach(*self.samples(), rate, self.sr)
 
     def frames(self, rate: int) -> tuple[int, int | None]:
-        """First frame and number of frames that are needed at ``rate`` Hz."""
+        """First frame and number of frames (None: to the end) needed at ``rate`` Hz."""
         start, stop, _ = self.reach(rate)
         return start, None if stop is None else stop - start
 
 
 def pieces(path: Path, part: Part) -> Iterator[Piece]:
-    """``part`` of the recording ``path``, decoded; RecordingError if nothing there can be."""
+    """Decode ``part`` of the recording ``path``; RecordingError if none of it can be decoded."""
     with path.open("rb") as file:
         magic = file.read(12)
     if not magic:
@@ -95,11 +93,11 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
         return _from_av(path, part)
     suffix = path.suffix.lower()
     wave = suffix in {".wav", ".wave"}
-    # Recorders write RF64 into files called .wav; others are misnamed.
+    # Some recorders write RF64 into files named .wav; other such files are misnamed.
     if suffix in SOUNDFILE_SUFFIXES or (wave and magic.startswith(SOUNDFILE_MAGICS)):
         return _from_soundfile(path, part)
     if wave and not magic.startswith(b"ID3"):
-        return _from_wav(path, part)  # which says what is wrong
+        return _from_wav(path, part)  # raises an error that says what is wrong
     return _from_av(path, part)
 
 
@@ -127,15 +125,15 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
     soundfile = _import("soundfile", path)
     done = 0
     try:
-        # As bytes: a name that is no UTF-8 is no text to it.
+        # As bytes: soundfile cannot encode a name that is not UTF-8.
         with soundfile.SoundFile(os.fsencode(path)) as file:
             if file.format == "RAW":
                 raise _headerless(path)
             start, left = part.frames(file.samplerate)
             start = min(start, file.frames)
             file.seek(start)
-            # After each read soundfile seeks to where it is if it can, and libsndfile gets lost
-            # behind damage.
+            # After each read soundfile seeks to the current position if the file is seekable; after
+            # damage libsndfile then loses its place.
             file.seekable = lambda: False
             while left is None or left > 0:
                 n = _piece(file.samplerate)
@@ -150,9 +148,9 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
                 done += len(piece)
                 left = None if left is None else left - len(piece)
     except soundfile.SoundFileError as error:
-        if done:  # a recorder lost power, a copy was cut off: what is there is there
+        if done:  # a recorder lost power or a copy was cut off: keep what was decoded
             at_s = (start + done) / file.samplerate
-            log.warning("%s is damaged at %.1f s: its rest is left out", path, at_s)
+            log.warning("%s is damaged at %.1f s: the rest is left out", path, at_s)
             return
         words = str(getattr(error, "error_string", error)).strip(" .")
         raise RecordingError(
@@ -161,29 +159,29 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
 
 
 def _from_av(path: Path, part: Part) -> Iterator[Piece]:
-    """Through FFmpeg's libraries: the first audio track of anything they know."""
+    """Decode the first audio track of anything that FFmpeg's libraries support."""
     av = _import("av", path)
     clock = Clock()
     try:
-        # The whole path: FFmpeg would take 12:30.mp3 for an address on the network. Replaced: what
-        # is no UTF-8 in a title, which nobody reads here.
+        # An absolute path: FFmpeg would take 12:30.mp3 for a network address. "replace": titles
+        # may not be UTF-8, and are not used here.
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
             if container.format.name in HEADERLESS:
                 raise _headerless(path)
             stream = _audio_of(path, container)
             if container.format.name == "caf" and stream.codec_context.name == "alac":
-                # The last packet is short already; FFmpeg would take its padding off once more.
+                # The last packet is already short; FFmpeg would trim its padding a second time.
                 stream.codec_context.flags2 |= SKIP_MANUAL
             links = container.format.name == "ogg" and chained(path)
             clock = Clock(links=links)
             clock.origin_s = (container.start_time or 0) / av.time_base
             frames = _frames(path, container, stream, av.error.FFmpegError)
-            # Another sample format only, the rate is untouched.
+            # Converts the sample format only, not the rate.
             planar = av.AudioResampler(format="fltp")
             to_end = yield from _placed(frames, part, planar, clock)
             clock.holes.say(path)
             if to_end and clock.heard:
-                # Of several recordings in one file FFmpeg guesses how long they are.
+                # FFmpeg only guesses the length of a chained file.
                 said_s = 0.0 if links else said_to_end_s(path, container, stream, av.time_base)
                 share = clock.at_s / said_s if said_s > 0 else share_there(path)
                 say_cut_off(path, clock.at_s, share)
@@ -193,7 +191,7 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
             raise
         if clock.heard:
             clock.holes.say(path)
-            words = "%s cannot be decoded from %.1f s on: its rest is left out"
+            words = "%s cannot be decoded from %.1f s on: the rest is left out"
             log.warning(words, path, clock.at_s)
             return
         raise RecordingError(f"{path} {UNREADABLE}") from error
@@ -202,9 +200,9 @@ def _from_av(path: Path, part: Part) -> Iterator[Piece]:
 def _placed(
     frames: Iterator[Any], part: Part, planar: Any, clock: Clock
 ) -> Generator[Piece, None, bool]:
-    """What of ``frames`` lies in ``part``; returns whether they were read to their end.
+    """Yield what of ``frames`` lies in ``part``; returns whether they were read to their end.
 
-    A track may begin later than the picture, or leave something out: the file's own times say.
+    A track may begin later than the video, or have holes: frames are placed by their time stamps.
     """
     for frame in frames:
         if frame is None:
@@ -232,22 +230,22 @@ def _audio_of(path: Path, container: Any) -> Any:
     """The first audio track; RecordingError if there is none."""
     if container.streams.audio:
         return container.streams.audio[0]
-    # FFmpeg shows texts, too, as films of a terminal.
+    # FFmpeg reads a text file as a video of a terminal, "tty".
     film = container.streams.video and container.format.name != "tty"
     raise RecordingError(f"{path} {'has no audio track' if film else UNREADABLE}")
 
 
 def _headerless(path: Path) -> RecordingError:
     return RecordingError(
-        f"{path} has no header that says its sampling rate and coding: convert it to WAV"
+        f"{path} has no header with its sampling rate and encoding: convert it to WAV"
     )
 
 
 def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
-    """Decoded frames of ``stream``, None for each packet that cannot be.
+    """Decoded frames of ``stream``; None for each packet that cannot be decoded.
 
-    A player skips those, too. ``damaged`` is what the decoder raises. RecordingError at the end
-    where more packets are lost than read.
+    Such packets are skipped, as a player does. ``damaged``: the exception that the decoder raises.
+    RecordingError at the end if more packets failed than were decoded.
     """
     good = bad = 0
     for packet in container.demux(stream):
@@ -266,17 +264,18 @@ def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -
 
 
 def _only_av_knows(magic: bytes) -> bool:
-    """Whether it begins as what telephones record, by whatever name: MP4, MP3, AMR, Ogg.
+    """Whether a file that begins with ``magic`` needs PyAV, whatever its name.
 
-    MP3 and AAC without a container begin with eleven bits that are set, but never with 32: so does
-    what is left of a card's erased block.
+    That is MP4, MP3, AAC, AMR, Ogg, Matroska: what telephones record. MP3 and AAC without a
+    container begin with eleven set bits (their frame sync), but never with 32, as an erased block
+    of a memory card does.
     """
     bare = magic[:2] >= b"\xff\xe0" and magic[:4] != b"\xff" * 4
     return bare or magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS)
 
 
 def _piece(rate: int) -> int:
-    """Frames to be read at a time."""
+    """Number of frames to read at a time."""
     return max(1, round(PIECE_SECONDS * rate))
 
 

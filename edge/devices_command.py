@@ -1,4 +1,4 @@
-"""``edge devices``: which microphones there are, and at which rates they really open."""
+"""``edge devices``: list the microphones and the sampling rates at which they really open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser = commands.add_parser(
         "devices",
         help="list microphones",
-        description="List inputs with their name, USB id, channels and the rates that really open.",
+        description="List inputs: name, USB id, channels and the rates at which they really open.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,10 +40,10 @@ def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def list_devices() -> list[dict[str, object]]:
-    """Every input: name, usb_id, channels, rates, default.
+    """Every input as a dict of name, usb_id, channels, rates (Hz) and default (bool).
 
-    AudioDeviceError without PortAudio, MissingPackageError without PyAudio. PortAudio is
-    asked in a process of its own, which is killed if a driver hangs.
+    AudioDeviceError if PortAudio fails, MissingPackageError without PyAudio. PortAudio runs in a
+    process of its own, which is killed if a driver hangs.
     """
     done = _ask([sys.executable, "-m", "edge.capture_process", "--list"])
     if done.returncode != 0:
@@ -53,21 +53,21 @@ def list_devices() -> list[dict[str, object]]:
             if done.returncode == MissingPackageError.exit_code
             else AudioDeviceError
         )
-        raise kind(words[-1] if words else f"PortAudio died ({done.returncode})")
+        raise kind(words[-1] if words else f"PortAudio crashed (exit code {done.returncode})")
     try:
         found: list[dict[str, object]] = json.loads(done.stdout)
     except ValueError as error:
         raise AudioDeviceError(
-            f"the list of microphones is no JSON but {done.stdout[:60]!r}: try again, and see: "
+            f"the list of microphones is not JSON but {done.stdout[:60]!r}: try again, and see: "
             "arecord -l"
         ) from error
     return found
 
 
 def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """What ``command`` says; AudioDeviceError if it does not end in time.
+    """Run ``command`` and capture its output; AudioDeviceError if it takes over LIST_SECONDS.
 
-    As ``subprocess.run`` does, but that waits without end for what it has killed.
+    Unlike ``subprocess.run``, which waits without limit for the process it has killed.
     """
     process = subprocess.Popen(
         command,
@@ -80,13 +80,13 @@ def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         answer, words = process.communicate(timeout=LIST_SECONDS)
     except subprocess.TimeoutExpired as error:
-        remedy = ways("pull the microphone out and put it in again", locked())
+        remedy = ways("unplug the microphone and plug it in again", locked())
         raise AudioDeviceError(
             f"the sound drivers did not answer within {LIST_SECONDS:g} s: {remedy}"
         ) from error
     finally:
         process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it is stuck in the kernel
+        with contextlib.suppress(subprocess.TimeoutExpired):  # blocked in the kernel
             process.wait(1)
     return subprocess.CompletedProcess(command, process.returncode, answer, words)
 

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment, whenever the power goes."""
+"""Files that are complete at every moment, even if the power fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # what is not yet, or will never be, the file named
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # a file being written, or one left by a crash
 
 
 def write_atomically(
@@ -20,15 +20,15 @@ def write_atomically(
     """Write ``content`` so that ``path`` is at every moment absent, the old file or the new one.
 
     Permissions follow the umask, or ``mode`` if given. A symbolic link is kept and its target
-    replaced; a device or a pipe is written to, not replaced. Not ``durable``: what need not
-    outlive a power cut is not waited for until the disk has it.
+    replaced; a device or a pipe is written to, not replaced. Not ``durable``: return without
+    waiting for the disk, for files that need not survive a power cut.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = Path(os.path.realpath(path))  # Path's own raises at links in a ring, on Python 3.12
+    path = Path(os.path.realpath(path))  # Path.resolve raises at a loop of links, on Python 3.12
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    # Not by tempfile, whose files are their owner's alone whatever the umask says.
+    # Not tempfile, which ignores the umask and makes files that only their owner can read.
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -47,30 +47,31 @@ def write_atomically(
 
 
 def remove_leftovers(folder: Path, *names: str, older_s: float = 0.0) -> None:
-    """Remove what :func:`write_atomically`, killed, has left of files of these names in ``folder``.
+    """Remove temporary files in ``folder`` that a killed :func:`write_atomically` left behind.
 
-    ``names`` may be patterns like ``*.npz``. What another process is just writing goes, too, unless
-    only files ``older_s`` than so many seconds are meant. A folder that is not there holds nothing.
+    ``names``: the files it was to write; patterns like ``*.npz`` will do. Files that another
+    process is writing now are removed, too, unless ``older_s`` spares those younger than so many
+    seconds. A missing folder is treated as empty.
     """
     for path in folder.glob(".*"):
         named = TEMPORARY.fullmatch(path.name)
         if not named or not any(fnmatchcase(named[1], name) for name in names):
             continue
-        with contextlib.suppress(FileNotFoundError):  # that other one has finished it
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished it
             if path.is_file() and (not older_s or time.time() - path.stat().st_mtime > older_s):
                 path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in ``folder``: else the old file may come back.
+    """Flush the entries of ``folder`` to disk; otherwise the old file may reappear after a crash.
 
-    OSError if the disk fails; on a file system that cannot be waited for there is no waiting.
+    OSError if the disk fails; does nothing on a file system that cannot sync a folder.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot
+        if error.errno != errno.EINVAL:  # not supported by this file system
             raise
     finally:
         os.close(handle)

@@ -1,8 +1,8 @@
-"""The microphone as the service sees it: blocks while there are any, and the reason when not.
+"""The microphone as the service sees it: blocks of sound, or the reason why there are none.
 
 Samples come from :mod:`edge.capture_process`. If none arrives for a while, that process is killed
-and started again, after 1, 2, 5, 10 and then every 30 seconds, for ever; each start reads the list
-of devices anew.
+and restarted, after 1, 2, 5, 10 and then every 30 seconds, for ever; each start reads the list of
+devices again.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 NOT_OPENED, SILENT = "not opened yet", "no samples arrive"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-OPEN_S = 10.0  # time a fresh process has until its first sample; a Pi 3 needs 2 to start Python
-STEADY_S = 5.0  # sound for so long, and the failures before it are forgiven
+OPEN_S = 10.0  # limit from start to first sample; a Pi 3 needs 2 s to start Python
+STEADY_S = 5.0  # after this much sound the back-off starts from the beginning again
 
 
 class Microphone:
-    """A supervised microphone. One thread calls :meth:`read`, which waits for its timeout at most.
+    """A supervised microphone. One thread calls :meth:`read`, which waits at most its timeout.
 
-    Only :meth:`close`, and a :meth:`read` after the process has gone, or that gives it up, may take
-    KILLED_S longer.
+    Only three calls may take KILLED_S longer: :meth:`close`, a :meth:`read` after the capture
+    process has exited, and a :meth:`read` that gives it up.
     """
 
     def __init__(
@@ -43,43 +43,43 @@ class Microphone:
     ) -> None:
         """Blocks will have ``sr`` Hz. Nothing is opened before the first :meth:`read`.
 
-        But ``process`` was started already, by :func:`edge.capture_start.start_capture`, and is
-        ours from now on. ``command`` starts another one than the real one.
+        ``process``: a capture process that :func:`edge.capture_start.start_capture` has already
+        started; this object owns it from now on. ``command``: run in place of the real one.
         """
         self._config = config
         self._command = list(command or capture_command(config))
         self.sr = sr
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: CaptureStream | None = None
-        self._stuck: subprocess.Popen[bytes] | None = None  # killed, but it does not die
+        self._stuck: subprocess.Popen[bytes] | None = None  # killed, but has not exited
         self._started = False
         self._failures = 0
         self._next_try = 0.0
         self._ever_heard = False
-        self._steady_s = 0.0  # of sound from this process
+        self._steady_s = 0.0  # sound received from this process
         self._ended = (0.0, 0.0)  # see CaptureStream
         self.problem = NOT_OPENED  # why there is no sound; "" while there is
-        self.gaps = 0  # times sound was lost
+        self.gaps = 0  # how many times sound was lost
         self.restarts = 0  # of the capture process
         self.overflows = 0  # that the device reported
-        self._overflows_before = 0  # by capture processes that have gone
-        self.rate_error = 0.0  # relative: -0.3 where three in ten samples are missing; 0.0: fine
+        self._overflows_before = 0  # those of earlier capture processes
+        self.rate_error = 0.0  # relative: -0.3 if three in ten samples are missing; 0.0: fine
         if process is not None:
             self._listen_to(process)
 
     @property
     def opening(self) -> bool:
-        """Whether it is opened for the first time, and nothing has failed yet."""
+        """Whether it is being opened for the first time, and nothing has failed yet."""
         return self.problem == NOT_OPENED
 
     @property
     def samples(self) -> int:
-        """Samples received from the device since it was opened last."""
+        """Samples received from the device since it was last opened."""
         return self._stream.received if self._stream else 0
 
     def read(self, timeout_s: float) -> list[Block]:
-        """What has arrived, after waiting at most ``timeout_s`` for the first of it."""
-        now = time.monotonic()  # before the wait: this process may be stopped in it, as any may
+        """The blocks that have arrived; waits up to ``timeout_s`` for the first of them."""
+        now = time.monotonic()  # before the wait, during which this process may be suspended
         if self._process is None:
             if now < self._next_try:
                 time.sleep(min(timeout_s, self._next_try - now))
@@ -94,9 +94,9 @@ class Microphone:
         if blocks:
             self._heard(blocks)
         elif self._stream.out_of_step:
-            self._lose("the capture process sent nonsense")
+            self._lose("the capture process sent invalid data")
         elif self._process.poll() is not None:
-            # Killed, it had no last words: what it said last was some library's.
+            # If it was killed (a negative code), its last line is not an error but library output.
             words = self._stream.last_words() if self._process.returncode > 0 else ""
             self._lose(words or "the capture process has died")
         elif now - self._stream.arrived > (self._config.stall_s if self.samples else OPEN_S):
@@ -109,8 +109,8 @@ class Microphone:
             self._process.kill()
             try:
                 self._process.wait(KILLED_S)
-            except subprocess.TimeoutExpired:  # a driver that hangs in the kernel holds it
-                log.error("capture process %d does not die", self._process.pid)
+            except subprocess.TimeoutExpired:  # it is blocked in a driver that hangs in the kernel
+                log.error("capture process %d does not exit after SIGKILL", self._process.pid)
                 self._stuck = self._process
         if self._stream is not None:
             self._ended = self._stream.ended
@@ -118,13 +118,13 @@ class Microphone:
 
     def _open(self) -> None:
         if self._stuck is not None and self._stuck.poll() is None:
-            # One that hangs is enough: each more would cost memory and find the device taken.
-            self._lose("the sound driver hangs: pull the microphone out and put it in again")
+            # No second process while one hangs: it would cost memory and find the device busy.
+            self._lose("the sound driver hangs: unplug the microphone and plug it in again")
             return
         self._stuck = None
         try:
             process = start_capture(self._command)
-        except OSError as error:  # no memory, no processes left
+        except OSError as error:  # out of memory, or of processes
             self._lose(f"the capture process cannot be started: {error.strerror}")
             return
         self._listen_to(process)
@@ -138,7 +138,7 @@ class Microphone:
         self._started = True
 
     def _heard(self, blocks: list[Block]) -> None:
-        # The very first comes after nothing that could be missing.
+        # The very first block is marked as a gap, but nothing was lost before it.
         self.gaps += sum(block.gap for block in blocks) - (not self._ever_heard)
         self._ever_heard = True
         if self._stream is not None:
@@ -148,7 +148,7 @@ class Microphone:
             name = self._stream.device if self._stream else ""
             log.info("microphone delivers%s", f": {name}" if name else "")
         self.problem = ""
-        # One with a loose plug gives some sound each time it is opened, and goes again.
+        # With a loose plug there is a little sound after each start: that resets no back-off.
         self._steady_s += sum(block.y.size for block in blocks) / self.sr
         if self._steady_s >= STEADY_S:
             self._failures = 0
@@ -165,5 +165,5 @@ class Microphone:
         if why != self.problem:
             log.warning("microphone lost: %s; next try in %g s", why, wait)
         self.problem = why
-        self.rate_error = 0.0  # nothing is left of what was measured
+        self.rate_error = 0.0  # what was measured does not apply to the next process
         self.close()

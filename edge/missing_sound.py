@@ -1,4 +1,4 @@
-"""What of a recording is missing: what its file says it has, against what a decoder gives."""
+"""Sound missing from a recording: what its file claims to hold against what a decoder gives."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from typing import Any, BinaryIO, Literal
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_S = 1e9  # a file that does not say how long it is counts as longer
-# A picture may go on a little after the sound; more than both is missing.
+UNKNOWN_S = 1e9  # lengths from here on are placeholders for an unknown one
+# A loss counts if it exceeds both, s and share: a video may go on a little after its sound.
 MISSING_S, MISSING = 0.5, 0.02
-# Formats, as FFmpeg names them, in which a track says how long it is. Elsewhere FFmpeg guesses,
-# from the size of the file, or gives what is the whole film's.
+# Formats, by their FFmpeg names, that store the duration of each track. For others FFmpeg guesses
+# it from the file size, or gives that of the whole video.
 SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wav"}
-MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # in the first frame of one that says how long it is
-# What writers put where they do not know the size yet, or near enough.
+MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # headers in the first frame that hold the length
+# Sizes from here on are placeholders of writers that did not know the size yet.
 NO_SIZE_32, NO_SIZE_64 = 0x7F000000, 2**62
 MAX_CHUNKS = 100  # before the sound; a real file has a handful
-W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
-OGG_PAGE = 65_307  # bytes at most
-OGG_ENDS = 4  # of a page's flags
+W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")  # "riff" as a GUID, which begins Wave64
+OGG_PAGE = 65_307  # largest page, bytes
+OGG_ENDS = 4  # end-of-stream flag of a page
 LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-HOLE_S = 0.1  # a later time than this in a file, and sound is missing before it
-BACK_S = 1.0  # a clock that goes back by more begins anew; by less writers slip
-# Where several recordings follow one another in a file FFmpeg joins their times. What fills the
-# last block of Vorbis or Opus makes them lag behind the sound; of FLAC in Ogg nothing shows.
+HOLE_S = 0.1  # sound is missing where a time stamp is later than expected by more than this
+BACK_S = 1.0  # time stamps going back by more begin another recording; by less is a writer's error
+# FFmpeg lets the time stamps of each link of a chained file continue those of the link before. The
+# padding of the last Vorbis or Opus block makes them lag behind the sound by more than this; of
+# FLAC in Ogg nothing shows.
 SPLICE_S = 0.002
 SCAN_BYTES = 2**20
 
 
 def say_short(path: Path, ends_s: float, whole_s: float) -> None:
-    """At the end of a file that says to the sample how long it is, as FLAC does."""
+    """Warn if a file whose length is known to the sample (as of FLAC) ends before ``whole_s``."""
     if HOLE_S < whole_s - ends_s < UNKNOWN_S:
         _say_missing(path, ends_s, whole_s)
 
 
 def share_there(path: Path) -> float:
-    """Of the bytes that a file says it has, or needs to its sound's end; 1.0 if it says nothing.
+    """Share of the claimed bytes that are present; 1.0 if all are, or if no size is claimed.
 
-    Of AIFF, RF64, AU, AVI, CAF and Sony's Wave64: decoders take what is there for all.
+    Claimed by the headers of AIFF, RF64 and AVI for the whole file, of AU, CAF and Sony's Wave64 up
+    to the end of the sound. Decoders do not notice: they take what is there for the whole.
     """
     with path.open("rb") as file:
         head = file.read(28)
@@ -63,10 +65,10 @@ def share_there(path: Path) -> float:
 
 
 def _data_end(file: BinaryIO, at: int, name: int, order: Literal["big", "little"]) -> int:
-    """Where the chunk of sound ends by its own words, bytes; 0 if none is found.
+    """Offset, bytes, at which the data chunk ends by its own header; 0 if there is none.
 
-    The first chunk is ``at``; each begins with a ``name`` of so many bytes and a size of eight. In
-    Wave64 a chunk counts its head, too, and the next begins at a multiple of eight.
+    The first chunk is at ``at``. Each begins with a name of ``name`` bytes and a size of eight. In
+    Wave64 (names of 16 bytes) the size includes this header, and chunks are aligned to eight bytes.
     """
     for _ in range(MAX_CHUNKS):
         file.seek(at)
@@ -81,14 +83,17 @@ def _data_end(file: BinaryIO, at: int, name: int, order: Literal["big", "little"
 
 
 def said_to_end_s(path: Path, container: Any, stream: Any, units: int) -> float:
-    """When the sound of a file ends by its own words, s; 0.0 if it says nothing, or guesses."""
+    """When the sound ends by the file's metadata, s; 0.0 if unknown or only FFmpeg's guess.
+
+    Counted from the start of ``container``. ``units``: FFmpeg's time units in a second.
+    """
     named = container.format.name
     origin_s = (container.start_time or 0) / units
     if named == "matroska,webm":
         if written := LENGTH.fullmatch(stream.metadata.get("DURATION", "")):
             hours, minutes, seconds = map(float, written.groups())
             return 3600 * hours + 60 * minutes + seconds - origin_s
-        # Of the whole: a picture may go on for long after the sound.
+        # The duration is the whole file's: a video may go on for long after its sound.
         return 0.0 if container.streams.video else (container.duration or 0) / units - origin_s
     if named not in SAY_IT or (named == "mp3" and not _mp3_says_how_long(path)):
         return 0.0
@@ -101,23 +106,23 @@ def said_to_end_s(path: Path, container: Any, stream: Any, units: int) -> float:
 def _mp3_says_how_long(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(10)
-        if head[:3] == b"ID3":  # its size in four times seven bits
+        if head[:3] == b"ID3":  # its size is four bytes of seven bits each
             file.seek(10 + sum(byte << 7 * (3 - n) for n, byte in enumerate(head[6:10])))
         first = file.read(2000)
     return any(mark in first for mark in MP3_LENGTHS)
 
 
 class Holes:
-    """Between neighbouring frames, by their own times: not what drifts apart over minutes."""
+    """Counts holes between neighbouring frames by their time stamps; slow drift is no hole."""
 
     def __init__(self) -> None:
         self._ended_s: float | None = None
         self._first_s, self._count, self._sum_s = 0.0, 0, 0.0
 
     def look(self, time_s: float | None, seconds: float, origin_s: float) -> float:
-        """Take the next frame, of ``time_s``, if it has one, and so many ``seconds``.
+        """Take the next frame, which starts at ``time_s`` (None: unknown) and lasts ``seconds``.
 
-        How much is missing before it, s; less than nothing where its time lies back.
+        Returns how much sound is missing before it, s; negative if the time stamp goes back.
         """
         if time_s is None:
             self._ended_s = None
@@ -130,7 +135,7 @@ class Holes:
         return missing_s
 
     def say(self, path: Path) -> None:
-        """Once, how much is missing."""
+        """Log one warning with all holes so far, if there are any."""
         if self._count:
             places = "1 place" if self._count == 1 else f"{self._count} places"
             words = "%s: %.1f s of sound are missing in %s, the first at %.1f s"
@@ -138,24 +143,24 @@ class Holes:
 
 
 class Clock:
-    """When the decoded frames of a file sound: by its own times, or behind the frame before."""
+    """Places decoded frames in time: by their time stamps, or right after the frame before."""
 
     def __init__(self, *, links: bool = False) -> None:
-        """``links``: of several recordings in one file, none of which goes on from the other."""
+        """``links``: whether the file is a chain of recordings, none of which continues another."""
         self._links = links
-        self.origin_s = 0.0  # the file's time of its beginning
-        self.at_s = 0.0  # of the next samples, from the beginning
+        self.origin_s = 0.0  # time stamp that stands for time 0; a new one for each recording
+        self.at_s = 0.0  # time of the next samples, from the beginning of the file
         self.heard = False  # whether anything was decoded
-        self.jumped = False  # the next samples do not go on from those before
+        self.jumped = False  # whether the next samples do not continue those before
         self.holes = Holes()
 
     def lose(self) -> None:
-        """A frame cannot be decoded: what follows does not go on from here."""
+        """Note a packet that cannot be decoded: the next frame does not continue the last one."""
         self.jumped = True
         self.holes.look(None, 0.0, 0.0)
 
     def look(self, time_s: float | None, seconds: float) -> None:
-        """Place the next frame, of ``time_s`` by the file's clock, if it has one."""
+        """Place the next frame, which starts at time stamp ``time_s`` (None: it has none)."""
         step_s = self.holes.look(time_s, seconds, self.origin_s)
         if time_s is None:
             return
@@ -168,9 +173,9 @@ class Clock:
 
 
 def chained(path: Path) -> bool:
-    """Whether an Ogg file holds several recordings, one after another.
+    """Whether an Ogg file is a chain: several recordings, one after another.
 
-    Each begins with pages of its own kind, once those of the first have come to their sound.
+    Pages that begin a stream come first in a recording. One after any other page begins the next.
     """
     content, sound = b"", -1
     with path.open("rb") as file:
@@ -183,7 +188,7 @@ def chained(path: Path) -> bool:
 
 
 def say_no_end(path: Path, ends_s: float) -> None:
-    """Of an Ogg file whose last page is not marked as such, or is not whole."""
+    """Warn if the last page of an Ogg file is incomplete or not marked as end of stream."""
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return
@@ -193,11 +198,19 @@ def say_no_end(path: Path, ends_s: float) -> None:
     segments = page[26] if len(page) > 26 else 0
     size = 27 + segments + sum(page[27 : 27 + segments])
     if len(page) < size or not page[5] & OGG_ENDS:
-        log.warning("%s: its end is missing after %.1f s, if its recorder writes one", path, ends_s)
+        log.warning(
+            "%s may be cut off at %.1f s: it has no complete end-of-stream page "
+            "(some recorders never write one)",
+            path,
+            ends_s,
+        )
 
 
 def say_cut_off(path: Path, ends_s: float, share: float) -> None:
-    """``share``: of the sound, or of the file, that is there; what is only rounded is no loss."""
+    """Warn that a file is cut off if only ``share`` of its sound, or bytes, is present.
+
+    Losses below MISSING_S or MISSING may be rounding and are ignored.
+    """
     if 0 < share < 1 and ends_s / share - ends_s > max(MISSING_S, MISSING * ends_s):
         _say_missing(path, ends_s, ends_s / share)
 

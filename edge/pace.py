@@ -1,23 +1,23 @@
-"""Whether sound comes at the rate it is said to have: its samples against the clock.
+"""Whether sound arrives at its nominal sampling rate: samples counted against the clock.
 
-A card that drops USB frames, or that runs at another rate than it claims, tells nobody; its sound
-is spliced or out of tune, and the network's answers are worth nothing. No clock in here.
+A card that drops USB frames, or runs at another rate than it claims, reports nothing; its sound is
+spliced or out of tune, and the network's answers are worthless. This module reads no clock itself.
 
-Not told from sound that is late: what is missing without a word between gaps that come every 20 s
-or more often, or less than about 1 s of it between two gaps.
+Limits: unreported loss cannot be told from late sound if reported gaps come every 20 s or more
+often, or if less than about 1 s is missing between two of them.
 """
 
 from __future__ import annotations
 
 import math
 
-STRETCH_S = 20.0  # without a declared gap; in less, jitter looks like a wrong rate
-TOLERANCE = 0.03  # share that may be missing or too much; clocks of sound cards keep within 0.001
-# Sound that is late is no loss: a driver may hold 1 s of it, a board that is busy keep the callback
-# waiting. What is missing for good grows beyond that.
+STRETCH_S = 20.0  # measured without a reported gap; over less, jitter looks like a wrong rate
+TOLERANCE = 0.03  # relative error allowed; clocks of sound cards are accurate to 0.001
+# Late sound is not lost: a driver may hold back 1 s of it, and a busy board may delay the callback.
+# What is really missing keeps growing beyond this.
 HELD_S = 5.0
-DRIVER_S = 1.0  # it may fill up unseen and be dropped at a gap, each time: no sign of a wrong rate
-CLEARS_S = 5.0  # a stretch that a gap cuts short may still show that all is well, from so long on
+DRIVER_S = 1.0  # a driver's buffer may fill up and be dropped at every gap: not a wrong rate
+CLEARS_S = 5.0  # a stretch cut short by a gap must be this long to show that the rate is right
 
 
 class Pace:
@@ -26,14 +26,15 @@ class Pace:
     def __init__(self) -> None:
         self._began_s = self._last_s = self._sound_s = 0.0
         self._error = 0.0
-        self._late_s: list[float] = []  # of each packet of the stretch, against its begin
-        self._owed_s = 0.0  # too much or missing in stretches that gaps cut short, so far
+        self._late_s: list[float] = []  # lateness of each packet, since the start of the stretch
+        self._owed_s = 0.0  # surplus (or, negative, loss) over the stretches that gaps cut short
 
     def push(self, sound_s: float, at_s: float, *, gap: bool) -> float:
-        """Sound of ``sound_s`` arrived at ``at_s``: the relative error of the rate, 0.0 if fine.
+        """Take ``sound_s`` seconds of sound that arrived at ``at_s``; returns the rate's error.
 
-        -0.3: three in ten samples are missing. It stays as it was until a stretch says otherwise.
-        ``gap``: sound before this was lost, and that is known; a new stretch begins.
+        It is relative: -0.3 means that three in ten samples are missing, 0.0 that the rate is
+        right. It keeps its value until a later stretch changes it. ``gap``: sound before this was
+        lost and reported as lost; a new stretch begins.
         """
         if gap:
             self._cut_short()
@@ -52,22 +53,22 @@ class Pace:
         elif abs(off_s) > HELD_S:
             self._error, self._owed_s = off_s / passed_s, 0.0
             self._begin(at_s)
-        elif self._error:  # what was lost before it was mended must not be held against the rest
+        elif self._error:  # a loss from before the repair must not count against what follows
             self._begin(at_s)
-        return self._error  # in between it may be late only: the stretch goes on
+        return self._error  # neither right nor clearly wrong: it may be late, the stretch goes on
 
     def _cut_short(self) -> None:
-        """A gap ends the stretch before it is long enough to tell: what it shows is added up.
+        """End a stretch at a gap, before it is conclusive, and add its error to ``_owed_s``.
 
-        Else a gap now and then would hide for ever what is missing without a word.
+        Otherwise an occasional gap would hide an unreported loss for ever.
         """
         passed_s = self._last_s - self._began_s
         off_s = self._sound_s - passed_s
         if passed_s >= CLEARS_S and abs(off_s) <= TOLERANCE * passed_s:
             self._error = self._owed_s = 0.0
         elif self._owed_s * off_s < 0:
-            # It was late, and has come. In full and from the shortest stretch, too: so lateness
-            # that comes and goes never adds up to more than can be held.
+            # Opposite sign: late sound has arrived. It counts in full, however short the stretch,
+            # so that lateness that comes and goes never adds up to more than HELD_S.
             left_s = max(0.0, abs(self._owed_s) - abs(off_s))
             self._owed_s = math.copysign(left_s, self._owed_s)
         elif passed_s >= STRETCH_S and abs(off_s) > DRIVER_S:
@@ -76,17 +77,18 @@ class Pace:
                 self._error, self._owed_s = off_s / passed_s, 0.0
 
     def _begin(self, at_s: float) -> None:
-        """What arrived until ``at_s`` counts no more."""
+        """Begin a new stretch at ``at_s``."""
         self._began_s = self._last_s = at_s
         self._sound_s = 0.0
         self._late_s = []
 
 
 def _steady(off_s: float, late_s: list[float]) -> float:
-    """How much of ``off_s`` came about bit by bit, as at a wrong rate, and not at one time.
+    """The part of ``off_s`` that built up steadily, as with a wrong rate, and not in one jump.
 
-    Around a gap sound comes late, or is lost a little before or after it is said to be: a jump.
-    Between the thirds of a stretch, each in the middle of its values, there is only one then.
+    Near a gap sound may come late, or be lost a little before or after the loss is reported: a
+    jump. It shows in only one of the two steps between the medians of the stretch's thirds; a
+    wrong rate shows in both, and three times the smaller step is what it explains.
     """
     third = len(late_s) // 3
     if not third:
@@ -100,11 +102,11 @@ def _steady(off_s: float, late_s: list[float]) -> float:
 
 
 def rate_in_words(error: float) -> str:
-    """What is wrong with a rate that is off by ``error``; "" where nothing is."""
+    """A message for a rate whose relative error is ``error``; "" for 0."""
     if not error:
         return ""
-    what = "misses" if error < 0 else "delivers too many:"
+    what = "too few" if error < 0 else "too many"
     return (
-        f"the microphone {what} {abs(error):.0%} of its samples: try another USB socket, or other "
-        "audio.rates"
+        f"the microphone delivers {abs(error):.0%} {what} samples: try another USB socket, or "
+        "other audio.rates"
     )

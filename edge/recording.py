@@ -1,4 +1,4 @@
-"""Recordings as blocks of sound: WAV by this package alone, the rest by soundfile or PyAV."""
+"""Recordings as blocks of sound: WAV is read by this package, the rest by soundfile or PyAV."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edge.window import Block, Flaws, FlawsOfInput
 
 
 class Recording:
-    """One channel of a recording, between two times, as blocks at ``sr``.
+    """One channel of a recording, from ``start_s`` to ``end_s`` (None: the end), at ``sr`` Hz.
 
-    WAV needs nothing but this package; FLAC and the like need soundfile; Ogg, MP3, video and
-    everything else PyAV: this package's extra ``media``.
+    WAV needs nothing but this package; FLAC, AIFF and AU need soundfile; Ogg, MP3, video and
+    everything else need PyAV. Both come with this package's extra ``media``.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class Recording:
     ) -> None:
         self.path = path
         self.sr = sr
-        self.channels = 0  # known once some of it was read
+        self.channels = 0  # of the file; known once some of it has been read
         self._channel = channel
         self._part = Part(start_s, end_s, sr)
 
     def blocks(self) -> Generator[Block]:
         """The audio as blocks; ``start_s`` of each counts from the beginning of the file.
 
-        RecordingError where the file, the channel or the part asked for does not exist.
+        RecordingError if the file, the channel or the requested part does not exist.
         """
         if self.path.is_dir():
             raise RecordingError(f"{self.path} is a folder: name the recordings in it")
         if not self.path.is_file():
-            what = "is no file" if self.path.exists() else "does not exist"
+            what = "is not a file" if self.path.exists() else "does not exist"
             raise RecordingError(f"{self.path} {what}")
         heard = False
         first, last = self._part.samples()
@@ -59,16 +59,16 @@ class Recording:
                 heard = True
         if not heard:
             start_s, end_s, _ = self._part
-            why = "it ends before --start, or has a hole there"
+            why = "it ends before --start, or sound is missing there"
             if end_s is not None and end_s - start_s < 1 / RATES[0]:
                 why = f"no sample lies between that and {end_s:g} s"
             raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {why}")
 
     def _resampled(self) -> Iterator[tuple[NDArray[np.float32], int, bool, Flaws]]:
-        """What is needed for the part asked for, at ``sr``, and a little more on both sides.
+        """The requested part at ``sr``, and a little more on both sides.
 
-        Samples, where in the file the first of them lies, whether they go on from those before, and
-        what was wrong with them as recorded.
+        Yields samples, the index of the first of them in the file (at ``sr``), whether they
+        continue those before, and their flaws as recorded.
         """
         resampler: Resampler | None = None
         rate, at, goes_on, met = 0, 0, False, FlawsOfInput()
@@ -96,9 +96,9 @@ class Recording:
             yield resampler.flush(), at, goes_on, met.take()
 
     def read(self) -> NDArray[np.float32]:
-        """The whole part asked for at once: (n,) float32.
+        """The whole requested part at once: (n,) float32.
 
-        Gaps are closed up: what lay on both sides of one is joined.
+        Gaps are not filled: the sound before and after one is joined.
         """
         return np.concatenate([block.y for block in self.blocks()])
 
@@ -114,6 +114,6 @@ class Recording:
     def _check_rate(self, rate: int) -> None:
         if not RATES[0] <= rate <= RATES[1]:
             raise RecordingError(
-                f"{self.path} has a sampling rate of {rate} Hz: {RATES[0]} to {RATES[1]} Hz "
+                f"{self.path} has a sampling rate of {rate} Hz: only {RATES[0]} to {RATES[1]} Hz "
                 "can be judged"
             )

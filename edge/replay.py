@@ -11,13 +11,13 @@ from edge.window import Block
 
 log = logging.getLogger(__name__)
 
-WORD_S = 5.0  # how often it is said how far it has come, where that is not the clock's business
+WORD_S = 5.0  # interval between progress messages at full speed, where no clock shows the position
 
 
 class Replay:
-    """Blocks of a recording, ``speed`` times as fast as they were recorded, or as fast as asked.
+    """Blocks of a recording, played ``speed`` times as fast as they were recorded.
 
-    The latter for infinity; a speed beyond what can be decoded is that of the decoder.
+    Infinite ``speed``: a block at every read, without waiting. No speed exceeds the decoder's.
     """
 
     def __init__(self, recording: Recording, speed: float) -> None:
@@ -25,7 +25,7 @@ class Replay:
         self.problem = ""
         self.opening = False
         self.gaps = self.restarts = self.overflows = 0
-        self.rate_error = 0.0  # a recording has the rate it has
+        self.rate_error = 0.0  # there is no clock to compare a recording with
         self._speed = speed
         self._blocks = recording.blocks()
         self._next: Block | None = None
@@ -33,7 +33,7 @@ class Replay:
         self._next_word = self._began + WORD_S
 
     def read(self, timeout_s: float) -> list[Block] | None:
-        """The blocks that are due; None at the end."""
+        """The blocks that are due; waits up to ``timeout_s`` for the first. None at the end."""
         if self._speed == math.inf:
             block = next(self._blocks, None)
             if block is not None and time.monotonic() >= self._next_word:
@@ -61,5 +61,5 @@ class Replay:
             self._next = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._blocks.close()

@@ -1,4 +1,4 @@
-"""The microphone's part of ``edge doctor``: its level, and whether taps on the block are heard."""
+"""The microphone checks of ``edge doctor``: its level, and whether it hears taps on the block."""
 
 from __future__ import annotations
 
@@ -19,32 +19,40 @@ from edge.window import Block, Windower
 Sound = NDArray[np.float32]
 
 LISTEN_S, HOP_S = 3.0, 0.5
-WAIT_S = OPEN_S + 2.0  # for all of it: opening, listening, one that comes in pieces
-# Kept by the system at a clean end alone, which a car's power is not.
+WAIT_S = OPEN_S + 2.0  # limit for everything: opening, listening, interruptions of the sound
+# Stored by hand, because the system saves the gain only at a clean shutdown; a car cuts the power.
 GAIN = (
     "alsamixer (F6: card, F4: capture; Auto Gain Control off, if it has that), then: sudo alsactl "
     "store"
 )
 TROUBLE: dict[Fault, tuple[Level, str, str]] = {
     Fault.CLIPPING: ("fail", "clipping", f"move it away, or turn its gain down: {GAIN}"),
-    Fault.TOO_SHORT: ("fail", "in pieces: sound is lost", "another port or cable? a busy board?"),
-    Fault.TONE: ("fail", "one tone, and nothing else", "a bad earth? an input with nothing on it?"),
+    Fault.TOO_SHORT: (
+        "fail",
+        "sound is lost, in pieces too short to judge",
+        "another USB port or cable? a busy board?",
+    ),
+    Fault.TONE: ("fail", "a single tone and nothing else", "a bad earth? nothing plugged in?"),
     Fault.REPEATS: (
         "fail",
-        "one piece over and over",
-        "the driver hangs: pull it out and put it in again",
+        "the same piece over and over",
+        "the driver hangs: unplug the microphone and plug it in again",
     ),
-    Fault.DC: ("fail", "a constant, and nothing else", "its converter is broken: try another"),
-    # Nobody says that the engine runs while this is asked.
+    Fault.DC: (
+        "fail",
+        "a constant (DC) and nothing else",
+        "its A/D converter is broken: try another microphone",
+    ),
+    # A warning only: the engine need not be running during this check.
     Fault.HISS: ("warn", "hiss, no engine", "start the engine; if it stays: is it unplugged?"),
 }
-LOUD_DB, QUIET_DB = -3.0, -50.0
+LOUD_DB, QUIET_DB = -3.0, -50.0  # dBFS, peak and rms
 TAP_SECONDS = 15.0
-TAP_APART_FRAMES = 10  # of 10 ms: a blow rings on
+TAP_APART_FRAMES = 10  # of 10 ms, the least between two taps: a blow rings on
 
 
 def microphone(config: Config) -> Finding:
-    """Whether it delivers, at a level that can be judged."""
+    """Check that the microphone delivers sound at a level that can be judged."""
     source = Microphone(config.audio, FrontEndConfig().sr)
     heard: list[Block] = []
     try:
@@ -67,7 +75,7 @@ def _remedy(source: Microphone) -> str:
 
 
 def _heard(source: Microphone, seconds: float) -> Iterator[list[Block]]:
-    """What ``source`` delivers within ``seconds``, until something is wrong with it."""
+    """The blocks that ``source`` delivers within ``seconds``; ends early if it fails."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         if blocks := source.read(0.25):
@@ -95,7 +103,7 @@ def _level(heard: list[Block], gate: Gate, sr: int) -> Finding:
 
 
 def _fault(heard: list[Block], gate: Gate, sr: int) -> Fault | None:
-    """What is wrong with the first window that the listener would not judge either."""
+    """The fault of the first window that the listener would refuse to judge; None if all pass."""
     windower = Windower(FrontEndConfig().n_samples, round(HOP_S * sr), sr)
     windows = [window for block in heard for window in windower.push(block)]
     if not windows:
@@ -105,26 +113,26 @@ def _fault(heard: list[Block], gate: Gate, sr: int) -> Fault | None:
 
 
 def _meter(y: Sound) -> None:
-    """A bar that moves with the level, where somebody looks."""
+    """Show the level of ``y`` as a moving bar, if standard error is a terminal."""
     if sys.stderr.isatty():
         level = 20 * np.log10(max(float(np.abs(y).max()), 1e-4))
         print(f"\r{'#' * int((level + 80) / 2):<42}{level:5.0f} dBFS", end="", file=sys.stderr)
 
 
 class Taps:
-    """Finds sharp blows: peaks in 10 ms, 20 dB above their running mean of half a second."""
+    """Detects sharp blows: 10 ms peaks 20 dB above their running mean of half a second."""
 
     def __init__(self, sr: int) -> None:
-        """``sr``: Hz of the sound that will be pushed."""
+        """``sr``: sampling rate of the sound that will be pushed, Hz."""
         self._frame = sr // 100
         self._rest = np.empty(0, dtype=np.float32)
         self._background = 0.0
         self._since = TAP_APART_FRAMES
 
     def push(self, y: Sound, *, gap: bool = False) -> list[float]:
-        """Peak levels, dBFS, of the taps in ``y``, which goes on where the last one ended.
+        """Peak levels, dBFS, of the taps in ``y``, which continues the previous ``y``.
 
-        Or after a ``gap``, which is no tap.
+        ``gap``: sound before it was lost; the jump in level there does not count as a tap.
         """
         if gap:
             self._rest, self._background = self._rest[:0], 0.0
@@ -147,11 +155,11 @@ class Taps:
 
 
 def tap_test(config: Config) -> Finding:
-    """Listen for sharp blows on the block."""
+    """Check that the microphone picks up taps on the block."""
     source = Microphone(config.audio, FrontEndConfig().sr)
     taps, heard = Taps(source.sr), 0
     try:
-        if not next(_heard(source, WAIT_S), []):  # nobody should tap for nothing
+        if not next(_heard(source, WAIT_S), []):  # ask for taps only once sound arrives
             why = source.problem or f"no sound arrives within {WAIT_S:g} s"
             return Finding("fail", "tap test", why, _remedy(source))
         print(f"Tap the block with a spanner, a few times; listening for {TAP_SECONDS:g} s ...")

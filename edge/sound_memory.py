@@ -10,35 +10,35 @@ from numpy.typing import NDArray
 from edge.wav import to_int16
 from edge.window import Block
 
-OUTAGE_S = 1.0  # a longer gap parts what was before from what comes after
+OUTAGE_S = 1.0  # sound from before a longer gap is forgotten
 
 
 class SoundMemory:
-    """The last seconds of sound, 16 bits a sample, in memory of fixed size."""
+    """The last seconds of sound, as 16-bit samples, in bounded memory."""
 
     def __init__(self, seconds: float, sr: int) -> None:
         self._limit, self._sr = round(seconds * sr), sr
-        self._end_s = 0.0  # of what was heard last, on the sound's own clock
+        self._end_s = 0.0  # where the last block ended, on the sound's own clock
         self._pieces: deque[NDArray[np.int16]] = deque()
         self._size = 0
 
     def add(self, block: Block) -> None:
-        """Take the next block; sound from before a short gap is kept, the gap is not filled.
+        """Take the next block. Sound from before a short gap is kept; the gap is not filled.
 
-        From before a longer one it is forgotten: the record of an alert is evidence of what came
-        right before it.
+        Sound from before a gap longer than OUTAGE_S is forgotten: the record of an alert is
+        evidence of what came right before it.
         """
         if block.start_s - self._end_s > OUTAGE_S:
             self._pieces.clear()
             self._size = 0
         self._end_s = block.start_s + block.y.size / self._sr
-        piece = to_int16(np.nan_to_num(block.y))  # a recording that is replayed may hold anything
+        piece = to_int16(np.nan_to_num(block.y))  # a replayed recording may hold NaN or infinity
         self._pieces.append(piece)
         self._size += piece.size
         while self._size - self._pieces[0].size >= self._limit:
             self._size -= self._pieces.popleft().size
 
     def read(self) -> NDArray[np.float32]:
-        """What is remembered: (n,) float32, at most the configured seconds."""
+        """The remembered sound: (n,) float32, at most the configured seconds."""
         whole = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
         return whole[-self._limit :].astype(np.float32) / np.float32(32768)

@@ -1,4 +1,4 @@
-"""What the listener asks of where its sound comes from."""
+"""The interface that the listener expects of a source of sound."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from edge.window import Block
 
 
 class LiveSource(Protocol):
-    """Sound that arrives by itself, or is played as if."""
+    """A source that delivers sound in real time, or plays a recording as if it did."""
 
-    sr: int
+    sr: int  # Hz
     problem: str  # why there is no sound; "" while there is
-    gaps: int  # times that sound was lost
-    restarts: int  # of what holds the device
+    gaps: int  # how many times sound was lost
+    restarts: int  # of the process that holds the device
     overflows: int  # that the device reported
-    rate_error: float  # relative, of the samples against the clock; 0.0: fine
+    rate_error: float  # relative error of the sampling rate against the clock; 0.0: fine
 
     @property
     def opening(self) -> bool:
-        """Whether it is opened for the first time, and nothing has failed yet."""
+        """Whether it is being opened for the first time, and nothing has failed yet."""
         ...
 
     def read(self, timeout_s: float) -> list[Block] | None:
-        """What has arrived; None when the source has ended for good."""
+        """The blocks that have arrived; None when the source has ended for good."""
         ...
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         ...

@@ -1,6 +1,6 @@
 """RIFF/WAVE files, read piece by piece so that a day of audio needs no more memory than a second.
 
-Python's own ``wave`` knows neither floating point nor (before 3.12) the extensible header that
+Python's own ``wave`` supports neither floating point nor (before 3.12) the extensible header that
 multichannel recorders write; ``scipy.io.wavfile`` reads whole files. Layout of the format:
 Microsoft, "Multiple Channel Audio Data and WAVE Files" (2001).
 """
@@ -24,21 +24,22 @@ from edge.files import write_atomically
 log = logging.getLogger(__name__)
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-# Microsoft's and IMA's ADPCM, A-law, mu-law, GSM, G.726, MP3: of telephones and dashboard cameras.
+# Format codes of ADPCM (Microsoft, IMA), A-law, mu-law, GSM, G.726 and MP3, as telephones and
+# dashboard cameras write them.
 CODINGS = {0x02, 0x06, 0x07, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64}
 MAX_CHANNELS = 64
-MAX_FORMAT = 64  # bytes; the longest format we know has 40
-MAX_HEADER_CHUNKS = 100  # a real file has a handful; a damaged one must not keep us busy
-SIZES = 2**32  # a chunk's size has 32 bits: beyond them many writers count from 0 again
-STREAMED = 0x7FFFF000  # from here on sizes are what writers to a pipe put, who know none
+MAX_FORMAT = 64  # bytes read of a format chunk; the longest known one has 40
+MAX_HEADER_CHUNKS = 100  # a real file has a handful; a limit for damaged ones
+SIZES = 2**32  # chunk sizes have 32 bits: in longer files many writers let them wrap around
+STREAMED = 0x7FFFF000  # sizes from here on are placeholders, as written to a pipe
 
 
 class CodingError(RecordingError):
-    """A WAVE file whose samples are coded in a way that is not read here: ADPCM, mu-law, MP3."""
+    """A WAVE file in an encoding that this module does not decode: ADPCM, mu-law, MP3."""
 
 
 class WavReader:
-    """An open WAVE file: 8, 16, 24, 32 bit integers, 32 or 64 bit floats, any channel count.
+    """An open WAVE file: 8, 16, 24, 32 bit integers or 32, 64 bit floats, up to 64 channels.
 
     >>> with WavReader(Path("engine.wav")) as wav:  # doctest: +SKIP
     ...     for samples in wav.pieces(4096):  # (n, channels) float32 in [-1, 1)
@@ -46,9 +47,9 @@ class WavReader:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open and read the header; RecordingError if this is no WAVE file we can read."""
+        """Open and read the header; RecordingError if this is not a WAVE file we can read."""
         self.path = path
-        self._at_end = ""  # what is said when all of the sound has been read
+        self._at_end = ""  # a warning, logged when all of the sound has been read
         self._file: BinaryIO = path.open("rb")
         try:
             self._read_header()
@@ -68,8 +69,8 @@ class WavReader:
             raise self._damaged("is empty: nothing was recorded")
         if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
             raise self._damaged(
-                "is no WAVE file, whatever its name says: record or copy it again, "
-                "or name it as what it is"
+                "is not a WAVE file, whatever its name says: record or copy it again, "
+                "or give it the right suffix"
             )
         described = False
         for _ in range(MAX_HEADER_CHUNKS):
@@ -92,7 +93,7 @@ class WavReader:
 
     def _read_format(self, fmt: bytes) -> None:
         if len(fmt) < 16:
-            raise self._damaged("has a format of too few bytes: the header is damaged")
+            raise self._damaged("has a format chunk of too few bytes: the header is damaged")
         code, self.channels, self.sr, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
         if code == EXTENSIBLE and len(fmt) >= 26:
             code = struct.unpack("<H", fmt[24:26])[0]
@@ -119,8 +120,8 @@ class WavReader:
                 "save it as 16-bit PCM"
             )
         self._code, self._bytes = code, bits // 8
-        # The size of a frame adds nothing, and some writers get it wrong, but for this: 24 bits may
-        # come in 4 bytes, the upper three of them.
+        # The frame size is redundant, and some writers get it wrong. It only tells whether 24 bits
+        # are stored in 4 bytes, as the upper three of them.
         if bits == 24 and frame == 4 * self.channels:
             self._bytes = 4
 
@@ -128,12 +129,13 @@ class WavReader:
         start = self._file.tell()
         present = self.path.stat().st_size - start
         frame = self.channels * self._bytes
-        # Recorders that stream or lose power leave 0 or the largest number as size; trust the file.
+        # Recorders that stream or lose power leave 0 or the largest number as the size: then use
+        # the size of the file.
         if claimed in (0, 0xFFFFFFFF):
             claimed = present
         elif claimed < present:
             claimed = self._unwrapped(claimed, present, start)
-        elif present + frame < claimed <= STREAMED - frame:  # some put whole frames of it
+        elif present + frame < claimed <= STREAMED - frame:  # some round the placeholder to frames
             second = self.sr * frame
             self._at_end = (
                 f"{self.path} is damaged at {present / second:.1f} s: the rest of its "
@@ -145,10 +147,11 @@ class WavReader:
         self._file.seek(start)
 
     def _unwrapped(self, claimed: int, present: int, start: int) -> int:
-        """Bytes of sound where the data, at ``start``, claim fewer than are ``present``.
+        """Bytes of sound in a data chunk at ``start`` that claims fewer than are ``present``.
 
-        A size that began again at 0 is told by what is left when it is counted on: nothing, or
-        chunks. Where it is neither, the header is believed, and what that leaves out is said.
+        Its size may have wrapped around. It has, if unwrapping it leaves less than a second of
+        bytes, or only chunks, after the sound. Otherwise the header is trusted, and a warning at
+        the end names the bytes left out.
         """
         whole = claimed + (present - claimed) // SIZES * SIZES
         second = self.sr * self.channels * self._bytes
@@ -156,13 +159,13 @@ class WavReader:
             return whole
         self._at_end = (
             f"{self.path} goes on for {present - claimed} bytes after {claimed / second:.1f} s, "
-            "where its header ends the sound: they are left out; if they are sound, this saves it: "
+            "where its header says it ends: they are left out; if they are sound, recover it with: "
             f"ffmpeg -ignore_length 1 -i {shlex.quote(str(self.path))} whole.flac"
         )
         return claimed
 
     def _only_chunks(self, at: int) -> bool:
-        """Whether everything from byte ``at`` on is chunks, each with a name in ASCII."""
+        """Whether everything from byte ``at`` on is chunks with printable ASCII names."""
         end = self.path.stat().st_size
         for _ in range(MAX_HEADER_CHUNKS):
             if end - at < 8:
@@ -179,7 +182,7 @@ class WavReader:
         return RecordingError(f"{self.path} {what}")
 
     def skip(self, n_frames: int) -> None:
-        """Pass over the next ``n_frames`` frames without reading them."""
+        """Skip the next ``n_frames`` frames without reading them."""
         n = min(n_frames, self.n_frames)
         self._file.seek(n * self.channels * self._bytes, os.SEEK_CUR)
         self.n_frames -= n
@@ -199,7 +202,7 @@ class WavReader:
 
     def _decode(self, raw: bytes) -> NDArray[np.float32]:
         if self._code == FLOAT:
-            # Beyond float32 becomes infinite, a signalling NaN a quiet one: both are refused.
+            # Values beyond float32 become infinite, signalling NaNs quiet: the gate refuses both.
             with np.errstate(over="ignore", invalid="ignore"):
                 return np.frombuffer(raw, f"<f{self._bytes}").astype(np.float32)
         if self._bytes == 1:  # the one unsigned format
@@ -213,11 +216,11 @@ class WavReader:
 
 
 def to_int16(y: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int16]:
-    """``y`` (n,) in [-1, 1) in steps of 16 bits, as it may have come: reading it gives the same.
+    """Quantise ``y`` (n,) in [-1, 1) to 16 bits; sound that was read from 16 bits is unchanged.
 
-    Beyond full scale is clipped.
+    Values beyond full scale are clipped.
     """
-    # Clipped before, too: the largest floats have no multiple.
+    # Clipped before scaling, too, which would overflow for the largest floats.
     steps = np.round(np.clip(y, -1, 1) * np.asarray(32768, dtype=y.dtype))
     return np.minimum(steps, 32767).astype(np.int16)
 
@@ -228,7 +231,7 @@ def write_wav(path: Path, y: NDArray[np.float32] | NDArray[np.float64], sr: int)
 
 
 def encode_wav(y: NDArray[np.float32] | NDArray[np.float64], sr: int) -> bytes:
-    """Mono ``y`` (n,) in [-1, 1) as a file of 16-bit PCM; beyond full scale is clipped."""
+    """Mono ``y`` (n,) in [-1, 1) as the bytes of a 16-bit PCM file; values beyond are clipped."""
     samples = to_int16(y).astype("<i2").tobytes()
     header = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
     header += struct.pack("<IHHIIHH", 16, PCM, 1, sr, 2 * sr, 2, 16)

@@ -1,4 +1,4 @@
-"""Audio files for tests, written by standard means and not by our own writer."""
+"""Signals and audio files for tests; the files are written without the project's own writer."""
 
 import struct
 from pathlib import Path
@@ -18,14 +18,14 @@ def tone(seconds: float, sr: int, hz: float = 440.0) -> NDArray[np.float64]:
 
 
 def noise(seconds: float, sr: int = 22_050, seed: int = 0) -> NDArray[np.float32]:
-    """White noise that beats as an engine does, rms 0.1: (n,) float32. It can be judged."""
-    # Eleven times a second; the factor's mean square is 1.
+    """White noise modulated as an engine's is, rms 0.1: (n,) float32. The gate lets it through."""
+    # At 11 Hz; the factor's mean square is 1.
     beat = (1 + 0.5 * np.sin(2 * np.pi * 11 * np.arange(round(seconds * sr)) / sr)) / np.sqrt(1.125)
     return (beat * hiss(seconds, sr, seed)).astype("f4")
 
 
 def hiss(seconds: float, sr: int = 22_050, seed: int = 0) -> NDArray[np.float32]:
-    """White noise, rms 0.1: (n,) float32. It cannot be judged."""
+    """White noise, rms 0.1: (n,) float32. The gate refuses it."""
     return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * sr))).astype("f4")
 
 
@@ -52,9 +52,9 @@ def wav_file(
     extensible: bool = False,
     claimed: int | None = None,
 ) -> Path:
-    """Write ``y`` (n,) to the first channel, silence to the others; a header by the book.
+    """Write ``y`` (n,) to the first channel, silence to the others, with a standard header.
 
-    ``claimed`` is the size the data chunk pretends to have.
+    ``claimed``: the size that the data chunk claims, bytes; None: its real one.
     """
     frames = np.zeros((y.size, channels))
     frames[:, 0] = y
@@ -76,13 +76,13 @@ def wav_file(
 
 
 def steady(rpm: float, cylinders: int, seconds: float = 4.0) -> synth.Crank:
-    """A crank that does not wander, so that rates can be counted."""
+    """A crank at constant speed, so that rates can be counted."""
     turns = np.arange(round(seconds * synth.SR)) / synth.SR * rpm / 60
     return synth.Crank(turns, cylinders)
 
 
 def watch_trains(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> list[tuple[Any, Any]]:
-    """``(times, gains)`` of each train of strokes that ``modules`` place from now on."""
+    """Record ``(times, gains)`` of each train of strokes that ``modules`` place from now on."""
     trains: list[tuple[Any, Any]] = []
     place = synth.place
 

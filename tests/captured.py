@@ -1,4 +1,4 @@
-"""What a capture process would have sent, read to its end; and a clock to make it late by."""
+"""Packets as a capture process would send them, the stream that reads them, and a shifted clock."""
 
 import io
 import time
@@ -11,7 +11,7 @@ from edge.capture_stream import CaptureStream
 
 
 def packet(samples, came_s, *, rate=22_050, lost=0, overflows=0):
-    """As :mod:`edge.capture_process` sends it: ``samples`` int16, or so many of them, all 0."""
+    """A packet of :mod:`edge.capture_process`: ``samples`` int16, or an int for that many zeros."""
     data = bytes(2 * samples) if isinstance(samples, int) else np.asarray(samples, "<i2").tobytes()
     return HEADER.pack(MAGIC, rate, len(data) // 2, lost, overflows, came_s) + data
 
@@ -25,13 +25,13 @@ def stream_of(packets, *, words=b"", ended=(0.0, 0.0), kind=CaptureStream):
     process: Any = Process()
     stream = kind(process, 22_050, ended)
     for thread in stream._threads:
-        thread.join(60)  # seconds: a busy machine is no fault of the stream's
+        thread.join(60)  # seconds, long enough for a busy machine
         assert not thread.is_alive()
     return stream
 
 
 class Later:
-    """Stands in for the module ``time``: so many seconds later than it is."""
+    """Stands in for the module ``time``, with a clock that is ``by_s`` seconds ahead."""
 
     def __init__(self):
         self.by_s = 0.0

@@ -1,9 +1,9 @@
 """A capture process that needs no sound card: ``python -m tests.fake_capture SCRIPT``.
 
-It counts: sample n of what it was ever asked to send is n modulo 30 000, so whatever is lost or
-repeated shows. SCRIPT is a list of words: a number of packets to send at once, ``wait:S``,
-``lose:N`` (samples), ``overflow:N`` (so far), ``die``, ``hang`` (for ever), ``nonsense``,
-``say:WORDS``, ``paced:N`` (packets, at their own pace).
+The samples are a counter: sample n, with lost ones counted, is n modulo 30 000, so lost or repeated
+samples can be detected. SCRIPT is a list of words: a number of packets to send at once, ``wait:S``
+(seconds), ``lose:N`` (samples), ``overflow:N`` (the count so far), ``die``, ``hang`` (for ever),
+``nonsense``, ``say:WORDS`` (on standard error), ``paced:N`` (packets, in real time).
 """
 
 import signal
@@ -25,12 +25,12 @@ def main():
         due = time.monotonic()
         for _ in range(count):
             samples = [(at + i) % 30_000 for i in range(PACKET)]
-            # When it was due: a machine that is late sends later, but heard in time.
+            # Stamped when due: a busy machine sends late, but the sound did not arrive late.
             header = struct.pack("<IIIIId", 0x4B4E4F43, RATE, PACKET, lost, overflows, due)
             sys.stdout.buffer.write(header + struct.pack(f"<{PACKET}h", *samples))
             sys.stdout.buffer.flush()
             at, lost = at + PACKET, 0
-            due += every_s  # on the whole no slower on a machine that is
+            due += every_s  # from the due time, so that a busy machine catches up
             time.sleep(max(0, due - time.monotonic()))
 
     for word in sys.argv[1].split():

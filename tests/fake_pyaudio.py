@@ -1,8 +1,8 @@
-"""PyAudio without a sound card: inputs that count.
+"""A stand-in for PyAudio without a sound card, whose inputs deliver a counter.
 
-Sample n of channel c is (n + 1000 c) modulo 30 000, so that a wrong channel, and whatever is lost
-or repeated, shows. It starts counting when the stream is started, which happens in a thread of its
-own, as in PortAudio.
+Sample n of channel c is (n + 1000 c) modulo 30 000, so that a wrong channel and lost or repeated
+samples can be detected. Counting begins when the stream is started; as in PortAudio, it runs in a
+thread of its own.
 """
 
 import os
@@ -15,16 +15,16 @@ INT16, GO_ON, OVERFLOW = 8, 0, 2  # PortAudio's own numbers
 
 
 class FakePyAudio:
-    """``devices``: dicts of name, channels and the rates that open; ``default``: an index or None.
+    """``devices``: dicts of name, channels and rates that open; ``default``: an index or None.
 
-    A stream stops by itself after ``packets`` callbacks. ``chatter`` is what the native libraries
-    below print to standard output: while devices are counted, and before each callback.
+    A stream stops by itself after ``packets`` callbacks. ``chatter``: what the native libraries
+    print to standard output while devices are counted, and before each callback.
     """
 
     def __init__(self, devices, default=None, packets=10**9, chatter=""):
         self._devices, self._default, self._packets = devices, default, packets
         self._chatter = chatter.encode()
-        self.opened = []  # keywords of each open()
+        self.opened = []  # keyword arguments of each open()
         self.streams = []
 
     def get_device_count(self):
@@ -85,7 +85,7 @@ class FakeStream:
 
 
 def as_module(instance):
-    """What ``import pyaudio`` gives, with ``instance`` as every PyAudio()."""
+    """A module like ``pyaudio``, whose PyAudio() always returns ``instance``."""
     module = types.ModuleType("pyaudio")
     vars(module).update(
         paInt16=INT16, paContinue=GO_ON, paInputOverflow=OVERFLOW, PyAudio=lambda: instance
@@ -94,5 +94,5 @@ def as_module(instance):
 
 
 def install(**how):
-    """For a process of its own: from now on ``import pyaudio`` finds this."""
+    """Make ``import pyaudio`` find the stand-in, for the rest of this process."""
     sys.modules["pyaudio"] = as_module(FakePyAudio(**how))

@@ -1,4 +1,4 @@
-"""A judge and a source for the whole listener that do as they are told."""
+"""A scripted classifier, source and clock, to run the whole listener in tests."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ SR = 22_050
 
 
 class Judge:
-    """Answers as its script says, then 0.1 for ever."""
+    """A classifier that answers with its script, then 0.1 for ever."""
 
     def __init__(self):
         self.script = []
@@ -26,7 +26,7 @@ class Judge:
 
 
 class Blank(FrontEnd):
-    """A front end whose picture is black, and costs nothing: for a judge that looks at none."""
+    """A front end whose pictures are black and cost nothing: for a judge that ignores them."""
 
     def picture(self, y):
         self._check(y)
@@ -34,7 +34,7 @@ class Blank(FrontEnd):
 
 
 class Clock:
-    """Stands in for the module ``time``: nobody waits, and whoever sleeps makes it later."""
+    """Stands in for the module ``time``: sleeping returns at once and advances the clock."""
 
     def __init__(self):
         self.now_s = 1000.0
@@ -47,7 +47,10 @@ class Clock:
 
 
 class Scripted:
-    """A source that plays blocks and says what is wrong, as it is told."""
+    """A source that follows ``steps``.
+
+    A step is an array to play, a Block, a string (a problem to report) or a function to call.
+    """
 
     sr = SR
 
@@ -56,7 +59,7 @@ class Scripted:
         self.problem = ""
         self.at = 0.0
         self.closed = False
-        self.gaps = self.restarts = self.overflows = 0  # as a microphone counts them
+        self.gaps = self.restarts = self.overflows = 0  # as Microphone counts them
         self.rate_error = 0.0
 
     @property
@@ -73,7 +76,7 @@ class Scripted:
         if callable(step):
             step()
             return []
-        if isinstance(step, Block):  # with a time of its own
+        if isinstance(step, Block):  # with its own start time
             self.problem = ""
             self.gaps += step.gap
             return [step]
@@ -87,7 +90,7 @@ class Scripted:
 
 
 class Watch:
-    """Notes the signal of a service that is made later, as a step of its source."""
+    """A step of a source that notes the signal of a service, which is set later."""
 
     def __init__(self, ask=lambda service: signal_of(service.state())):
         self.service: Service | None = None

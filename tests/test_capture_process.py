@@ -117,8 +117,11 @@ def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("usb mic", "0", "[8000, 16000]"), ["takes no rate", "8000 Hz", "16000 Hz", "Invalid"]),
-        (("usb mic", "2", "[44100]"), ["has 2 channels: there is no 2"]),
+        (
+            ("usb mic", "0", "[8000, 16000]"),
+            ["opens at none of audio.rates", "8000 Hz", "16000 Hz", "Invalid"],
+        ),
+        (("usb mic", "2", "[44100]"), ["has 2 channels: there is no channel 2"]),
         (("piano", "0", "[44100]"), ["no microphone matches 'piano'", NAME]),
     ],
 )
@@ -172,7 +175,7 @@ def test_a_list_that_is_none_is_one_clear_line(tmp_path, monkeypatch, capsys, sa
     monkeypatch.setattr("edge.devices_command.child_environment", lambda: theirs)
     assert main(["devices"]) == AudioDeviceError.exit_code
     (line,) = capsys.readouterr().err.splitlines()
-    assert "no JSON but" in line
+    assert "not JSON but" in line
     assert "arecord -l" in line
 
 

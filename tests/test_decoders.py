@@ -176,7 +176,7 @@ def test_what_telephones_record_is_read_by_any_name(tmp_path, monkeypatch, form,
 def test_what_only_resembles_them_is_refused_as_before(tmp_path, start):
     path = tmp_path / "a.wav"
     path.write_bytes(start)
-    with pytest.raises(RecordingError, match="no WAVE file"):
+    with pytest.raises(RecordingError, match="not a WAVE file"):
         Recording(path).read()
 
 
@@ -270,7 +270,7 @@ def test_what_is_mostly_damage_is_no_recording(tmp_path):
     frames = _frames(tmp_path / "a.m4a", Container(), None, av.error.InvalidDataError)
     found = [next(frames) for _ in range(5)]
     assert found == ["frame", None, "frame", None, None]
-    with pytest.raises(RecordingError, match=r"damaged or no recording .* copy it again"):
+    with pytest.raises(RecordingError, match=r"damaged or not decodable .* copy it again"):
         next(frames)
 
 
@@ -290,11 +290,11 @@ def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
 def test_what_is_no_film_either_is_damaged_and_not_without_sound(tmp_path):
     pytest.importorskip("av")
     (tmp_path / "notes.txt").write_text("three blinks, then dark\n" * 100)
-    with pytest.raises(RecordingError, match="damaged or no recording"):
+    with pytest.raises(RecordingError, match="damaged or not decodable"):
         Recording(tmp_path / "notes.txt").read()
 
 
 def test_a_pipe_exists_but_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
-    with pytest.raises(RecordingError, match=r"a\.wav is no file"):
+    with pytest.raises(RecordingError, match=r"a\.wav is not a file"):
         Recording(tmp_path / "a.wav").read()

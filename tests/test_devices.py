@@ -35,7 +35,7 @@ def test_a_driver_that_hangs_is_given_up_even_if_nothing_ends_it(monkeypatch, ki
     monkeypatch.setattr("edge.devices_command.subprocess.Popen", hangs(started, killed=killed))
     began = time.monotonic()
     try:
-        with pytest.raises(AudioDeviceError, match=r"did not answer within 0\.2 s: pull.*; free"):
+        with pytest.raises(AudioDeviceError, match=r"did not answer within 0\.2 s: unplug.*; free"):
             devices_command.list_devices()
         assert time.monotonic() - began < 8
         (process,) = started

@@ -144,7 +144,7 @@ def test_nonsense_is_said_to_be_the_reason_at_once(listening):
     microphone = listening("say:knockmic 3 nonsense hang", stall_s=60)
     gather(microphone, lambda b: size(b) >= 3 * PACKET)
     gather(microphone, lambda _: microphone.problem, seconds=5)
-    assert microphone.problem == "the capture process sent nonsense"
+    assert microphone.problem == "the capture process sent invalid data"
 
 
 def test_a_process_that_was_killed_had_no_last_words(listening):

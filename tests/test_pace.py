@@ -245,7 +245,7 @@ def test_a_microphone_tells_it_until_it_is_fine_again(caplog):
         assert microphone.rate_error == pytest.approx(error, abs=0.003)  # a packet of 50 ms in 20 s
         assert microphone.problem == ""  # it is heard, after all
     (warning,) = caplog.messages  # once
-    assert "misses 30% of its samples" in warning
+    assert "30% too few samples" in warning
     assert "audio.rates" in warning
 
 
@@ -263,5 +263,5 @@ def test_a_recording_has_the_rate_it_has(tmp_path):
 
 def test_what_is_wrong_is_said_in_words():
     assert rate_in_words(0.0) == ""
-    assert "misses 30%" in rate_in_words(-0.3)
-    assert "too many: 9%" in rate_in_words(0.09)
+    assert "30% too few" in rate_in_words(-0.3)
+    assert "9% too many" in rate_in_words(0.09)

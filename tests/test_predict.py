@@ -132,7 +132,7 @@ def test_what_the_parser_refuses(engine, arguments):
 )
 def test_a_name_without_letters_is_not_this_very_folder(empty):
     said = edge(*empty, code=2).stderr
-    assert "no letters" in said
+    assert "the name is empty" in said
     assert "name a file or a folder" in said
 
 

@@ -71,7 +71,7 @@ def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
     watch.service = service = make(source)
     service.run()
     assert watch.shown == [Signal.DEGRADED]
-    assert ["misses 30%" in problem for problem in status(tmp_path)["problems"]] == [True]
+    assert ["30% too few" in problem for problem in status(tmp_path)["problems"]] == [True]
 
 
 def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path):
@@ -103,7 +103,7 @@ def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path)
     ]
     assert (wrong["windows_judged"], wrong["unknown_reasons"]) == (6, {"wrong_rate": 8})
     assert [shown["state"] for shown in told.shown] == ["unjudged", "unjudged", "listening"]
-    assert ["misses 30%" in problem for problem in wrong["problems"]] == [True]
+    assert ["30% too few" in problem for problem in wrong["problems"]] == [True]
     assert (mended["problems"], judged["last_verdict"]) == ([], "normal")
     assert service.counters.alerts == 0
 

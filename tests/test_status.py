@@ -58,10 +58,10 @@ def test_a_bad_answer_is_a_fault_but_not_while_it_knocks():
 
 
 def test_sound_at_a_wrong_rate_is_not_judged_and_the_lamp_says_so():
-    assert signal_of(State(last=OFF, degraded=("misses 30%",))) is Signal.UNJUDGED
+    assert signal_of(State(last=OFF, degraded=("30% too few",))) is Signal.UNJUDGED
     assert signal_of(State(last=OFF, faults=("full",))) is Signal.FAULT
     assert signal_of(State(last=OFF, alert=True)) is Signal.KNOCKING  # begun on good sound
-    assert signal_of(State(last=NORMAL, degraded=("misses 30%",))) is Signal.DEGRADED  # just found
+    assert signal_of(State(last=NORMAL, degraded=("30% too few",))) is Signal.DEGRADED  # just found
 
 
 def test_a_microphone_that_is_being_opened_is_not_lost():

@@ -223,7 +223,7 @@ def test_cut_off_data_is_read_as_far_as_it_goes(tmp_path):
     ("content", "word"),
     [
         (b"", "empty"),
-        (b"once upon a time there was an engine", "no WAVE file.*: record or copy it again"),
+        (b"once upon a time there was an engine", "not a WAVE file.*: record or copy it again"),
         (b"RIFF\x04\0\0\0WAVE", "cut off"),
         (b"RIFF\x04\0\0\0WAVE" + b"data\x08\0\0\0" + bytes(8), "before its format"),
         (b"RIFF\x04\0\0\0WAVE" + b"junk\0\0\0\0" * 200, "first chunks"),

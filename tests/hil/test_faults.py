@@ -190,7 +190,7 @@ def test_a_rate_the_card_refuses(tmp_path, table):
         program.rig.start_server()
         program.rig.play(engine())
         program.start()
-        sight = program.see("microphone_lost", 20, "takes no rate: 48000 Hz")
+        sight = program.see("microphone_lost", 20, "opens at none of audio.rates: 48000 Hz")
         program.configure(f'[audio]\ndevice = "knockmic"\nrates = [48000, 96000, {RATE}]\n')
         program.restart()
         back = program.see("listening", 30)
