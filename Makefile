@@ -47,7 +47,7 @@ faults: setup  ## cause every fault and write docs/faults.md
 	sh scripts/system-packages.sh hil
 	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py tests/hil/test_faults_board.py
 
-soak: setup  ## a day of sound at full speed: memory may not grow (an hour and more)
+soak: setup  ## a day of sound at full speed: memory must not grow (an hour and more)
 	$(BIN)/python -m scripts.soak
 
 lint: setup  ## ruff and mypy --strict

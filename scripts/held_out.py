@@ -1,4 +1,4 @@
-"""Held-out windows, to judge networks that were trained on nothing from the same sources."""
+"""Held-out windows, real and synthetic, of sources that a network was not trained on."""
 
 from __future__ import annotations
 
@@ -202,8 +202,8 @@ def figures(held: HeldOut, z: NDArray[np.float32], fpr: float) -> dict[str, floa
     """Figures of the log-odds ``z`` (N,) that networks gave to the windows ``held``.
 
     AUCs are against the healthy engines of the same part, averaged over parts: for real knocks all
-    sources weigh the same, for strange ones all windows. ``limit`` is the threshold at which the
-    share ``fpr`` of healthy windows is called knocking, and each kind has its share at ``limit``.
+    sources weigh the same, for strange ones all windows. ``limit`` is the threshold that the share
+    ``fpr`` of all healthy windows exceeds; each kind's figure is its share above that.
     """
     limit = np.quantile(z[held.kind == "engine"], 1 - fpr)
     found = {"limit": float(limit)}

@@ -4,9 +4,9 @@ Sources of every kind are split into three parts, as in :mod:`scripts.rotation`.
 ResNet34 is trained from scratch on examples that contain nothing of it; other networks are trained
 on everything. All train at the same time on the same stream of examples, while it is being made,
 and see each example about once. At several lengths the running average of each network's weights
-judges the part it never heard. The learning rate falls with the square root of the examples shown,
-so that no length has the advantage of being the end of a schedule. Needs a GPU: in eight minutes,
-eight networks see what two cores would show one network in six days.
+judges the part it never heard. The learning rate falls with the inverse square root of the number
+of examples shown, so that no length has the advantage of ending a schedule. Needs a GPU: in eight
+minutes, eight networks see what two cores would show one network in six days.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
                 return lines
             z = np.load(file)
             if not np.isfinite(z).all():
-                raise DatasetError(f"{file} is not finite: that training has diverged")
+                raise DatasetError(
+                    f"{file} holds values that are not finite: that training has diverged"
+                )
             said[task.seed][windows[task.part]] = z
         for rate in FALSE_RATES:
             each = [figures(held, z, rate) for z in said.values()]
@@ -183,7 +185,7 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
         _wait(makers, learners)
     finally:
         _end((*makers, *learners))
-        # Gigabytes that nobody reads again. A run that failed early so leaves an empty folder.
+        # Nobody reads these gigabytes again; and a run that failed early leaves an empty folder.
         shutil.rmtree(work / "stream", ignore_errors=True)
     print(f"{make.stream.until()} examples made", flush=True)
     lines = table(work, tasks, lengths)
@@ -226,7 +228,9 @@ def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> Non
     while True:
         going_on = any(process.is_alive() for process in learners)
         if any(process.exitcode for process in (*makers, *learners)):
-            raise DatasetError("a maker or training process has failed: its error is above")
+            raise DatasetError(
+                "a process that makes examples or trains has failed: its error is above"
+            )
         if not going_on:
             return
         time.sleep(0.2)
@@ -249,7 +253,7 @@ def main() -> int:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     parser.add_argument(
-        "--lengths", nargs="+", type=int, default=LENGTHS, metavar="N", help="in examples shown"
+        "--lengths", nargs="+", type=int, default=LENGTHS, metavar="N", help="examples shown"
     )
     for name, (value, words) in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{words} ({value})")

@@ -1,7 +1,7 @@
 """``python -m scripts.rotation RECORDINGS``: how well ``convert train`` does on cars never heard.
 
 Sources of every kind are split into three parts. For each part, ResNet34 is trained from scratch
-without it and judged on it (cross-validation): a network that never heard it judges every source.
+without it and judged on it, so that every source is judged by a network that never heard it.
 This is like ``convert train --fold K/3`` with ``convert evaluate --hold-out-only``, but examples
 are drawn once for all parts, and each network trains on those that contain nothing of its part:
 fewer real knocks and more synthetic engines than the recipe asks for. Of several epochs, the best
@@ -54,11 +54,11 @@ CHECKED = 600  # examples that contain the left-out part, to choose the best epo
 # All seeds train on the same examples: runs differ only in initial weights, order and noise.
 EXAMPLE_SEED = 21
 OPTIONS = {
-    "examples": "that each network is trained on",
+    "examples": "examples that each network is trained on",
     "small_epochs": "epochs on quarter-size pictures",
     "full_epochs": "epochs on full-size pictures",
     "batch_size": "examples per step",
-    "seed": "of initial weights, order and noise",
+    "seed": "seed of initial weights, order and noise",
     "simple": "share of simple examples: plain knocks over unaltered engines",
     "learning_rate": "peak learning rate",
 }
@@ -226,7 +226,7 @@ def main() -> int:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(value), default=value, help=f"{words} ({value})")
     parser.add_argument(
-        "--threshold", type=_probability, default=0.5, help="on p_knocking, in the table (0.5)"
+        "--threshold", type=_probability, default=0.5, help="threshold on p_knocking (0.5)"
     )
     parser.add_argument(
         "--work",

@@ -1,4 +1,4 @@
-"""``make soak``: a day of sound through the whole listener at full speed; nothing may grow.
+"""``make soak``: a day of sound through the whole listener at full speed; memory must not grow.
 
 Prints memory and open file descriptors along the way. Exits with 1 if memory grows by more than
 2 MB after the first minute, if descriptors leak, if a window that was due was not processed, or if
