@@ -19,11 +19,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip setuptools
 	@echo "Installing the tools of both sides, about 4 GB: this takes a few minutes."
-	$(PIP) torch  # first and alone, so that nothing else chooses its build
+	$(PIP) torch  # first and alone, so that no other package determines its build
 	$(PIP) -e '.[pi,media,convert,dev]'
 	touch $@
 
-demo: setup  ## made engines, healthy and knocking, through the shipped model
+demo: setup  ## judge synthetic engines, healthy and knocking, with the shipped model
 	$(BIN)/convert synth out/demo --demo
 	$(BIN)/edge predict out/demo/healthy.wav out/demo/knocking.wav --picture out/demo/pictures
 	@echo "Pictures: out/demo/pictures"
@@ -32,14 +32,14 @@ demo: setup  ## made engines, healthy and knocking, through the shipped model
 test: setup  ## all tests but the slow, hil and boot ones (7 to 20 minutes)
 	$(BIN)/python -m pytest -m "not slow and not hil and not boot"
 
-test-export: setup  ## exports of every layout and precision, on real recordings (half an hour)
+test-export: setup  ## export every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py
 
 test-hil: setup  ## the listener on a virtual microphone; installs a sound server (half an hour)
 	sh scripts/system-packages.sh hil
 	KNOCK_COUNT_SECONDS=600 KNOCK_DRIVE_SECONDS=600 $(BIN)/python -m pytest -m hil -s tests/hil
 
-test-boot: setup  ## the service under real systemd, in a Debian of its own; as root
+test-boot: setup  ## the service under real systemd, in a separate Debian; needs root
 	sh scripts/system-packages.sh boot
 	$(BIN)/python -m pytest -m boot -s tests/boot
 
@@ -47,7 +47,7 @@ faults: setup  ## cause every fault and write docs/faults.md
 	sh scripts/system-packages.sh hil
 	KNOCK_WRITE_FAULTS=1 $(BIN)/python -m pytest -m hil tests/hil/test_faults.py tests/hil/test_faults_board.py
 
-soak: setup  ## a day of sound at full speed: nothing may grow (an hour and more)
+soak: setup  ## a day of sound at full speed: memory must not grow (an hour and more)
 	$(BIN)/python -m scripts.soak
 
 lint: setup  ## ruff and mypy --strict
@@ -58,8 +58,8 @@ lint: setup  ## ruff and mypy --strict
 bench: setup  ## speed against librosa + matplotlib + torch, as ratios
 	$(BIN)/python -m benchmarks
 
-pictures: setup  ## docs/pictures.png, what the network sees
+pictures: setup  ## draw docs/pictures.png, what the network sees
 	$(BIN)/python -m scripts.pictures
 
-clean:  ## remove what make made
+clean:  ## remove everything that make built
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache

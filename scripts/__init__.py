@@ -1,1 +1,1 @@
-"""Programs of make targets that are part of neither package."""
+"""Programs for experiments, measurements and upkeep that are part of neither package."""

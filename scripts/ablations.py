@@ -1,11 +1,11 @@
-"""``python -m scripts.ablations RECORDINGS``: what in the training recipe helps, and by how much.
+"""``python -m scripts.ablations RECORDINGS``: which parts of the recipe help, and by how much.
 
-ResNet34 takes hours a run on two cores; here a small one (323 402 parameters, on the
-spectrogram's 84 x 87 cells themselves) stands in for it. Sources rotate: every source of every kind
-is left out once, in one of three folds, and only judged by the network that never saw it. Each
-line changes one thing. The few real knocks tell little (one window is an eighth of recall), so
-knocks of another synthesiser, which no recipe holds, are laid over the left-out engines as well:
-those show whether a network has learnt knocks or its own synthesiser's habits.
+ResNet34 takes hours per run on two cores, so a small network stands in for it (323 402 parameters,
+its input the spectrogram's 84 x 87 cells). The sources are cross-validated in three folds: every
+source of every kind is left out once and judged only by the network that never saw it. Each row of
+the table changes one thing. The few real knocks say little (one window is an eighth of recall), so
+strange knocks, from a synthesiser that no recipe uses, are also mixed into the left-out engines:
+they show whether a network has learnt knocks or merely the habits of its own synthesiser.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Variation:
     specaugment: float = 0.5
     mixup: float = 0.3
     smoothing: float = 0.05
-    whole: bool = False  # the network is shown all of the sound, not its percussive part
-    longer: int = 1  # so many times the epochs, on the same examples
+    whole: bool = False  # the network sees the whole sound, not only its percussive part
+    longer: int = 1  # factor on the number of epochs, with the same examples
 
     def fit(
         self, examples: Examples, epochs: int, seed: int, held: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
-        """A network trained so: (windows, epochs) log-odds of knocking of ``held``."""
+        """Train with these settings: (windows, epochs) log-odds of knocking for ``held``."""
         return fit(
             examples,
             epochs * self.longer,
@@ -105,15 +105,15 @@ VARIATIONS = (
 
 
 class WholeSound(FrontEnd):
-    """The front end without the separation of harmonic and percussive parts."""
+    """The front end without harmonic-percussive separation."""
 
     def percussive(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
-        """All of ``y``, as long as its percussive part would be."""
+        """``y``, cut to the length that its percussive part would have."""
         return y[: (self.config.n_frames - 1) * self.config.hop_length]
 
 
 class Rotation:
-    """Folds of the recordings; what several variations have in common is made once."""
+    """Cross-validation of variations; examples that several of them share are made once."""
 
     def __init__(self, parts: Parts, count: int) -> None:
         self._count = count
@@ -123,7 +123,7 @@ class Rotation:
     def _examples(self, variation: Variation, number: int) -> Examples:
         key = (variation.recipe, variation.whole, number)
         if key not in self._made:
-            # Variations of one recipe follow one another: of the last one, gigabytes are not kept.
+            # Variations with one recipe are neighbours: drop the gigabytes of other recipes.
             self._made = {k: kept for k, kept in self._made.items() if k[0] == variation.recipe}
             parts = self._parts[variation.whole]
             training = [c for c in parts.clips if parts.part_of[c.source] != number]
@@ -137,7 +137,7 @@ class Rotation:
         return self._made[key]
 
     def judge(self, variation: Variation, epochs: int, seeds: Sequence[int]) -> list[Scores]:
-        """Every window by the network that never heard its source; one ``Scores`` a seed."""
+        """Every window judged by the network that never heard its source; ``Scores`` per seed."""
         scores = [Scores() for _ in seeds]
         for number, held in enumerate(self._parts[variation.whole].held):
             examples = self._examples(variation, number)
@@ -148,22 +148,28 @@ class Rotation:
 
 
 def main() -> int:
-    """Run all variations and print one line of a table for each."""
+    """Run all variations and print one table row for each."""
     parser = argparse.ArgumentParser(
         prog="ablations",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
-    parser.add_argument("--examples", type=int, default=2000, help="for each fold (2000)")
-    parser.add_argument("--epochs", type=int, default=3, help="over them (3)")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
+    parser.add_argument("--examples", type=int, default=2000, help="examples per fold (2000)")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs over them (3)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variation (3)")
     parser.add_argument(
-        "--only", action="append", choices=[v.name for v in VARIATIONS], help="this one; repeatable"
+        "--only",
+        action="append",
+        choices=[v.name for v in VARIATIONS],
+        help="run only this variation; repeatable",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/ablations.json"), help="every figure of every epoch"
+        "--out",
+        type=Path,
+        default=Path("out/ablations.json"),
+        help="write every figure of every epoch there, as JSON (out/ablations.json)",
     )
     parser.set_defaults(run=_run)
     return run_cli(parser, None)
@@ -198,7 +204,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _line(name: str, runs: list[list[Figures]]) -> str:
-    """After the last epoch: means over seeds, of the AUCs the range too; - where there is none."""
+    """A table row of the last epoch: means over seeds, for AUCs also the range; - if no value."""
     last = [run[-1] for run in runs]
     cells = []
     for key in ("auc", "strange_auc"):

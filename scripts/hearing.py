@@ -1,10 +1,10 @@
-"""``python -m scripts.hearing MODEL RECORDINGS``: what a network hears, by made sounds alone.
+"""``python -m scripts.hearing MODEL RECORDINGS``: how a network judges synthetic sounds.
 
-Strange knocks, of a synthesiser that no network learns from, and faults that are no knock are laid
-over windows of the recordings' healthy engines, each source as often as any other; faults are also
-heard alone. What the device would refuse counts as unknown, the others by the model's threshold.
-Where the network has learnt from these very engines, as the shipped one has, this tells how it
-hears knocks, not how it does on other cars.
+Strange knocks, from a synthesiser that no network is trained on, and faults that are not knocks are
+mixed into windows of the recordings' healthy engines; every source is drawn equally often. Faults
+are also judged alone. Windows that the device would refuse count as unknown; the others are judged
+at the model's threshold. For a network that was trained on these very engines, as the shipped one
+was, this measures how well it hears knocks, not how well it does on other cars.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ examples:
 
 Sound = NDArray[np.float64]
 STRANGE = "strange knocks over engines"
-LEVELS_DB = (STRANGE_DB[0], 5.0, 10.0, STRANGE_DB[1])  # of strange knocks, for rows of their own
-FAULT_DB = (-6.0, 12.0)  # above an engine, as mix() counts: that of belts in convert.faults
-PEAK = 0.5  # as a microphone would be turned down: no sound is refused for being added to another
+LEVELS_DB = (STRANGE_DB[0], 5.0, 10.0, STRANGE_DB[1])  # strange knocks, a row per range
+FAULT_DB = (-6.0, 12.0)  # above an engine, as mix() measures it; as for belts in convert.faults
+PEAK = 0.5  # every sound is scaled to it, as by a microphone's gain: no mixture may clip
 MOST = 100_000
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said of one sound."""
+    """The verdict on one sound."""
 
-    source: str  # of the engine in it, its car if that is named; "" where it is all made
-    level_db: float  # of a strange knock, else 0
+    source: str  # of the engine in it, or its car if named; "" if it is wholly synthetic
+    level_db: float  # of a strange knock above the engine, else 0
     knocking: bool | None  # None: unknown
 
 
@@ -68,7 +68,7 @@ Alone = Callable[[np.random.Generator], Sound]
 
 
 def alone(seconds: float) -> dict[str, Alone]:
-    """Sounds of ``seconds`` that are no knock, by name."""
+    """Functions that make sounds of ``seconds`` that are not knocks, by name."""
 
     def belt(style: faults.BeltStyle) -> Alone:
         return lambda rng: faults.belt(rng, random_crank(rng, seconds), style)
@@ -81,24 +81,24 @@ def alone(seconds: float) -> dict[str, Alone]:
 
 
 class Listener:
-    """A network, and the healthy engines that sounds are laid over."""
+    """A network, and the healthy engines that sounds are mixed into."""
 
     def __init__(self, pipeline: Pipeline, engines: dict[str, list[NDArray[np.float32]]]) -> None:
-        """``engines``: windows (n_samples,) by source."""
+        """``engines``: the windows, (n_samples,) each, of every source."""
         self._pipeline, self._engines = pipeline, engines
         self._names = sorted(engines)
         config = pipeline.front_end.config
         self._seconds = config.n_samples / config.sr
 
     def rows(self, count: int, seed: int) -> dict[str, list[Heard]]:
-        """``count`` sounds of each kind; a seed's first ones are the same whatever their count."""
+        """Judge ``count`` sounds of each kind; a larger ``count`` adds sounds, it changes none."""
         kinds: dict[str, Callable[[np.random.Generator], Heard]] = {
             "engines as they are": partial(self._over, lambda _, engine: (engine, 0.0)),
             STRANGE: partial(self._over, knocking_strangely),
         }
         for name, sound in alone(self._seconds).items():
             kinds[name] = partial(self._alone, sound)
-            if name != "dead cylinders":  # an engine is in them
+            if name != "dead cylinders":  # these already contain an engine
                 kinds[f"{name} over engines"] = partial(self._over, _laid(sound))
         every = [(place, number) for place in range(len(kinds)) for number in range(count)]
         rows: dict[str, list[Heard]] = {name: [] for name in kinds}
@@ -130,7 +130,7 @@ def _laid(sound: Alone) -> Callable[[np.random.Generator, Sound], tuple[Sound, f
 
 
 def by_level(rows: dict[str, list[Heard]]) -> dict[str, list[Heard]]:
-    """The same, with rows for parts of the strange knocks after all of them."""
+    """``rows``, with the strange knocks also split by level after the row of all of them."""
     found: dict[str, list[Heard]] = {}
     for name, row in rows.items():
         found[name] = row
@@ -142,9 +142,9 @@ def by_level(rows: dict[str, list[Heard]]) -> dict[str, list[Heard]]:
 
 
 def figures(row: Sequence[Heard], seed: int) -> dict[str, Any]:
-    """Of one kind of sound: the share called knocking of what was judged, with its 95 % interval.
+    """For one kind of sound: the share of judged sounds called knocking, and its 95 % interval.
 
-    Of sounds over engines that is over the engines' sources; what is all made counts as one.
+    The interval is over the sources of the engines; wholly synthetic sounds count as one source.
     """
     called: dict[str, list[bool]] = {}
     for heard in row:
@@ -163,7 +163,7 @@ def figures(row: Sequence[Heard], seed: int) -> dict[str, Any]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """For people."""
+    """The figures as a Markdown table."""
     lines = ["| | sounds | unknown | called knocking | 95 % |", "|---|---|---|---|---|"]
     for name, one in found.items():
         share = one["called_knocking"]
@@ -174,7 +174,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def pipeline_of(model: Path) -> Pipeline:
-    """Gate, front end, network and threshold of ``model``, as ``convert evaluate`` has them."""
+    """Gate, front end, network and threshold of ``model``, as ``convert evaluate`` uses them."""
     if is_for_tflite(model):
         file = ModelFile.read(model)
         front_end = FrontEnd(file.manifest.front_end)
@@ -186,7 +186,7 @@ def pipeline_of(model: Path) -> Pipeline:
 def engines_of(
     folders: Sequence[Path], front_end: FrontEnd
 ) -> dict[str, list[NDArray[np.float32]]]:
-    """By source, or car where it is named, windows of the healthy engines in ``folders``."""
+    """Windows of the healthy engines in ``folders``, by car if it is named, else by source."""
     clips = [clip for clip in find_clips(folders) if clip.is_healthy]
     found: dict[str, list[NDArray[np.float32]]] = {}
     for clip, y in all_judgeable(clips, front_end.config):
@@ -197,7 +197,7 @@ def engines_of(
 
 
 def main() -> int:
-    """Listen, print the table, write it as JSON."""
+    """Judge the sounds, print the table and, if asked, write it as JSON."""
     parser = argparse.ArgumentParser(
         prog="hearing",
         description=__doc__,
@@ -205,9 +205,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite, .pth or .safetensors")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     parser.add_argument("--count", type=int, default=500, help="sounds of each kind (500)")
-    parser.add_argument("--seed", type=int, default=1, help="of sounds and intervals (1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of sounds and intervals (1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.set_defaults(run=_run)
     return run_cli(parser, None)

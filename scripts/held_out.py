@@ -1,4 +1,4 @@
-"""Windows that networks are judged on which never heard anything of them."""
+"""Held-out windows, real and synthetic, of sources that a network was not trained on."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from edge.frontend.picture import colour_indices
 from scripts.scores import Held, Windows, auc_by_source, counts_as
 
 FOLDS = 3
-STRANGE = 200  # windows with strange knocks for each part
-STRANGE_DB = (0.0, 14.0)  # above what they are laid over, both by rms
-FAULTS = 100  # belts over engines of each part, and as many starters
+STRANGE = 200  # windows with strange knocks per part
+STRANGE_DB = (0.0, 14.0)  # level above the engine, both measured as RMS
+FAULTS = 100  # belts over engines per part, and as many starters
 Row = tuple[NDArray[np.uint8], int, str, str]
 
 
 def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """A knock of a synthesiser the network never learns from: (n,) samples, rms 1.
+    """A knock from a synthesiser that no network is trained on: (n,) samples, RMS 1.
 
-    Bursts of noise in one band around 300 to 3000 Hz, no modes; 4 to 20 a second, every other one
-    weaker.
+    Bursts of noise in one band centred at 300 to 3000 Hz, without resonant modes; 4 to 20 per
+    second, every other one weaker.
     """
     t = np.arange(SR // 10) / SR
     centre = np.exp(rng.uniform(np.log(300), np.log(3000)))
@@ -56,14 +56,14 @@ def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
 def knocking_strangely(
     rng: np.random.Generator, engine: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """``engine`` (n,) with a strange knock over it, and its level: any of STRANGE_DB."""
+    """``engine`` (n,) with a strange knock mixed in, and its level, drawn from STRANGE_DB."""
     knock = strange_knock(rng, engine.size)
     level_db = rng.uniform(*STRANGE_DB)
     return engine + knock * engine.std() * 10 ** (level_db / 20), level_db
 
 
 class Parts:
-    """Recordings dealt out into FOLDS parts, and windows for networks that never heard them."""
+    """Recordings split by source into FOLDS parts, and the held-out windows of each part."""
 
     def __init__(self, clips: Sequence[Clip], front_end: FrontEnd | None = None) -> None:
         self.clips = clips
@@ -72,7 +72,7 @@ class Parts:
         self.part_of = {source: number for number, part in enumerate(parts) for source in part}
 
     def check_labels(self) -> None:
-        """DatasetError unless by its labels each part has a knock and a healthy engine."""
+        """DatasetError unless, by the labels, each part has a knock and a healthy engine."""
         for number in range(FOLDS):
             if not any(clip.knocks for clip in self.of(number)):
                 raise _none(number, "knocking")
@@ -85,11 +85,11 @@ class Parts:
 
     @property
     def groups(self) -> list[set[str]]:
-        """Of each part the groups, as :attr:`Clip.group` names them."""
+        """The groups (:attr:`Clip.group`) of each part."""
         return [{clip.group for clip in self.of(number)} for number in range(FOLDS)]
 
     def pools(self) -> Pools:
-        """All recordings, to learn from; those that ``held`` names as unreadable are not again."""
+        """All recordings, to train on; does not name unreadable ones, as ``held`` does that."""
         skipped = Skipped()
         pools = fill_pools(readable(self.clips, quiet=True, skipped=skipped))
         skipped.say(unreadable=False)
@@ -136,22 +136,22 @@ class Parts:
 def _none(number: int, kind: str) -> DatasetError:
     return DatasetError(
         f"part {number + 1} of the sources has no {kind} engine of 2 s: "
-        f"recordings of {FOLDS} such sources at least are needed"
+        f"give recordings of at least {FOLDS} such sources"
     )
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """All recordings, each left out once, and made sounds over them."""
+    """The held-out windows of all parts: all recordings, strange knocks, belts and starters."""
 
-    indices: NDArray[np.uint8]  # (N, 84, 87), colours of the spectrograms
-    part: NDArray[np.int64]  # (N,), the part of the sources they are of
-    kind: NDArray[np.str_]  # (N,): knock, strange, belt, starter, KINDS of scores.py
-    source: NDArray[np.str_]  # (N,)
+    indices: NDArray[np.uint8]  # (N, 84, 87), colour indices of the spectrograms
+    part: NDArray[np.int64]  # (N,), the part that each belongs to
+    kind: NDArray[np.str_]  # (N,): knock, strange, belt, starter or one of scores.KINDS
+    source: NDArray[np.str_]  # (N,); "made" for strange, belt and starter
 
     @classmethod
     def of(cls, parts: Parts) -> Self:
-        """All windows of ``parts``; DatasetError if one has no engine or no knock."""
+        """All windows of ``parts``; DatasetError if one has no healthy engine or no knock."""
         rows: list[Row] = []
         for part, (held, strange) in enumerate(parts.held):
             for clip, indices in held:
@@ -164,17 +164,17 @@ class HeldOut:
 
     @classmethod
     def kept(cls, path: Path) -> Self:
-        """As :meth:`keep` has left them."""
+        """The windows that :meth:`keep` wrote to ``path``."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in ("indices", "part", "kind", "source")})
 
     def only(self, part: int) -> Self:
-        """Those of one part."""
+        """The windows of one part."""
         chosen = self.part == part
         return type(self)(**{name: value[chosen] for name, value in vars(self).items()})
 
     def keep(self, path: Path) -> None:
-        """In a file, atomically."""
+        """Write the windows to ``path``, atomically."""
         buffer = io.BytesIO()
         np.savez(buffer, **vars(self))
         write_atomically(path, buffer.getvalue())
@@ -183,7 +183,7 @@ class HeldOut:
 def _faults(
     part: int, engines: Sequence[NDArray[np.float32]], front_end: FrontEnd
 ) -> Iterator[Row]:
-    """Belts over ``engines``, and starters, by the synthesiser that the networks learn from."""
+    """Belts over ``engines``, and starters, from the synthesiser that is used in training."""
     rng = np.random.default_rng([8, part])
     seconds = front_end.config.n_samples / front_end.config.sr
     for _ in range(FAULTS):
@@ -199,11 +199,11 @@ def _faults(
 
 
 def figures(held: HeldOut, z: NDArray[np.float32], fpr: float) -> dict[str, float]:
-    """What log-odds ``z`` (N,) of :class:`HeldOut` windows say.
+    """Figures of the log-odds ``z`` (N,) that networks gave to the windows ``held``.
 
-    AUCs against the healthy engines of the same part, in the mean of the parts: of real knocks with
-    all sources alike in weight, of strange ones with all windows; shares of each kind called
-    knocking where ``fpr`` of all healthy windows are.
+    AUCs are against the healthy engines of the same part, averaged over parts: for real knocks all
+    sources weigh the same, for strange ones all windows. ``limit`` is the threshold that the share
+    ``fpr`` of all healthy windows exceeds; each kind's figure is its share above that.
     """
     limit = np.quantile(z[held.kind == "engine"], 1 - fpr)
     found = {"limit": float(limit)}

@@ -1,4 +1,4 @@
-"""95 % intervals of figures whose windows are not independent, as several are of one car."""
+"""95 % intervals of figures over windows that are not independent: several are of one car."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scipy.stats import binomtest
 from convert.metrics import interval_over_sources
 
 DRAWS = 1000
-Called = Mapping[str, NDArray[np.bool_]]  # of each source, or car: its windows
+Called = Mapping[str, NDArray[np.bool_]]  # by source, or car: whether each window is called
 
 
 class Pairs(NamedTuple):
-    """AUCs of the sources that one network never heard, each that knocks against each engine."""
+    """AUCs of one network on sources it never heard: each that knocks against each healthy one."""
 
     auc: NDArray[np.float64]  # (knocking sources, healthy ones)
-    knocking: list[str]  # groups of the former, as in Clip.group
-    healthy: list[str]
+    knocking: list[str]  # Clip.group of each row of ``auc``
+    healthy: list[str]  # of each column
 
 
 def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] | None:
     """95 % interval of the share of windows that are ``called``; None without any window.
 
-    From drawing sources, and never narrower on either side than Wilson's (JASA 1927), which takes
-    the windows for independent: of a single source, or where none or all are called, drawing tells
-    nothing.
+    Sources are bootstrapped. On neither side is the interval narrower than Wilson's (JASA 1927),
+    which treats the windows as independent: with a single source, or where none or all windows are
+    called, the bootstrap says nothing.
     """
     windows = {name: is_called.astype(np.float32) for name, is_called in called.items()}
     count = sum(each.size for each in windows.values())
@@ -41,10 +41,11 @@ def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] |
 
 
 def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, float]:
-    """95 % interval of the mean of the parts' mean AUCs, from drawing sources over all parts.
+    """95 % interval of the mean of the parts' mean AUCs, by a bootstrap over all sources.
 
-    A source in both is drawn once for both. What has no pair of a draw in it is no part of that
-    draw. Of few sources on a side it is narrower than the truth (convert.metrics.FEW_SOURCES).
+    A source that is both knocking and healthy is drawn once for both. A part without any pair in a
+    draw is left out of that draw. With few knocking or few healthy sources the interval is too
+    narrow (convert.metrics.FEW_SOURCES).
     """
     rng = np.random.default_rng(seed)
     knocking = sorted({name for part in parts for name in part.knocking})
@@ -64,7 +65,7 @@ def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, fl
 
 
 def _drawn(rng: np.random.Generator, names: Sequence[str]) -> dict[str, int]:
-    """How often each is drawn in as many draws as there are names."""
+    """How often each name comes up in a bootstrap sample of ``names``."""
     if not names:
         return {}
     times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))

@@ -1,4 +1,4 @@
-"""A network that learns of examples as they come, and may be asked at any time."""
+"""A network that is trained on examples as they arrive and can judge at any time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from convert.rendering import FULL_PX, Pictures
 from convert.split import Learnt
 from convert.train_config import TrainConfig
 
-RATE, WARM, FALLS = 2e-3, 4_000, 16_000  # the rate rises until, and falls from so many shown
-EMA_DECAY = 0.998  # of weights, a step
+# Peak learning rate; examples shown until it is reached, and until it falls again.
+RATE, WARM, FALLS = 2e-3, 4_000, 16_000
+EMA_DECAY = 0.998  # of the averaged weights, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def learning_rate(shown: int) -> float:
-    """After so many examples."""
+    """Learning rate after ``shown`` examples: warm-up, plateau, then inverse square root."""
     return RATE * min(1.0, shown / WARM) * min(1.0, (FALLS / max(shown, 1)) ** 0.5)
 
 
 class Learner:
-    """A network, the running average of its weights, and what that says of windows."""
+    """A network in training; the running average of its weights judges windows."""
 
     def __init__(self, seed: int, config: TrainConfig) -> None:
         torch.manual_seed(seed)
@@ -58,7 +59,7 @@ class Learner:
         get_ema_multi_avg_fn(keep)(averaged, current, 0)  # type: ignore[no-untyped-call]
 
     def step(self, indices: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        """Learn from one batch, turned in time and half of it masked."""
+        """Train on one batch, with pictures rolled in time, half of them masked, and mixup."""
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.shown)
         batch = roll_and_mask(indices, MASKED, self._rng)
@@ -76,7 +77,7 @@ class Learner:
         self._pause()
 
     def _pause(self) -> None:
-        """Sleep while the GPU is two steps behind: it has others to serve, as the processor has."""
+        """Sleep while the GPU is more than two steps behind: other processes need GPU and CPU."""
         if self.device.type != "cuda":
             return
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
@@ -87,7 +88,7 @@ class Learner:
 
     @torch.no_grad()
     def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Log-odds of knocking, (N,)."""
+        """Log-odds of knocking by the averaged weights, (N,)."""
         said = [np.empty(0, np.float32)]
         for i in range(0, len(indices), 128):
             part = torch.from_numpy(indices[i : i + 128]).to(self.device)
@@ -96,7 +97,7 @@ class Learner:
         return np.concatenate(said)
 
     def save(self, path: Path, learnt: Learnt) -> None:
-        """The average as a checkpoint that ``convert export`` takes, and what it has learnt."""
+        """Save the averaged weights and what they learnt from, for ``convert export``."""
         network = self._ema.module
         assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
         meta = {"shown": self.shown, **learnt.to_meta()}

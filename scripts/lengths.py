@@ -1,11 +1,12 @@
-"""``python -m scripts.lengths RECORDINGS``: for how long to train, judged on cars never heard.
+"""``python -m scripts.lengths RECORDINGS``: how long to train, judged on cars never heard.
 
-Sources of every kind are dealt out into three parts, as in :mod:`scripts.rotation`. For each part
-ResNet34 learns, from nothing, of examples that hold nothing of it; others learn of all. All of them
-learn at once and of the same examples, each shown about once, while these are being made. At
-several lengths the running average of each network's weights judges the part it never heard. The
-learning rate falls with the root of what was shown, so that no length is the end it was meant for.
-Needs a GPU: eight networks for eight minutes see what two cores show one in six days.
+Sources of every kind are split into three parts, as in :mod:`scripts.rotation`. For each part,
+ResNet34 is trained from scratch on examples that contain nothing of it; other networks are trained
+on everything. All train at the same time on the same stream of examples, while it is being made,
+and see each example about once. At several lengths the running average of each network's weights
+judges the part it never heard. The learning rate falls with the inverse square root of the number
+of examples shown, so that no length has the advantage of ending a schedule. Needs a GPU: in eight
+minutes, eight networks see what two cores would show one network in six days.
 """
 
 from __future__ import annotations
@@ -45,45 +46,46 @@ from scripts.learner import Learner
 from scripts.output import need_folder
 from scripts.stream import Stream
 
-EVERYTHING = FOLDS  # the number of the part that leaves nothing out
+EVERYTHING = FOLDS  # in the place of a part's number: nothing is left out
 EXAMPLE_SEED = 41
 LENGTHS = tuple(1000 * n for n in (16, 32, 48, 64, 96, 128, 160, 192, 256))
-FALSE_RATES = (0.01, 0.022, 0.043)  # of healthy windows; those of the model card's rotation
+# Shares of healthy windows called knocking; as in the rotation of the model card.
+FALSE_RATES = (0.01, 0.022, 0.043)
 COUNTS = {
-    "seconds": (500, "to make and to learn for"),
-    "seeds": (2, "networks for each part"),
-    "batch-size": (64, "examples a step"),
-    "most": (300_000, "examples made"),
-    "workers": (len(os.sched_getaffinity(0)), "that make examples"),
+    "seconds": (500, "time to make examples and train"),
+    "seeds": (2, "networks per part"),
+    "batch-size": (64, "examples per step"),
+    "most": (300_000, "examples to make at most"),
+    "workers": (len(os.sched_getaffinity(0)), "processes that make examples"),
 }
 
 
 class Task(NamedTuple):
-    """One network."""
+    """One network to train."""
 
-    part: int  # of the sources, left out; EVERYTHING: none
+    part: int  # the part that is left out; EVERYTHING: none
     seed: int
 
     @property
     def name(self) -> str:
-        """For its files."""
+        """Its name in output, and the start of its files' names."""
         which = "all" if self.part == EVERYTHING else f"without{self.part + 1}"
         return f"{which}-{self.seed}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all processes of a run have in common."""
+    """Settings that all processes of a run share."""
 
     work: Path
-    size: int  # examples at most
-    ends: float  # of the monotonic clock
+    size: int  # capacity of the stream, examples
+    ends: float  # deadline, seconds of the monotonic clock
     lengths: tuple[int, ...]
     config: TrainConfig
-    learnt: Learnt  # by a network that leaves nothing out
+    learnt: Learnt  # what networks without a left-out part are trained on
 
     def learn(self, task: Task) -> None:
-        """One network from its first to its last example; its answers and weights in files."""
+        """Train one network on the whole stream; write its answers and weights to files."""
         die_with_parent()
         torch.set_num_threads(1)
         torch.backends.cudnn.benchmark = True
@@ -95,11 +97,11 @@ class Run:
             while learner.shown >= until:
                 self._keep(learner, task, until)
                 until = next(lengths)
-        print(f"{task.name}: {learner.shown} shown", flush=True)
+        print(f"{task.name}: {learner.shown} examples shown", flush=True)
 
     def _keep(self, learner: Learner, task: Task, length: int) -> None:
         while not (self.work / "held.npz").is_file():
-            time.sleep(1)  # it is being made
+            time.sleep(1)  # the parent is still making it
         held = HeldOut.kept(self.work / "held.npz")
         if task.part != EVERYTHING:
             held = held.only(task.part)
@@ -112,9 +114,10 @@ class Run:
 
 
 def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dict[str, float]]:
-    """A line for each length and share of healthy windows called knocking, as far as all got.
+    """A line per length and rate of FALSE_RATES, up to the last length that all networks reached.
 
-    Seeds are averaged in their figures; ``both`` is of the mean of their answers.
+    Figures are means over seeds; those named ``both ...`` are of the seeds' averaged log-odds.
+    DatasetError if an answer is not finite.
     """
     held = HeldOut.kept(work / "held.npz")
     windows = {part: held.part == part for part in range(FOLDS)}
@@ -130,7 +133,9 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
                 return lines
             z = np.load(file)
             if not np.isfinite(z).all():
-                raise DatasetError(f"{file} holds no numbers: that training has run away")
+                raise DatasetError(
+                    f"{file} holds values that are not finite: that training has diverged"
+                )
             said[task.seed][windows[task.part]] = z
         for rate in FALSE_RATES:
             each = [figures(held, z, rate) for z in said.values()]
@@ -144,10 +149,10 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
 
 
 def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
-    """Make, learn and judge for ``arguments.seconds``; what is said of it.
+    """Make examples, train and judge for ``arguments.seconds``; the lines of :func:`table`.
 
-    DatasetError if the recordings do not do, if a process has failed, or if there was no time for
-    any of the lengths.
+    DatasetError if the recordings are not enough, if a process has failed, or if there was no time
+    for any of the lengths.
     """
     work: Path = arguments.work
     if work.is_dir() and any(work.iterdir()):
@@ -165,7 +170,7 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
     what = Run(work, arguments.most, ends, tuple(lengths), config, learnt)
     seeds = range(1, arguments.seeds + 1)
     tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
-    # The recordings are in memory once: makers are copies of this process, which uses no GPU.
+    # Makers are forked to share the recordings in memory, and this process never uses the GPU.
     alike = multiprocessing.get_context("fork")
     apart = multiprocessing.get_context("spawn")
     makers = [
@@ -180,7 +185,7 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
         _wait(makers, learners)
     finally:
         _end((*makers, *learners))
-        # Gigabytes that nobody reads again; and a run refused by now leaves an empty folder.
+        # Nobody reads these gigabytes again; and a run that failed early leaves an empty folder.
         shutil.rmtree(work / "stream", ignore_errors=True)
     print(f"{make.stream.until()} examples made", flush=True)
     lines = table(work, tasks, lengths)
@@ -193,7 +198,7 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
 
 
 class _Make:
-    """What each of so many workers does to make the examples of ``parts``."""
+    """The work of each process that makes examples of ``parts``."""
 
     def __init__(self, parts: Parts, arguments: argparse.Namespace) -> None:
         recipe = Recipe(real_knocks=REAL_KNOCKS, simple=TrainConfig().simple)
@@ -204,13 +209,13 @@ class _Make:
 
     def __call__(self, first: int) -> None:
         die_with_parent()
-        threadpool_limits(1)  # one a core: threads of its own would only wait for one another
+        threadpool_limits(1)  # one process per core: more threads would only compete
         self.stream.fill(self._maker, self._parts, first, self._workers)
 
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started meanwhile do not hear Ctrl-C: it is their parent's, who ends them."""
+    """Processes started within ignore Ctrl-C: their parent handles it and ends them."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -219,11 +224,13 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> None:
-    """Until all have learnt; DatasetError as soon as any process has failed."""
+    """Wait until all networks are trained; DatasetError as soon as a process has failed."""
     while True:
         going_on = any(process.is_alive() for process in learners)
         if any(process.exitcode for process in (*makers, *learners)):
-            raise DatasetError("a process that makes or learns has failed: what it said is above")
+            raise DatasetError(
+                "a process that makes examples or trains has failed: its error is above"
+            )
         if not going_on:
             return
         time.sleep(0.2)
@@ -237,14 +244,14 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 
 
 def main() -> int:
-    """Run it, print what was found and write it as JSON."""
+    """Run it, print the figures and write them as JSON."""
     parser = argparse.ArgumentParser(
         prog="lengths",
         description=__doc__,
         epilog="example:\n  python -m scripts.lengths recordings --seconds 500",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     parser.add_argument(
         "--lengths", nargs="+", type=int, default=LENGTHS, metavar="N", help="examples shown"
     )
@@ -255,7 +262,7 @@ def main() -> int:
         type=Path,
         default=Path("out/lengths"),
         metavar="DIR",
-        help="a new one (out/lengths)",
+        help="new or empty folder for its files (out/lengths)",
     )
     parser.set_defaults(run=_run)
     return run_cli(parser, None)

@@ -1,4 +1,4 @@
-"""Where a script writes, looked at before the hours that it is for."""
+"""Checks that a script can write its output, before it works for hours."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def need_folder(option: str, folder: Path) -> None:
 
 
 def need_place(option: str, file: Path) -> None:
-    """The same of the folder of ``file``, which must not be one itself."""
+    """Make the folder of ``file``, given as ``option``; ConfigError unless both can be written."""
     need_folder(option, file.parent)
     check_output(option, file)

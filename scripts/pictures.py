@@ -1,4 +1,4 @@
-"""Makes docs/pictures.png: what the network sees of a made engine, healthy and knocking."""
+"""Makes docs/pictures.png: what the network sees of a synthetic engine, healthy and knocking."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from edge.recording import Recording
 
 
 def main() -> int:
-    """Both pictures side by side, twice as large."""
+    """Write both pictures side by side, at twice their size."""
     parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
     parser.set_defaults(run=_run)
     return run_cli(parser, None)

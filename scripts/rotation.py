@@ -1,12 +1,13 @@
 """``python -m scripts.rotation RECORDINGS``: how well ``convert train`` does on cars never heard.
 
-Sources of every kind are dealt out into three parts; for each part ResNet34 is trained from nothing
-without it and judged on it, so that every source is judged once by a network that never heard it.
-Like ``convert train --fold K/3`` and ``convert evaluate --hold-out-only``, but the examples are
-drawn once for all parts, and each part's network learns from those that hold nothing of it. That
-leaves it fewer real knocks and more made engines than the recipe has. Of several epochs the best
-on examples with the part left out in them is kept; unlike those of ``convert train`` they hold its
-real knocks, too: that choice, not the learning, has seen them. Minutes with a GPU, a day without.
+Sources of every kind are split into three parts. For each part, ResNet34 is trained from scratch
+without it and judged on it, so that every source is judged by a network that never heard it.
+This is like ``convert train --fold K/3`` with ``convert evaluate --hold-out-only``, but examples
+are drawn once for all parts, and each network trains on those that contain nothing of its part:
+fewer real knocks and more synthetic engines than the recipe asks for. Of several epochs, the best
+on examples that contain the left-out part is kept. Unlike those of ``convert train``, these include
+its real knocks: the choice of epoch, not the training, has seen them. Takes minutes with a GPU, a
+day without.
 """
 
 from __future__ import annotations
@@ -48,24 +49,24 @@ examples:
   python -m scripts.rotation recordings --examples 33095 --batch-size 64 --small-epochs 0 \\
     --full-epochs 2 --threshold 0.7          # with a GPU"""
 
-MORE = 5000  # examples drawn at a time, until there are enough without any one part
-CHECKED = 600  # examples that hold the part left out, for choosing the best epoch
-# Runs of any seed learn from the same examples: they differ by weights, order and noise alone.
+MORE = 5000  # examples are drawn in such steps, until enough of them lack any one part
+CHECKED = 600  # examples that contain the left-out part, to choose the best epoch
+# All seeds train on the same examples: runs differ only in initial weights, order and noise.
 EXAMPLE_SEED = 21
 OPTIONS = {
-    "examples": "each part's network learns from",
-    "small_epochs": "on quarter-size pictures",
-    "full_epochs": "on full-size pictures",
-    "batch_size": "examples a step",
-    "seed": "of weights, order and noise",
-    "simple": "share of plain knocks over engines as they are",
-    "learning_rate": "at its peak",
+    "examples": "examples that each network is trained on",
+    "small_epochs": "epochs on quarter-size pictures",
+    "full_epochs": "epochs on full-size pictures",
+    "batch_size": "examples per step",
+    "seed": "seed of initial weights, order and noise",
+    "simple": "share of simple examples: plain knocks over unaltered engines",
+    "learning_rate": "peak learning rate",
 }
 AUCS = ("auc", "strange_auc")
 
 
 class DrawnExamples:
-    """Examples over all recordings, kept on disk, with the parts heard in each."""
+    """Examples drawn from all recordings, cached on disk, with the parts that each contains."""
 
     def __init__(self, parts: Parts, simple: float, work: Path) -> None:
         self._recipe = Recipe(real_knocks=REAL_KNOCKS, simple=simple)
@@ -81,9 +82,9 @@ class DrawnExamples:
         return ExampleMaker(self._parts.pools(), self._recipe, EXAMPLE_SEED)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
-        """``(examples, heard)``: so many that ``count`` of them hold nothing of any one part.
+        """``(examples, heard)``: for each part, at least ``count`` examples contain nothing of it.
 
-        ``heard``, (N, parts), says what parts the recordings in each are of.
+        ``heard`` (N, parts): whether a recording of that part is in that example.
         """
         drawn_of = np.array(
             [[name in part for part in self._parts.groups] for name in self._groups]
@@ -112,7 +113,7 @@ def judge(
     config: TrainConfig,
     work: Path,
 ) -> Scores:
-    """Train without ``part``, in the folder ``work``, and judge ``held``, all windows of it."""
+    """Train without ``part``, with files in ``work``, and judge its windows ``held``."""
     examples, heard = drawn
     learnt = np.flatnonzero(~heard[:, part])[: config.examples]
     check = np.flatnonzero(heard[:, part])[:CHECKED]
@@ -143,9 +144,9 @@ def judge(
 
 
 def table(scores: Sequence[Scores], threshold: float) -> str:
-    """A line for each part, for all, and for how far all may be off; then one for each engine.
+    """A row per part, a row for all and its 95 % intervals; then a row per source of engines.
 
-    AUCs are within parts: networks differ in scale.
+    AUCs are taken within each part, because the networks' scales differ.
     """
     limit = math.log(threshold / (1 - threshold))
     aucs = np.array([[score.figures(0)[name] for name in AUCS] for score in scores], np.float64)
@@ -170,7 +171,9 @@ def table(scores: Sequence[Scores], threshold: float) -> str:
     ]
     few = [f"{len(called[kind])} of {kind}" for kind in called if len(called[kind]) < FEW_SOURCES]
     if few:
-        lines.append(f"Sources, cars as one: {', '.join(few)}: too few, the truth spreads wider.")
+        lines.append(
+            f"Sources, a car counted once: {', '.join(few)}: too few, the intervals are too narrow."
+        )
     return "\n".join([*lines, "", *_by_source(together, limit)])
 
 
@@ -179,7 +182,7 @@ def _auc_cells(aucs: NDArray[np.float64]) -> list[str]:
 
 
 def _shares(called: Mapping[str, Called]) -> list[str]:
-    """Real knocks counted, the others as shares."""
+    """Cells of a row: real knocks as a count, the other kinds as shares."""
     joined = {kind: np.concatenate([[], *groups.values()]) for kind, groups in called.items()}
     knocks = joined.pop("knock")
     return [f"{int(knocks.sum())} of {knocks.size}"] + [
@@ -188,7 +191,7 @@ def _shares(called: Mapping[str, Called]) -> list[str]:
 
 
 def _by_source(scores: Scores, limit: float) -> list[str]:
-    """A line for each source of engines; of what is no engine there are hundreds."""
+    """A row per source of engines; what is no engine is left out, with its hundreds of sources."""
     found: dict[tuple[str, str], list[bool]] = {}
     for kind, knocks, source, z in zip(
         scores.kind, scores.knocks, scores.source, scores.z, strict=True
@@ -209,7 +212,7 @@ def _by_source(scores: Scores, limit: float) -> list[str]:
 
 
 def main() -> int:
-    """Draw, train for each part, print the table and write what was said of every window."""
+    """Draw, train for each part, print the table and write the answers for all windows."""
     default = TrainConfig()
     parser = argparse.ArgumentParser(
         prog="rotation",
@@ -217,20 +220,20 @@ def main() -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     for name, words in OPTIONS.items():
         value = getattr(default, name)
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(value), default=value, help=f"{words} ({value})")
     parser.add_argument(
-        "--threshold", type=_probability, default=0.5, help="of p_knocking, for the table (0.5)"
+        "--threshold", type=_probability, default=0.5, help="threshold on p_knocking (0.5)"
     )
     parser.add_argument(
         "--work",
         type=Path,
         default=Path("out/rotation"),
         metavar="DIR",
-        help="what is drawn and trained is kept here, and used again (out/rotation)",
+        help="cache of examples and training runs, used again (out/rotation)",
     )
     parser.set_defaults(run=_run)
     return run_cli(parser, None)
@@ -247,17 +250,17 @@ def _probability(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
 
 
 def rotate(arguments: argparse.Namespace) -> list[Scores]:
-    """All parts, their answers kept as JSON; what an interrupted run has done is not done again."""
+    """Train and judge all parts, and write the answers as JSON; resumes an interrupted run."""
     config = TrainConfig(**{name: getattr(arguments, name) for name in OPTIONS})
     parts = Parts(find_clips(arguments.folders))
     parts.check_labels()
     need_folder("--work", arguments.work)
-    held = parts.held  # before hours of drawing: it may be that a part has no knock to be found
+    held = parts.held  # before hours of drawing: an error if a part has no knock to judge
     drawn = DrawnExamples(parts, config.simple, arguments.work)
     examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
     settings = dataclasses.asdict(config)

@@ -1,4 +1,4 @@
-"""What networks said of windows they never heard, and the figures of it."""
+"""Networks' answers on held-out windows, and the figures that follow from them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from convert.dataset import Clip
 from convert.metrics import auc
 from scripts.intervals import Called, Pairs
 
-Windows = list[tuple[Clip, NDArray[np.uint8]]]  # colours (84, 87), and of what recording
-Held = tuple[Windows, Windows]  # real ones, and such with a strange knock over an engine
-Figures = dict[str, float | None]  # None of what there is no window of
+Windows = list[tuple[Clip, NDArray[np.uint8]]]  # colour indices (84, 87) of a window
+Held = tuple[Windows, Windows]  # real ones, and engines with a strange knock mixed in
+Figures = dict[str, float | None]  # None for a kind without windows
 KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 
 
 def counts_as(clip: Clip) -> str:
-    """Of KINDS: what ``clip`` is taken for, whatever its owner calls it; a knock is an engine's."""
+    """One of KINDS for ``clip``, whatever its own kind is called; a knock counts as engine."""
     if clip.label == "not_engine":
         return "not_engine"
     return "engine" if clip.knocks or clip.is_healthy else "engine_other_fault"
@@ -26,18 +26,18 @@ def counts_as(clip: Clip) -> str:
 
 @dataclass
 class Scores:
-    """Log-odds of left-out windows after each epoch, with what they are."""
+    """Log-odds of held-out windows after each epoch, and what these windows are."""
 
     source: list[str] = field(default_factory=list)
-    group: list[str] = field(default_factory=list)  # the source's car, where it is named
+    group: list[str] = field(default_factory=list)  # Clip.group, the car if it is named
     kind: list[str] = field(default_factory=list)  # as counts_as() says
     knocks: list[bool] = field(default_factory=list)
-    z: list[NDArray[np.float32]] = field(default_factory=list)  # an array of all epochs a window
-    strange_group: list[str] = field(default_factory=list)  # of the engine below a strange knock
-    strange: list[NDArray[np.float32]] = field(default_factory=list)  # as z, of strange knocks
+    z: list[NDArray[np.float32]] = field(default_factory=list)  # (epochs,) for each window
+    strange_group: list[str] = field(default_factory=list)  # of the engine with a strange knock
+    strange: list[NDArray[np.float32]] = field(default_factory=list)  # as z, for strange knocks
 
     def add(self, held: Held, z: NDArray[np.float32]) -> None:
-        """What was said of ``held``: log-odds (windows, epochs), the strange ones last."""
+        """Add the log-odds ``z`` (windows, epochs) of ``held``, strange knocks last."""
         windows, strange = held
         self.source += [clip.source for clip, _ in windows]
         self.group += [clip.group for clip, _ in windows]
@@ -48,9 +48,10 @@ class Scores:
         self.strange += list(z[len(windows) :])
 
     def figures(self, epoch: int) -> Figures:
-        """AUC with all sources weighing alike, and windows called knocking by kind.
+        """AUCs, and the share of each kind called knocking at p = 0.5, after ``epoch``.
 
-        None for a kind of which there is no window.
+        ``auc`` gives all sources the same weight. ``strange_recall`` is at the threshold that 1 %
+        of healthy windows exceed. None for a kind without windows.
         """
         z = np.array([value[epoch] for value in self.z], dtype=np.float32)
         knocks, kind = np.array(self.knocks), np.array(self.kind)
@@ -68,9 +69,9 @@ class Scores:
         return found
 
     def called(self, limit: float) -> dict[str, Called]:
-        """By group, of knock, strange and KINDS: which windows have log-odds of ``limit`` or more.
+        """For knock, strange and KINDS, by group: which windows have log-odds >= ``limit``.
 
-        After the first epoch.
+        The log-odds are those after the first epoch.
         """
         found: dict[str, dict[str, list[bool]]] = {
             name: {} for name in ("knock", "strange", *KINDS)
@@ -88,7 +89,7 @@ class Scores:
         }
 
     def pairs(self) -> Pairs:
-        """AUCs of the sources after the first epoch, if one network judged them."""
+        """AUCs of all pairs of sources after the first epoch; one network must have judged them."""
         z = np.array([value[0] for value in self.z], dtype=np.float32)
         source, knocks = np.array(self.source), np.array(self.knocks)
         group = dict(zip(self.source, self.group, strict=True))
@@ -104,9 +105,9 @@ def auc_by_source(
     knocks: NDArray[np.bool_],
     engine: NDArray[np.bool_],
 ) -> float:
-    """How well windows that are ``knocks`` stand above those of an ``engine``; all (N,).
+    """AUC of the windows ``knocks`` against the windows ``engine``, by source; arguments are (N,).
 
-    The mean of all pairs of a source and a source, however many windows either has.
+    The mean over all pairs of a source and a source, however many windows either has.
     """
     return float(auc_of_pairs(z, source, knocks, engine).mean())
 
@@ -117,7 +118,7 @@ def auc_of_pairs(
     knocks: NDArray[np.bool_],
     engine: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """The same of each pair: (sources that knock, sources of an engine), both in their order."""
+    """AUC of each pair: (knocking sources, sources of engines), both sorted by name."""
     found = [z[knocks & (source == name)] for name in np.unique(source[knocks])]
     others = [z[engine & (source == name)] for name in np.unique(source[engine])]
     return np.array([[auc(a, b) for b in others] for a in found])

@@ -17,9 +17,9 @@ BATCH = 64
 
 
 class SmallNet(nn.Module):
-    """Six 3 x 3 convolutions in four levels, largest and mean value, one linear layer.
+    """Six 3 x 3 convolutions on four levels, global max and mean pooling, one linear layer.
 
-    The first one halves the frequencies and leaves time alone: there the knocks are counted.
+    The first convolution halves frequency but not time, along which the knocks repeat.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class SmallNet(nn.Module):
 
 
 def pictures(indices: NDArray[np.uint8]) -> Tensor:
-    """Colour indices (B, 84, 87) as what the small network takes."""
+    """Colour indices (B, 84, 87) as input of the small network: (B, 1, 84, 87), scaled."""
     return (torch.from_numpy(indices).float()[:, None] - 128) / 64
 
 
@@ -61,7 +61,7 @@ def fit(
     """Train, and judge ``held`` after every epoch: (windows, epochs) log-odds of knocking.
 
     ``specaugment`` is the share of pictures with a stripe masked out, ``mixup`` the alpha of its
-    beta distribution, ``smoothing`` that of the labels.
+    beta distribution, ``smoothing`` the label smoothing.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
-"""``make soak``: a day of sound through the whole listener at full speed; nothing may grow.
+"""``make soak``: a day of sound through the whole listener at full speed; memory must not grow.
 
-Prints memory and descriptors along the way. Ends with 1 if memory grows by more than 2 MB after
-the first minute of running, if descriptors leak, if a window that was due was not judged, or if it
-was over too soon to tell.
+Prints memory and open file descriptors along the way. Exits with 1 if memory grows by more than
+2 MB after the first minute, if descriptors leak, if a window that was due was not processed, or if
+the run was too short to tell.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Row = tuple[float, float, int]  # seconds, MB, descriptors
 
 
 class Day:
-    """Ten minutes of made engines, one of them knocking, round and round, in blocks of a second."""
+    """A source that loops ten minutes of synthetic engines, one of them knocking, in 1 s blocks."""
 
     sr = synth.SR
     problem = ""
@@ -63,7 +63,7 @@ class Day:
         self._began = self._next = time.monotonic()
 
     def read(self, timeout_s: float) -> list[Block] | None:
-        """The next second."""
+        """The next second of sound, or None at the end."""
         if time.monotonic() >= self._next or self._sent == self._blocks:
             self._measure()
         if self._sent == self._blocks:
@@ -81,11 +81,11 @@ class Day:
         print(f"{self._sent / 3600:6.2f} h heard, {row[1]:.1f} MB, {row[2]} descriptors")
 
     def windows_due(self, seconds: float, hop_s: float) -> int:
-        """Of all of it, each of so many ``seconds``."""
+        """How many windows of ``seconds`` the whole sound has, ``hop_s`` apart."""
         return max(0, math.floor((self._blocks - seconds) / hop_s) + 1)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no device is open."""
 
 
 def memory_mb() -> float:
@@ -95,9 +95,9 @@ def memory_mb() -> float:
 
 
 def main() -> int:
-    """Run and judge."""
+    """Run the soak test; 0 if it passed."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0, help="of sound (24)")
+    parser.add_argument("--hours", type=float, default=24.0, help="hours of sound (24)")
     parser.set_defaults(run=_run)
     return run_cli(parser, None)
 
@@ -120,23 +120,23 @@ def _run(arguments: argparse.Namespace) -> int:
             skip_when_behind=False,
         )
         service.run()
-    if service.stopped:  # by Ctrl-C, which the service takes for itself
+    if service.stopped:  # by Ctrl-C, which the service handles itself
         raise KeyboardInterrupt
     counters = service.counters
     seconds = pipeline.front_end.config.n_samples / day.sr
     due = day.windows_due(seconds, config.listen.hop_s)
     gone_through = counters.windows_judged + counters.windows_unknown
-    print(f"{gone_through} windows gone through, {due} due; {counters.alerts} alerts")
+    print(f"{gone_through} windows processed, {due} due; {counters.alerts} alerts")
     return int(not steady(day.rows) or gone_through != due)
 
 
 def steady(rows: Sequence[Row]) -> bool:
-    """Whether nothing has grown since SETTLED_S; not where that cannot be told. Says so, too."""
+    """Print the growth since SETTLED_S; whether there is none. False if it cannot be measured."""
     settled = [row for row in rows if row[0] >= SETTLED_S]
     if len(settled) < 2:
         print(
-            f"nothing is known of growth: it was over {rows[-1][0]:.0f} s after its start, and "
-            f"memory counts from {SETTLED_S:.0f} s on: give more --hours"
+            f"too short to measure growth: the run ended {rows[-1][0]:.0f} s after its start, and "
+            f"memory is compared from {SETTLED_S:.0f} s on: give more --hours"
         )
         return False
     growth, leaked = (settled[-1][i] - settled[0][i] for i in (1, 2))

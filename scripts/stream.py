@@ -1,4 +1,4 @@
-"""Examples that several processes make and several networks learn of, all at the same time."""
+"""A stream of examples that some processes make while networks in others train on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from convert.drawn import SHAPE
 from convert.examples import Maker
 
-WAIT_S = 0.02  # until there may be more
+WAIT_S = 0.02  # between two looks for new examples
 
 
 class Stream:
-    """A file's worth of memory that processes share: examples by number, as they are made.
+    """Numbered examples in memory-mapped files that processes share, readable as they are made.
 
-    Makers write theirs in any order; readers go along the numbers up to the first that is missing.
+    Makers write theirs in any order; readers advance up to the first number that is missing.
     """
 
     def __init__(self, folder: Path, size: int, *, new: bool = False) -> None:
@@ -31,7 +31,7 @@ class Stream:
 
         self.indices = shared("indices", *SHAPE)
         self.labels = shared("labels")
-        self.heard = shared("heard")  # bit K: something of part K is in it
+        self.heard = shared("heard")  # bit K: it contains a recording of part K
         self._made = shared("made")
         self._until = 0
 
@@ -43,19 +43,20 @@ class Stream:
             self.labels[number] = example.label
             heard = (bool(example.heard & part) << place for place, part in enumerate(parts))
             self.heard[number] = sum(heard)
-            self._made[number] = 1  # last: what it says is there has been written
+            self._made[number] = 1  # set last: the example is complete
 
     def until(self) -> int:
-        """How many there are without a gap."""
-        # Looked at once: what is missing at a first look may be there at a second.
+        """How many examples there are before the first missing one."""
+        # The flags are read once: an example missing at one read may be there at the next.
         missing = np.flatnonzero(self._made[self._until :] == 0)
         self._until = self._until + int(missing[0]) if missing.size else self.size
         return self._until
 
     def batches(self, without: int, size: int, ends: float) -> Iterator[NDArray[np.int64]]:
-        """Numbers of ``size`` examples each, without anything of that part, none of them twice.
+        """Batches of ``size`` numbers of examples that contain nothing of the part ``without``.
 
-        Waits for more until ``ends`` of the monotonic clock, or until all have been.
+        No example comes twice. Waits for more until ``ends``, in seconds of the monotonic clock, or
+        until all examples have been used.
         """
         seen, waiting = 0, np.empty(0, np.int64)
         while time.monotonic() < ends:

@@ -1,4 +1,4 @@
-"""What tests share: where the real recordings are, if this machine has them."""
+"""Shared fixtures: real recordings if this machine has them, a scripted service, and others."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ from edge.pipeline import Pipeline
 from edge.service import Service
 from tests.listener import SR, Blank, Judge, Scripted
 
-# A test's programs write as a user's do: not each line at once, however this was started.
+# Programs that tests start buffer their output as a user's do, however pytest was started.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 
@@ -39,7 +39,7 @@ def _folder() -> Path:
 
 @pytest.fixture(scope="session")
 def recordings_dir() -> Path:
-    """The folder of real recordings; skips where there is none."""
+    """The folder of real recordings; skips the test if there is none."""
     folder = _folder()
     if not (folder / "labels.csv").is_file():
         pytest.skip(f"no real recordings in {folder}: set KNOCK_RECORDINGS to their folder")
@@ -58,9 +58,9 @@ def recordings(recordings_dir: Path) -> list[RealRecording]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    """Builds a service on a scripted source; its records and status go to ``tmp_path``.
+    """A function that builds a service on a scripted source, with its files in ``tmp_path``.
 
-    Its gate is the real one, its picture only with a ``front_end`` of its own.
+    The gate is the real one; the picture is real only if a ``front_end`` is given.
     """
 
     lamps: list[Indicator] = []
@@ -94,7 +94,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def recordings_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of five healthy and five knocking made engines, with labels.csv."""
+    """A folder of five healthy and five knocking synthetic engines, with labels.csv."""
     from convert.cli import main
 
     folder = tmp_path_factory.mktemp("made")
@@ -104,7 +104,10 @@ def recordings_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def anew() -> Iterator[Callable[[], None]]:
-    """Reads ``convert``'s code again, as a program that starts now does; at the end, too."""
+    """A function that makes ``convert`` digest its code again, as a new process does.
+
+    Called once more when the test ends.
+    """
     from convert import drawn
 
     def forget() -> None:

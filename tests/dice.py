@@ -1,4 +1,4 @@
-"""A random generator of which some draws are told beforehand."""
+"""A random generator with some draws fixed beforehand."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 class Dice(np.random.Generator):
-    """``told`` says what a draw gives, by its name and arguments; the rest comes from the seed.
+    """``told`` gives the results of some draws, by method and arguments; the seed gives the rest.
 
     ``("uniform", 0.1, 0.35)`` names ``uniform(0.1, 0.35)``, ``("uniform",)`` any other ``uniform``.
-    A list is told one by one, its last again and again. What is told costs a draw all the same, so
-    the draws after it stay as they were.
+    A list gives its items one by one, then its last again and again. A fixed draw still advances
+    the generator, so the draws after it stay the same.
     """
 
     def __init__(self, seed: int, told: dict[tuple[Any, ...], Any]):

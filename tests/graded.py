@@ -1,4 +1,4 @@
-"""Recordings as if a network had judged them."""
+"""Recordings with given answers, as if a network had judged them."""
 
 from pathlib import Path
 

@@ -39,7 +39,7 @@ def checkpoint(path: Path, network, layout="bare"):
 
 
 def torchvision_state(network):
-    """``network``'s body under torchvision's names, with its classifier of photographs."""
+    """``network``'s body under torchvision's names, with a final layer for ImageNet's classes."""
     stages = {"4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4", "0": "conv1", "1": "bn1"}
     state = {}
     for name, value in network.body.state_dict().items():

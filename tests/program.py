@@ -1,4 +1,4 @@
-"""Our programs as a user meets them: a process, its output, its exit code."""
+"""Our programs as a user runs them: a process, its output, its exit code."""
 
 import subprocess
 import sys

@@ -59,7 +59,7 @@ def figure(S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
 def enlarged(picture: NDArray[np.uint8], side: int = 224) -> NDArray[np.float32]:
     """Enlarged as fastai v1 of 2019 did: (side, side, 3) float32 in 0..255, not rounded.
 
-    fastai sampled the picture on an affine grid; torch then aligned the corners of both.
+    fastai sampled the picture on an affine grid; torch of that time aligned corners in both steps.
     """
     import torch
     from torch.nn import functional

@@ -15,7 +15,7 @@ def status(folder):
 
 
 def edge(*arguments, **kwargs):
-    """Without a terminal, and with SIGHUP as usual though these tests be started by nohup."""
+    """Start edge without a terminal, with SIGHUP at its default even if nohup started the tests."""
     command = ["env", "--default-signal=HUP", sys.executable, "-m", "edge", *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -28,7 +28,7 @@ def edge(*arguments, **kwargs):
 
 
 def arguments(folder, source="a.wav", *, seconds=3):
-    """Of ``edge run --source``, on a machine whose pins are nobody's business here."""
+    """Arguments of ``edge run --source``; no lamp, as this machine's pins are not to be touched."""
     (folder / "dark.toml").write_text("[indicator]\nled_pin = -1\n")
     wav = wav_file(folder / source, noise(seconds).astype("f8"), SR)
     return argparse.Namespace(

@@ -78,7 +78,7 @@ def test_the_oldest_makes_room_but_never_a_pinned_one(tmp_path):
 
 
 def test_bytes_are_capped(tmp_path):
-    # A second of 16-bit sound is 44 kB; 300 kB are reckoned for the picture of a new one.
+    # A second of 16-bit sound is 44 kB; 300 kB are reserved for the picture of a new record.
     box = BlackBox(tmp_path, BlackBoxConfig(max_mb=0.5), SR)
     keep(box, *range(1, 9))
     box.close(20.0)
@@ -89,7 +89,7 @@ def test_bytes_are_capped(tmp_path):
 
 
 def test_nothing_is_dropped_before_a_record_needs_the_room(tmp_path):
-    for _ in range(2):  # another start is no reason either
+    for _ in range(2):  # nor does another start drop anything
         box = BlackBox(tmp_path, BlackBoxConfig(max_records=1), SR)
         wait_for(lambda box=box: box._tried)
         keep(box, 1)
@@ -135,7 +135,7 @@ for number in range(1, 10000):
 
 
 def kill_while_writing(folder, times):
-    """Kill a writer ``times`` times at random moments; how many records were checked after that."""
+    """Kill a writer ``times`` times at random moments; return how many records were checked."""
     rng = np.random.default_rng(0)
     seen = 0
     for _ in range(times):
@@ -145,7 +145,7 @@ def kill_while_writing(folder, times):
         )
         assert process.stdout is not None
         process.stdout.readline()
-        # On a slow disk the first takes its time.
+        # On a slow disk the first record takes a while.
         wait_for(lambda before=before: set(records(folder)) - before)
         time.sleep(rng.uniform(0.02, 0.25))
         os.kill(process.pid, signal.SIGKILL)
@@ -187,7 +187,7 @@ def test_a_record_holds_nothing_from_before_an_outage(outage_s, kept_s):
 
 
 def test_what_others_keep_in_the_folder_is_theirs(tmp_path):
-    """Years of pictures have names of digits, too."""
+    """Folders of pictures named after years consist of digits, too."""
     for name in ("2023", "000007", "²", "20231126", ".cache.part"):
         (tmp_path / name / "sub").mkdir(parents=True)
         (tmp_path / name / "sub" / "x.txt").write_text("mine")
@@ -205,7 +205,7 @@ def test_what_others_keep_in_the_folder_is_theirs(tmp_path):
 def test_an_alert_that_could_not_be_kept_does_not_keep_out_the_next(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
     with monkeypatch.context() as broken:
-        broken.setattr("edge.blackbox.write_png", lambda *_: 1 / 0)  # nothing that was foreseen
+        broken.setattr("edge.blackbox.write_png", lambda *_: 1 / 0)  # an error that nobody foresaw
         box.keep(alert(1, at=100.0))
         wait_for(lambda: box.problem)
     wait_for(lambda: box._last_s < 0)
@@ -224,13 +224,13 @@ def test_an_hour_of_sound_takes_no_more_memory_than_its_seconds():
 def test_a_record_keeps_out_the_next_even_when_it_is_long_written(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=30), SR)
     assert box.keep(alert(1, at=0.0))
-    box.close(20.0)  # which waits for all that the writer may do after it
+    box.close(20.0)  # waits for everything that the writer still does
     assert box.written == 1
     assert not box.keep(alert(2, at=29.9))
 
 
 def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monkeypatch):
-    """The order is what holds against a power cut; a kill alone loses nothing that was written."""
+    """The order protects against a power cut; a mere kill loses nothing that was written."""
     done = []
     sync, rename = os.fsync, Path.rename
 
@@ -250,7 +250,7 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
     box.close(20.0)
     named = done.index(("rename", "000001"))
     before = [name for what, name in done[:named] if what == "sync"]
-    # Each file under its first name, each rename within the folder, then the folder itself.
+    # Each file under its temporary name, each rename within the folder, then the folder itself.
     assert before[-1] == ".000001.part"
     assert {name.rpartition(".")[0].lstrip(".") for name in before[:-1]} >= {
         "sound.wav",
@@ -262,7 +262,7 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
 
 @pytest.mark.parametrize(("wrong", "kept"), [(errno.EINVAL, ["000001"]), (errno.EIO, [])])
 def test_a_folder_that_cannot_be_waited_for_keeps_its_records(tmp_path, monkeypatch, wrong, kept):
-    """As on some network file systems; a disk that fails is another matter."""
+    """Some network file systems cannot fsync a folder (EINVAL); EIO is a failing disk."""
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     wait_for(lambda: box._tried)
     sync = os.fsync
@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_waited_for_keeps_its_records(tmp_path, monkeypa
 
 
 def test_what_must_go_has_lost_its_name_before_it_is_touched(tmp_path, monkeypatch):
-    """A power cut while it is removed must not leave half a record."""
+    """A power cut during removal must not leave half a record."""
     removed = []
     rmtree = shutil.rmtree
 
@@ -309,7 +309,7 @@ def test_odd_things_in_a_record_keep_out_no_other(tmp_path):
 
 
 def test_sound_of_the_models_rate_is_kept_to_the_bit(tmp_path):
-    """It is evidence: 16 bits came, the same 16 bits are kept."""
+    """A record is evidence: it keeps the very 16 bits that came from the microphone."""
     sent = np.arange(-32768, 32768).astype(np.int16)
     memory = SoundMemory(10, SR)
     memory.add(Block(sent.astype(np.float32) / np.float32(32768), 0.0))

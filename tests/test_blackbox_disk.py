@@ -19,7 +19,8 @@ from tests.test_blackbox import alert, keep, records
 from tests.wait import wait_for
 
 
-@pytest.mark.parametrize("kept", [1, 2, 3])  # three do not leave room for the word to end
+# With three, the queue has no room for the request to end.
+@pytest.mark.parametrize("kept", [1, 2, 3])
 def test_a_disk_that_hangs_holds_up_no_end_and_what_is_lost_is_said(
     tmp_path, monkeypatch, caplog, kept
 ):
@@ -50,7 +51,7 @@ def test_nothing_is_said_to_be_lost_where_nothing_was(tmp_path, monkeypatch, cap
     assert (box.written, box.skipped) == (1, 0)
     monkeypatch.setattr(BlackBox, "_prepare", lambda *_: slow.wait(20))
     box = BlackBox(tmp_path / "hangs", BlackBoxConfig(), SR)
-    box.close(0.2)  # it has been given nothing to keep
+    box.close(0.2)  # it was given no record
     slow.set()
     assert box.skipped == 0
     assert caplog.messages == []
@@ -77,14 +78,14 @@ def test_a_disk_that_is_behind_costs_records_not_memory(tmp_path, monkeypatch):
     assert box.skipped == 1
     slow.set()
     wait_for(lambda: box.written == 3)
-    assert box.keep(alert(5, at=301.0))  # what was not kept keeps out no other
+    assert box.keep(alert(5, at=301.0))  # a record that was not kept does not block others
     box.close(20.0)
 
 
 def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
     tmp_path, monkeypatch, caplog
 ):
-    """No write fails there: it is stuck, and every further alert would be lost without a word."""
+    """No write fails, it just hangs: further alerts would be lost without any message."""
     slow, begun, now = threading.Event(), threading.Event(), [1000.0]
     write = BlackBox._write
 
@@ -189,7 +190,7 @@ def test_a_record_that_goes_meanwhile_has_no_size(tmp_path):
 
 
 def closed(monkeypatch, *names):
-    """Root may do anything: what another owner's folders are to others, for a test."""
+    """Make ``names`` behave as folders of another owner, even if the tests run as root."""
     rmtree, access = shutil.rmtree, os.access
 
     def refuse(path, *rest, **options):
@@ -204,7 +205,7 @@ def closed(monkeypatch, *names):
 
 
 def test_a_record_of_another_owner_stays_and_the_next_oldest_goes(tmp_path, monkeypatch):
-    """Copied back by root: it could be renamed, but not emptied."""
+    """Such as one copied back by root, which could be renamed but not emptied."""
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=3), SR)
     keep(box, 1, 2, 3)
     wait_for(lambda: box.written == 3)
@@ -278,7 +279,7 @@ def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monke
     wait_for(lambda: box.problem)
     (tmp_path / "file").unlink()
     wait_for(lambda: not box.problem)
-    time.sleep(0.2)  # several looks at a disk that is well
+    time.sleep(0.2)  # time for several checks of a healthy disk
     assert box.keep(alert(1))
     wait_for(lambda: box.written == 1)
     box.close(20.0)
@@ -290,7 +291,7 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     wait_for(lambda: box.written == 3)
     record = sum(f.stat().st_size for f in (tmp_path / "000001").iterdir())
     needed = BlackBox._bytes(alert(4).sound.size) + RESERVE_BYTES
-    free = needed - record - 1  # two must go
+    free = needed - record - 1  # two records must be dropped
     monkeypatch.setattr(
         "edge.blackbox.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, free)
     )
@@ -301,7 +302,7 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     box.keep(alert(5))
     wait_for(lambda: box.problem)
     assert "no room for a record" in box.problem
-    assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped in vain
+    assert records(tmp_path) == ["000003", "000004"]  # nothing is dropped if that does not help
     box.close(20.0)
 
 

@@ -1,4 +1,4 @@
-"""The process that holds the microphone, whole, over a PyAudio that counts."""
+"""The whole process that holds the microphone, on a fake PyAudio whose samples count up."""
 
 import json
 import os
@@ -38,21 +38,21 @@ COUNTED = 30_000  # the fake counts modulo this
 
 
 def environment(tmp_path, **how):
-    """One in which ``import pyaudio`` gives a fake made like that."""
+    """An environment in which ``import pyaudio`` gives a fake built with ``how``."""
     text = f"import tests.fake_pyaudio as fake\nfake.install(**{how!r})\n"
     (tmp_path / "sitecustomize.py").write_text(text)
     return {**child_environment(), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
 
 
 class Process(subprocess.Popen[bytes]):
-    """One that knows when it was started."""
+    """A process that knows when it was started."""
 
     began_s: float
 
 
 @pytest.fixture
 def capture(tmp_path):
-    """Start the process with arguments; it is killed at the end."""
+    """A function that starts the process with arguments; it is killed at the end."""
     started = []
 
     def start(*arguments, **how):
@@ -74,7 +74,7 @@ def capture(tmp_path):
 
 
 def packet(process):
-    """Header's fields and samples of its next one."""
+    """Rate, samples, lost samples and overflows of the next packet."""
     pipe = process.stdout
     magic, rate, count, lost, overflows, came_s = HEADER.unpack(pipe.read(HEADER.size))
     assert magic == MAGIC
@@ -198,7 +198,7 @@ def test_ctrl_c_is_the_services_business(capture):
     process = capture("", "0", "[44100]", devices=[CARD], default=0)
     packet(process)
     process.send_signal(signal.SIGINT)
-    for _ in range(200):  # more than the pipe and the queue hold: it was written afterwards
+    for _ in range(200):  # more than pipe and queue hold, so written after it
         packet(process)
     assert process.poll() is None
 
@@ -212,7 +212,7 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path):
         "time.sleep(60)\n"
     )
     how = environment(tmp_path, devices=[CARD], default=0)
-    # Somebody else holds the other end, so it is not the broken pipe that ends it.
+    # The reading end stays open here, so that it is no broken pipe that ends the process.
     reading, writing = os.pipe()
     parent = subprocess.Popen(
         [sys.executable, "-c", code, str(writing)],
@@ -239,7 +239,7 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path):
 
 
 def alive(pid):
-    """Whether the process runs; one that is dead but has not been asked for does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -266,7 +266,7 @@ def test_no_more_channels_are_opened_than_needed():
     device = Input(0, NAME, 2, "")
     stream, rate = open_stream(module, instance, device, [48_000], Capture(module, 0, 1))
     assert rate == 48_000
-    assert not stream.is_active()  # nothing comes before somebody reads
+    assert not stream.is_active()  # it starts only when somebody reads
     assert instance.opened[0]["channels"] == 1
     assert instance.opened[0]["frames_per_buffer"] == 2400
 
@@ -298,7 +298,7 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can():
     capture._overflows = MOST
     for _ in range(round(QUEUE_SECONDS / 0.05)):
         capture(b"", 0, None, 0)
-    for _ in range(3):  # of hours each, instead of many small ones
+    for _ in range(3):  # hours each, in the place of many small ones
         capture(b"", 2**31, None, OVERFLOW)
     capture.packets.get_nowait()
     capture(b"", 0, None, OVERFLOW)

@@ -1,4 +1,4 @@
-"""A capture process that was started before the rest of the listener was loaded."""
+"""A capture process that is started before the rest of the listener is loaded."""
 
 import sys
 import time
@@ -15,11 +15,11 @@ from tests.test_microphone import SR, TONE, gather, size
 
 def test_one_that_was_started_before_is_listened_to_and_once_only():
     process = start_capture([sys.executable, "-c", TONE])
-    time.sleep(0.5)  # what it sends meanwhile is not lost
+    time.sleep(0.5)  # sound sent meanwhile is not lost
     microphone = Microphone(AudioConfig(), SR, command=["false"], process=process)
     try:
         blocks = gather(microphone, lambda b: size(b) > 2.5 * SR)
-        assert size(blocks) > 2.5 * SR  # of 3 s that were sent at once
+        assert size(blocks) > 2.5 * SR  # of 3 s sent at once
         assert microphone.gaps == 0
         process.kill()
         gather(microphone, lambda _: microphone.restarts)
@@ -29,14 +29,14 @@ def test_one_that_was_started_before_is_listened_to_and_once_only():
 
 
 def test_sound_that_waited_to_be_read_is_of_when_it_came():
-    """A slow start reads it in a burst: it is neither of later than now, nor too much."""
+    """A slow start reads it in a burst; its time is still right, and no fast card is reported."""
     began = time.monotonic()
     at = [began - 8 + 0.05 * n for n in range(160)]  # eight seconds, read at once
     stream = stream_of(packet(PACKET, t) for t in at)
     blocks = stream.take(0)
     end_s = blocks[-1].start_s + blocks[-1].y.size / SR
     assert end_s == pytest.approx(at[-1], abs=0.01)
-    # The newest seconds are kept, the rest is known to be lost.
+    # The newest seconds are kept; a gap shows that the rest is lost.
     assert 3.9 * SR < size(blocks) <= 4 * SR
     assert [b.gap for b in blocks] == [True] + [False] * (len(blocks) - 1)
     assert stream.rate_error == 0
@@ -49,7 +49,7 @@ def test_one_that_was_started_but_never_listened_to_ends_too():
 
 
 def test_a_second_of_silence_from_us_costs_no_sound():
-    """A Pi loads the network for longer than a pipe of usual size has room for."""
+    """A Pi takes longer to load the network than a pipe of default size can buffer."""
     process = start_capture(["sh", "-c", "head -c 900000 /dev/zero && echo done >&2 && sleep 9"])
     with process:
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""What comes through the pipe of the capture process, whatever that is."""
+"""Whatever may come through the pipe of the capture process."""
 
 import io
 import time
@@ -59,12 +59,12 @@ def test_nothing_from_before_a_gap_sounds_after_it():
 
 
 def test_what_is_counted_as_received_can_be_taken():
-    """Else who waits for the count takes all but the newest."""
+    """Otherwise a reader that waits for the count would miss the newest block."""
     taken = []
 
     class Watched(CaptureStream):
         def _append(self, block):
-            taken.append(self.received)  # what a reader is told when it cannot have this one yet
+            taken.append(self.received)  # the count while this block cannot be taken yet
             super()._append(block)
 
     stream = stream_of((packet(1102, 0.05 * n) for n in range(3)), kind=Watched)
@@ -76,7 +76,7 @@ def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
     rate, n = 16_000, 320
     came = [100 + (i + 1) * n / rate for i in range(20)]
     blocks = stream_of(packet(n, at, rate=rate) for at in came).take(0)
-    assert sum(b.y.size for b in blocks) < 19 * n / rate * SR  # the first ones gave nothing yet
+    assert sum(b.y.size for b in blocks) < 19 * n / rate * SR  # the first packets gave no output
     assert blocks[0].start_s == pytest.approx(100.0)
     assert [b.gap for b in blocks].count(True) == 1
     ends = [b.start_s + b.y.size / SR for b in blocks]
@@ -85,10 +85,10 @@ def test_the_time_is_that_of_the_first_packet_when_a_resampler_needs_more():
 
 @pytest.mark.parametrize("rate", [16_000, 32_000, 44_100])
 def test_packets_that_each_stand_alone_are_sound_in_pieces(rate):
-    """A resampler gives nothing for so little, but for what follows it: at its end it does."""
+    """A resampler outputs nothing for so short a piece until it is flushed, at the gap."""
     n = rate // 20
     came = [100 + (i + 1) * 0.06 for i in range(75)]
-    lost = rate // 100  # of each 60 ms 10
+    lost = rate // 100  # 10 ms of every 60 ms
     blocks = stream_of(packet(n, at, rate=rate, lost=lost) for at in came).take(0)
     assert {block.gap for block in blocks if block.y.size > SR // 50} == {True}
     assert sum(block.y.size for block in blocks) == pytest.approx(74 * 0.05 * SR, rel=0.02)
@@ -109,7 +109,7 @@ def test_the_device_is_the_one_that_was_opened_and_no_chatter():
 
 @pytest.mark.parametrize("speed", [0.98, 0.9999, 1.0, 1.0003, 1.02])
 def test_a_gap_is_as_long_as_it_was_however_far_the_clocks_have_drifted(speed):
-    """Of the card and of the machine: by 14 s here in the worst case, after twelve minutes."""
+    """The clocks of card and machine: in the worst case here, 14 s apart after twelve minutes."""
     n, minutes, away_s = 1100, 12, 0.3
     count = round(minutes * 60 * SR / n)
     came = [1000 + (i + 1) * n / SR / speed for i in range(count)]
@@ -117,24 +117,24 @@ def test_a_gap_is_as_long_as_it_was_however_far_the_clocks_have_drifted(speed):
     blocks = stream_of([*(packet(n, at) for at in came), packet(n, later, lost=1)]).take(0)
     gap_s = blocks[-1].start_s - blocks[-2].start_s - n / SR
     assert blocks[-1].gap
-    # A fast card's clock runs away from the machine's during the second that is looked at.
+    # Drift is measured over one second, in which a fast card's clock runs ahead of the machine's.
     assert gap_s == pytest.approx(away_s - max(0, 1 - 1 / speed), abs=2e-3)
 
 
 def test_an_outage_is_as_long_as_it_was_whoever_hears_its_end():
-    """The next process goes on where the sound ended, not where the machine's clock is."""
+    """The next process continues from the end of the sound, not from the machine's clock."""
     n = 1100
     fast = [1000 + (i + 1) * n / SR / 1.01 for i in range(2000)]  # by the end 1 s of drift
     first = stream_of(packet(n, at) for at in fast)
     block = stream_of([packet(n, fast[-1] + 8)], ended=first.ended).take(0)[0]
     before = first.take(0)[-1]
-    # Less the 0.01 s by which so fast a card drifts during the second that is looked at.
+    # Less 0.01 s, by which so fast a card drifts in the second over which drift is measured.
     assert block.start_s - before.start_s == pytest.approx(7.99, abs=0.002)
-    assert before.start_s + 8 > fast[-1] + 8.5  # though the machine's clock says less
+    assert before.start_s + 8 > fast[-1] + 8.5  # although the machine's clock is behind that
 
 
 def test_what_is_counted_as_lost_is_time_that_passed_however_late_the_rest_comes():
-    """Our own queue was full, again and again, on a board that stalls."""
+    """On a board that stalls, the capture process's own queue overflows again and again."""
     n, packets, now = 1102, [], 1000.0
     for _ in range(60):
         for i in range(40):
@@ -155,13 +155,13 @@ def test_what_a_resampler_still_held_at_a_gap_counts(rate):
             now += 0.05
             packets.append(packet(n, now, rate=rate, lost=int(i == 0)))
     last = stream_of(packets).take(0)[-1]
-    # But for what it holds now, some 30 ms.
+    # Except for the 30 ms or so that the resampler holds at the end.
     assert last.start_s + last.y.size / SR == pytest.approx(now, abs=0.05)
 
 
 @pytest.mark.parametrize("flagged", [1, 10])
 def test_what_only_comes_late_is_no_time_that_passed(flagged):
-    """Four callbacks at once, each fifth of a second, some of them with a loss that was none."""
+    """Bursts of four callbacks every 0.2 s, some flagged with a loss that was none."""
     n, packets, now = 1102, [], 1000.0
     for burst in range(100):
         now += 4 * n / SR
@@ -169,7 +169,7 @@ def test_what_only_comes_late_is_no_time_that_passed(flagged):
         packets += [packet(n, now, lost=1 if lost else 0), *(packet(n, now) for _ in range(3))]
     stream = stream_of(packets)
     last = stream.take(0)[-1]
-    # As long as it took, but for the first burst: whether that was late nobody can know.
+    # The time it took, but for the first burst, of which nobody can know whether it was late.
     assert last.start_s + n / SR == pytest.approx(now, abs=4 * n / SR)
 
 
@@ -215,7 +215,7 @@ def test_flat_tops_of_a_microphone_are_told_as_recorded():
 
 @pytest.mark.parametrize(("rate", "samples"), [(44_100, 441), (32_000, 1600)])
 def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, monkeypatch):
-    """Every other packet stands still; with callbacks of 10 ms four in five give no block."""
+    """Every other packet is still; with callbacks of 10 ms, four in five yield no block."""
     monkeypatch.setattr("edge.capture_stream.BUFFER_S", 100)
     loud = 3000 * noise(samples / rate, rate)
     sent = [packet(loud if i % 2 else samples, i * samples / rate, rate=rate) for i in range(400)]

@@ -1,4 +1,4 @@
-"""``edge doctor``: what it finds, and that nothing ends its report."""
+"""``edge doctor``: what it finds, and that no fault ends its report early."""
 
 import argparse
 import dataclasses
@@ -92,7 +92,7 @@ def test_every_pin_that_is_set_is_tried(monkeypatch):
     assert finding.level == "ok"
     assert tried == [18, 22]
     assert "18 and 22" in finding.detail
-    busy = "no lamp on GPIO 22: busy"  # as flash says it
+    busy = "no lamp on GPIO 22: busy"  # the wording of flash()
     monkeypatch.setattr("edge.doctor.flash", lambda pin, **_: busy if pin == 22 else "")
     finding = _lamp(Config.from_toml(text, "my.toml"))
     assert finding.level == "fail"
@@ -116,7 +116,7 @@ def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
 def test_the_space_is_that_where_the_records_go(tmp_path, monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setattr("edge.doctor.STATE", tmp_path)
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # wherever tests are run
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # whatever disk the tests run on
     assert str(tmp_path) in _space(Config()).detail
     own = tmp_path / "own"
     own.mkdir()
@@ -192,7 +192,7 @@ def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, thrott
 
 def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # wherever tests are run
+    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # whatever disk the tests run on
     free = [10**9]
     monkeypatch.setattr(
         "edge.doctor.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, free[0])
@@ -206,7 +206,7 @@ def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, monkeypatch):
-    """As a stick is that was given to it, seen by whoever asks."""
+    """Such as a USB stick given to the service, when another user runs the doctor."""
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
     monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
@@ -222,7 +222,7 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: True)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
-    assert _space(config).level == "ok"  # a workstation: root's own
+    assert _space(config).level == "ok"  # a workstation: no such account, root writes
     monkeypatch.chdir(tmp_path)
     assert _space(Config()).detail.endswith(f"at {tmp_path}")
     owner = tmp_path.stat().st_uid
@@ -244,11 +244,11 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("mode", "read_only", "grouped", "level"),
     [
-        (0o707, False, False, "ok"),  # a stick with umask=000
-        (0o702, False, False, "warn"),  # no file can be made where nobody may enter
+        (0o707, False, False, "ok"),  # a USB stick mounted with umask=000
+        (0o702, False, False, "warn"),  # no file can be made in a folder that cannot be entered
         (0o730, False, True, "ok"),
         (0o730, False, False, "warn"),
-        (0o707, True, False, "warn"),  # as a stick comes back after an error
+        (0o707, True, False, "warn"),  # as the kernel remounts a stick after an error
     ],
 )
 def test_root_is_told_what_is_open_to_the_service(mode, read_only, grouped, level, monkeypatch):
@@ -271,7 +271,7 @@ def test_root_is_told_what_is_open_to_the_service(mode, read_only, grouped, leve
         inner.mkdir()
         inner.chmod(0o777)
         config = Config.from_toml(f'[blackbox]\ndirectory = "{inner}"\n', "my.toml")
-        assert _space(config).level == "warn"  # out of reach
+        assert _space(config).level == "warn"  # its parent folder is closed
 
 
 GONE = """
@@ -301,7 +301,7 @@ def test_a_working_folder_that_is_deleted_ends_no_report(tmp_path):
 
 
 def test_findings_are_all_that_is_said(tmp_path):
-    """No service's words beside them: nothing is tried again here, nor logged."""
+    """Without the service's log messages: the doctor neither retries nor logs."""
     (tmp_path / "a.toml").write_text('[audio]\ndevice = "no such microphone"\n')
     environment = {**os.environ, "GPIOZERO_PIN_FACTORY": "native"}
     process = edge("doctor", "--config", tmp_path / "a.toml", env=environment)
@@ -331,7 +331,7 @@ def test_what_makes_a_slow_board_faster_is_named_where_it_is_not_done_yet(
     remedy = _speed(FrontEnd(), told, noise(2), config).remedy
     assert "listen.hop_s" in remedy
     assert ("listen.threads = 0" in remedy) == (threads == 1)
-    install = f"{sys.executable} {doctor.FASTER}"  # the environment that asks, wherever it is
+    install = f"{sys.executable} {doctor.FASTER}"  # the environment that runs the doctor
     assert (install in remedy) == runtime.startswith("tflite")
     assert "ai-edge-litert==2.1.0" in (ROOT / "pyproject.toml").read_text()
 

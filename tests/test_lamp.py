@@ -1,4 +1,4 @@
-"""Lamps that fail, and a lamp that must not look well when nobody listens."""
+"""Lamps that fail, and a lamp that must not show that all is well when nobody listens."""
 
 import inspect
 import threading
@@ -61,7 +61,7 @@ def test_any_lamp_that_fails_is_a_problem(monkeypatch):
 
 
 def test_why_lgpio_cannot_be_used_is_said_in_one_short_line(monkeypatch):
-    """gpiozero's own error says of no back end why not; what it warns of does."""
+    """gpiozero's error gives no reason for any back end; its warnings do."""
     import gpiozero
     from gpiozero.exc import PinFactoryFallback
 
@@ -72,7 +72,7 @@ def test_why_lgpio_cannot_be_used_is_said_in_one_short_line(monkeypatch):
 
     monkeypatch.setattr("gpiozero.LED", refuse)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # none of them comes out
+        warnings.simplefilter("error")  # none of the warnings reaches the caller
         problem = Lamp(17, active_high=True, clock=Clock()).problem
     assert "any default pin factory! (lgpio: can not open gpiochip0 xxx" in problem
     assert "pigpio" not in problem
@@ -187,7 +187,7 @@ def hanging(monkeypatch):
 
 
 def asked(indicator, clock, seconds, every_s=0.25):
-    """What is said of failures, asked ``every_s`` for ``seconds``."""
+    """The failures reported, polled every ``every_s`` for ``seconds``."""
     answers = []
     for _ in range(round(seconds / every_s)):
         clock.now += every_s
@@ -218,7 +218,7 @@ def test_a_lamp_that_hangs_is_found_by_a_listener_that_seldom_asks(hanging):
 
 
 def test_a_lamp_is_not_accused_for_the_time_that_all_stood_still(hanging):
-    """It is asked first when the process goes on: before the lamp's thread had its turn."""
+    """After a stop of the whole process, it may be polled before the lamp's thread has run."""
     led, clock, indicator = hanging
     assert led.hangs.wait(5)
     assert told(indicator) == ""
@@ -233,7 +233,7 @@ def test_a_lamp_that_hangs_does_not_hold_up_the_end(hanging, caplog):
     closing.start()
     closing.join(10)
     assert not closing.is_alive()
-    assert not led.put_out  # it would hang, too
+    assert not led.put_out  # closing it would hang, too
     assert "does not answer" in caplog.text
 
 

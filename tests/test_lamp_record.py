@@ -1,4 +1,4 @@
-"""The reading of a lamp's record takes no pattern for another, or the table of faults would lie."""
+"""A lamp's record is never read as another pattern, or the table of faults would be wrong."""
 
 import itertools
 
@@ -8,9 +8,10 @@ import pytest
 from edge.indicator import CALM, PATTERNS, STEP_S, Signal, lit
 from tests.hil.lamp_record import LATE_S, settings_of, shown
 
-ONES = [signal for signal in Signal if signal is not Signal.STARTING]  # it comes once, for 30 s
-BUSY_S = 0.099  # between two settings, on a busy machine: not quite the length of a blink
-LATER_S = 9.0  # two periods of the slowest pattern and what is cut off
+# All but the lamp test, which is shown once and has a period of 30 s.
+ONES = [signal for signal in Signal if signal is not Signal.STARTING]
+BUSY_S = 0.099  # at most, between settings on a busy machine: just less than a blink
+LATER_S = 9.0  # two periods of the slowest pattern, and a margin for the first, cut off
 
 
 def ticks(seconds, gap_s, rng):
@@ -19,13 +20,13 @@ def ticks(seconds, gap_s, rng):
 
 
 def record(level, seconds, gap_s=STEP_S, seed=0):
-    """How a pin is set that follows ``level`` of the time for some seconds."""
+    """The settings of a pin that follows ``level``, a function of time, for ``seconds``."""
     times = ticks(seconds, gap_s, np.random.default_rng(seed))
     return [(float(t), level(float(t))) for t in times[times < seconds]]
 
 
 def blinks(*pattern):
-    """Level of a lamp with this pattern, which is none of ours."""
+    """The level, as a function of time, of a lamp with a pattern that is none of ours."""
 
     def level(seconds):
         at = seconds % sum(pattern)
@@ -38,7 +39,7 @@ def blinks(*pattern):
 @pytest.mark.parametrize("signal", ONES)
 @pytest.mark.parametrize("gap_s", [STEP_S, BUSY_S])
 def test_each_pattern_is_recognised_and_as_no_other(signal, gap_s):
-    """From any moment of it on, and however unevenly the lamp's thread comes to its turn."""
+    """From any phase, and however irregularly the lamp's thread runs."""
     for seed in range(40):
         settings = record(lambda t: lit(signal, t), 3 * LATER_S, gap_s, seed)
         assert set(shown(settings)) == {signal}
@@ -53,7 +54,7 @@ def test_the_lamp_test_is_recognised_once_all_of_it_was_seen():
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(ONES, 2)))
 def test_while_one_takes_over_from_another_there_is_no_third(first, second):
-    """At any moment of the first, as the indicator does it: some go on in the other's time."""
+    """For changes at any phase, as the indicator makes them: CALM patterns keep the phase."""
     for change in np.arange(4.03, 8.0, 0.1):
         since = 0.0 if {first, second} <= CALM else change
 
@@ -68,7 +69,7 @@ def test_while_one_takes_over_from_another_there_is_no_third(first, second):
 
 @pytest.mark.parametrize("signal", ONES)
 def test_a_blink_that_nobody_could_see_makes_no_other_pattern(signal):
-    """A busy machine swallows each third blink."""
+    """Such as on a busy machine that misses every third blink."""
     settings = record(lambda t: lit(signal, t), 60.0)
     changes = [t for (_, a), (t, b) in itertools.pairwise(settings) if b and not a]
     for lost in (changes[::3], changes[1::3], changes[2::3]):
@@ -105,7 +106,7 @@ def test_a_lamp_that_is_dark_or_went_dark_shows_nothing():
 
 
 def test_one_blink_is_no_pattern_yet():
-    """Only a whole period tells how long the pause is."""
+    """Only a whole period shows how long the pause is."""
     for signal in ONES:
         if signal is not Signal.KNOCKING:
             period = sum(PATTERNS[signal].seconds)

@@ -179,7 +179,7 @@ def test_answers_that_are_no_numbers_are_no_length_too_few(tmp_path):
     tasks = [Task(part, 1) for part in range(3)]
     for task in tasks:
         np.save(tmp_path / f"{task.name}-10.npy", np.full(len(windows.only(0).kind), np.nan))
-    with pytest.raises(DatasetError, match="has run away"):
+    with pytest.raises(DatasetError, match="has diverged"):
         table(tmp_path, tasks, (10,))
 
 

@@ -36,7 +36,7 @@ def listening(monkeypatch):
 
 
 def gather(microphone, until, seconds=10.0):
-    """Blocks until ``until(blocks)`` or time is up."""
+    """The blocks read until ``until(blocks)`` holds or time is up."""
     blocks: list[Block] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not until(blocks):
@@ -49,13 +49,13 @@ def size(blocks):
 
 
 def counted(blocks):
-    """The counter's values, as sent."""
+    """The counter values of the samples, as they were sent."""
     return np.round(np.concatenate([b.y for b in blocks]) * 32768).astype(int)
 
 
 def test_not_one_sample_is_lost_or_repeated(listening):
     blocks = gather(listening("200 hang"), lambda b: size(b) >= 200 * PACKET)
-    # 10 s sent at once are more than the 4 s that are kept for a late reader; so count in order.
+    # 10 s sent at once exceed the 4 s kept for a late reader, so steps occur, but only at gaps.
     values = counted(blocks)
     gaps = [i for i, block in enumerate(blocks) if block.gap]
     assert gaps[0] == 0
@@ -67,7 +67,7 @@ def test_at_its_own_pace_nothing_at_all_is_missing(listening):
     microphone = listening("paced:60 hang", stall_s=60)
     blocks = gather(microphone, lambda b: size(b) >= 60 * PACKET)
     np.testing.assert_array_equal(counted(blocks), np.arange(60 * PACKET) % 30_000)
-    assert [b.gap for b in blocks].count(True) == 1  # the beginning
+    assert [b.gap for b in blocks].count(True) == 1  # at the beginning
     assert microphone.problem == ""
     assert microphone.gaps == 0  # a beginning is no loss
     times = [b.start_s for b in blocks]
@@ -93,7 +93,7 @@ def test_a_microphone_of_another_rate_is_resampled():
         microphone.close()
     y = np.concatenate([block.y for block in blocks])[: 2 * SR]
     spectrum = np.abs(np.fft.rfft(y * np.hanning(y.size)))
-    assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)  # lines half a hertz apart
+    assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)  # bins of half a hertz
     assert microphone.overflows == 7
 
 
@@ -182,7 +182,7 @@ def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening,
 
     with monkeypatch.context() as kernel:
         kernel.setattr("edge.microphone.KILLED_S", 0.05)
-        kernel.setattr(stuck, "kill", lambda: None)  # state D: no signal arrives
+        kernel.setattr(stuck, "kill", lambda: None)  # as in state D, where no signal arrives
         kernel.setattr(stuck, "wait", noted)
         microphone._lose("no samples arrive")
         assert waited == [0.05]
@@ -202,7 +202,7 @@ def test_overflows_are_counted_on_when_the_process_is_started_again(listening):
 
 
 def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
-    """Though the thread that reads it has not had its turn yet."""
+    """Even if the thread that reads its pipes has not run yet."""
     caplog.set_level("INFO")
 
     def late(pipe):
@@ -236,7 +236,7 @@ def test_what_stands_in_for_the_time_goes_on_and_is_later():
 
 
 def test_a_stall_is_noticed_in_time_and_then_forgiven(listening, monkeypatch):
-    # Seconds that no busy machine is late by.
+    # A stall so long that no busy machine causes it.
     microphone = listening("2 hang", stall_s=1000)
     clock = Later()
     monkeypatch.setattr("edge.microphone.time", clock)
@@ -252,7 +252,7 @@ def test_a_stall_is_noticed_in_time_and_then_forgiven(listening, monkeypatch):
 
 
 def test_a_listener_that_stood_still_has_not_lost_its_microphone(listening, monkeypatch):
-    """Stopped while it waits, it has not read yet what has come: that lies in the pipe."""
+    """If it is stopped while it waits, sound that has come lies unread in the pipe."""
     microphone = listening("2 hang", stall_s=1000)
     clock = Later()
     monkeypatch.setattr("edge.microphone.time", clock)
@@ -267,7 +267,7 @@ def test_a_listener_that_stood_still_has_not_lost_its_microphone(listening, monk
         stopped.setattr(microphone._stream, "take", stand_still)
         assert microphone.read(0) == []
     assert (microphone.problem, microphone.restarts) == ("", 0)
-    assert microphone.read(0) == []  # it has had a turn since, and nothing has come
+    assert microphone.read(0) == []  # now it was able to read, and nothing has come
     assert microphone.problem == "no samples arrive"
 
 
@@ -293,7 +293,7 @@ time.sleep(1000)
 
 
 def test_samples_that_the_resampler_keeps_to_itself_count_as_heard():
-    """Of 5 ms it gives nothing yet; opening took longer than a stall may last."""
+    """It outputs nothing for the first 5 ms; opening takes longer than a stall may last."""
     command = [sys.executable, "-c", SLOW]
     microphone = Microphone(AudioConfig(stall_s=2), SR, command=command)
     try:
@@ -304,7 +304,7 @@ def test_samples_that_the_resampler_keeps_to_itself_count_as_heard():
 
 
 def test_the_time_never_goes_back_though_the_card_is_fast(listening):
-    # 60 packets at once are three seconds of a very fast card; then the process dies, too.
+    # 60 packets at once look like 3 s from a very fast card; then the process also dies.
     blocks = gather(listening("60 lose:500 2 die"), lambda b: size(b) >= 70 * PACKET)
     assert [block.gap for block in blocks].count(True) >= 3
     ends = [block.start_s + block.y.size / SR for block in blocks]
@@ -317,7 +317,7 @@ def test_after_steady_sound_the_next_try_comes_soon_again(listening, monkeypatch
     for _ in range(3):
         gather(microphone, lambda b: size(b) >= 3 * PACKET)
         gather(microphone, lambda _: bool(microphone.problem))
-        assert microphone._failures == 1  # the sound in between forgave the ones before
+        assert microphone._failures == 1  # steady sound in between reset the count
 
 
 def test_a_loose_plug_that_gives_a_little_each_time_is_tried_less_and_less_often(listening):

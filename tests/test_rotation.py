@@ -172,7 +172,9 @@ def test_the_table_counts_parts_and_all():
     assert spread[3:] == [
         "9.5 to 90.5 %", "0.0 to 100.0 %", "0.0 to 39.0 %", "9.5 to 90.5 %", "9.5 to 90.5 % |"
     ]  # fmt: skip
-    assert lines[6].startswith("Sources, cars as one: 1 of knock, 2 of strange, 2 of engine, ")
+    assert lines[6].startswith(
+        "Sources, a car counted once: 1 of knock, 2 of strange, 2 of engine, "
+    )
     assert "| part 1 | 1.000 | 0.500 | 0 of 1 |" in table(scores[:1], 0.9)
 
 
@@ -209,7 +211,7 @@ def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small,
 
     assert "none is no folder" in told(tmp_path / "none")
     for threshold in ("1", "much"):
-        assert f"--threshold: '{threshold}' is no number" in told(
+        assert f"--threshold: '{threshold}' is not a number" in told(
             tmp_path, "--threshold", threshold
         )
     few = tmp_path / "few"

@@ -1,4 +1,4 @@
-"""``edge run`` and ``edge doctor`` as a user meets them: a process, its output, its exit code."""
+"""``edge run`` and ``edge doctor`` as a user runs them: a process, its output, its exit code."""
 
 import signal
 import subprocess
@@ -92,7 +92,7 @@ def test_sigterm_ends_it_within_two_seconds(tmp_path):
     began = time.monotonic()
     _, errors = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
-    assert process.returncode == 130  # a rehearsal that was not played to its end
+    assert process.returncode == 130  # the recording was not played to its end
     assert f"{wav}: stopped at " in errors
     assert "nothing was judged" not in errors
     assert status(tmp_path / "state")["state"] == "stopped"
@@ -146,10 +146,10 @@ def test_a_recording_is_heard_on_the_channel_that_is_set(tmp_path):
 
 @pytest.mark.parametrize("program", ["edge", "convert"])
 def test_ctrl_c_while_it_is_still_being_loaded(program):
-    """At the first import of the command line."""
+    """The signal comes at the import of the command-line module."""
     code = (
         "import os, signal, sys\n"
-        # A shell that starts something in the background has it ignore Ctrl-C.
+        # A shell makes its background processes ignore Ctrl-C.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Early:\n"
         "    def find_spec(self, name, *_):\n"
@@ -164,10 +164,10 @@ def test_ctrl_c_while_it_is_still_being_loaded(program):
 
 
 def test_a_reload_or_an_end_during_the_start(tmp_path):
-    """Sent as soon as Python runs; both are answered from then on, the end with a lamp put out."""
+    """SIGHUP then reloads the settings; SIGTERM ends the program and puts out the lamp."""
     program = (
         "import os, signal, sys, edge.assembly as a, edge.run_command as r\n"
-        # A shell that starts something by nohup has it ignore SIGHUP.
+        # nohup makes the processes it starts ignore SIGHUP.
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "build = a.build\n"
         "def slow(*given, **how):\n"
@@ -186,7 +186,7 @@ def test_a_reload_or_an_end_during_the_start(tmp_path):
         arguments = ["run", "--source", str(wav), "--speed", "max", "--state", str(tmp_path / "s")]
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments, name],
-            stdin=subprocess.DEVNULL,  # in a terminal SIGHUP is an end, too
+            stdin=subprocess.DEVNULL,  # in a terminal, SIGHUP ends the program
             capture_output=True,
             text=True,
             timeout=60,

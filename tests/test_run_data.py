@@ -20,7 +20,7 @@ SR = FrontEndConfig().sr
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """4 s of an engine, 6 s of a knocking one of which the middle is silent, and no sound."""
+    """4 s of an engine, 6 s of a knocking one with a silent middle, silence, and a broken file."""
     folder = tmp_path_factory.mktemp("recordings")
     half_silent = noise(6, seed=1).astype("f8")
     half_silent[2 * SR : 4 * SR] = 0
@@ -37,7 +37,7 @@ def clips(tmp_path_factory):
 
 def test_windows_are_those_the_device_would_judge(clips, tmp_path, capsys):
     real = real_windows(tmp_path / "real-a.npz", clips)
-    # Seconds 0 to 2 and 4 to 6 of the knocking one: what is silent in part is refused, too.
+    # 0 to 2 s and 4 to 6 s of the knocking one: partly silent windows are refused, too.
     assert real.labels.tolist() == [NORMAL] * 3 + [KNOCKING] * 2
     assert real.indices.shape == (5, 84, 87)
     assert "d_1.wav" not in capsys.readouterr().err
@@ -83,14 +83,14 @@ def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypat
     some = real_windows(tmp_path / "real-b.npz", clips)
     said = "real_auc and real_false are taken on 2 of 3 held-out windows of class normal\n"
     assert capsys.readouterr().out == said
-    assert some.labels.tolist() == [NORMAL] * 2 + [KNOCKING] * 2  # in their order still
+    assert some.labels.tolist() == [NORMAL] * 2 + [KNOCKING] * 2  # still in their order
     assert {x.tobytes() for x in some.indices} < {x.tobytes() for x in whole.indices}
     again = real_windows(tmp_path / "real-c.npz", clips)
     np.testing.assert_array_equal(again.indices, some.indices)
 
 
 def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
-    """A thousand windows of one recording, told apart by the colour that stands for each four."""
+    """A thousand windows of one recording; each four have a colour of their own."""
     numbered = [np.full(1, i) for i in range(1000)]
     clip = Clip(Path("a.wav"), "normal", "engine", "a")
     monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 200)
@@ -100,13 +100,13 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
     monkeypatch.setattr(FrontEnd, "spectrogram", lambda _, y: y)
     monkeypatch.setattr(
         "convert.run_data.colour_indices",
-        lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 kinds of four
+        lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 colours for 1000 windows
     )
     drawn = _drawn([clip], []).indices[:, 0, 0]
     assert drawn.size == 200
     assert (np.diff(drawn.astype(int)) >= 0).all()
     quarters = np.histogram(drawn, bins=[0, 63, 125, 188, 250])[0]
-    # Hypergeometric, with a deviation of 5.5 about 50: four of them.
+    # Hypergeometric with mean 50 and standard deviation 5.5: within four deviations.
     assert (np.abs(quarters - 50) < 22).all()
 
 
@@ -117,12 +117,12 @@ def test_nothing_held_out_is_no_window(tmp_path):
 
 
 def named(captured):
-    """How many lines of ``captured`` name what cannot be read."""
+    """How many lines of ``captured`` name the file that cannot be read."""
     return sum("skipped" in line and "d_1.wav" in line for line in captured.err.splitlines())
 
 
 def test_what_cannot_be_read_is_named_by_each_run_that_is_to(clips, tmp_path, capsys):
-    """By one that goes on, too, which does not read it again."""
+    """Also by a resumed run, which does not read it again."""
     for quiet, lines in ((False, 1), (False, 1), (True, 0)):
         real_windows(tmp_path / "real-a.npz", clips, quiet=quiet)
         assert named(capsys.readouterr()) == lines
@@ -143,7 +143,7 @@ def test_what_another_version_left_is_named_with_its_size_and_kept(clips, tmp_pa
     old.mkdir()
     (old / "00000000-00001000.npz").write_bytes(bytes(7_000_000))
     (old / "gone.npz").symlink_to("nowhere")
-    for _ in range(2):  # once, when the new ones are begun
+    for _ in range(2):  # said once, when the new examples are begun
         examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
     said = capsys.readouterr().err
     assert said.count("train-0123456789ab of other recordings, settings or another version") == 1

@@ -1,4 +1,4 @@
-"""``edge run`` with something wrong in it: what the lamp, the log and systemd get to know."""
+"""``edge run`` with something wrong: what the lamp, the log and systemd are told."""
 
 import dataclasses
 import os
@@ -51,7 +51,7 @@ def test_the_lamp_of_broken_settings(tmp_path, text, pin):
     [(RuntimeError("bug"), True), (ConfigError("no"), True), (SystemExit(0), False)],
 )
 def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, error, waits):
-    """systemd tries again after 0.1 s, for ever: each try costs a lamp test and the card."""
+    """systemd restarts it after 0.1 s, for ever; each start costs a lamp test and card wear."""
     told = []
 
     def fails(*_, **__):
@@ -67,11 +67,12 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
 
 @pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
 def test_broken_settings_are_told_of_and_a_signal_answered(tmp_path, name, ends):
-    """As under systemd: the lamp says so for a while, and only then it ends by itself."""
+    """Under systemd the lamp shows the fault for a while, and only then the program ends."""
     (tmp_path / "a.toml").write_text("[indicator]\nled_pin = 5\n[listen]\nhop_s = 99\n")
     environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "none")}
     process = edge("run", "--config", tmp_path / "a.toml", env=environment, cwd=tmp_path)
-    assert "GPIO 5" in process.stderr.readline()  # it tells of the lamp it has not: it is that far
+    # It has come as far as the lamp, which is missing here.
+    assert "GPIO 5" in process.stderr.readline()
     process.send_signal(getattr(signal, name))
     if ends:
         assert process.wait(timeout=8) == 0
@@ -93,7 +94,7 @@ def test_a_garbage_model_ends_with_its_own_code(tmp_path):
 
 @pytest.mark.parametrize("runtime", ["tflite-runtime", "ai-edge-litert"])
 def test_a_runtime_that_is_not_there_is_refused_before_the_start_as_at_it(tmp_path, runtime):
-    """install.sh asks, and replaces a service that runs by the one whose settings are right."""
+    """install.sh relies on this check before it replaces a running service."""
     (tmp_path / f"{runtime.replace('-', '_')}.py").write_text("raise ImportError('not here')\n")
     (tmp_path / "a.toml").write_text(f'[listen]\nruntime = "{runtime}"\n')
     wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
@@ -148,7 +149,7 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
 
 
 def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
-    """An editor may delete and write anew; a reload in between must not change anything."""
+    """An editor may delete and rewrite the file; a reload in between must change nothing."""
     settings = tmp_path / "a.toml"
     settings.write_text("[listen]\nthreshold = 0.3\n")
     wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
@@ -187,7 +188,7 @@ def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monk
 
 
 def test_killed_while_it_tells_of_a_crash_it_ends_at_once(tmp_path):
-    """systemd gives it four seconds; the lamp must be out by then."""
+    """systemd allows four seconds before it kills; the lamp must be out by then."""
     program = (
         "import sys, edge.run_command as r\n"
         "from edge.service import Service\n"

@@ -1,4 +1,4 @@
-"""``edge run`` and SIGHUP: in a terminal that is closed, by nohup, and without any."""
+"""``edge run`` and SIGHUP: in a terminal that is closed, under nohup, and without a terminal."""
 
 import os
 import pty
@@ -14,8 +14,8 @@ from tests.run_program import arguments, edge, status
 from tests.wait import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
-# A terminal of its own for the program, until somebody writes to this. What these tests themselves
-# ignore, started by nohup, is no matter.
+# Runs the program in a terminal of its own, which closes when a line is written to this script. The
+# SIGHUP disposition is set, so that one inherited from the tests (under nohup) has no effect.
 IN_A_TERMINAL = """
 import os, pty, signal, sys
 disposition, *command = sys.argv[1:]
@@ -32,7 +32,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
-FASTER = 4  # a window needs half a second, and half a minute passes before the sound has ended
+FASTER = 4  # a window of 2 s then takes 0.5 s, and the 120 s of sound half a minute
 
 
 def run_in_a_terminal(folder, disposition):
@@ -58,15 +58,15 @@ def judged(state):
 
 
 def test_a_terminal_that_is_closed_ends_it_in_good_order(tmp_path):
-    """Or it would hold the microphone and the lamp for ever, where nobody sees it."""
+    """Otherwise it would hold the microphone and the lamp for ever, unseen."""
     process, state = run_in_a_terminal(tmp_path, "SIG_DFL")
     print(file=process.stdin, flush=True)
     assert process.stdout.readline() == "closed\n"
     try:
-        out, _ = process.communicate(timeout=10)  # with no word to end it otherwise
+        out, _ = process.communicate(timeout=10)  # nothing else tells it to end
     finally:
         process.kill()
-    assert out == "130\n"  # a rehearsal that was not played to its end
+    assert out == "130\n"  # the recording was not played to its end
     assert status(state)["state"] == "stopped"
 
 
@@ -80,7 +80,7 @@ def test_by_nohup_it_goes_on(tmp_path):
         assert status(state)["state"] != "stopped"
     finally:
         out, _ = process.communicate("end\n", timeout=10)
-    assert out == "130\n"  # a rehearsal that was not played to its end
+    assert out == "130\n"  # the recording was not played to its end
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def hang_up_is_default():
 
 @pytest.fixture
 def terminals(monkeypatch):
-    """Which of standard input, output and error are one."""
+    """A set of the file descriptors 0 to 2 that pass for terminals."""
     found: set[int] = set()
     monkeypatch.setattr("edge.hang_up.os.isatty", lambda number: number in found)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
@@ -144,7 +144,7 @@ def test_a_terminal_that_goes_during_the_start_ends_it_too(tmp_path):
     finally:
         os.close(master)
         os.close(terminal)
-    assert done.returncode == 130, done.stderr  # a rehearsal, and not to its end
+    assert done.returncode == 130, done.stderr  # the recording was not played to its end
 
 
 def test_without_a_terminal_settings_are_read_again(tmp_path):

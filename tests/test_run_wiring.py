@@ -1,4 +1,4 @@
-"""``edge run`` hands on what settings, model and systemd say."""
+"""``edge run`` passes on the settings, the model and what systemd says."""
 
 import argparse
 import math
@@ -80,7 +80,7 @@ def test_the_service_says_once_that_its_records_are_in_memory(
 
 @pytest.fixture
 def listen(monkeypatch):
-    """``edge run`` in this process, without a lamp and without its hold on signals and the log."""
+    """``edge run`` in this process, without a lamp, signal handlers or logging set up."""
     dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
     monkeypatch.setattr(run_command, "load_config", lambda _: dark)
     monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
@@ -105,7 +105,7 @@ def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
     assert shown == [Signal.FAULT, "closed"]
     shown.clear()
     run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
-    assert shown == ["closed"]  # it was ended, not broken
+    assert shown == ["closed"]  # it was told to end, it did not fail
 
 
 def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch, listen):
@@ -125,7 +125,7 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch, 
 
 
 def test_no_room_for_another_process_is_the_microphone_s_trouble(monkeypatch, listen):
-    """It tries again by itself, for ever, and the lamp says so meanwhile."""
+    """The microphone retries by itself, for ever, and the lamp shows it meanwhile."""
     built = []
 
     def refuse(_):
@@ -143,7 +143,7 @@ def test_no_room_for_another_process_is_the_microphone_s_trouble(monkeypatch, li
 
 
 def test_the_microphone_is_opened_before_anything_that_computes_is_loaded():
-    """A child process, as these tests have loaded all of it."""
+    """In a child process, because the tests have loaded everything themselves."""
     program = (
         "import sys, edge.run_command as r\n"
         "def start(_):\n"

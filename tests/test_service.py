@@ -1,4 +1,4 @@
-"""The whole listener, on made sound and with a judge that says what it is told."""
+"""The whole listener, on synthetic sound and with scripted answers in place of a network."""
 
 import json
 import threading
@@ -82,8 +82,8 @@ def test_silence_is_unjudged_and_never_listening(make):
     assert watch.shown[:3] == [Signal.STARTING] * 3
     assert watch.shown[7] is Signal.LISTENING
     assert watch.shown[-1] is Signal.UNJUDGED
-    # The first window with silence in it has half a second less one sample: no flat line, but
-    # silent for a quarter of the time.
+    # The first window with silence in it has one sample less than half a second of it: too little
+    # for a flat line, but silent for a quarter of the time.
     assert service.counters.unknown_reasons == {"silence": 1, "flat_line": 7}
 
 
@@ -141,7 +141,7 @@ def test_a_broken_network_is_a_fault(make):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Of a service and of what it is played: nobody waits for either."""
+    """Simulated time for a service and its replayed source: no test waits for either."""
     clock = Clock()
     monkeypatch.setattr("edge.service.time", clock)
     monkeypatch.setattr("edge.replay.time", clock)
@@ -167,9 +167,9 @@ def test_behind_it_skips_the_old_and_says_so(make, tmp_path, clock):
     service._judge = judge_and_look
     began_s = clock.now_s
     service.run()
-    assert 8 <= clock.now_s - began_s < 8 + 2 * 0.6  # as it ends: one judged, and the newest
+    assert 8 <= clock.now_s - began_s < 8 + 2 * 0.6  # and at the end two more windows
     counters = service.counters
-    # Of thirteen from 2.0 s on, every half second, six tenths each: one in six is too much.
+    # Thirteen windows from 2.0 s on, one per 0.5 s, but 0.6 s of work each: one in six is too many.
     assert counters.windows_due == 13
     assert counters.windows_skipped == 2
     assert counters.windows_judged + counters.windows_skipped == counters.windows_due
@@ -183,12 +183,12 @@ def test_a_recording_played_as_fast_as_it_was_made_is_not_behind(make, tmp_path,
     began_s = clock.now_s
     service.run()
     assert service.counters.windows_due == 7
-    assert service.counters.windows_skipped == 0  # pieces as long as a window skipped most of them
-    assert clock.now_s - began_s == pytest.approx(5, abs=1e-3)  # a resampler's last sample or two
+    assert service.counters.windows_skipped == 0  # in window-long pieces, most were
+    assert clock.now_s - began_s == pytest.approx(5, abs=1e-3)  # a resampler's last samples
 
 
 def test_records_are_as_far_apart_as_their_sounds(make):
-    """However fast it is played: a drive of an hour is gone through in a minute."""
+    """Not as their times of playing: at full speed a drive of an hour takes a minute."""
     judge = Judge()
     knocks = [0.9] * 8 + [0.1] * 32  # every 20 s
     judge.script = [0.1] * 4 + 3 * knocks
@@ -216,14 +216,14 @@ def test_threads_end_with_the_service(make):
     started = set(threading.enumerate()) - before
     assert len(started) == 2  # the lamp's and the black box's
     service.run()
-    service._indicator.close()  # its owner's to put out
+    service._indicator.close()  # its owner closes it, not the service
     wait_for(lambda: not any(thread.is_alive() for thread in started))
-    # Nor did it start one while it ran. Those of other tests are no matter.
+    # Nor did it start any while it ran. Threads of other tests do not count.
     assert not set(threading.enumerate()) - before
 
 
 def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
-    """They cannot say so themselves: the service looks."""
+    """A hung thread cannot report itself: the service checks it."""
     goes_on = threading.Event()
     monkeypatch.setattr("edge.blackbox.STALL_S", -1.0)  # at once
     monkeypatch.setattr("edge.blackbox.BlackBox._prepare", lambda _: goes_on.wait(20))
@@ -251,7 +251,7 @@ def test_a_crash_is_no_stop_in_the_status(make, tmp_path):
 
 @pytest.mark.parametrize("starts_s", [0.0, 12345.678, 100.1, 7.3, 86400.777])
 def test_an_alert_in_sound_that_is_judged_ends_with_a_window(make, caplog, starts_s):
-    """Times are sums of halves of a second and not exact: no block in between may be earlier."""
+    """Times are inexact sums of 0.5 s; the alert must not end at a block between two windows."""
     caplog.set_level("INFO")
     judge = Judge()
     judge.script = [0.9] * 9
@@ -262,7 +262,7 @@ def test_an_alert_in_sound_that_is_judged_ends_with_a_window(make, caplog, start
     service.run()
     assert service.counters.alerts == 1
     assert [said for said in caplog.messages if "alert ended" in said] == [
-        f"alert ended at {starts_s + 9.5:.1f} s"  # seven of the latest eight do not knock
+        f"alert ended at {starts_s + 9.5:.1f} s"  # seven of the last eight do not knock
     ]
 
 

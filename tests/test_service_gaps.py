@@ -1,4 +1,4 @@
-"""Sound that is lost so often that no window of it is whole; and none that comes at all."""
+"""Sound with so many gaps that no window is whole, and sound that does not come at all."""
 
 import pytest
 
@@ -12,7 +12,7 @@ HOP_S = 0.1
 
 
 def stretch(begin_s, seconds, *, gap):
-    """Blocks of HOP_S, ``seconds`` in all, from ``begin_s`` on; ``gap``: before the first."""
+    """Blocks of HOP_S, ``seconds`` in all, from ``begin_s`` on; ``gap``: one before the first."""
     y = noise(seconds)
     n = round(HOP_S * SR)
     return [
@@ -21,18 +21,18 @@ def stretch(begin_s, seconds, *, gap):
 
 
 def pieces(begin_s, count, *, every_s=1.5):
-    """``count`` stretches, ``every_s`` from one to the next, each with a gap before it."""
+    """``count`` stretches, one every ``every_s``, each with a gap of HOP_S before it."""
     starts = (begin_s + every_s * i for i in range(count))
     return [block for at in starts for block in stretch(at, every_s - HOP_S, gap=True)]
 
 
 @pytest.fixture
 def timed(make, monkeypatch):
-    """Plays blocks to a service whose clock is that of the sound; a watch is asked after each."""
+    """Play blocks to a service whose clock follows the sound; calls ``watch`` after each block."""
 
     def play(blocks, watch, judge=None):
         now_s = [0.0]
-        monkeypatch.setattr("edge.indicator.HANGS_S", 1e9)  # its thread is no faster than it is
+        monkeypatch.setattr("edge.indicator.HANGS_S", 1e9)  # its thread runs in real time
         monkeypatch.setattr("edge.service.time.monotonic", lambda: now_s[0])
 
         def heard(block):
@@ -53,15 +53,15 @@ def test_sound_in_pieces_is_unknown_with_the_reason_and_no_fault(timed, tmp_path
     whole = stretch(0, 4, gap=False)
     service = timed([*whole, *pieces(4, 20), *stretch(34, 5, gap=True)], watch)
     told = watch.shown
-    # Of the ten before the gaps and the seven after: every half second from two seconds on.
+    # Windows of the 4 s before the gaps and of the 5 s after: from 2 s on, one per half second.
     assert service.counters.windows_judged == 5 + 7
     assert {shown["state"] for shown in told} == {"starting", "listening", "degraded", "unjudged"}
-    in_pieces = told[len(whole) + 45 : len(whole) + 280]  # from 3 s of them on, to the last
+    in_pieces = told[len(whole) + 45 : len(whole) + 280]  # the fourth piece to the last
     assert {shown["state"] for shown in in_pieces} == {"unjudged"}
     assert {shown["last_reason"] for shown in in_pieces} == {"gap"}
     assert {shown["last_p_knocking"] for shown in in_pieces} == {None}
     assert "sound is being lost: 20 gaps in the last minute" in in_pieces[-1]["problems"]
-    # One each half second of 27, as it would be in whole sound; blocks of a tenth are as exact.
+    # One per half second of 27 s, as in whole sound, but each noticed up to one block later.
     (reason,) = told[-1]["unknown_reasons"].items()
     assert reason == ("gap", pytest.approx(27 / (0.5 + HOP_S), abs=4))
     assert told[-1]["windows_due"] == told[-1]["windows_judged"] + told[-1]["windows_unknown"]
@@ -71,7 +71,7 @@ def test_sound_in_pieces_is_unknown_with_the_reason_and_no_fault(timed, tmp_path
 
 @pytest.mark.parametrize("begin_s", [0.0, 54_321.0])
 def test_a_single_gap_costs_no_window_that_is_counted(timed, begin_s):
-    """Nor do two seconds at the start, whatever the time of the first sound is."""
+    """Nor do the first two seconds, whatever the time at which sound begins."""
     watch = Watch()
     service = timed([*stretch(begin_s, 4, gap=True), *stretch(begin_s + 4.2, 4, gap=True)], watch)
     assert service.counters.unknown_reasons == {}

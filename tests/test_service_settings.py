@@ -1,4 +1,4 @@
-"""Settings of a running listener: read again, taken over or left for the next start."""
+"""Settings reloaded by a running listener: taken over, or left for the next start."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_another_threshold_holds_for_verdicts_too(make):
     service.run()
     assert service.describe()["last_verdict"] == "knocking"
     service._apply(Config())
-    assert service.pipeline.threshold == 0.5  # the model's own again
+    assert service.pipeline.threshold == 0.5  # the model's own threshold again
 
 
 def test_the_settings_of_the_gate_hold_and_can_be_changed(make):

@@ -1,4 +1,4 @@
-"""What the service tells the lamp, the status and systemd, and when."""
+"""What the service shows on the lamp, in the status and to systemd, and when."""
 
 import os
 import shutil
@@ -98,7 +98,7 @@ def test_a_microphone_missing_from_the_start_is_lost(make, problem, shown):
 
 
 def put_a_file_in_its_place(box):
-    """Where the records go: what is kept next fails, and every try after it."""
+    """Replace the records' folder by a file, so that the next record fails, and every retry."""
     shutil.rmtree(box.directory)
     box.directory.write_text("in the way")
     assert box.keep(Alert(noise(1), None, {}, 0.0))

@@ -1,4 +1,4 @@
-"""What the service says of itself: the status file's counts and what makes it worse."""
+"""The status file: what it counts, and what makes the state worse."""
 
 import time
 
@@ -28,7 +28,7 @@ def test_every_window_is_counted_as_what_it_was(make, tmp_path):
     assert told["windows_judged"] == 6
     assert told["windows_unknown"] == 5
     assert told["windows_skipped"] == 0
-    # A quarter of a window without sound is too little sound; more is a plug pulled out.
+    # A window that is silent for a quarter has too little sound; more silence is a flat line.
     assert told["unknown_reasons"] == {"bad_answer": 1, "silence": 1, "flat_line": 3}
     assert (told["last_verdict"], told["last_p_knocking"]) == ("unknown", None)
     assert told["last_reason"] == "flat_line"
@@ -46,7 +46,7 @@ def test_what_the_microphone_counted_is_told(make, tmp_path):
 
 
 def test_sound_that_is_lost_again_and_again_is_no_good_listening(make, tmp_path):
-    """Each gap costs a window: the lamp must not say that nothing was found."""
+    """Each gap costs windows, so the lamp must not say that nothing was found."""
     source = Scripted([])
 
     def lose():
@@ -75,7 +75,7 @@ def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
 
 
 def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path):
-    """Spliced sound looks like an engine all the same, and like a knocking one."""
+    """Sound with missing samples still looks like an engine, and like a knocking one."""
     source, judge = Scripted([]), Judge()
     judge.script = [0.1] * 2 + [0.9] * 4 + [0.9] * 8 + [0.1] * 20
     told = Watch(Service.describe)
@@ -84,7 +84,7 @@ def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path)
         source.rate_error = error
 
     source.steps = [
-        *seconds(9),  # four that knock: one less than start an alert
+        *seconds(9),  # four of them knock: one fewer than an alert needs
         lambda: rate(-0.3),
         *seconds(8),
         told,
@@ -119,7 +119,7 @@ def test_an_alert_from_before_samples_were_missing_ends_by_its_own_rules(make):
     source.steps = [*seconds(10), watch, slow, *seconds(18), watch, *seconds(2), watch]
     watch.service = service = make(source, judge)
     service.run()
-    # Ten seconds after the last window that could be judged.
+    # The alert ends ten seconds after the last window that could be judged.
     assert watch.shown == [Signal.KNOCKING, Signal.KNOCKING, Signal.UNJUDGED]
     assert service.counters.alerts == 1
 
@@ -142,7 +142,7 @@ def test_the_status_of_a_lost_microphone_holds_no_verdict(make):
 
 
 def test_a_microphone_that_is_back_says_nothing_from_before_it_was_lost(make, monkeypatch):
-    """Neither that all is well, which nobody has heard yet, nor that a part has failed."""
+    """It must report neither that all is well, as nothing was judged yet, nor a failed part."""
     now = [time.monotonic()]
     monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
     watch = Watch(lambda service: (service.describe()["state"], service.describe()["last_verdict"]))
@@ -182,7 +182,7 @@ def test_sound_that_comes_back_in_pieces_is_a_fault_in_the_end(make, monkeypatch
 def test_records_are_counted(make, tmp_path):
     judge = Judge()
     judge.script = [0.9] * 8 + [0.1] * 30 + [0.9] * 8
-    service = make(seconds(60), judge)  # half a minute: the second alert is too soon for a record
+    service = make(seconds(60), judge)  # the second alert comes too soon for a record
     service.run()
     told = status(tmp_path)
     assert (told["alerts"], told["records_written"], told["records_skipped"]) == (2, 1, 1)
@@ -220,7 +220,7 @@ def test_a_board_that_suffers_is_told_of(make, monkeypatch, found, words):
 
 
 def test_a_supply_too_weak_for_two_seconds_is_seen_and_told_of_for_a_minute(make, monkeypatch):
-    """As the kernel shows it: two seconds, then it is forgotten."""
+    """The kernel reports a dip for two seconds only and then forgets it."""
     began = time.monotonic()
     now = [began]
     monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])

@@ -1,4 +1,4 @@
-"""What systemd hears of the listener: sd_notify(3), to a socket of the test's."""
+"""What the listener sends to systemd: sd_notify(3), received on a socket of the test."""
 
 import contextlib
 import socket
@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextlib.contextmanager
 def systemd(tmp_path, monkeypatch):
-    """A list of all that systemd is told, kept up by calling what comes with it."""
+    """``(said, drain)``: all messages to systemd, and a function that receives the latest."""
     address, said = str(tmp_path / "notify"), []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(address)
-        line.setblocking(False)  # and emptied as it fills: it holds ten messages
+        line.setblocking(False)  # drained along the way, as it holds only ten messages
         monkeypatch.setenv("NOTIFY_SOCKET", address)
 
         def drain():
@@ -43,12 +43,12 @@ def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypa
     ready = next(i for i, words in enumerate(said) if "READY=1" in words)
     beats = [i for i, words in enumerate(said) if words == "WATCHDOG=1"]
     assert min(beats) > ready
-    assert len(beats) == 7  # one a window, none for the time
+    assert len(beats) == 7  # one per window, none merely for time that passes
     assert "STOPPING=1" in said[-1]
 
 
 def test_ready_is_said_until_systemd_hears_it(make, tmp_path, monkeypatch):
-    """Else it would be without a watchdog for as long as it runs."""
+    """Otherwise the service would run on without a watchdog."""
     heard = []
 
     class Deaf(Notifier):
@@ -58,11 +58,11 @@ def test_ready_is_said_until_systemd_hears_it(make, tmp_path, monkeypatch):
 
     monkeypatch.setattr("edge.health.Notifier", Deaf)
     make(seconds(10)).run()
-    assert len([f for f in heard if "READY" in f]) == 3  # twice in vain
+    assert len([f for f in heard if "READY" in f]) == 3  # the first two are not received
 
 
 def test_a_network_that_answers_nonsense_is_no_heartbeat(make, tmp_path, monkeypatch):
-    """Its weights may have been damaged in memory, which a restart would mend."""
+    """Its weights may be damaged in memory, which a restart repairs: no heartbeat then."""
     judge = Judge()
     judge.script = [float("nan")] * 3
     with systemd(tmp_path, monkeypatch) as (said, drain):
@@ -86,7 +86,7 @@ def test_a_network_that_answers_nonsense_from_the_first_is_no_start_that_goes_on
     with systemd(tmp_path, monkeypatch) as (said, drain):
         make([s for block in seconds(20) for s in (block, later, drain)], judge).run()
     asked = ["EXTEND_TIMEOUT_USEC" in words for words in said]
-    assert 1 <= sum(asked) <= 4  # until the first window was judged
+    assert 1 <= sum(asked) <= 4  # only until the first window was judged
     assert not any("READY" in words or "WATCHDOG" in words for words in said)
 
 
@@ -103,7 +103,7 @@ def test_gaps_are_no_heartbeat_of_a_network_that_answers_nonsense(make, tmp_path
 
 
 def test_silence_is_no_proof_of_a_network_that_answers_nonsense(make, tmp_path, monkeypatch):
-    """The gate refuses it, so the network is not asked; nor is it while the microphone is gone."""
+    """The network is not run on windows that the gate refuses, nor without a microphone."""
     blocks = [
         *(Block(noise(1), i) for i in range(10)),
         *(Block(np.zeros(SR, np.float32), 10 + i) for i in range(5)),
@@ -122,7 +122,7 @@ def test_silence_is_no_proof_of_a_network_that_answers_nonsense(make, tmp_path, 
 
 
 def test_gaps_are_no_readiness_but_once_it_is_ready_a_heartbeat(make, tmp_path, monkeypatch):
-    """The sound is at fault, and no restart mends that; nor is it known yet that it can judge."""
+    """No restart mends gaps, so they keep the heartbeat; they do not prove that it can judge."""
     now = [100.0]
     monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
     broken = [Block(noise(1), 1.2 * i, gap=True) for i in range(20)]  # to 24 s

@@ -1,4 +1,4 @@
-"""The table from what is the case to what the lamp says; the worst comes first."""
+"""What state the lamp shows in each case; the gravest comes first."""
 
 import itertools
 from typing import Any
@@ -31,7 +31,7 @@ def test_nothing_wrong_is_listening_and_no_words():
     assert problems_of(state) == []
 
 
-# Each beats all that follow.
+# Each takes precedence over all that follow.
 RANKS: list[tuple[dict[str, Any], Signal]] = [
     ({"source_problem": "cable out"}, Signal.MICROPHONE_LOST),
     ({"stale": True}, Signal.FAULT),
@@ -60,7 +60,7 @@ def test_a_bad_answer_is_a_fault_but_not_while_it_knocks():
 def test_sound_at_a_wrong_rate_is_not_judged_and_the_lamp_says_so():
     assert signal_of(State(last=OFF, degraded=("30% too few",))) is Signal.UNJUDGED
     assert signal_of(State(last=OFF, faults=("full",))) is Signal.FAULT
-    assert signal_of(State(last=OFF, alert=True)) is Signal.KNOCKING  # begun on good sound
+    assert signal_of(State(last=OFF, alert=True)) is Signal.KNOCKING  # which began on good sound
     assert signal_of(State(last=NORMAL, degraded=("30% too few",))) is Signal.DEGRADED  # just found
 
 
@@ -103,15 +103,15 @@ def test_sound_that_is_lost_again_and_again(gaps):
         told = losses.count(n + 1, 100 + n)
     assert bool(told) == (gaps >= LOSSES)
     assert (f"{gaps} gaps" in told) == (gaps >= LOSSES)
-    # It is the last minute that counts.
+    # Only the last minute counts.
     assert bool(losses.count(gaps, 100 + LOSSES_S)) == (gaps >= LOSSES)
     assert losses.count(gaps, 101.1 + LOSSES_S) == ""
-    # Whatever the number, its memory ends.
+    # Memory stays bounded, whatever the number.
     assert "1000 gaps" in losses.count(10**9, 300)
 
 
 def board(*found):
-    """As it was found each second, from 100 s on."""
+    """A board observed once per second from 100 s on, as in ``found``."""
     made = Board()
     for second, (temperature, low) in enumerate(found):
         made.look({"temperature_c": temperature, "under_voltage": low}, 100.0 + second)

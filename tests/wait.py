@@ -4,7 +4,7 @@ import time
 
 
 def wait_for(holds, seconds=20.0):
-    """Until ``holds()``; fails after ``seconds``."""
+    """Wait until ``holds()`` is true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""A Debian of its own under real systemd, with the listener installed as its users would."""
+"""A separate Debian under real systemd, with the listener installed as its users would."""
 
 import contextlib
 import os
@@ -23,13 +23,13 @@ COPIED = ("pyproject.toml", "README.md", "LICENSE", "edge", "convert", "systemd"
 
 
 def missing():
-    """What this machine lacks for it, or ""."""
+    """What this machine lacks for it, separated by commas, or ""."""
     lacking = [name for name in NEEDED if shutil.which(name) is None]
     return ", ".join([*lacking, *(["root"] if os.geteuid() != 0 else [])])
 
 
 class Bay:
-    """A machine in a folder: built once and kept in ``cache``, used as a copy."""
+    """A machine in a folder: a copy of a base that is built once and kept in ``cache``."""
 
     def __init__(self, folder: Path, cache: Path, sound: Path):
         self.root = folder / "root"
@@ -40,7 +40,7 @@ class Bay:
             shutil.rmtree(base, ignore_errors=True)
             command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE]
             subprocess.run([*command, str(base), MIRROR], check=True, stdout=subprocess.DEVNULL)
-            for mounted in ("proc", "sys"):  # it leaves them so
+            for mounted in ("proc", "sys"):  # debootstrap leaves them mounted
                 subprocess.run(["umount", "-q", str(base / mounted)], check=False)
             (base / ".complete").touch()
         subprocess.run(["cp", "-a", "--one-file-system", str(base), str(self.root)], check=True)
@@ -61,19 +61,19 @@ class Bay:
         command += ["--disable-pip-version-check", "--wheel-dir", wheels, f"{target}[pi]"]
         subprocess.run([str(word) for word in command], check=True)
         (self.root / "srv/sound").mkdir()
-        # For the whole machine, as a card would be: the unit's environment stays as shipped.
+        # System-wide, as a card would be: the unit's environment stays as shipped.
         (self.root / "etc/asound.conf").write_text(
             'pcm.knockmic { type pulse server "unix:/srv/sound/socket" device "pmic" '
             'hint { show on description "knockmic" } }\n'
         )
 
     def chroot(self, *command):
-        """Run ``command`` in it while it is off; what it printed."""
+        """Run ``command`` in the machine while it is off; return its output."""
         nspawn = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"]
         return _run([*nspawn, "--private-network", "--pipe", *command])
 
     def boot(self):
-        """Switch it on."""
+        """Boot the machine and wait until systemd answers."""
         command = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"]
         command += ["--private-network", "-b", "--console=pipe", f"--bind={self.sound}:/srv/sound"]
         self._machine = subprocess.Popen(
@@ -94,11 +94,11 @@ class Bay:
         return None
 
     def run(self, *command):
-        """Run ``command`` in it while it is on; what it printed."""
+        """Run ``command`` in the running machine; return its output."""
         return _run(["nsenter", "-t", str(self._leader()), "-a", *command])
 
     def state(self, unit=UNIT):
-        """What systemd says of the unit."""
+        """Properties of the unit as systemd reports them."""
         wanted = "ActiveState,SubState,StatusText,MainPID,NRestarts,Result"
         try:
             said = self.run("systemctl", "show", "-p", wanted, unit)
@@ -117,29 +117,29 @@ class Bay:
         raise AssertionError(f"not {state} within {seconds} s: {self.state()}\n{self.journal()}")
 
     def journal(self):
-        """What the unit wrote."""
+        """The last 40 lines of the unit's journal."""
         return self.run("journalctl", "-u", UNIT, "-n", "40", "--no-pager")
 
     def send(self, number: signal.Signals):
-        """A signal to the listener itself; its process number before."""
+        """Send a signal to the listener's main process; return its PID."""
         pid = self.state()["MainPID"]
         self.run("kill", f"-{number.value}", pid)
         return pid
 
     def off(self):
-        """Pull the plug, and wait until nothing in it writes any more."""
+        """Cut the power, and wait until nothing in the machine can write any more."""
         if self._machine is not None:
             leader = self._leader()
             self._machine.kill()
             self._machine.wait()
             self._machine = None
-            if leader is not None:  # outlives its keeper, and all else in it does not outlive it
+            if leader is not None:  # outlives nspawn; every process in the machine dies with it
                 os.kill(leader, signal.SIGKILL)
                 wait_for(lambda: not _runs(leader))
 
 
 def _runs(pid):
-    """Whether there is such a process; one that only waits for its parent to ask is none."""
+    """Whether the process exists and is not a zombie."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     return False

@@ -41,7 +41,7 @@ def sound():
 
 @pytest.fixture(scope="module")
 def bay(sound):
-    """Installed, not booted. On a disk, not in the tests' folder: device files are needed."""
+    """Installed, not booted; not in tmp_path, because it needs a disk that allows device files."""
     folder = Path(tempfile.mkdtemp(prefix="knock-bay-", dir="/var/tmp"))
     bay = Bay(folder, Path(os.environ.get("KNOCK_BAY_CACHE", ROOT / "build/bay")), sound.folder)
     said = bay.chroot("sh", "/srv/knockknock/systemd/install.sh", "--wheels", "/srv/wheels")
@@ -56,11 +56,11 @@ def bay(sound):
 def test_it_starts_at_boot_and_is_ready_only_when_sound_flows(bay, sound, capsys):
     sound.start_server()
     bay.boot()
-    time.sleep(10)  # long enough to be ready wrongly
+    time.sleep(10)  # long enough to report READY by mistake
     state = bay.state()
     assert state["ActiveState"] == "activating", state
     assert state["MainPID"] != "0"
-    # Without a microphone nothing else is held up.
+    # Waiting for a microphone must not hold up the boot.
     deadline = time.monotonic() + 60
     while bay.state("multi-user.target")["ActiveState"] != "active":
         assert time.monotonic() < deadline, "multi-user.target waits for it"
@@ -76,7 +76,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(bay):
 
 
 def test_it_leaves_no_lock_that_could_outlive_it(bay):
-    """JACK's library keeps a data base in /dev/shm of whoever asks PortAudio, if it may."""
+    """PortAudio loads JACK's library, which makes a database in /dev/shm wherever it may."""
 
     def locks():
         there = bay.run("ls", "/dev/shm")  # noqa: S108 - the kernel's own
@@ -84,7 +84,7 @@ def test_it_leaves_no_lock_that_could_outlive_it(bay):
 
     assert locks() == set()
     bay.run("/opt/knockknock/venv/bin/python", "-c", "import pyaudio; pyaudio.PyAudio()")
-    assert locks() == {"jack_db-0"}  # so it would have been seen
+    assert locks() == {"jack_db-0"}  # so the check above would have seen it
 
 
 def test_killed_it_is_back_within_three_seconds(bay, capsys):
@@ -127,7 +127,7 @@ def test_a_start_without_a_microphone_is_none_that_hangs(bay, sound):
     assert state["ActiveState"] == "activating", bay.journal()
     assert state["NRestarts"] == "0", bay.journal()
     sound.play(engine())
-    # The longest pause between two tries, a try in vain, and a start as at boot.
+    # The longest pause between two attempts, one failed attempt, and a start as at boot.
     bay.wait("active", BACK_OFF_S[-1] + OPEN_S + 20)
 
 
@@ -155,7 +155,7 @@ def test_removed_it_leaves_settings_and_records_or_nothing(bay):
 
 
 def left(bay):
-    """Paths of ours that are there; runtime folders are not part of the disk."""
+    """Which of our paths exist; runtime folders are not on the disk."""
     places = (
         "opt etc etc/systemd/system etc/systemd/system/multi-user.target.wants etc/udev/rules.d "
         "etc/sysusers.d etc/tmpfiles.d usr/local/bin usr/local/share var/lib"

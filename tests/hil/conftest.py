@@ -1,4 +1,4 @@
-"""What the tests on a virtual microphone share."""
+"""Fixtures of the tests on a virtual microphone."""
 
 import os
 
@@ -12,7 +12,7 @@ TABLE = ROOT / "docs" / "faults.md"
 
 @pytest.fixture(scope="session")
 def table():
-    """Rows of the table; with ``KNOCK_WRITE_FAULTS`` set they become ``docs/faults.md``."""
+    """Rows of the fault table; with ``KNOCK_WRITE_FAULTS`` set they become ``docs/faults.md``."""
     rows: list[Row] = []
     yield rows
     if os.environ.get("KNOCK_WRITE_FAULTS"):
@@ -21,7 +21,7 @@ def table():
 
 @pytest.fixture
 def program(tmp_path):
-    """Not started yet."""
+    """The program, not started yet."""
     program = Program(tmp_path)
     yield program
     program.close()
@@ -29,7 +29,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def listening(program):
-    """Running and well."""
+    """The program, running and listening."""
     program.rig.start_server()
     program.rig.play(engine())
     program.start()

@@ -1,4 +1,4 @@
-"""``docs/faults.md``: what was seen while each fault was there, a row each."""
+"""The text of ``docs/faults.md``: what was observed during each fault, a row per fault."""
 
 import re
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ COLUMNS = (
     "back after it is mended",
     "records kept",
 )
-HEAD = f"""# Faults, and what the listener makes of them
+HEAD = f"""# Faults, and how the listener responds
 
-Written by `make faults`, which causes each of these with the listener running on real
-PortAudio and a virtual microphone. State, reason and times are from its `status.json`, which it
-writes once a second; where it does not run for long enough to write one, the time is the lamp's.
-The lamp is what its pin did: each setting of the pin was recorded, and the pattern recognised in
-that; once all was mended, the one of `listening` had to follow. Records lay in the black box's
-folder before the fault. Afterwards, with the listener stopped, each had to be there with every
-byte, and nothing half-written beside them.
+Written by `make faults`, which causes each of these faults while the listener runs on real
+PortAudio and a virtual microphone. State, reason and times come from its `status.json`, which it
+writes once a second; if it does not run for long enough to write one, the time is the lamp's. The
+lamp's pattern was recognised in a record of every setting of its pin; once the fault was mended,
+the pattern of `listening` had to follow. The black box's folder held records before the fault.
+Afterwards, with the listener stopped, each of them had to be there, identical in every byte, with
+no partly written file beside them.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -34,14 +34,14 @@ NOT_AT_ALL = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """One fault, as it was seen. What does not apply is ``NOT_AT_ALL``."""
+    """One fault, as it was observed. What does not apply is ``NOT_AT_ALL``."""
 
     fault: str
     state: str  # as in the status
-    lamp: str  # how the pin's pattern looks
+    lamp: str  # the pattern that the pin showed, in words
     says: str
-    after: str  # until it is shown
-    back: str  # until all is well again
+    after: str  # time until it is shown
+    back: str  # time until all is well again
     kept: str
 
     def line(self) -> str:
@@ -51,17 +51,17 @@ class Row:
 
 
 def looks(signal: Signal) -> str:
-    """How the pattern of ``signal`` looks."""
+    """The pattern of ``signal``, in words."""
     return PATTERNS[signal].looks
 
 
 def in_words(status: dict[str, Any]) -> str:
-    """The gravest problem that ``status`` tells of, or why the last window was not judged."""
+    """The gravest problem in ``status``, or the reason why the last window was not judged."""
     if not status["problems"]:
         reason = status.get("last_reason")
         return f"last_reason: {reason}" if reason else NOT_AT_ALL
-    problem = re.sub(r"/\S*/(?=[\w.]+)", "", status["problems"][0])  # folders are of no interest
-    return re.sub(r" by <.*>$", "", problem)  # nor is Python's own name of a lamp
+    problem = re.sub(r"/\S*/(?=[\w.]+)", "", status["problems"][0])  # without folders
+    return re.sub(r" by <.*>$", "", problem)  # nor Python's repr of a lamp
 
 
 def document(rows: Iterable[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Records that lie in the black box's folder before a fault, and what is there after it."""
+"""Records in the black box's folder before a fault, and whether they are intact after it."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ COUNT = 2
 
 
 class Kept:
-    """Small records, made by the black box itself, which must outlive what comes."""
+    """Small records, written by the black box itself, that must survive a fault."""
 
     def __init__(self, folder: Path, *, pinned: bool = False):
-        """Put them into ``folder``; ``pinned``: they may not even make room for others."""
+        """Write them to ``folder``; ``pinned`` ones may not even be dropped to make room."""
         self.folder = folder
         box = BlackBox(folder, BlackBoxConfig(), SR)
         for number in range(1, COUNT + 1):
@@ -28,13 +28,14 @@ class Kept:
         self._before = contents(folder)
 
     def later(self) -> list[str]:
-        """Names of the records that have come since."""
+        """Names of the records written since."""
         return [name for name in records(self.folder) if name not in self.names]
 
     def check(self) -> str:
-        """In words, that all are there, every byte; AssertionError if not, or if more is there.
+        """Check that all records are identical in every byte; say so in words.
 
-        Records that have come since are whole; of the black box's own work nothing is left over.
+        AssertionError if not, if a record written since is incomplete, or if any other file is left
+        over, such as the black box's temporary ones.
         """
         after = contents(self.folder)
         missing = sorted(set(self._before) - set(after))
@@ -51,7 +52,7 @@ class Kept:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """All that lies in ``folder``, by its name from there: a file's bytes, a folder's None."""
+    """Everything in ``folder`` by relative path: the bytes of a file, None for a folder."""
     return {
         str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
         for path in folder.rglob("*")

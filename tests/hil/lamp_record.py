@@ -1,8 +1,8 @@
-"""What a watched pin showed: ``tests.hil.recorded_lamp`` has written down how it was set.
+"""What the lamp's pin showed, from the record that ``tests.hil.recorded_lamp`` writes.
 
-The lamp's thread sets the pin twenty times a second, whether it changes or not. So the record tells
-not only what was shown but also where nobody looked: between two settings far apart a whole blink
-may be missing, and three blinks less one are two. What is known is what lies between such pauses.
+The lamp's thread sets the pin twenty times a second, whether its level changes or not. So the
+record also shows its own gaps: between two settings that are far apart a whole blink may be
+missing, and three blinks less one look like two. Only what lies between such gaps is known.
 """
 
 import math
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from edge.indicator import PATTERNS, Signal
 
-# A blink takes so long, so none is missed while the pin is set more often. A change is at most so
-# late, and the long pauses that tell the patterns apart differ by three times that, or more.
+# The length of a blink: none is missed while the pin is set more often. A change is late by at
+# most as much, and the long pauses that tell the patterns apart differ by three times that or more.
 LATE_S = 0.1
-# More than one period of most: while one pattern takes over from another, what is left of the first
-# and the beginning of the second may look like one period of a third.
+# More than one period of most patterns: where one pattern follows another, the end of the first and
+# the beginning of the second may together look like one period of a third.
 LEAST_S = 2.1
 
 Setting = tuple[float, bool]  # monotonic seconds, lit
@@ -23,7 +23,7 @@ Setting = tuple[float, bool]  # monotonic seconds, lit
 
 @dataclass(frozen=True)
 class Run:
-    """A time for which the pin stayed as it was."""
+    """A time during which the pin's level did not change."""
 
     at: float  # monotonic seconds
     lit: bool
@@ -31,14 +31,14 @@ class Run:
 
 
 def settings_of(path: Path) -> list[Setting]:
-    """How the pin was set; nothing if nobody has done it yet."""
+    """The recorded settings of the pin; empty if it was never set."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    pairs = (line.split() for line in lines if line.endswith("\n"))  # the last may be half written
+    pairs = (line.split() for line in lines if line.endswith("\n"))  # the last may be incomplete
     return [(float(at), level == "1") for at, level in pairs]
 
 
 def stretches(settings: list[Setting]) -> list[list[Run]]:
-    """What is known without a pause; the first and the last run of each may have been longer."""
+    """Stretches of the record without a gap; the first and last run of each may be cut short."""
     known: list[list[Run]] = []
     last_s = -math.inf
     for at, lit in settings:
@@ -64,8 +64,8 @@ def shown(settings: list[Setting], since: float = -math.inf) -> dict[Signal, flo
 
 
 def _first(runs: list[Run], pattern: tuple[float, ...]) -> float | None:
-    """Where ``runs`` first make ``pattern``, wherever in it they begin, for LEAST_S; or None."""
-    if len(pattern) == 1:  # for ever lit
+    """When ``runs`` first show ``pattern``, from any phase of it, for LEAST_S; or None."""
+    if len(pattern) == 1:  # always lit
         return next((run.at for run in runs if run.lit and run.seconds >= LEAST_S), None)
     needed = len(pattern) * math.ceil(LEAST_S / sum(pattern))
     whole = runs[1:-1]

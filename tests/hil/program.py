@@ -1,4 +1,4 @@
-"""The whole program on a virtual microphone, its lamp recorded, records already kept."""
+"""The whole program on a virtual microphone, with a recorded lamp and records to protect."""
 
 import json
 import signal
@@ -21,19 +21,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def engine(seconds=4.0):
-    """Something that is neither silence nor knocking."""
+    """A sound that is judged, and not as knocking."""
     return (noise(seconds, RATE) * 32767).astype(np.int16)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What there was to see of one state."""
+    """What was observed of one state."""
 
     state: str  # as in the status
-    lamp: str  # how the pattern looks that the pin showed
+    lamp: str  # the pattern that the pin showed, in words
     says: str
     after_s: float  # until the status said so
-    at: float  # when it did, monotonic
+    at: float  # when it did, monotonic seconds
 
 
 class Program:
@@ -52,22 +52,22 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text):
-        """What the settings file holds from now on."""
+        """Write the settings file."""
         self.settings.write_text(text)
 
     def keep(self):
-        """Let there be records which must outlive what comes."""
+        """Write records that must survive the fault."""
         self.kept = Kept(self.records)
 
     def start(self):
         """Start it, with records in its folder."""
         if self.kept is None:
             self.keep()
-        command = ["env", "--default-signal=HUP"]  # though these tests be started by nohup
+        command = ["env", "--default-signal=HUP"]  # even if nohup started the tests
         command += [sys.executable, "-m", "tests.hil.recorded_lamp", "run"]
         command += ["--config", str(self.settings), "--state", str(self.folder / "state")]
         with (self.folder / "edge.log").open("ab") as log:
-            # No terminal: there SIGHUP would end it.
+            # Without a terminal: on one, SIGHUP would end it.
             self.process = subprocess.Popen(
                 command,
                 env=self.environment,
@@ -78,14 +78,14 @@ class Program:
             )
 
     def restart(self):
-        """As systemd does it."""
+        """Restart it as systemd does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(5)
         self.start()
 
     def status(self):
-        """What it says of itself."""
+        """The contents of its status file; an empty state if there is none."""
         try:
             return json.loads((self.folder / "state" / "status.json").read_text())
         except FileNotFoundError:
@@ -102,7 +102,7 @@ class Program:
         raise AssertionError(f"not {state} ({words}) within {seconds} s: {self.status()}")
 
     def wait_lamp(self, wanted, since, seconds=30):
-        """When the pin began to show ``wanted``, after ``since``, both monotonic."""
+        """When the pin began to show ``wanted`` after ``since``, both in monotonic seconds."""
         deadline = time.monotonic() + seconds
         while wanted not in (seen := shown(settings_of(self.lamp), since)):
             assert time.monotonic() < deadline, f"the lamp shows {set(seen)}, not {wanted}"
@@ -112,7 +112,7 @@ class Program:
     def see(self, state, seconds, words="", *, since=None):
         """Wait for ``state`` in the status, as above, and for the lamp to show it, too.
 
-        What the lamp shows from now on counts, or from ``since``.
+        Only what the lamp shows after ``since`` counts, by default from now on.
         """
         began = time.monotonic()
         after_s = self.wait(state, seconds, words)
@@ -121,10 +121,10 @@ class Program:
         return Sight(state, looks(Signal(state)), says, after_s, began + after_s)
 
     def row(self, fault, sight, back, *, kept=""):
-        """Of the table, after the end of it all: ``fault`` showed as ``sight``.
+        """Stop the program and give the table's row: ``fault`` showed as ``sight``.
 
-        ``back``: until all was well again. ``kept``: what became of the records, if not all are to
-        be there.
+        ``back``: time until all was well again. ``kept``: what became of the records; if empty,
+        they are checked to be intact.
         """
         self.end()
         assert self.kept is not None
@@ -139,6 +139,6 @@ class Program:
             self.process.wait(5)
 
     def close(self):
-        """All off."""
+        """Stop the program and its microphone."""
         self.end()
         self.rig.close()

@@ -1,8 +1,8 @@
-"""``python -m tests.hil.recorded_lamp run ...``: edge with a GPIO whose pin is watched.
+"""``python -m tests.hil.recorded_lamp run ...``: edge with a mock GPIO that is recorded.
 
-Every time GPIO 17 is set, changed or not, is a line ``monotonic level`` in the file named by
-``LAMP_RECORD``: tests/hil/lamp_record.py reads it. With ``LAMP_BUSY`` set, somebody else holds the
-pin until that file is gone.
+Each time GPIO 17 is set, changed or not, adds a line ``monotonic level`` to the file named by
+``LAMP_RECORD``, which tests/hil/lamp_record.py reads. If ``LAMP_BUSY`` names a file, another user
+holds the pin until that file is removed.
 """
 
 import os
@@ -20,8 +20,8 @@ PIN = 17
 
 
 def watched(path):
-    """A kind of pin that writes down in ``path`` how it is set."""
-    file = Path(path).open("a", buffering=1)  # noqa: SIM115 - as long as the program runs
+    """A class of pins that record in the file ``path`` how they are set."""
+    file = Path(path).open("a", buffering=1)  # noqa: SIM115 - open while the program runs
 
     class WatchedPin(MockPin):  # type: ignore[misc] # gpiozero has no types
         def _set_state(self, value):
@@ -32,7 +32,7 @@ def watched(path):
 
 
 def hold(path):
-    """Be the somebody else."""
+    """Be the other user of the pin, as long as the file ``path`` exists."""
     owner = LED(PIN)
     while Path(path).exists():
         time.sleep(0.05)

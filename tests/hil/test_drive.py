@@ -1,6 +1,6 @@
-"""A drive past one knocking engine: real recordings, real time, a lamp that is watched.
+"""A long drive with one knock in it: real recordings, in real time, with a recorded lamp.
 
-Healthy engines for minutes with one knock among them; how long is set by ``KNOCK_DRIVE_SECONDS``.
+Healthy engines play for ``KNOCK_DRIVE_SECONDS``, with one knock among them.
 """
 
 import itertools
@@ -26,18 +26,18 @@ SECONDS = float(os.environ.get("KNOCK_DRIVE_SECONDS", "90"))
 KNOCK_SECONDS = 12.0
 HEALTHY = ("avanza_normal", "vafd_noise2")  # the longest recordings of healthy engines
 KNOCK = "knock_amr_2_001"
-RMS = 0.1  # of everything, as one microphone and one gain would have it
+RMS = 0.1  # of all recordings, as one microphone at one gain would give
 
 
 def joined(recordings, seconds):
-    """Recordings end to end, over and over, at one level: int16 at the microphone's rate."""
+    """Recordings in a loop, all at the same level: int16 at the microphone's rate."""
     pieces = [Recording(r.path, sr=RATE).read() for r in recordings]
     y = np.concatenate([RMS * p / max(float(np.sqrt(np.mean(p**2))), 1e-6) for p in pieces])
     return np.clip(np.resize(y, round(seconds * RATE)) * 32767, -32767, 32767).astype(np.int16)
 
 
 def solid_spans(path, since):
-    """Times after ``since`` between which the lamp was lit for longer than any blink."""
+    """``(on, off)``, after ``since``, of each time the lamp was lit for longer than any blink."""
     settings = settings_of(path)
     ends = [(t, lit) for (_, was), (t, lit) in itertools.pairwise(settings) if lit is not was]
     return [
@@ -72,7 +72,7 @@ def test_one_knock_in_a_long_drive(program, recordings):
     ((on, off),) = spans
     detector, listen = DetectorConfig(), ListenConfig()
     window_s = FrontEndConfig().n_samples / FrontEndConfig().sr
-    judged = window_s + (detector.needed - 1) * listen.hop_s  # K windows that hold nothing else
+    judged = window_s + (detector.needed - 1) * listen.hop_s  # K windows of the knock alone
     assert 0 < on - knocks_at < judged + 3
     assert off - (knocks_at + KNOCK_SECONDS) < detector.clear_s + 3
     (record,) = program.kept.later()

@@ -1,6 +1,6 @@
-"""Every fault of the sound, really caused, with the whole program running.
+"""Every fault of the sound, really caused while the whole program runs.
 
-What the lamp and the status say, and what is kept, becomes ``docs/faults.md``: ``make faults``.
+What lamp and status show, and which records survive, becomes ``docs/faults.md``: ``make faults``.
 """
 
 import signal
@@ -35,14 +35,15 @@ def hum():
 
 
 def hiss():
-    """A dead capsule, and gain control that has turned it up."""
+    """The noise of a dead capsule, turned up by automatic gain control."""
     return (3000 * np.random.default_rng(0).normal(size=5 * RATE)).astype(np.int16)
 
 
 class Stutter:
-    """A machine so busy that its capture process stands still again and again."""
+    """A machine so busy that its capture process stalls again and again."""
 
-    # Longer than a pause that is no gap. What came meanwhile follows: together less than a window.
+    # STILL_S is long enough for a gap. Sound buffered meanwhile follows; with that of RUNS_S it is
+    # still shorter than a window.
     STILL_S, RUNS_S = 1.2, 0.5
 
     def __init__(self, program):
@@ -59,12 +60,12 @@ class Stutter:
         subprocess.run(["pkill", "-CONT", "-P", self._parent], check=False)
 
     def end(self):
-        """Let it run."""
+        """Let the process run again."""
         self._ended.set()
         self._thread.join()
 
 
-# How it is caused, how it is mended (None: it mends itself), and what is shown.
+# How each is caused, how it is mended (None: it mends itself), and the state that is shown.
 FAULTS = {
     "no samples arrive (cable out)": (
         lambda p: p.rig.pause(),
@@ -96,7 +97,7 @@ FAULTS = {
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),
-    "a whine above all that the network hears": (
+    "a whine above the network's frequency range": (
         lambda p: p.rig.play(whine()),
         lambda p: p.rig.play(engine()),
         "unjudged",
@@ -111,7 +112,7 @@ FAULTS = {
         lambda p: p.rig.play(engine()),
         "unjudged",
     ),
-    "a driver that plays its last buffer for ever": (
+    "a driver that repeats its last buffer for ever": (
         lambda p: p.rig.play(engine(0.25)),
         lambda p: p.rig.play(engine()),
         "unjudged",
@@ -134,7 +135,7 @@ def test_sound_in_pieces_too_short_to_judge(listening, table):
     mended = time.monotonic()
     back = listening.see("degraded", 45, since=mended)  # until the losses are a minute old
     assert listening.status()["restarts"] == 0
-    how = f"{back.at - mended:.1f} s: `degraded` for a minute"
+    how = f"{back.at - mended:.1f} s, then `degraded` for a minute"
     table.append(listening.row("sound in pieces shorter than a window", sight, how))
 
 
@@ -143,7 +144,7 @@ def test_sound_that_goes_and_comes_back(listening, table, fault):
     break_it, mend_it, shown = FAULTS[fault]
     break_it(listening)
     sight = listening.see(shown, 12)
-    mended = sight.at  # perhaps before the lamp was looked at for long enough
+    mended = sight.at  # it may recover before the lamp's pattern is recognised
     if mend_it:
         mend_it(listening)
         mended = time.monotonic()

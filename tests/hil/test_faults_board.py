@@ -1,4 +1,4 @@
-"""Faults of everything but the sound: disk, clock, lamp, settings, model, a board that is slow."""
+"""Faults of everything but the sound: disk, clock, lamp, settings, model, a slow board."""
 
 import contextlib
 import itertools
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 FAKE_TIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 SLOWER = 10
-SLICE_S = 0.02  # shorter than what the lamp's thread sleeps: it is late, as on a slow board
+SLICE_S = 0.02  # shorter than the sleep of the lamp's thread, which is late, as on a slow board
 
 
 def test_settings_broken_while_running(listening, table):
@@ -69,9 +69,9 @@ def test_the_state_folder_is_deleted(listening, table):
     back = time.monotonic() - began
     assert listening.status()["state"] == "listening"
     sight = listening.see("listening", 1, since=began)
-    how = f"{back:.1f} s, made again"
+    how = f"{back:.1f} s, folder created again"
     table.append(
-        listening.row("records deleted", sight, how, kept="no: deleted, that is the fault")
+        listening.row("records deleted", sight, how, kept="no: their deletion is the fault")
     )
     assert contents(listening.records) == {}
 
@@ -94,18 +94,18 @@ def test_a_start_that_cannot_work(program, table, fault, settings, code):
         program.start()
         at = program.wait_lamp(Signal.FAULT, began, 20)
         assert program.process.wait(30) == code
-    # After the lamp test and for ten seconds, six changes every two.
+    # Three blinks, so six changes, every two seconds for ten seconds after the lamp test.
     settings = settings_of(program.lamp)
     assert sum(lit is not was for (_, was), (_, lit) in itertools.pairwise(settings)) >= 24
     assert not program.status()["state"]
     says = f"exit code {code}, the reason in the journal"
     sight = Sight("", looks(Signal.FAULT), says, at - began, at)
-    table.append(program.row(fault, sight, "systemd tries again for ever"))
+    table.append(program.row(fault, sight, "systemd restarts it again and again"))
 
 
 @pytest.fixture
 def small_disk(program):
-    """Where the records go, a disk of 40 MB."""
+    """A disk of 40 MB, mounted where the records go."""
     folder = program.records
     folder.mkdir(parents=True)
     mounted = subprocess.run(
@@ -158,7 +158,7 @@ def test_the_lamps_pin_is_taken(program, table):
     of_others = settings_of(program.lamp)
     assert not any(lit for _, lit in of_others)
     time.sleep(1)
-    assert settings_of(program.lamp) == of_others  # it keeps its hands off
+    assert settings_of(program.lamp) == of_others  # the listener does not touch the pin
     busy.unlink()
     began = time.monotonic()
     while program.status()["problems"]:
@@ -166,17 +166,17 @@ def test_the_lamps_pin_is_taken(program, table):
         time.sleep(0.1)
     back = time.monotonic() - began
     program.wait_lamp(Signal.LISTENING, began)
-    sight = Sight("fault", "as whoever has the pin wants: here dark", says, after, began)
+    sight = Sight("fault", "as the pin's other user sets it: here dark", says, after, began)
     table.append(program.row("lamp's pin in use", sight, f"{back:.1f} s"))
 
 
 def test_killed_a_hundred_times_while_a_record_is_written(tmp_path, table):
-    kept = Kept(tmp_path, pinned=True)  # others make room for each other
+    kept = Kept(tmp_path, pinned=True)  # room is made by dropping other records only
     checked = kill_while_writing(tmp_path, 100)
     assert checked > 100
-    BlackBox(tmp_path, BlackBoxConfig(), SR).close(20.0)  # sweeps what the last one left
-    says = f"after 100 kills at random moments {checked} records read, none broken"
-    # The black box alone: no listener with a status and a lamp.
+    BlackBox(tmp_path, BlackBoxConfig(), SR).close(20.0)  # removes what the last kill left behind
+    says = f"{checked} records read after 100 kills at random moments, none damaged"
+    # This is the black box alone: no listener runs, so there is no status and no lamp.
     nothing, back = NOT_AT_ALL, "at the next start"
     fault = "killed while a record is written"
     table.append(Row(fault, nothing, nothing, says, nothing, back, kept.check()))
@@ -204,7 +204,7 @@ def test_the_clock_goes_back_a_year(program, table):
     assert status["state"] == "listening"
     judged = status["windows_judged"] - before["windows_judged"]
     elapsed = status["monotonic_s"] - before["monotonic_s"]
-    assert abs(judged - elapsed / 0.5) <= 3  # a window every half second, as if nothing were
+    assert abs(judged - elapsed / 0.5) <= 3  # a window every half second, as before
     assert status["windows_skipped"] == before["windows_skipped"]
     sight = program.see("listening", 1, since=changed)
     table.append(program.row("clock set back a year", sight, "nothing to mend"))
@@ -232,7 +232,7 @@ def test_analysis_ten_times_slower(program, table):
         stack.callback(thread.join)
         stack.callback(stop.set)
         sight = program.see("degraded", 30, "behind")
-        time.sleep(6)  # ten with what the lamp took
+        time.sleep(6)  # about ten with the wait for the lamp
         status = program.status()
     assert status["windows_skipped"] > 0
     assert status["restarts"] == 0

@@ -42,7 +42,7 @@ def microphone(rig):
 
 
 def counter(seconds=3.0):
-    """Rises by one a sample, so that two neighbours always tell whether they are neighbours."""
+    """Samples that rise by one each, so that any two neighbours reveal a loss or repetition."""
     return (np.arange(round(seconds * RATE)) % 30_000 + 1).astype(np.int16)
 
 
@@ -59,7 +59,7 @@ def test_not_one_sample_is_lost_or_repeated(rig, microphone):
     ending = time.monotonic() + COUNT_SECONDS
     blocks = read_until(microphone, lambda: time.monotonic() > ending, COUNT_SECONDS + 5)
     y = np.round(np.concatenate([b.y for b in blocks]) * 32768).astype(int)
-    y = y[np.flatnonzero(y)[0] :]  # before the first sample came, there was silence
+    y = y[np.flatnonzero(y)[0] :]  # there was silence before the first sample came
     print(f"{y.size / RATE:.1f} s counted")
     assert y.size > 0.9 * (COUNT_SECONDS - 5) * RATE
     steps = np.diff(y) % 30_000
@@ -69,7 +69,7 @@ def test_not_one_sample_is_lost_or_repeated(rig, microphone):
 
 
 def broken_and_mended(rig, microphone, break_it, mend_it):
-    """Times until the loss was noticed and until sound came again."""
+    """Break and mend it; print the times until the loss is noticed and until sound is back."""
     rig.play(counter())
     read_until(microphone, lambda: microphone.samples > RATE, 15)
     assert microphone.problem == ""

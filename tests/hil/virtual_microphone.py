@@ -16,7 +16,7 @@ NEEDED = ("pulseaudio", "pactl")
 
 
 def missing():
-    """What this machine lacks for it, or ""."""
+    """What this machine lacks for it, separated by commas, or ""."""
     lacking = [name for name in NEEDED if shutil.which(name) is None]
     if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
         lacking.append("libasound2-plugins")
@@ -24,7 +24,7 @@ def missing():
 
 
 class VirtualMicrophone:
-    """Plays an array, over and over or once, in real time; things can be broken and mended."""
+    """Plays an array in a loop, in real time; its parts can be broken and mended."""
 
     def __init__(self, folder: Path, names=("knockmic",)):
         self.folder = folder
@@ -48,7 +48,7 @@ class VirtualMicrophone:
         self._ended = threading.Event()
 
     def name_devices(self, names):
-        """Which ALSA devices there are."""
+        """Define the ALSA devices ``names``, all of the one source."""
         entries = "".join(
             f'pcm.{name} {{ type pulse device "pmic" hint {{ show on description "{name}" }} }}\n'
             for name in names
@@ -56,7 +56,7 @@ class VirtualMicrophone:
         (self.folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{entries}")
 
     def one_rate(self, rate):
-        """A card that takes ``rate`` and no other, for programs started after this."""
+        """Make the card accept only ``rate``, for programs started after this."""
         library = self.folder / "one_rate.so"
         source = Path(__file__).with_name("one_rate.c")
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
@@ -85,22 +85,22 @@ class VirtualMicrophone:
             time.sleep(0.05)
 
     def kill_server(self):
-        """As when it crashes."""
+        """Kill the sound server, as a crash would."""
         assert self._server is not None
         self._server.kill()
         self._server.wait()
 
     def put_in(self):
-        """The card again, after ``pactl unload-module module-pipe-source``."""
+        """Plug the card in again, after ``pactl unload-module module-pipe-source``."""
         arguments = f"source_name=pmic file={self.fifo} format=s16le rate={RATE} channels=1"
         self.pactl("load-module", "module-pipe-source", *arguments.split())
 
     def pactl(self, *words):
-        """Talk to the sound server."""
+        """Send a command to the sound server."""
         subprocess.run(["pactl", *words], env=self.environment, check=True, timeout=10)
 
     def play(self, samples):
-        """Play ``samples`` (int16) from now on, round and round."""
+        """Play ``samples`` (int16) in a loop from now on."""
         self.samples, self.sent = samples, 0
         self._writing.set()
         if self._writer is None:
@@ -108,7 +108,7 @@ class VirtualMicrophone:
             self._writer.start()
 
     def pause(self):
-        """No samples any more, as if the cable were out."""
+        """Send no more samples, as if the cable were out."""
         self._writing.clear()
 
     def _write(self):
@@ -129,7 +129,7 @@ class VirtualMicrophone:
                 os.write(pipe, chunk.tobytes())
                 self.sent += size
             except BlockingIOError:
-                pass  # nobody reads: those 20 ms are gone, as they would be
+                pass  # nobody reads: those 20 ms are lost, as from a real card
             due += CHUNK_S
             time.sleep(max(0.0, due - time.monotonic()))
         os.close(pipe)
@@ -139,7 +139,7 @@ class VirtualMicrophone:
         return pipe, os.fstat(pipe).st_ino
 
     def close(self):
-        """All off."""
+        """Stop playing and stop the sound server."""
         self._ended.set()
         if self._writer is not None:
             self._writer.join()
