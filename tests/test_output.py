@@ -88,7 +88,9 @@ def test_a_closed_output_on_a_terminal_ends_no_judging(engine):
         pytest.skip("no script(1) here, which makes terminals")
     line = f"{sys.executable} -m edge predict {engine} {engine} >&-"
     done = shell(f"script -qec {shlex.quote(line)} /dev/null")
-    assert (done.returncode, done.stdout) == (0, "")
+    # On a busy machine it reports its progress meanwhile, on the terminal.
+    lines = [text for text in done.stdout.splitlines() if ": judged to " not in text]
+    assert (done.returncode, lines) == (0, [])
 
 
 def test_pictures_that_cannot_be_looked_for_are_no_fault_of_the_recording(
