@@ -102,10 +102,10 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
         assert box.problem == ""
         box.watch()
     for now[0] in (1000.1 + STALL_S, 9000.0):
-        assert box.problem == f"black box {tmp_path}: no answer from the disk for 30 s"
+        assert box.problem == f"black box {tmp_path}: the disk has not responded for 30 s"
         box.watch()
-    assert [said for said in caplog.messages if "no answer" in said] == [
-        f"black box {tmp_path}: no answer from the disk for 30 s; alerts go on without records"
+    assert [said for said in caplog.messages if "not responded" in said] == [
+        f"black box {tmp_path}: the disk has not responded for 30 s; alerts go on without records"
     ]
     slow.set()
     wait_for(lambda: not box.problem)
