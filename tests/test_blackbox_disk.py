@@ -135,7 +135,7 @@ def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
     wait_for(lambda: box._began is not None)
     now[0] = 31.0
-    assert "no answer" in box.problem
+    assert "not responded" in box.problem
     slow.set()
     wait_for(lambda: "Input/output error" in box.problem)
     box.close(20.0)
