@@ -1,29 +1,29 @@
-"""KnockKnock Edge, device side: hear an engine knock with numpy, scipy and a TFLite runtime.
+"""KnockKnock Edge, device side: detect engine knock with numpy, scipy and a TFLite runtime.
 
-Arrows point one way; a module imports only from its own line and those above it::
+Imports go one way: a module imports only from its own line and from those above it::
 
-    errors, quiet, hann, rates, finding, child  what can go wrong; small helpers
-    gate_config, detector, window, source, pace leaves: pure, no clock, no files, no hardware
+    errors, quiet, hann, rates, finding, child  errors and small helpers
+    gate_config, detector, window, source, pace pure logic: no clock, no files, no hardware
     repetition, hiss, gate                      is a window fit to be judged?
-    files, wav, png                             files, written whole or not at all
-    config, installed                           the settings of what is above and below
+    files, wav, png                             files that are written completely or not at all
+    config, installed                           the settings, and where files are installed
     frontend                                    2 s of audio -> spectrogram picture
-    temperature                                 how sure an answer is
-    model, classifier, golden                   picture -> probability of knocking, and a proof
+    temperature                                 calibration of probabilities
+    model, classifier, golden                   picture -> probability of knocking; its self-test
     missing_sound, decoders, recording, replay  recordings
     capture_start, capture_process              PortAudio, in a process of its own
-    capture_stream, microphone, sound_check     what comes from there
+    capture_stream, microphone, sound_check     the captured sound, supervised and checked
     sound_memory                                the last seconds of sound
-    lamp, indicator, blackbox, health, journal  lamp, disk, board and systemd, log
-    hang_up                                     a reload, or a terminal that has gone
-    pipeline                                    the straight line from block to verdict
-    status                                      one state: what lamp and status say
-    service                                     all of it, for as long as there is power
-    assembly                                    all of it put together
-    arguments                                   names of files on a command line
+    lamp, indicator, blackbox, health, journal  lamp, records, board and systemd, log
+    hang_up                                     what SIGHUP means
+    pipeline                                    from blocks of sound to verdicts
+    status                                      one state, from which lamp and status file follow
+    service                                     the listener
+    assembly                                    builds the service from its settings
+    arguments                                   argument types shared by the commands
     predict_command, devices_command            edge predict, edge devices
     run_command, doctor                         edge run, edge doctor
-    cli, __main__                               the command line; loads what is asked for
+    cli, __main__                               the command line; imports only what it needs
 """
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""``python -m edge`` is ``edge``: both start here."""
+"""Entry point of ``edge`` and of ``python -m edge``."""
 
 import sys
 from importlib import import_module
 
 
 def run(package: str) -> int:
-    """The command line of ``package``; Ctrl-C while it is being loaded ends it like any other."""
+    """Run the command line of ``package``; Ctrl-C exits with 130 even during its import."""
     try:
         return int(import_module(f"{package}.cli").main())
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""All parts put together, as ``edge run`` and ``edge doctor`` need them."""
+"""Builds the service from its settings for ``edge run``, and the network for ``edge doctor``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 
 def load_model(config: Config) -> ModelFile:
-    """The one that the settings name, else the shipped one."""
+    """The model that the settings name, else the shipped one."""
     return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
 
 
 def load_network(config: Config) -> tuple[ModelFile, Classifier]:
-    """The model that the settings name, loaded in their runtime; EdgeError if it cannot be."""
+    """The model that the settings name, loaded in their runtime; EdgeError if that fails."""
     model = load_model(config)
     require_fitting(config, model.manifest)
     listen = config.listen
@@ -43,16 +43,16 @@ def load_network(config: Config) -> tuple[ModelFile, Classifier]:
 
 
 def free_cores() -> int:
-    """For the network: not the one that takes the sound in. More than three hardly help."""
+    """Number of threads for the network: one core is left for capture; more than 3 hardly help."""
     return max(1, min(3, len(os.sched_getaffinity(0)) - 1))
 
 
 def require_fitting(config: Config, manifest: Manifest) -> Config:
-    """``config``, if a network as ``manifest`` says can do what it asks for; ConfigError if not."""
+    """``config``; ConfigError if its threshold is above the network's highest possible answer."""
     if config.listen.threshold > manifest.highest_p:
         raise ConfigError(
-            f"listen.threshold = {config.listen.threshold:g} is never reached: the answers of "
-            f"{manifest.name} end at {manifest.highest_p:.3f}"
+            f"listen.threshold = {config.listen.threshold:g} is never reached: the highest answer "
+            f"of {manifest.name} is {manifest.highest_p:.3f}, set a lower threshold"
         )
     return config
 
@@ -67,12 +67,13 @@ def build(
     speed: float,
     state: Path | None,
 ) -> Service:
-    """The service, of the microphone or of the recording ``source``, played at ``speed``.
+    """The service, on the microphone or on the recording ``source``.
 
-    ``capture`` is opening the microphone already; None: it will be opened. ``settings``: the file
-    that ``config`` is of and that a reload reads again; None: the installed one, if there is one.
-    ``speed``: 1 as it was recorded, infinity as fast as possible. ``state``: where records and
-    status go, if not where systemd says.
+    ``capture``: the process that is already opening the microphone; None: the service starts one.
+    ``settings``: the file that ``config`` was read from and that a reload reads; None: the
+    installed one, if any. ``speed``: at which ``source`` is played; 1 is real time, infinity as
+    fast as possible. ``state``: the folder for records and status; None: as the settings or
+    systemd say.
     """
     model, classifier = load_network(config)
     front_end = FrontEnd(model.manifest.front_end)
@@ -88,7 +89,7 @@ def build(
     about = {"source": str(heard or "default microphone"), "model": str(model.path)}
     folder = records_folder(config, state)
     lost = lost_at_a_cut(folder)
-    if lost and "STATE_DIRECTORY" in os.environ:  # else it is no service, and nobody cuts power
+    if lost and "STATE_DIRECTORY" in os.environ:  # only the service is ended by power cuts
         log.warning("%s; %s", lost, KEEP_THEM)
     return Service(
         config,
@@ -104,12 +105,13 @@ def build(
 
 
 def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
-    """Refuse a runtime that gives another answer than the export had; it would look well for ever.
+    """ModelError if the runtime's golden answer differs from the export's.
 
-    The question warms up the network, too, so the first window is not late.
+    Such a runtime would judge wrongly without any other symptom. The check also warms up the
+    network, so that the first window is not late.
     """
     answer = golden_answer(front_end, classifier)
     if answer is None:
-        log.warning("%s holds no golden answer: nobody knows if it computes rightly", model.path)
+        log.warning("%s has no golden answer: its results cannot be checked", model.path)
     elif not answer.holds:
         raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {WRONG}")

@@ -1,8 +1,8 @@
 """The black box: sound, picture and facts of every alert, safe against a power cut at any byte.
 
 A record is a folder. It is written under a name that starts with a dot, every file flushed to the
-disk, and then renamed: a rename either happened or it did not. What a power cut left half-written
-is swept away at the next start.
+disk, and then renamed, which is atomic. What a power cut left half-written is removed at the next
+start.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from edge.wav import write_wav
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[0-9]{6,12}")  # of a record's folder
-PIN = "pinned"  # a file of this name in a record keeps it from being dropped
+NAME = re.compile(r"[0-9]{6,12}")  # name of a record's folder
+PIN = "pinned"  # a record with a file of this name is never deleted
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
-RETRY_S = 10.0  # after a failure, how often it is tried whether the folder can be written again
-# A worn card may tidy up for seconds in the middle of a write, and the longest record is 6 MB. What
-# takes longer than this hangs, and nobody knows if it will ever end.
+RETRY_S = 10.0  # how often the folder is checked between two alerts
+# A worn card may pause for seconds in the middle of a write, and the longest record is 6 MB. If a
+# write takes longer than this it hangs, and may never end.
 STALL_S = 30.0
-RESERVE_BYTES = 20_000_000  # left free on the disk in any case
+RESERVE_BYTES = 20_000_000  # always left free on the disk
 UNKEPT = "%s; alerts go on without records"
 
 
@@ -47,14 +47,14 @@ UNKEPT = "%s; alerts go on without records"
 class Alert:
     """What is to be kept of one alert."""
 
-    sound: NDArray[np.float32]  # (n,) in [-1, 1), the seconds before
+    sound: NDArray[np.float32]  # (n,) in [-1, 1), the seconds before the alert
     picture: NDArray[np.uint8] | None  # (224, 224, 3), of the window that started it
     facts: dict[str, Any]
-    end_s: float  # time of the end of that window, on the sound's own clock
+    end_s: float  # end of that window, on the source's clock
 
 
 class BlackBox:
-    """Writes records in a thread of its own: a slow card must not make the ears deaf."""
+    """Writes records in a thread of its own, so that a slow card cannot block the listening."""
 
     def __init__(
         self,
@@ -65,9 +65,10 @@ class BlackBox:
         about: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use ``directory``; it is made and swept at the first chance, and again if it vanishes.
+        """Keep records in ``directory``, which the thread creates, and clears of leftovers.
 
-        ``about`` goes into the facts of every record: what it is of. ``clock`` is for tests.
+        If it is deleted later, it is created again. ``about`` is added to the facts of every
+        record: which source and model it is of. ``clock`` is for tests.
         """
         self.directory = directory
         self.written = 0
@@ -76,12 +77,12 @@ class BlackBox:
         self._sr = sr
         self._about = dict(about or {})
         self._clock = clock
-        self._failure = ""  # why the last work on the disk did not succeed
-        self._began: float | None = None  # when the writer began what it is at; None: it waits
+        self._failure = ""  # why the last disk operation failed
+        self._began: float | None = None  # when the current disk operation began; None if idle
         self._stall_told = False
         self._last_s = -float("inf")
-        self._tried = False  # whether a file was written here since the start
-        self._stuck: set[str] = set()  # leftovers that cannot be removed, told of
+        self._tried = False  # whether a test file was written here since the start
+        self._stuck: set[str] = set()  # leftovers that cannot be removed; each was logged
         self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -92,7 +93,7 @@ class BlackBox:
         return self._stall() or self._failure
 
     def watch(self) -> None:
-        """Say, once, that the disk hangs: the writer itself, hanging, cannot. For each turn."""
+        """Log once if the disk hangs, which the writer itself then cannot. Call it regularly."""
         if (stall := self._stall()) and not self._stall_told:
             self._stall_told = True
             log.error(UNKEPT, stall)
@@ -101,14 +102,14 @@ class BlackBox:
         began = self._began
         if began is None or self._clock() - began <= STALL_S:
             return ""
-        return f"black box {self.directory}: no answer from the disk for {STALL_S:g} s"
+        return f"black box {self.directory}: the disk has not responded for {STALL_S:g} s"
 
     def keep(self, alert: Alert) -> bool:
-        """Queue ``alert``; False if it comes too soon after another or the disk is behind."""
+        """Queue ``alert``; False if it comes too soon after the last or the queue is full."""
         if alert.end_s - self._last_s < self._config.min_interval_s:
             self.skipped += 1
             return False
-        # Before it is queued: should it fail at once, the writer takes this back.
+        # Set before queueing, because the writer resets it if the write fails.
         before, self._last_s = self._last_s, alert.end_s
         try:
             self._waiting.put_nowait(alert)
@@ -119,7 +120,7 @@ class BlackBox:
         return True
 
     def close(self, timeout_s: float = 1.5) -> None:
-        """Write what is waiting, as far as ``timeout_s``, in all, goes; what is lost is counted."""
+        """Write queued records for at most ``timeout_s``; those not written count as skipped."""
         until = time.monotonic() + timeout_s
         told_to_end = 0
         with contextlib.suppress(queue.Full):
@@ -137,20 +138,20 @@ class BlackBox:
             try:
                 alert = self._waiting.get(timeout=RETRY_S)
             except queue.Empty:
-                # A disk may fill up, go read-only or be well again between two alerts.
+                # A disk may fill up, go read-only or recover between two alerts.
                 self._attempt(self._prepare)
                 continue
             if alert is None:
                 return
             if not self._attempt(lambda alert=alert: self._write(alert)):
-                self._last_s = -float("inf")  # what was not kept is no reason not to keep the next
+                self._last_s = -float("inf")  # nothing was kept, so keep the next one however soon
             self._waiting.task_done()
 
     def _attempt(self, work: Any) -> bool:
         self._began, self._stall_told = self._clock(), False
         try:
             work()
-        except Exception as error:  # without this thread nothing would ever be kept, nor said
+        except Exception as error:  # if this thread ended, later records would be lost silently
             words = error.strerror if isinstance(error, OSError) else ""
             problem = f"black box {self.directory}: {words or error}"
             if problem != self._failure:
@@ -167,8 +168,8 @@ class BlackBox:
         for leftover in filter(_half_written, self.directory.glob(".*.part")):
             if self._remove(leftover):
                 log.warning("black box: removed half-written %s", leftover.name)
-        # Tells now, not at the first alert, that nothing can be written here, or not enough.
-        # Really written only where that is in doubt: a card wears out.
+        # Find out now, not at the first alert, whether records can be written and there is room.
+        # Write a test file only if that is in doubt, because writing wears out a card.
         if self._failure or not self._tried or not os.access(self.directory, os.W_OK):
             for leftover in self.directory.glob(".writable.*"):
                 leftover.unlink()
@@ -178,9 +179,9 @@ class BlackBox:
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        name = f"{self._next_number():06d}"  # before the only record there is may be dropped
+        name = f"{self._next_number():06d}"  # before any record, perhaps the only one, is deleted
         for oldest in self._to_drop(self._bytes(alert.sound.size)):
-            # Renamed first: a power cut while it is removed must not leave half a record.
+            # Renamed first, so that a power cut meanwhile cannot leave half a record.
             self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -201,7 +202,7 @@ class BlackBox:
         log.info("black box: kept record %s", self.directory / name)
 
     def _remove(self, folder: Path) -> bool:
-        """Whether ``folder`` could be removed; what could not is told of once, and in no way."""
+        """Remove ``folder``; False if that fails, which is logged once and is no error."""
         try:
             shutil.rmtree(folder)
         except OSError as error:
@@ -213,28 +214,28 @@ class BlackBox:
 
     @staticmethod
     def _bytes(n_samples: int) -> int:
-        """Of a record, at most: 16-bit sound, an uncompressed picture, the facts."""
+        """Upper limit of a record's size: 16-bit sound, an uncompressed picture, the facts."""
         return n_samples * 2 + 300_000
 
     def _records(self) -> list[Path]:
-        """All records, oldest first. Other things may lie in the folder: pictures by year."""
+        """All records, oldest first. There may be other things, such as a folder "202403"."""
         found = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
         return sorted(filter(_whole, found), key=lambda p: int(p.name))
 
     def _next_number(self) -> int:
-        """Above all names of this kind: one may be taken by a folder that is no record."""
+        """One above the highest number in use, even by a folder that is not a record."""
         names = [p.name for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
         names += [name[1 : -len(".part")] for name in self._stuck]
         return max(map(int, names), default=0) + 1
 
     def _to_drop(self, needed: int) -> list[Path]:
-        """The oldest unpinned records that must go before count, bytes and disk allow one more.
+        """The oldest unpinned records to delete so that one more, ``needed`` bytes long, fits.
 
-        OSError if even then they would not.
+        Limits: max_records, max_mb and the free space. OSError if it would not fit even then.
         """
         records = self._records()
         sizes = {r: _size(r) for r in records}
-        # One of another owner's, copied back by root perhaps, cannot be emptied.
+        # A record of another owner, perhaps copied back by root, cannot be deleted.
         ours = [r for r in records if os.access(r, os.W_OK | os.X_OK)]
         droppable = deque(r for r in ours if not (r / PIN).exists())
         free = shutil.disk_usage(self.directory).free
@@ -245,14 +246,14 @@ class BlackBox:
             or free < needed + RESERVE_BYTES
         ):
             if not droppable:
-                raise OSError(28, "no room for a record, and none that may be dropped")
+                raise OSError(28, "no room for a record, and no record that may be deleted")
             dropped.append(droppable.popleft())
             free += sizes.pop(dropped[-1])
         return dropped
 
 
 def _whole(folder: Path) -> bool:
-    """Whether it is a record; one that is closed to us or damaged is not: others are to be kept."""
+    """Whether ``folder`` is a complete record; False, not an error, if unreadable or damaged."""
     try:
         return (folder / FACTS).is_file()
     except OSError:
@@ -260,12 +261,12 @@ def _whole(folder: Path) -> bool:
 
 
 def _size(record: Path) -> int:
-    """In bytes, of what lies in it; 0 if it is closed to us, or being deleted meanwhile."""
+    """Size of ``record`` in bytes; 0 if it cannot be read, or is being deleted meanwhile."""
     with contextlib.suppress(OSError):
         return sum(file.lstat().st_size for file in record.iterdir())
     return 0
 
 
 def _half_written(folder: Path) -> bool:
-    """Whether ``folder`` is a record of ours, not yet or no longer whole."""
+    """Whether ``folder`` is named like a record that was being written or deleted."""
     return bool(NAME.fullmatch(folder.name[1 : -len(".part")]))

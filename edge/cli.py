@@ -1,4 +1,4 @@
-"""The command line, ``edge``; the one place where errors become exit codes and hints."""
+"""The command line, ``edge``; the only place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -20,40 +20,42 @@ from edge.run_command import add_run_parser
 EXAMPLES = """\
 examples:
   edge predict engine.wav     judge a recording
-  edge doctor                 is all there and well?
-  edge run                    listen, and light the lamp
-  edge COMMAND --help         more of each
+  edge doctor                 check model, microphone, lamp and board
+  edge run                    listen to the microphone and light the lamp
+  edge COMMAND --help         show the options of a command
 
 """
 
 EXIT_CODES = """\
 exit codes:
-  0  every file was judged (whatever the verdicts)
-  1  edge doctor found something that fails
-  2  the command line or a setting makes no sense
+  0  success; edge predict: every file was judged, whatever the verdicts
+  1  edge doctor: at least one check failed
+  2  invalid command line or setting, or the output cannot be written
   3  a recording cannot be read            4  the model cannot be used
-  5  microphone trouble                    6  an optional package is missing
+  5  microphone missing or not working     6  an optional package is missing
   130  interrupted
-With several files the others are still judged, and the highest code counts."""
+With several files edge predict still judges the others, and exits with the highest code."""
 
 PREDICT_EXAMPLES = """\
 examples:
-  edge predict engine.wav                       every second, as a table
+  edge predict engine.wav                       a table with one window per second
   edge predict IMG_3414.MOV --start 4 --end 6   two seconds of a video
-  edge predict *.flac --json | jq .             one JSON object a window
+  edge predict *.flac --json | jq .             one JSON object per window
   edge predict engine.wav --picture pictures    what the network saw, as PNG
 
 A window that cannot be trusted is "unknown", never "normal"; reasons:
   too_short   less than two seconds of sound
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
   flat_line   the samples do not change: sound dropped out, a dead microphone
-  clipping    overdriven: turn the microphone down, or move it away
-  tone        a hum or whistle, steady or slow, and nothing else: an open input, a loose earth
-  repeats     the same over and over: a driver that hangs, or one tone much louder than the rest
-  hiss        noise alone, or with a hum: a dead microphone, rain; no engine can be heard
-  dc          an offset, no sound: a broken converter
-  not_finite  samples that are no numbers: a damaged file
-  bad_answer  the network's answer is no probability: try another --runtime
+  clipping    overdriven: turn the microphone's gain down, or move it away
+  tone        a hum or whistle, steady or changing slowly, and almost nothing else: an open
+              input, a bad earth
+  repeats     the same piece of sound over and over: a driver that hangs, or one tone much
+              louder than everything else
+  hiss        only noise, perhaps with mains hum: a dead microphone, rain; no engine is audible
+  dc          only a constant offset: a broken converter
+  not_finite  samples that are not finite numbers: a damaged file
+  bad_answer  the network's answer is not a probability: try another --runtime
 
 """
 
@@ -62,36 +64,37 @@ MAX_SECONDS = 1e7  # four months
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``edge`` with ``argv``; the exit code is the answer."""
+    """Run ``edge`` with ``argv`` and return the exit code."""
     return run_cli(build_parser(), argv)
 
 
 def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Run the command that ``parser`` finds in ``argv``; errors become one line and a code."""
-    if sys.stderr is None:  # closed by whoever started us: its number must not go to a file
+    """Run the command in ``argv``; an error becomes one line on standard error and an exit code."""
+    if sys.stderr is None:  # it was closed: a file opened later must not get descriptor 2
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         sys.stderr = os.fdopen(2, "w")
     try:
         code = _run_command(parser, argv)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has stopped reading
         code = 0
-    except SystemExit as leaving:  # --help, a line that makes no sense
+    except SystemExit as leaving:  # from --help, or an invalid command line
         raise SystemExit(_flushed(parser.prog, int(leaving.code or 0))) from None
     return _flushed(parser.prog, code)
 
 
 def _flushed(program: str, code: int) -> int:
-    """``code``, or that of a disk that was full for the last lines.
+    """Flush the output; return ``code``, or ConfigError's if the last lines cannot be written.
 
-    Left to the interpreter, a pipe that was closed would end in its own words and in 120.
+    If this were left to the interpreter, a closed pipe would end with a message of its own and
+    exit code 120.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError as error:
-            # What it holds back must go somewhere, or the interpreter tries once more.
+            # Discard what is buffered, or the interpreter will try to write it once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if not isinstance(error, BrokenPipeError) and not code:
                 complain(program, unwritten(error))
@@ -102,7 +105,7 @@ def _flushed(program: str, code: int) -> int:
 def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text in any encoding
+        if isinstance(stream, io.TextIOWrapper):  # a file name may be undecodable
             stream.reconfigure(errors="backslashreplace")
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
@@ -112,7 +115,7 @@ def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) ->
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # a closed folder, a full disk: no command's own business
+    except OSError as error:  # access denied, a full disk: not handled by each command
         if isinstance(error, BrokenPipeError):
             raise
         complain(parser.prog, ConfigError(what_failed(error)))
@@ -123,7 +126,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="edge",
-        description="Hears an engine knock: judges recordings, or listens and lights a lamp.",
+        description="Detect engine knock: judge recordings, or listen to a microphone and light "
+        "a lamp.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -144,27 +148,41 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=PREDICT_EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=named_path, metavar="FILE", help="audio or video")
-    parser.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="from second S")
-    parser.add_argument("--end", type=_seconds, metavar="S", help="to second S (default: the end)")
     parser.add_argument(
-        "--hop", type=_seconds, default=1.0, metavar="S", help="a window every S seconds (1)"
+        "files", nargs="+", type=named_path, metavar="FILE", help="audio or video file"
     )
     parser.add_argument(
-        "--channel", type=int, default=0, metavar="N", help="which channel, from 0 (0)"
+        "--start", type=_seconds, default=0.0, metavar="S", help="start at second S (default: 0)"
+    )
+    parser.add_argument(
+        "--end", type=_seconds, metavar="S", help="stop at second S (default: the end of the file)"
+    )
+    parser.add_argument(
+        "--hop",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        help="judge a window every S seconds (default: 1)",
+    )
+    parser.add_argument(
+        "--channel",
+        type=int,
+        default=0,
+        metavar="N",
+        help="channel to judge, counted from 0 (default: 0)",
     )
     parser.add_argument(
         "--model",
         type=named_path,
         metavar="M",
-        help="model file ($KNOCKKNOCK_MODEL, or the shipped one)",
+        help="model file (default: $KNOCKKNOCK_MODEL, or the shipped model)",
     )
     parser.add_argument(
-        "--runtime", choices=RUNTIME_NAMES, default="auto", help="TFLite runtime (auto)"
+        "--runtime", choices=RUNTIME_NAMES, default="auto", help="TFLite runtime (default: auto)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a window")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per window")
     parser.add_argument(
-        "--picture", type=named_path, metavar="DIR", help="write each window's picture to DIR"
+        "--picture", type=named_path, metavar="DIR", help="save each window's picture in folder DIR"
     )
     parser.set_defaults(run=_by("edge.predict_command"))
 
@@ -172,22 +190,27 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "doctor",
-        help="is everything well?",
-        description="Check model, microphone, lamp, board and space; exit 1 if anything fails.",
-        epilog="examples:\n  edge doctor\n  edge doctor --tap-test    tap the block with a spanner",
+        help="check model, microphone, lamp and board",
+        description="Check model, microphone, lamp, board and disk space, and name a remedy for\n"
+        "each problem. The exit code is 1 if any check fails.",
+        epilog="examples:\n  edge doctor               run all checks\n"
+        "  edge doctor --tap-test    listen while you tap the engine block with a spanner",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--config", type=named_path, metavar="FILE", help="settings (the installed ones)"
+        "--config",
+        type=named_path,
+        metavar="FILE",
+        help="settings file (default: the installed one)",
     )
     parser.add_argument(
-        "--tap-test", action="store_true", help="listen a while for taps on the block"
+        "--tap-test", action="store_true", help="only listen for taps on the engine block"
     )
     parser.set_defaults(run=_by("edge.doctor"))
 
 
 def _by(module: str) -> Callable[[argparse.Namespace], int]:
-    """``run`` of ``module``, loaded when it is called: numpy and scipy take a Pi two seconds."""
+    """``run`` of ``module``, imported when called: numpy and scipy take a Pi two seconds."""
 
     def run(arguments: argparse.Namespace) -> int:
         code: int = importlib.import_module(module).run(arguments)

@@ -1,7 +1,7 @@
-"""The settings of the service: TOML to frozen dataclasses.
+"""The settings of the service, read from TOML into frozen dataclasses.
 
-Each default stands once: here, or beside what it sets (gate, detector).
-``systemd/edge.toml`` documents them for users; a test keeps the two in step.
+Each default is defined once: here, or in ``gate_config`` and ``detector``. ``systemd/edge.toml``
+documents the settings for users; a test checks that its values are these defaults.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text in quotes",
+    str: "a string in quotes",
 }
 
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """Which microphone, and how it is opened."""
+    """Which microphone to use, and how to open it."""
 
     device: str = ""  # part of its name, or its USB id like 0d8c:0014; empty: the default input
-    channel: int = 0  # from 0
+    channel: int = 0  # counted from 0
     rates: tuple[int, ...] = (44_100, 22_050, 48_000, 96_000, 32_000, 16_000)  # Hz, tried in order
-    stall_s: float = 2.0  # so long without a sample and the microphone counts as lost
+    stall_s: float = 2.0  # seconds without a sample after which the microphone counts as lost
 
 
 @dataclass(frozen=True)
 class ListenConfig:
     """How windows are judged."""
 
-    hop_s: float = 0.5  # a window every so many seconds
+    hop_s: float = 0.5  # seconds from the start of one window to the start of the next
     model: str = ""  # model file; empty: the shipped one
     runtime: str = "auto"  # auto, ai-edge-litert or tflite-runtime
-    threads: int = 0  # of the network; 0: all cores but one, three at most
-    threshold: float = 0.0  # p_knocking from which a window knocks; 0: the model's own
+    threads: int = 0  # of the network; 0: all cores but one, at most three
+    threshold: float = 0.0  # a window knocks if p_knocking is this or more; 0: the model's own
 
 
 @dataclass(frozen=True)
@@ -55,38 +55,38 @@ class IndicatorConfig:
     """The lamp."""
 
     led_pin: int = 17  # BCM number; -1: none
-    active_high: bool = True  # False where the pin pulls the lamp to ground
-    knock_pin: int = -1  # a second lamp that only lights for knocking; -1: none
+    active_high: bool = True  # False: the lamp lights when the pin is low
+    knock_pin: int = -1  # a second lamp that lights for knocking only; -1: none
     buzzer_pin: int = -1  # sounds while knocking is reported; -1: none
 
     @property
     def pins(self) -> list[int]:
-        """Those that are used."""
+        """The pins in use."""
         return [pin for pin in (self.led_pin, self.knock_pin, self.buzzer_pin) if pin >= 0]
 
 
 @dataclass(frozen=True)
 class BlackBoxConfig:
-    """What is kept of an alert."""
+    """What is kept of an alert, and how much in all."""
 
     directory: str = ""  # empty: systemd's state directory, or ./knockknock
     seconds: float = 10.0  # of sound before the alert
-    max_records: int = 100  # the oldest that are not pinned make room
-    max_mb: float = 100.0  # likewise
-    min_interval_s: float = 30.0  # between two records
+    max_records: int = 100  # beyond it, the oldest records that are not pinned are deleted
+    max_mb: float = 100.0  # size of all records, likewise
+    min_interval_s: float = 30.0  # shortest time between two records
 
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """What counts as unhealthy, and where the status is told."""
+    """What counts as too hot, and where the status file is written."""
 
-    hot_c: float = 80.0  # board temperature from which it is degraded, degrees Celsius
+    hot_c: float = 80.0  # the board counts as hot from this temperature up, degrees Celsius
     status_file: str = ""  # empty: status.json in systemd's runtime directory, or none
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything, by section."""
+    """All settings, by section."""
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     listen: ListenConfig = field(default_factory=ListenConfig)
@@ -101,53 +101,53 @@ class Config:
         """Settings from ``text``; ConfigError names ``name``, the key, its value and the remedy."""
         try:
             content = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, too
-            raise ConfigError(f"{name} is no TOML: {error}") from error
+        except (ValueError, RecursionError) as error:  # ValueError also for a very long number
+            raise ConfigError(f"{name} is not valid TOML: {error}") from error
         hints = get_type_hints(cls)
         sections = {}
         for section, values in content.items():
             if section not in hints:
                 raise ConfigError(f"{name}: unknown section [{section}]{_meant(section, hints)}")
             if not isinstance(values, dict):
-                raise ConfigError(f"{name}: {section} must be a section, [{section}]")
+                raise ConfigError(f"{name}: {section} must be a section, written [{section}]")
             sections[section] = _section(hints[section], section, values, name)
         made = cls(**sections)
-        # With hop_s near clear_s each window would make the detector forget the one before; three
-        # times leaves room for windows that are skipped.
-        if round(made.detector.clear_s / made.listen.hop_s, 6) < 3:  # 0.6 s and 0.2 s will do
+        # With hop_s near clear_s each window would make the detector forget the one before. Three
+        # times hop_s leaves room for skipped windows. Rounded, so that 0.6 s and 0.2 s are enough.
+        if round(made.detector.clear_s / made.listen.hop_s, 6) < 3:
             raise ConfigError(
                 f"{name}: detector.clear_s = {made.detector.clear_s:g} must be three times "
-                f"listen.hop_s = {made.listen.hop_s:g} or more: no alert might ever start"
+                f"listen.hop_s = {made.listen.hop_s:g} or more, or an alert might never start"
             )
         return made
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Settings from the file ``path``; ConfigError if it cannot be read or makes no sense."""
+        """Settings from the file ``path``; ConfigError if it cannot be read or is invalid."""
         return cls.from_toml(_text(path), str(path))
 
 
 def _text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():  # of /dev/zero there is no end
-            raise ConfigError(f"{path} is no file")
+        if path.exists() and not path.is_file():  # reading /dev/zero would never end
+            raise ConfigError(f"{path} is not a file")
         if path.stat().st_size > MAX_FILE:
-            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: no settings are")
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors mark what they save
+            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: not a settings file")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors may write a BOM
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} cannot be read: it is not in UTF-8, save it so") from error
+        raise ConfigError(f"{path} cannot be read: it is not in UTF-8, save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not text.strip():  # it would mean the defaults: another pin, another microphone
+    if not text.strip():  # the defaults may mean another pin, another microphone
         raise ConfigError(f"{path} is empty: was power cut while it was saved?")
     return text
 
 
 def lamp_of(path: Path) -> IndicatorConfig | None:
-    """The lamp's own settings in ``path``, whatever is wrong with the others.
+    """The settings of the lamp in ``path``, even if others are invalid.
 
-    None where they are not to be had, or may be what is misspelt. Not the defaults then: their
-    pin may have other things on it.
+    None if they cannot be read, or if the section's name may be misspelt. The defaults are no
+    substitute: something else may be connected to the default pin.
     """
     try:
         content = tomllib.loads(_text(path))
@@ -155,18 +155,18 @@ def lamp_of(path: Path) -> IndicatorConfig | None:
             return None
         values = dict(content.get("indicator", {}))
         made: IndicatorConfig = _section(IndicatorConfig, "indicator", values, str(path))
-    except (ValueError, TypeError, RecursionError):  # the first are ConfigErrors, and TOML's own
+    except (ValueError, TypeError, RecursionError):  # ValueError: a ConfigError, or a TOML error
         return None
     return made
 
 
-# What a running listener takes over; all else it has opened or built with at its start.
+# Sections and keys that a running listener applies on reload; all others only at its start.
 TAKEN_OVER = {"gate", "detector"}
 TAKEN_OVER_KEYS = {"listen.hop_s", "listen.threshold", "health.hot_c"}
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
-    """Keys that differ and count only after a restart, as ``section.key``."""
+    """Keys that differ and take effect only after a restart, as ``section.key``."""
     return [
         f"{section.name}.{key.name}"
         for section in fields(Config)
@@ -182,45 +182,45 @@ def _meant(wrong: str, known: dict[str, Any]) -> str:
     close = difflib.get_close_matches(wrong, known, n=1)
     if close:
         return f": did you mean {close[0]}?"
-    return f" (there are {', '.join(known)})"
+    return f" (known are {', '.join(known)})"
 
 
 # section.key -> smallest and largest sensible value
 LIMITS: dict[str, tuple[float, float]] = {
     "audio.channel": (0, 63),
     "audio.stall_s": (0.5, 60),
-    "listen.hop_s": (0.1, 2),  # the lamp calls 5 s without a window a fault
+    "listen.hop_s": (0.1, 2),  # the lamp shows a fault after 5 s without a window
     "listen.threads": (0, 16),
     "listen.threshold": (0, 0.999),
-    "gate.silence_db": (-120, -30),  # above that it is deaf for ever
+    "gate.silence_db": (-120, -30),  # a higher limit would reject every window as silence
     "gate.flat_seconds": (0.01, 2),
     "gate.clipping": (0.05, 1),
     "gate.dc_ratio": (1, 1000),
-    # Where a real engine comes next: gate_config.GateConfig.
+    # How close real engines come to these limits: gate_config.GateConfig.
     "gate.tone_hz": (0, 250),
     "gate.repetition": (0.98, 1),
     "gate.hiss": (0, 1.4),
-    "detector.windows": (1, 240),  # two minutes of them: what knocked before that helps nobody
+    "detector.windows": (1, 240),  # two minutes by default: older knocks are of no use
     "detector.needed": (1, 240),
     "detector.keep": (0, 240),
     "detector.hold_s": (0, 3600),
     "detector.clear_s": (0.3, 3600),
-    "detector.refractory_s": (0, 600),  # the lamp is off for so long, whatever knocks
+    "detector.refractory_s": (0, 600),  # no alert starts for so long, however the engine knocks
     "indicator.led_pin": (-1, 27),
     "indicator.knock_pin": (-1, 27),
     "indicator.buzzer_pin": (-1, 27),
     "blackbox.seconds": (2, 120),
     "blackbox.max_records": (1, 100_000),
-    "blackbox.max_mb": (10, 100_000),  # one record of two minutes
+    "blackbox.max_mb": (10, 100_000),  # at least one record of two minutes
     "blackbox.min_interval_s": (0, 86_400),
     "health.hot_c": (0, 150),
 }
-OFF_AT_ZERO = {"gate.repetition"}  # though 0 is below the smallest that makes sense
-# The service runs in a folder that goes at each stop: what lay below it would be lost, silently.
+OFF_AT_ZERO = {"gate.repetition"}  # 0 turns these off, although it is below the smallest value
+# The service's working directory is deleted at each stop, with everything below it.
 FULL_PATHS = {"listen.model", "blackbox.directory", "health.status_file"}
 
 
-# ALSA's own names; a USB id, abcd:0014, looks like one.
+# ALSA device names, but not a USB id such as abcd:0014, which looks like one.
 CARD_NUMBER = re.compile(
     r"(?![0-9a-f]{4}:[0-9a-f]{4}$)((plug)?hw:|[a-z]+:(CARD=)?[0-9])", re.IGNORECASE
 )
@@ -241,12 +241,12 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
         )
     if isinstance(made, AudioConfig) and CARD_NUMBER.match(made.device):
         raise ConfigError(
-            f"{name}: audio.device = {made.device!r}: the numbers of cards change at every boot; "
+            f"{name}: audio.device = {made.device!r}: card numbers may change at every boot; "
             "give a part of the name or the USB id, see edge devices"
         )
     if isinstance(made, ListenConfig) and made.runtime not in RUNTIME_NAMES:
         known = ", ".join(RUNTIME_NAMES)
-        raise ConfigError(f"{name}: listen.runtime = {made.runtime!r} is none of {known}")
+        raise ConfigError(f"{name}: listen.runtime = {made.runtime!r} must be one of {known}")
     if isinstance(made, IndicatorConfig) and len(set(made.pins)) < len(made.pins):
         raise ConfigError(f"{name}: indicator uses a pin twice: {made.pins}")
     return made
@@ -260,20 +260,22 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
             limits = f"{RATES[0]} and {RATES[1]} Hz"
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {limits}")
         return tuple(value)
-    if kind is float and type(value) is int and abs(value) < 1e15:  # no whole number is too long
+    if (
+        kind is float and type(value) is int and abs(value) < 1e15
+    ):  # float() of a huge one overflows
         value = float(value)
     if isinstance(value, str) and "\0" in value:
-        raise ConfigError(f"{name}: {key} = {value!r} holds a zero byte, which no name can")
+        raise ConfigError(f"{name}: {key} = {value!r} contains a null byte: remove it")
     if type(value) is not kind:
         raise ConfigError(f"{name}: {key} = {value!r} must be {_KINDS[kind]}")
     if key in FULL_PATHS and value and not Path(value).is_absolute():
         raise ConfigError(
-            f"{name}: {key} = {value!r} must be a full path, from / on; ~ is not expanded"
+            f"{name}: {key} = {value!r} must be an absolute path, from /; ~ is not expanded"
         )
     if key in LIMITS:
         low, high = LIMITS[key]
         off = key in OFF_AT_ZERO and value == 0
-        if not (low <= value <= high or off):  # NaN lies nowhere
+        if not (low <= value <= high or off):  # NaN fails, too
             zero = ", or be 0" if key in OFF_AT_ZERO and low > 0 else ""
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}{zero}")
     return value

@@ -1,4 +1,7 @@
-"""``edge doctor``: is all there and well? One line a check: ok, warn or fail, and the remedy."""
+"""``edge doctor``: checks everything the service needs, one line per check.
+
+A line says ok, warn or fail; a remedy follows where there is one.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ from edge.lamp import flash
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
-ACCOUNT = "knockknock"  # that the service runs as
+ACCOUNT = "knockknock"  # the account that the service runs as
 FASTER = "-m pip install ai-edge-litert==2.1.0"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is found; 1 if anything fails."""
+    """Print the findings; the exit code is 1 if anything fails."""
     config = load_config(arguments.config)
-    # What microphone and lamp say to a service's log is said by the findings here.
+    # Discard what microphone and lamp would log for the service: the findings report it.
     logging.getLogger("edge").addHandler(logging.NullHandler())
     if arguments.tap_test:
         finding = sound_check.tap_test(config)
@@ -48,14 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
         return int(finding.level == "fail")
     worst = 0
     for finding in examine(config):
-        with contextlib.suppress(BrokenPipeError):  # nobody reads on, but the exit code counts
+        with contextlib.suppress(BrokenPipeError):  # the reader has gone, but the exit code counts
             print(finding.line(), flush=True)
         worst = max(worst, finding.level == "fail")
     return int(worst)
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """All findings, one after another as they are made."""
+    """Run the checks one after another; each finding is yielded as soon as it is known."""
     yield from _model(config)
     yield _versions()
     yield sound_check.microphone(config)
@@ -74,8 +77,8 @@ def _model(config: Config) -> Iterator[Finding]:
     front_end = FrontEnd(model.manifest.front_end)
     answer = golden_answer(front_end, classifier)
     if answer is None:
-        remedy = "export it anew with convert export"
-        yield Finding("fail", "model", f"{model.path.name} holds no golden answer to check", remedy)
+        remedy = "export it again with convert export"
+        yield Finding("fail", "model", f"{model.path.name} has no golden answer to check", remedy)
         return
     detail = f"{model.path.name} in {classifier.runtime}: {answer}"
     if answer.holds:
@@ -104,10 +107,10 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
 
 
 def _faster(runtime: str, threads: int) -> str:
-    """What helps a board that is too slow, the best first."""
+    """Remedies for a board that is too slow, the best first."""
     helps = ["raise listen.hop_s", "cool the board"]
     if 0 < threads < free_cores():
-        helps.insert(0, f"listen.threads = 0, all cores but one, for {threads}")
+        helps.insert(0, f"set listen.threads = 0 (all cores but one) instead of {threads}")
     if runtime.startswith("tflite-runtime"):
         as_root = "" if os.access(sys.prefix, os.W_OK) else "sudo "
         faster = f"{as_root}{shlex.quote(sys.executable)} {FASTER}"
@@ -139,11 +142,13 @@ def _lamp(config: Config) -> Finding:
     told = config.indicator
     pins = told.pins
     if not pins:
-        return Finding("warn", "lamp", "none is set", "set indicator.led_pin: the log alone tells")
+        return Finding(
+            "warn", "lamp", "no pin is set", "set indicator.led_pin; until then, see the log"
+        )
     for pin in pins:
         problem = flash(pin, active_high=told.active_high, seconds=0.5)
         if problem:
-            remedy = ways(in_use(), "on a Pi: gpiozero, lgpio, group gpio")
+            remedy = ways(in_use(), "on a Pi: check gpiozero, lgpio and group gpio")
             return Finding("fail", "lamp", problem, remedy)
     names = " and ".join(map(str, pins))
     return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")
@@ -157,7 +162,7 @@ def _board(config: Config) -> Finding:
     throttled = health.throttled()
     if throttled or (temperature is not None and temperature >= config.health.hot_c):
         detail += ", throttled" if throttled else ""
-        return Finding("warn", "board", detail, "move it away from the heat")
+        return Finding("warn", "board", detail, "move the board away from the heat")
     return Finding("ok", "board", detail + (", supply good now" if low is False else ""))
 
 
@@ -169,25 +174,25 @@ def _space(config: Config) -> Finding:
     while not _visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
-    with contextlib.suppress(OSError):  # the folder that it is run in has been deleted
+    with contextlib.suppress(OSError):  # the working directory has been deleted
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are written
     detail = f"{free:.0f} MB free at {folder}"
-    # Root may write anywhere, which says nothing of the service.
+    # Root may write anywhere, which proves nothing for the service.
     as_root = os.geteuid() == 0 and _service_uid() is not None
     may = folder == STATE or _service_may_write(folder)
     if not (may or (os.access(folder, os.W_OK) and not as_root)):
-        where = "is not open to the service" if as_root else "cannot be written from here"
-        remedy = "records go nowhere, unless the service may: sudo chown knockknock: FOLDER"
+        where = "is not writable by the service" if as_root else "is not writable by this user"
+        remedy = "without write access the service keeps no records: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} {where}", remedy)
     if lost := lost_at_a_cut(folder):
         return Finding("warn", "space", lost, KEEP_THEM)
     if free < MIN_FREE_MB:
-        return Finding("warn", "space", detail, "records will be dropped early")
+        return Finding("warn", "space", detail, "free some space, or old records are deleted early")
     return Finding("ok", "space", detail)
 
 
 def _service_may_write(folder: Path) -> bool:
-    """Whether the account that the service runs as may make files in ``folder``."""
+    """Whether the account that the service runs as may create files in ``folder``."""
     with contextlib.suppress(OSError, KeyError):
         account = pwd.getpwnam(ACCOUNT)
         groups = os.getgrouplist(ACCOUNT, account.pw_gid)
@@ -198,7 +203,7 @@ def _service_may_write(folder: Path) -> bool:
             shift = 6 if there.st_uid == account.pw_uid else grouped
             return there.st_mode >> shift & wanted == wanted
 
-        # Not access(2), which answers for whoever asks.
+        # Not access(2), which checks the permissions of the calling process.
         writable = not os.statvfs(folder).f_flag & os.ST_RDONLY
         reached = all(may(parent, os.X_OK) for parent in folder.resolve().parents)
         return writable and reached and may(folder, os.W_OK | os.X_OK)
@@ -206,14 +211,14 @@ def _service_may_write(folder: Path) -> bool:
 
 
 def _service_uid() -> int | None:
-    """The number of the account that the service runs as; None: it is not installed."""
+    """The user ID that the service runs as; None if the service is not installed."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(ACCOUNT).pw_uid
     return None
 
 
 def _visible(folder: Path) -> bool:
-    """Whether ``folder`` exists, as far as whoever asks may see; Python 3.11 raises if not."""
+    """Whether ``folder`` exists and may be seen by this user (Python 3.11 raises if not)."""
     try:
         return folder.exists()
     except OSError:

@@ -1,10 +1,10 @@
-"""Every error the device side raises on purpose, and the exit code each one becomes.
+"""Every error the device side raises on purpose, and the exit code of each.
 
-130 is Ctrl-C, as shells have it.
+Exit code 130, as in shells, is Ctrl-C.
 
 Each class is also the builtin a caller would expect, so ``except ValueError`` works for somebody
 who has never read this file. A message names the thing, its value and the remedy, in one line: it
-is printed to the user as it stands.
+is printed to the user unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import errno
 import sys
 
-# An error that names no file is of the output only if it is one of these: any call may have others.
+# An OSError without a file name is attributed to the output if it has one of these numbers.
 OF_OUTPUT = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
@@ -24,13 +24,13 @@ class EdgeError(Exception):
 
 
 class ConfigError(EdgeError, ValueError):
-    """A setting, a file of settings or a command line argument makes no sense."""
+    """A setting, a settings file or a command line argument is invalid, or output fails."""
 
     exit_code = 2
 
 
 class RecordingError(EdgeError, ValueError):
-    """A recording cannot be read: not audio, damaged, empty, or a format without its library."""
+    """A recording cannot be read: not audio, damaged, empty, or in an unsupported format."""
 
     exit_code = 3
 
@@ -58,18 +58,18 @@ class SignalError(EdgeError, ValueError):
 
 
 def unwritten(error: OSError) -> ConfigError:
-    """What is said where standard output takes no more."""
+    """The error to raise when standard output cannot be written."""
     return ConfigError(f"the output cannot be written: {error.strerror}")
 
 
 def what_failed(error: OSError) -> str:
-    """``error`` with the file it is of, or as one of the output where it looks like that."""
+    """A message for ``error`` with its file name, or about the output if its number suggests so."""
     if error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(unwritten(error) if error.errno in OF_OUTPUT else error.strerror or error)
 
 
 def complain(program: str, error: BaseException) -> None:
-    """One line on standard error; if nobody takes it, the exit code still counts."""
+    """Print one line on standard error; if that fails, the exit code still tells."""
     with contextlib.suppress(OSError):
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What ``edge doctor`` finds, one line each."""
+"""The findings of ``edge doctor``, one line each, and remedies that several of them name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ UNIT = Path("/etc/systemd/system/knockknock-edge.service")
 
 
 def ways(*remedies: str) -> str:
-    """Those of ``remedies`` that are any, in one line."""
+    """Join the non-empty ``remedies`` into one line."""
     return "; ".join(filter(None, remedies))
 
 
 def in_use() -> str:
-    """How to let go of what an installed service may hold; "" where none is installed."""
+    """How to release devices that an installed service may use; "" if none is installed."""
     if not UNIT.exists():
         return ""
     return "if the service runs, stop it: systemctl stop knockknock-edge"
 
 
 def locked(shm: Path = Path("/dev/shm")) -> str:  # noqa: S108 - the kernel's own
-    """How to get rid of a lock of JACK's that nobody may hold any more; "" where there is none.
+    """How to remove a JACK lock that may be left over; "" if there is no JACK database.
 
-    PortAudio asks for a JACK server. Its library keeps a data base below ``shm``: a program killed
-    while it holds the lock in there leaves all later ones of that account waiting.
+    PortAudio looks for a JACK server. The JACK library keeps a database below ``shm``: if a program
+    is killed while it holds the lock in there, all later ones of that account wait for ever.
     """
     folder = shm / f"jack_db-{os.getuid()}"
     return f"if it hangs and no JACK program runs: rm -r {folder}" if folder.exists() else ""
@@ -43,6 +43,6 @@ class Finding:
     remedy: str = ""
 
     def line(self) -> str:
-        """As it is printed."""
+        """The finding as it is printed; a remedy follows on a line of its own."""
         remedy = f"\n{'':22}-> {self.remedy}" if self.remedy else ""
         return f"{self.level:<6}{self.what:<16}{self.detail}{remedy}"

@@ -1,4 +1,4 @@
-"""What SIGHUP means to this process: read the settings again, or that the terminal has gone."""
+"""What SIGHUP means to this process: reload the settings, or that the terminal has closed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from enum import Enum, auto
 
 
 class HangUp(Enum):
-    """What to do at SIGHUP."""
+    """What to do on SIGHUP."""
 
-    RELOAD = auto()  # as services do
+    RELOAD = auto()  # as is usual for services
     STOP = auto()
     NOTHING = auto()
 
 
 def meaning() -> HangUp:
-    """Of SIGHUP to this process; to be asked before anything is done about that signal.
+    """What to do on SIGHUP. Call this before a handler for SIGHUP is set.
 
-    Whoever started it in a terminal and closes that wants no listener left that keeps the
-    microphone and the lamp, out of sight, from the next one; whoever used nohup does.
+    If the terminal it was started in is closed, the listener must stop: otherwise it would keep
+    microphone and lamp occupied, unseen. Started by nohup, it is meant to go on.
     """
     if "NOTIFY_SOCKET" in os.environ:
         return HangUp.RELOAD
@@ -30,7 +30,7 @@ def meaning() -> HangUp:
 
 
 def speak_to_nobody_if_gone() -> None:
-    """Where the terminal has gone, what is said fails: from now on it goes nowhere instead."""
+    """Redirect output to /dev/null if the terminal has closed, because writing would fail."""
     for number in (1, 2):
         try:
             os.write(number, b"")

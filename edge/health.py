@@ -1,4 +1,4 @@
-"""How the board and the service are: told to systemd, to a status file, to whoever asks.
+"""The health of board and service: sensors, notifications to systemd, and the status file.
 
 Linux interfaces: sd_notify(3); /sys/class/thermal (``cooling_device*`` as of
 Documentation/driver-api/thermal/sysfs-api.rst); the Raspberry Pi's under-voltage alarm in
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Talks to systemd, if it started us."""
+    """Sends notifications to systemd, if it started this process."""
 
     def __init__(self, address: str | None = None) -> None:
-        """``address`` of the socket; by default what systemd says."""
+        """``address`` of the socket; by default the one in NOTIFY_SOCKET."""
         self._address = os.environ.get("NOTIFY_SOCKET") if address is None else address
 
     def __call__(self, **fields: str) -> bool:
-        """Send ``FIELD=value`` lines; False if systemd did not take them (True without it)."""
+        """Send ``FIELD=value`` lines; False if that failed (True if there is no socket)."""
         if not self._address:
             return True
         target = self._address
@@ -40,7 +40,7 @@ class Notifier:
                 line.settimeout(0.2)
                 line.sendto(message.encode(), target)
         except OSError as error:
-            log.warning("systemd does not listen: %s", error)
+            log.warning("systemd cannot be notified: %s", error)
             return False
         return True
 
@@ -52,12 +52,12 @@ def temperature_c(sysfs: Path = Path("/sys")) -> float | None:
         try:
             found.append(int(path.read_text()) / 1000)
         except (OSError, ValueError):
-            continue  # a zone that is switched off answers with an error
+            continue  # reading a disabled zone is an error
     return max(found, default=None)
 
 
 def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
-    """Whether the supply is too weak now; None where nobody measures it."""
+    """Whether the supply voltage is too low now; None if the board does not measure it."""
     for path in sorted(sysfs.glob("class/hwmon/hwmon*")):
         try:
             if (path / "name").read_text().strip() == "rpi_volt":
@@ -68,9 +68,9 @@ def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
 
 
 def throttled(sysfs: Path = Path("/sys")) -> bool | None:
-    """Whether the kernel holds the processor back now, for its heat; None where it never does.
+    """Whether the kernel slows the processor down now because of its heat; None if it never does.
 
-    A Raspberry Pi's firmware does so by itself, which sysfs does not tell.
+    A Raspberry Pi's firmware also throttles by itself, which sysfs does not show.
     """
     found = []
     for path in sysfs.glob("class/thermal/cooling_device*"):
@@ -82,7 +82,7 @@ def throttled(sysfs: Path = Path("/sys")) -> bool | None:
 
 
 def board() -> dict[str, float | bool | None]:
-    """All three, as the status has them."""
+    """Temperature, under-voltage and throttling, as in the status file."""
     return {
         "temperature_c": temperature_c(),
         "under_voltage": under_voltage(),
@@ -91,7 +91,7 @@ def board() -> dict[str, float | bool | None]:
 
 
 def boot_id() -> str:
-    """The kernel's name of this boot; monotonic times mean nothing beyond it."""
+    """The kernel's ID of this boot; monotonic times are only comparable within one boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -104,10 +104,10 @@ def clock_is_synchronised(runtime: Path = Path("/run")) -> bool:
 
 
 class StatusFile:
-    """A JSON file that is replaced as a whole; failing to write it is said once."""
+    """A JSON file that is replaced as a whole. Repeated failures to write it are logged once."""
 
     def __init__(self, path: Path | None) -> None:
-        """At ``path``; None: nowhere. What a kill in mid-write has left there is removed."""
+        """Write to ``path``; None: nowhere. Temporary files of a killed process are removed."""
         self._path = path
         self._failed = False
         if path is not None:
@@ -120,8 +120,8 @@ class StatusFile:
             return
         try:
             content = json.dumps(status, indent=1).encode() + b"\n"
-            # For everybody to read, whatever the service's umask: nothing in it is private. Another
-            # comes in a second: a card would wear out, and a slow one would hold up the listener.
+            # Readable by everybody, whatever the service's umask: nothing in it is private. Not
+            # durable: written every second, it would wear out a card, and block on a slow one.
             write_atomically(self._path, content, mode=0o644, durable=False)
             self._failed = False
         except OSError as error:

@@ -1,7 +1,7 @@
-"""The lamp. It must not lie: dark is not running, a heartbeat is windows being processed.
+"""The lamp's signals. Dark means not running, and a heartbeat that windows are being processed.
 
-The patterns are one table; ``edge run --help`` prints it, and a test holds the README against it.
-Every change goes to the log too, for machines without a lamp.
+The patterns are one table; ``edge run --help`` prints it, and a test checks the README against it.
+Every change is logged too, for machines without a lamp.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Signal(StrEnum):
-    """What the lamp can say."""
+    """What the lamp can show."""
 
     FAULT = "fault"
     MICROPHONE_LOST = "microphone_lost"
@@ -33,7 +33,7 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True)
 class Pattern:
-    """Seconds lit and dark in turn, over and over; and what it means."""
+    """Seconds lit and dark in turn, repeated; how it looks, and what it means."""
 
     seconds: tuple[float, ...]
     looks: str
@@ -55,23 +55,25 @@ PATTERNS: dict[Signal, Pattern] = {
     Signal.FAULT: Pattern(
         (0.1, 0.2, 0.1, 0.2, 0.1, 1.3), "three blinks every 2 s", "a part has failed: edge doctor"
     ),
-    # Dark after the test until the first window; the fault of there being none comes first.
+    # Dark from the test to the first window. If none comes within FIRST_S the lamp shows a fault,
+    # which is before this pattern would repeat.
     Signal.STARTING: Pattern((1.0, 29.0), "solid for 1 s at start", "lamp test"),
 }
 STEP_S = 0.05
-STALE_S = 5.0  # without a window for so long the heartbeat stops: nobody is listening
-FIRST_S = 15.0  # the first may take so long: a slow board, a microphone that opens slowly
-HANGS_S = 10.0  # a lamp's driver that is busy for so long does not come back by itself
-LOOKED_S = 1.0  # more than this between two looks is no silence: this process stood still, too
+STALE_S = 5.0  # without a window for this long the heartbeat stops: nothing is being analysed
+FIRST_S = 15.0  # limit for the first window: the board or the microphone may be slow to start
+HANGS_S = 10.0  # a lamp driver that blocks for this long is not expected to recover
+LOOKED_S = 1.0  # most silence to count per check: beyond it, the whole process was stopped
 CLOSE_S = 1.0  # longest wait for the lamp's thread at the end
-# Their blinks are two seconds apart, or four, and one takes over in the other's time. If each began
-# anew, sound at the edge of what can be judged would blink with every window, as if none came.
+# These patterns blink every 2 or 4 s, and a change between them keeps the phase. If each restarted,
+# sound at the edge of what can be judged would blink with every window, which looks like the fast
+# blinking of a lost microphone.
 CALM = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED}
 NEEDS_WINDOWS = set(Signal) - {Signal.FAULT, Signal.MICROPHONE_LOST}
 
 
 def lit(signal: Signal, seconds: float) -> bool:
-    """Whether the lamp is lit ``seconds`` after ``signal`` began."""
+    """Whether the lamp is lit ``seconds`` after it began to show ``signal``."""
     pattern = PATTERNS[signal].seconds
     at = seconds % sum(pattern)
     for number, duration in enumerate(pattern):
@@ -82,7 +84,7 @@ def lit(signal: Signal, seconds: float) -> bool:
 
 
 def pattern_table() -> str:
-    """The patterns for people, one a line."""
+    """The table of patterns for the help text, one per line."""
     rows = [("lamp", "meaning")]
     rows += [(pattern.looks, pattern.means) for pattern in PATTERNS.values()]
     rows.append(("dark", "not running, no power, or up to 15 s at start"))
@@ -107,22 +109,22 @@ class Indicator:
         self._stumbled = ""
         self._ticks = self._ticks_seen = 0  # of the lamp's thread
         self._looked_at, self._silent_s = clock(), 0.0
-        self._hang = ""  # why the lamp shows what it showed long ago
+        self._hang = ""  # the problem, while the lamp's thread hangs
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     @property
     def failure(self) -> str:
-        """Why a lamp cannot be lit that should be; "" when all can."""
+        """Why a lamp that this machine should have does not work; "" if all work."""
         failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
         return self._hang or self._stumbled or next(failed, "")
 
     def watch(self) -> None:
-        """See whether the lamp's thread goes on: hanging, it cannot say so itself. For each turn.
+        """Check whether the lamp's thread hangs, which it cannot report itself. Call it regularly.
 
-        Its silence is counted while it is looked at; after a night of a process that was stopped
-        it has its time anew.
+        At most LOOKED_S counts between two calls: if the whole process was stopped, perhaps for a
+        night, the thread still has nearly all of HANGS_S left to show that it works.
         """
         now, ticks = self._clock(), self._ticks
         since_s, self._looked_at = now - self._looked_at, now
@@ -131,12 +133,12 @@ class Indicator:
             return
         self._silent_s += min(since_s, LOOKED_S)
         if self._silent_s > HANGS_S and not self._hang:
-            self._hang = f"the lamp does not answer for {HANGS_S:g} s: what it shows is old"
+            self._hang = f"the lamp does not answer for {HANGS_S:g} s: what it shows is outdated"
             log.error("%s", self._hang, extra={"kind": "hang"})
 
     @property
     def missing(self) -> str:
-        """Why there can be no lamp here; "" where there can."""
+        """Why this machine can have no lamp; "" if it can."""
         return next((lamp.problem for lamp in self._lamps if not lamp.possible), "")
 
     def show(self, signal: Signal) -> None:
@@ -147,27 +149,27 @@ class Indicator:
             if not {signal, self._signal} <= CALM:
                 self._since = self._clock()
             self._signal = signal
-        # Not under the lock: a log that hangs must not hold up the lamp. Each signal is a kind of
-        # its own: a flood of others must not hide a fault.
+        # Not under the lock: a log that hangs must not block the lamp. The rate limit treats each
+        # signal as a kind of its own, so that many changes to others cannot suppress a fault.
         log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
 
     def window_done(self) -> None:
-        """A window was really gone through, judged or not; the heartbeat lives on this."""
+        """Report that a window was processed, judged or not; the heartbeat depends on this."""
         self._window_at = self._clock()
 
     def expect_window(self) -> None:
-        """None can come yet; from now on it may take as long as any."""
+        """Restart the wait for a window, because none could come until now."""
         self._window_at = max(self._window_at, self._clock())
 
     @property
     def stale(self) -> bool:
-        """Whether no window was processed for so long that nothing may look well."""
+        """Whether no window was processed for STALE_S: the lamp must then show a problem."""
         return self._clock() - self._window_at > STALE_S
 
     def levels(self) -> tuple[bool, bool]:
-        """Whether the lamp is to be lit at this moment, and whether those that tell of knocks are.
+        """Whether the lamp is to be lit at this moment, and whether knock lamp and buzzer are.
 
-        Staleness is looked at here too, in the lamp's own thread: the other one may hang.
+        Staleness is checked here too, in the lamp's own thread, as the main thread may hang.
         """
         with self._lock:
             signal, since = self._signal, self._since
@@ -177,11 +179,11 @@ class Indicator:
         return now, now and signal in (Signal.KNOCKING, Signal.STARTING)
 
     def close(self) -> None:
-        """All lamps off, and let go; one whose driver hangs is left: it would hold up the end."""
+        """Turn all lamps off and release their pins, unless a driver hangs: that would block us."""
         self._ended.set()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
-            log.error("the lamp does not answer: it may stay as it is")
+            log.error("the lamp does not answer: it may stay lit")
             return
         for lamp in self._lamps:
             lamp.close()
@@ -194,7 +196,7 @@ class Indicator:
             for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):
                 try:
                     lamp.set(lit=level)
-                except Exception as error:  # the thread goes on: the others must not freeze, too
+                except Exception as error:  # the thread goes on for the other lamps' sake
                     stumbled = f"a lamp cannot be set: {type(error).__name__}: {error}"
                     log.exception("a lamp cannot be set", extra={"kind": "stumble"})
             self._stumbled = stumbled

@@ -1,4 +1,4 @@
-"""What is installed: the settings, and where records and status go."""
+"""Locations on an installed system: the settings file, the records folder, the status file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from edge.config import DEFAULT_PATH, Config
 from edge.errors import ConfigError
 
-STATE = Path("/var/lib/knockknock")  # of the service
-# An overlay is taken for one over memory: what a read-only root is, on a Pi.
+STATE = Path("/var/lib/knockknock")  # the service's state directory
+# An overlay is assumed to keep its changes in memory, as on a Pi with a read-only root.
 MEMORY = {"overlay", "tmpfs", "ramfs"}
 KEEP_THEM = (
-    "give them a partition of their own and confine the overlay to the root, by "
+    "keep records on a partition of their own and limit the overlay to the root, with "
     "overlayroot=tmpfs:recurse=0 in /boot/firmware/cmdline.txt: docs/raspberry-pi.md"
 )
 
@@ -24,7 +24,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def installed_config() -> Path | None:
-    """The installed settings, if there are any; ConfigError if nobody lets us look."""
+    """The installed settings file, or None; ConfigError if access to it is denied."""
     try:
         return DEFAULT_PATH if DEFAULT_PATH.is_file() else None
     except OSError as error:
@@ -32,7 +32,7 @@ def installed_config() -> Path | None:
 
 
 def records_folder(config: Config, state: Path | None) -> Path:
-    """Where records go: below ``state``, or where the settings or systemd say."""
+    """The folder for records: below ``state`` if given, else as the settings or systemd say."""
     if state:
         return state / "records"
     if config.blackbox.directory:
@@ -42,17 +42,17 @@ def records_folder(config: Config, state: Path | None) -> Path:
 
 
 def lost_at_a_cut(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """In words, that what is written to ``folder`` stays in memory; "" if it does not."""
+    """A warning if ``folder`` is on a file system in memory, which loses records; "" if not."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
-        folder = Path(os.path.realpath(folder))  # Path's raises at links in a ring, on Python 3.12
-    except OSError:  # nobody knows: also in a working folder that is deleted
+        folder = Path(os.path.realpath(folder))  # Path.resolve() raises on a symlink loop
+    except OSError:  # not known, as in a working directory that is deleted
         return ""
     found, kind = Path("/"), ""
     for line in lines:
         mount, _, told = line.partition(" - ")  # proc(5): spaces in a name are written as \\040
         at = Path(mount.split()[4].replace("\\040", " "))
-        # The deepest that leads there; of several at one place the last covers the others.
+        # The deepest mount above the folder; of several at one place the last hides the others.
         if folder.is_relative_to(at) and at.is_relative_to(found):
             found, kind = at, told.split()[0]
     if kind not in MEMORY:
@@ -61,7 +61,10 @@ def lost_at_a_cut(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> 
 
 
 def status_file(config: Config, state: Path | None) -> Path | None:
-    """Where the status goes, likewise; None: nowhere."""
+    """The status file: in ``state`` if given (created), else as the settings or systemd say.
+
+    None if neither names one. ConfigError if the place cannot be used.
+    """
     if state:
         try:
             state.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ def status_file(config: Config, state: Path | None) -> Path | None:
         return state / "status.json"
     if config.health.status_file:
         path = Path(config.health.status_file)
-        # Path's raises where it may not look, which is no reason not to listen.
+        # Not Path.is_dir(), which raises if access is denied: that must not prevent listening.
         if os.path.isdir(path):  # noqa: PTH112
             raise ConfigError(f"health.status_file = {str(path)!r} is a folder: name a file in it")
         return path

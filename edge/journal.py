@@ -1,4 +1,4 @@
-"""Logging as the journal wants it: one line each, with its priority, and never a flood."""
+"""Logging for the systemd journal: one line per record, with its priority, and rate-limited."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 import time
 from collections import defaultdict, deque
 
-BURST, PERIOD_S = 10, 60.0  # so many lines of one kind in so long a time
+BURST, PERIOD_S = 10, 60.0  # at most BURST records of one kind within PERIOD_S seconds
 
 
 class RateLimit(logging.Filter):
-    """Lets BURST records of one kind through in PERIOD_S; the next one tells how many were not."""
+    """Passes BURST records of one kind per PERIOD_S; the next says how many were dropped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,8 +22,8 @@ class RateLimit(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether ``record`` may pass."""
         if record.levelno <= logging.DEBUG:
-            return True  # asked for, every line of it
-        # What one line says of many things, "lamp: %s", names its kind itself.
+            return True  # every line of it was requested
+        # A message about several things, such as "lamp: %s", names its kind in ``extra``.
         kind = f"{record.name}:{record.levelno}:{getattr(record, 'kind', record.msg)}"
         times, now = self._times[kind], time.monotonic()
         if len(times) == BURST and now - times[0] < PERIOD_S:
@@ -36,7 +36,7 @@ class RateLimit(logging.Filter):
 
 
 class _Format(logging.Formatter):
-    """systemd reads a priority from ``<N>`` at the beginning of a line."""
+    """Puts the priority before each line as ``<N>``, which systemd understands."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = " ".join(super().format(record).split())
@@ -46,16 +46,17 @@ class _Format(logging.Formatter):
 
 
 def _journal_listens() -> bool:
-    """Whether standard error is the stream that systemd names (systemd.exec(5)).
+    """Whether standard error is the stream in JOURNAL_STREAM (systemd.exec(5)).
 
-    Its name alone says little: who is started by a service inherits it with any other output.
+    That variable alone proves little: programs started by a service inherit it, even if their
+    output goes elsewhere.
     """
     ours = os.fstat(2)
     return os.environ.get("JOURNAL_STREAM") == f"{ours.st_dev}:{ours.st_ino}"
 
 
 def set_up_logging(*, verbose: bool) -> None:
-    """Log to standard error, with priorities where the journal listens."""
+    """Log to standard error; with priorities if it is connected to the journal."""
     handler = logging.StreamHandler(sys.stderr)
     if _journal_listens():
         handler.setFormatter(_Format("%(message)s"))

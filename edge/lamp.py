@@ -1,4 +1,4 @@
-"""One lamp or buzzer on a GPIO pin; gpiozero is known to this module alone."""
+"""One lamp or buzzer on a GPIO pin. Only this module uses gpiozero."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 DEVICES = Path("/dev")
-RETRY_S = 10.0  # how often a pin that was in use, or failed, is tried again
-LONGEST = 200  # characters of a reason that is not ours
+RETRY_S = 10.0  # wait before a pin that was in use, or failed, is tried again
+LONGEST = 200  # characters quoted of another library's message
 
 
 class NoGpioError(Exception):
-    """The machine has no GPIO, and will not get one while we run."""
+    """The machine has no GPIO, and will not get any while this process runs."""
 
 
 def open_pin(pin: int, *, active_high: bool) -> Any:
-    """An LED of gpiozero on BCM ``pin``.
+    """A gpiozero LED on BCM ``pin``.
 
-    NoGpioError where there is no GPIO at all, OSError where this pin cannot be had now.
+    NoGpioError if the machine has no GPIO at all, OSError if this pin is not available now.
     """
     pipes = _send_pipes_away()
     try:
-        from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the one place that knows it
+        from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the only place that uses it
     except ImportError as error:
         raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
-    tried: list[warnings.WarningMessage] = []  # one line for every back end
+    tried: list[warnings.WarningMessage] = []  # one warning for each back end that failed
     try:
         with _coming_back(), warnings.catch_warnings(record=True) as tried:
             warnings.simplefilter("always")
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
-        # Also what gpiozero says where there is GPIO that is not ours yet: early in a boot.
+        # gpiozero also raises this where GPIO exists but is not accessible yet, early in a boot.
         kind = OSError if any(DEVICES.glob("gpiochip*")) else NoGpioError
         raise kind(f"no lamp on GPIO {pin}: {_words(error)}{_of_lgpio(tried)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
         raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
     finally:
-        # Once it is loaded lgpio has its pipe open, and needs no name of it any more; nobody
-        # removes the folder of a program that is killed.
+        # Once loaded, lgpio has its pipe open and no longer needs its name. Remove the folder now:
+        # nothing would, if the program were killed.
         if pipes is not None and "lgpio" in sys.modules:
             pipes.cleanup()
 
 
 @contextmanager
 def _coming_back() -> Iterator[None]:
-    """Leave the working directory as it was: loading lgpio goes where LG_WD says, and stays."""
-    place = os.O_PATH | os.O_DIRECTORY  # a folder may be stood in that may not be listed
+    """Restore the working directory afterwards: loading lgpio changes it to LG_WD."""
+    place = os.O_PATH | os.O_DIRECTORY  # works for a folder that may be entered but not listed
     try:
         here = os.open(".", place)
-    except OSError:  # nor stood in: no name in it leads anywhere, and none leads to the pipes
+    except OSError:  # may not even be entered: relative names are useless there, so return to /
         here = os.open("/", place)
     try:
         yield
@@ -72,10 +72,10 @@ def _coming_back() -> Iterator[None]:
 
 @cache
 def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
-    """Have lgpio make its named pipes in a folder of ours, which goes when we do at the latest.
+    """Have lgpio make its named pipes in a temporary folder; it is removed at exit at the latest.
 
-    By default they stay where the program was started, which may be somebody's recordings, or
-    nowhere that can be written to: then it does not start.
+    By default lgpio leaves them in the working directory, which may be a folder of recordings. If
+    that cannot be written to, lgpio does not start. None if LG_WD is already set.
     """
     if "LG_WD" in os.environ:
         return None
@@ -85,7 +85,7 @@ def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
 
 
 def _of_lgpio(tried: list[warnings.WarningMessage]) -> str:
-    """Why lgpio, which serves every Pi, could not be used: gpiozero's error tells of none."""
+    """Why lgpio, which works on every Pi, could not be used: gpiozero's error does not say."""
     said = (" ".join(str(warning.message).split()) for warning in tried)
     reason = next((words for words in said if "lgpio:" in words), "")
     return f" ({reason[reason.index('lgpio:') :][:LONGEST]})" if reason else ""
@@ -96,22 +96,22 @@ def _words(error: Exception) -> str:
 
 
 class Lamp:
-    """A pin that is lit or not; what goes wrong is told in ``problem`` and tried again.
+    """A pin that is lit or not. An error is kept in ``problem``, and the pin is tried again.
 
-    On a machine without GPIO it is not: there the lamp's changes are in the log.
+    Not on a machine without GPIO: there only the log shows the lamp's changes.
     """
 
     def __init__(self, pin: int, *, active_high: bool, clock: Callable[[], float]) -> None:
         """Take ``pin``; -1 means no lamp. ``clock`` gives seconds."""
         self.problem = ""
-        self.possible = True  # a lamp at all, on this machine
+        self.possible = True  # whether this machine can have a lamp at all
         self._pin, self._active_high, self._clock = pin, active_high, clock
         self._led: Any = None
         self._next_try = float("inf") if pin < 0 else clock()
         self._try()
 
     def set(self, *, lit: bool) -> None:
-        """Light it or put it out."""
+        """Turn it on or off."""
         self._try()
         if self._led is None:
             return
@@ -120,14 +120,14 @@ class Lamp:
                 self._led.on()
             else:
                 self._led.off()
-        except Exception as error:  # the pin was taken away; go on without
+        except Exception as error:  # the pin was taken away; continue without
             self._led = None
             self._fail(f"the lamp on GPIO {self._pin} fails: {_words(error)}", RETRY_S)
 
     def close(self) -> None:
-        """Put it out and let go of it."""
+        """Turn it off and release the pin."""
         if self._led is not None:
-            with suppress(Exception):  # on the way out nothing may keep the others lit
+            with suppress(Exception):  # an error must not leave the other lamps lit
                 self._led.off()
                 self._led.close()
 
@@ -154,7 +154,7 @@ class Lamp:
 
 
 def flash(pin: int, *, active_high: bool, seconds: float) -> str:
-    """Light ``pin`` for some seconds: "" or why it cannot be lit."""
+    """Light ``pin`` for some seconds; why it cannot be lit, or ""."""
     lamp = Lamp(pin, active_high=active_high, clock=time.monotonic)
     lamp.set(lit=True)
     if not lamp.problem:

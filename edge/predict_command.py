@@ -29,16 +29,16 @@ from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 from edge.recording import Recording
 
-WORD_S = 2.0  # how often it is said how far it has come
-LONGEST_STEM = 180  # bytes of a recording's name in those of its pictures
+WORD_S = 2.0  # how often progress is printed
+LONGEST_STEM = 180  # bytes of a recording's name that are used in its pictures' names
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judge the files; the highest exit code of any."""
+    """Judge the files and return the highest exit code of any."""
     if arguments.end is not None and arguments.end <= arguments.start:
         raise ConfigError(f"--end {arguments.end:g} must be later than --start {arguments.start:g}")
     if arguments.hop < 0.01:
-        raise ConfigError(f"--hop {arguments.hop:g} s is too small: 0.01 s at least")
+        raise ConfigError(f"--hop {arguments.hop:g} s is too small: must be 0.01 s or more")
     if arguments.channel < 0:
         raise ConfigError(f"--channel {arguments.channel} must be 0 or more")
     model = ModelFile.read(arguments.model or default_model())
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            if not isinstance(error, EdgeError):  # Python's own words name no file, or twice
+            if not isinstance(
+                error, EdgeError
+            ):  # Python's message names no file, or names it twice
                 error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
             complain("edge", error)
             worst = max(worst, error.exit_code)
@@ -70,12 +72,12 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(f"--picture {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"--picture {folder}: nothing can be written there")
+        raise ConfigError(f"--picture {folder} is not writable: name another folder")
 
 
 def _picture_names(files: Sequence[Path]) -> list[str]:
-    """What the pictures of each file begin with: its name, numbered where two have the same."""
-    # Cut: time and verdict are added, and a name has 255 bytes.
+    """First part of each file's picture names: its name, numbered if several files share it."""
+    # Truncated, because time and verdict are appended and a name may have at most 255 bytes.
     plain = [re.sub(r"[^\w.-]+", "_", path.name).encode() for path in files]
     stems = [name[:LONGEST_STEM].decode(errors="ignore") for name in plain]
     names: list[str] = []
@@ -113,7 +115,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
-            replaced += os.path.exists(picture)  # noqa: PTH110 - Path's raises where it cannot look
+            replaced += os.path.exists(picture)  # noqa: PTH110 - Path.exists() may raise
             failed = _keep_picture(picture, verdict.picture)
             lost = lost or failed
     if not arguments.json:
@@ -122,17 +124,17 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         _say(f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n")
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
         _hint(
-            f"{path}: nothing is in channel {arguments.channel}; it has {source.channels}, "
-            "numbered from 0: try another --channel"
+            f"{path}: channel {arguments.channel} is silent; the file has {source.channels} "
+            "channels, numbered from 0: try another --channel"
         )
     if replaced:  # perhaps another car's recording of the same name
         _hint(f"{path}: replaced {replaced} pictures in {arguments.picture}")
-    if lost is not None:  # but every window was judged
+    if lost is not None:  # raised only now, after every window was judged
         raise lost
 
 
 class _Progress:
-    """Says on a terminal how far a recording is judged, where its verdicts go elsewhere."""
+    """Prints progress on a terminal, if the verdicts are not printed there themselves."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -141,25 +143,25 @@ class _Progress:
         self._next = time.monotonic() + WORD_S
 
     def at(self, seconds: float) -> None:
-        """So far, seconds of the recording."""
+        """Report that the recording is judged up to ``seconds``."""
         if self._wanted and time.monotonic() >= self._next:
             self._next = time.monotonic() + WORD_S
             _hint(f"{self._path}: judged to {seconds:.0f} s")
 
 
 def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str:
-    """What the listener, with its defaults, would make of these windows."""
+    """Whether these windows would start an alert of the service with its default settings."""
     rule = f"{config.needed} of {config.windows} windows"
-    rule += f", here one every {hop_s:g} s, in edge run one every {ListenConfig().hop_s:g} s"
+    rule += f", here one every {hop_s:g} s; in edge run, one every {ListenConfig().hop_s:g} s"
     if alert_s < math.inf:
         return f"enough for an alert at {alert_s:.1f} s ({rule})"
-    if hop_s >= config.clear_s:  # it forgets one before the next comes
+    if hop_s >= config.clear_s:  # the detector forgets each window before the next comes
         return f"too far apart to tell whether it is enough for an alert ({rule})"
     return f"not enough for an alert ({rule})"
 
 
 def _hint(line: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal has gone: no reason not to judge
+    with contextlib.suppress(OSError):  # the terminal has gone: go on judging
         print(line, file=sys.stderr)
 
 
@@ -168,12 +170,12 @@ def _say(line: str) -> None:
         print(line, flush=True)
     except BrokenPipeError:
         raise
-    except OSError as error:  # no fault of the recording's
+    except OSError as error:  # an error of the output, not of the recording
         raise unwritten(error) from error
 
 
 def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:
-    """Write it, or say why not: no fault of the recording's, which is judged to its end."""
+    """Write ``picture``; return an error, so that the rest of the recording is still judged."""
     try:
         write_png(path, picture)
     except OSError as error:

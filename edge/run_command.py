@@ -1,6 +1,6 @@
-"""``edge run``: the microphone is being opened, the lamp lit, while all the rest is loaded.
+"""``edge run``: opens the microphone and lights the lamp first, then loads everything else.
 
-What computes (numpy, scipy, the network) is imported after both: on a Pi that takes two seconds.
+numpy, scipy and the network are imported after both, because that takes a Pi two seconds.
 """
 
 from __future__ import annotations
@@ -29,52 +29,62 @@ from edge.journal import set_up_logging
 if TYPE_CHECKING:
     from edge.service import Service
 
-INTERRUPTED = 130  # exit code, as of Ctrl-C
-FAULT_SECONDS = 10.0  # how long the lamp tells of a failed start before systemd tries again
+INTERRUPTED = 130  # exit code, as after Ctrl-C
+FAULT_SECONDS = 10.0  # how long the lamp shows a failed start before systemd tries again
 
 EXAMPLES = f"""\
 examples:
-  edge run                               with /etc/knockknock/edge.toml, or the defaults
-  edge run --config my.toml --check-config
-  edge run --source drive.wav --speed max
-                                         a recording through the whole service
+  edge run                                   use /etc/knockknock/edge.toml, or the defaults
+  edge run --config my.toml --check-config   only check these settings
+  edge run --source drive.wav --speed max    run the whole service on a recording
 
 the lamp:
 {pattern_table()}
 
-SIGTERM and Ctrl-C end it within two seconds. SIGHUP reloads the settings, except in a terminal,
-where it stops the program (started by nohup, it is ignored). Records of alerts go to systemd's
-state directory (/var/lib/knockknock), or to ./knockknock."""
+SIGTERM and Ctrl-C stop the program within two seconds. SIGHUP reloads the settings; in a terminal
+it stops the program instead, and under nohup it is ignored. Records of alerts are written to
+systemd's state directory (/var/lib/knockknock), or to ./knockknock without systemd."""
 
 
 def add_run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``run`` to the command line."""
     parser = commands.add_parser(
         "run",
-        help="listen and light the lamp",
-        description="Listen to the microphone, light the lamp when the engine knocks.",
+        help="listen to the microphone and light the lamp",
+        description="Listen to the microphone and light the lamp when the engine knocks.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--config", type=named_path, metavar="FILE", help=f"settings ({DEFAULT_PATH})"
+        "--config", type=named_path, metavar="FILE", help=f"settings file (default: {DEFAULT_PATH})"
     )
     parser.add_argument(
         "--check-config", action="store_true", help="check settings, model and runtime, then exit"
     )
-    parser.add_argument("--source", type=named_path, metavar="FILE", help="play this instead")
     parser.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="N", help="of --source: factor (1), or max"
+        "--source",
+        type=named_path,
+        metavar="FILE",
+        help="play this recording instead of listening to the microphone",
     )
     parser.add_argument(
-        "--state", type=named_path, metavar="DIR", help="where records and status go"
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="N",
+        help="play the recording N times as fast, or max: as fast as possible (default: 1)",
     )
-    parser.add_argument("--verbose", action="store_true", help="log every window's verdict, too")
+    parser.add_argument(
+        "--state", type=named_path, metavar="DIR", help="folder for records and the status file"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="also log the verdict on each window"
+    )
     parser.set_defaults(run=_run)
 
 
 def _speed(text: str) -> float:
-    """Infinity is as fast as possible."""
+    """Parse ``--speed``; max, as fast as possible, is infinity."""
     if text == "max":
         return math.inf
     try:
@@ -82,28 +92,28 @@ def _speed(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0.01 <= value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} must lie between 0.01 and 1000, or be max")
+        raise argparse.ArgumentTypeError(f"{text} must be between 0.01 and 1000, or max")
     return value
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.source and not arguments.source.is_file():
-        there = "is no file" if arguments.source.exists() else "does not exist"
+        there = "is not a file" if arguments.source.exists() else "does not exist"
         what = "is a folder" if arguments.source.is_dir() else there
         raise ConfigError(f"--source {arguments.source} {what}: name a recording")
     if arguments.speed != 1 and not arguments.source:
-        raise ConfigError("--speed goes with --source: a microphone has the speed it has")
+        raise ConfigError("--speed needs --source: a microphone always runs in real time")
     if arguments.check_config:
         return _check_config(arguments)
     set_up_logging(verbose=arguments.verbose)
-    # systemd aborts what hangs: where it hung belongs into the journal. Not to standard error as it
-    # is then: it leads nowhere while a runtime loads the network.
+    # When systemd aborts a hanging process, the traceback must reach the journal. Use a copy of
+    # standard error, which itself is redirected to /dev/null while a runtime loads the network.
     faulthandler.enable(os.dup(2))
     hang_up = meaning()
     ended = INTERRUPTED if arguments.source else 0
     _answer_signals(hang_up, ended)
     try:
-        # From here on this file: one that is deleted later must not mean the defaults.
+        # Resolved once: if the file is deleted later, a reload must not fall back to the defaults.
         settings = arguments.config or installed_config()
         config = load_config(settings)
     except ConfigError:
@@ -120,11 +130,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _listen(
     config: Config, settings: Path | None, arguments: argparse.Namespace, hang_up: HangUp
 ) -> Service:
-    """Until the service ends, of which what it counted is left; whatever fails lights the lamp."""
+    """Run the service until it ends, and return it for its counters; failures show on the lamp."""
     indicator = capture = None
     try:
         if not arguments.source:
-            with contextlib.suppress(OSError):  # no memory: the microphone will try again, and say
+            with contextlib.suppress(OSError):  # no memory: the microphone will retry and report it
                 capture = start_capture(capture_command(config.audio))
         indicator = Indicator(config.indicator)
         from edge import assembly  # noqa: PLC0415 - see above
@@ -140,12 +150,12 @@ def _listen(
         )
         service.run(hang_up)
     except BaseException as error:
-        # No service is there any more to be asked.
+        # The service's own signal handlers would have no effect any more.
         _answer_signals(hang_up, INTERRUPTED if arguments.source else 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if capture is not None:
             capture.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs
+            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver that hangs
                 capture.wait(1)
         _tell_of_fault(indicator, wait=isinstance(error, Exception))
         raise
@@ -157,20 +167,23 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from edge import assembly  # noqa: PLC0415 - see above
 
     config = load_config(arguments.config)
-    assembly.load_network(config)  # its runtime, too: install.sh starts what is right here
+    assembly.load_network(config)  # checks the runtime too: install.sh starts what passes here
     records = config.blackbox.directory
-    # Path's raises where it may not look, which is no fault of the settings.
+    # Not Path.exists(), which raises where access is denied: that is no fault of the settings.
     if os.path.exists(records) and not os.path.isdir(records):  # noqa: PTH110, PTH112
         raise ConfigError(f"blackbox.directory = {records!r} is a file: name a folder")
-    status_file(config, None)  # of the settings: DIR would be made, and be root's
+    status_file(config, None)  # not arguments.state, which would be created, owned by root
     path = arguments.config or installed_config()
-    none = f"there is no {DEFAULT_PATH}: the defaults hold"
-    print(f"{path}: settings are right" if path else none)
+    none = f"there is no {DEFAULT_PATH}: the defaults apply"
+    print(f"{path}: settings are valid" if path else none)
     return 0
 
 
 def _answer_signals(hang_up: HangUp, code: int) -> None:
-    """Where no service does: a reload must not end it, and an end must put out the lamp."""
+    """Handle signals while no service does: SIGHUP must not kill us, SIGTERM must clean up.
+
+    Exiting with ``code`` rather than being killed lets the lamp be turned off.
+    """
 
     def leave(*_: object) -> NoReturn:
         sys.exit(code)
@@ -180,9 +193,10 @@ def _answer_signals(hang_up: HangUp, code: int) -> None:
 
 
 def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
-    """Dark would mean "not running"; let the lamp say that something is wrong, unless it was ended.
+    """Show a fault on the lamp for a while: dark would mean "not running".
 
-    Without a lamp, too, systemd's next try waits: a loop would wear out the card.
+    With ``wait`` False, after a request to stop, only turn the lamp off. The wait before systemd
+    tries again is kept without a lamp, too, because a fast restart loop would wear out the card.
     """
     try:
         if indicator is not None and wait:
@@ -195,14 +209,16 @@ def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
 
 
 def _summary(service: Service, path: Path) -> int:
-    """What was counted; the exit code says whether the recording was played to its end."""
+    """Print what was counted; the exit code says whether the recording was played to its end."""
     c = service.counters
     reasons = ", ".join(f"{count} {name}" for name, count in sorted(c.unknown_reasons.items()))
     if service.stopped:
         print(f"{path}: stopped at {service.heard_to_s:.1f} s", file=sys.stderr)
     elif not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
-        print(f"{path}: nowhere {seconds:g} s in one piece: nothing was judged", file=sys.stderr)
+        print(
+            f"{path}: no {seconds:g} s of sound in one piece: nothing was judged", file=sys.stderr
+        )
     print(
         f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown"
         f"{f' ({reasons})' if reasons else ''}, "

@@ -1,7 +1,7 @@
-"""``edge run``: sound in, lamp, records and status out, for as long as there is power.
+"""The service behind ``edge run``: takes sound; drives the lamp, writes records and the status.
 
-One thread takes sound, judges windows and decides; the microphone, the lamp and the black box each
-have their own, so none of them can hold up the others. Every time is monotonic.
+One thread takes sound, judges windows and decides. The microphone, the lamp and the black box each
+have a thread of their own, so that none can block the others. Every time is monotonic.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
 
-READ_S = 0.25  # longest wait for sound, so that signals and the status are never late
-BEHIND_S = 5.0  # how long after skipping windows it still counts as falling behind
-START_S = 60.0  # how long the start may be silent: TimeoutStartSec of the unit
+READ_S = 0.25  # longest wait for sound, so that signals and the status are handled in time
+BEHIND_S = 5.0  # for so long after windows were skipped, analysis counts as being behind
+START_S = 60.0  # by how much each notification extends the start timeout; TimeoutStartSec=
 
 
 class Service:
-    """The whole listener; :meth:`run` returns when it was asked to stop or the source has ended."""
+    """The whole listener; :meth:`run` returns when asked to stop or when the source has ended."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Service:
         prove: Callable[[], None] | None = None,
         reload: Callable[[], Config] | None = None,
     ) -> None:
-        """``skip_when_behind`` is off for recordings played at full speed: nothing is stale there.
+        """``skip_when_behind`` is off for a recording at full speed, whose sound is never stale.
 
-        ``prove`` raises if the network computes wrongly; it is asked when the first sound has come:
-        until there are two seconds of it nobody is kept waiting, and the microphone has been opened
-        on a processor of its own. ``reload`` reads the settings again.
+        ``prove`` raises if the network computes wrong results. It runs once the first sound has
+        arrived: it then delays no window, which takes two seconds of sound, and does not compete
+        for the processor with the opening of the microphone. ``reload`` re-reads the settings.
         """
         self.counters = Counters()
         self._detector = Detector(config.detector)
@@ -73,20 +73,20 @@ class Service:
         self._skip, self._prove, self._reload = skip_when_behind, prove, reload
         self._notify = health.Notifier()
         self._stop = self._hup = self._ready = self._played = False
-        self._was_lost = False  # the sound; it may be back, but no window of it is judged yet
+        self._was_lost = False  # the sound was lost, and no window has been processed since
         self._behind_until = self._next_status = 0.0
         self._last: Verdict | None = None
-        self._broken = False  # the network: its last answer was none
-        self._last_end = (0.0, 0.0)  # of the last window, in time of the sound and of the clock
+        self._broken = False  # the network's latest answer was not a probability
+        self._last_end = (0.0, 0.0)  # end of the last window: source's clock, monotonic clock
         self._board, self._losses = Board(), Losses()
         self._losing = self._config_problem = ""
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
     def _apply(self, new: Config, old: Config | None = None) -> None:
-        """Settings that can change while it runs: config.TAKEN_OVER.
+        """Apply the settings that can change while the service runs (config.TAKEN_OVER).
 
-        What they leave as it was in ``old`` goes on: an alert, a window half heard.
+        Parts whose settings equal those in ``old`` keep their state: an alert, a part of a window.
         """
         front_end = self.pipeline.front_end.config
         self._config = new
@@ -101,7 +101,7 @@ class Service:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was asked to stop, before its source had ended."""
+        """Whether it was asked to stop before its source had ended."""
         return self._stop and not self._played
 
     @property
@@ -111,7 +111,7 @@ class Service:
 
     @property
     def records_written(self) -> int:
-        """Alerts whose sound and picture were kept."""
+        """Number of alerts of which a record was written."""
         return self._blackbox.written
 
     def stop(self, *_: Any) -> None:
@@ -122,7 +122,7 @@ class Service:
         self._hup = True
 
     def run(self, hang_up: HangUp = HangUp.RELOAD) -> None:
-        """Listen until stopped; the lamp stays on, its owner's to put out."""
+        """Listen until stopped. The indicator is not closed: that is up to the caller."""
         answers = {HangUp.RELOAD: self._hang_up, HangUp.STOP: self.stop}
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
@@ -145,7 +145,7 @@ class Service:
             state = "stopped"
         finally:
             if state != "stopped":
-                self._notify(STATUS=f"{state}, it will be tried again")
+                self._notify(STATUS=f"{state}, systemd will restart it")
             self._source.close()
             self._blackbox.close()
             self._status.write({**self.describe(), "state": state})
@@ -157,19 +157,19 @@ class Service:
             due += self._windower.push(block)
         self.counters.windows_due += len(due)
         if self._skip and len(due) > 1:
-            # Old sound is worth less than being in time: judge the newest only.
+            # Being up to date matters more than old sound: judge only the newest window.
             self.counters.windows_skipped += len(due) - 1
             self._behind_until = time.monotonic() + BEHIND_S
             due = due[-1:]
         for window in due:
             self._judge(window)
-        # Sound in pieces too short to judge: unknown, and all hear of it as of any window.
+        # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
         if not due and (missed := self._windower.missed()):
             self.counters.windows_due += 1
             self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
 
     def _judge(self, window: Window) -> None:
-        # Of sound that is spliced or out of tune the network's answer is worth nothing.
+        # At a wrong rate sound is spliced or out of tune, and the network's answer is worthless.
         fault = Fault.WRONG_RATE if self._source.rate_error else None
         self._take(self.pipeline.judge_window(window).unless(fault))
 
@@ -187,14 +187,14 @@ class Service:
         self._show()
         whole = verdict.reason != Fault.GAP
         if verdict.reason == Fault.BAD_ANSWER or verdict.p_knocking is not None:
-            self._broken = verdict.p_knocking is None  # of what the gate refuses it was not asked
+            self._broken = verdict.p_knocking is None  # the network sees nothing the gate refuses
         if self._broken:
-            return  # that was no analysis: what a restart mends, the watchdog shall mend
-        # Said again until it was heard: unheard, it would stay without a watchdog.
+            return  # not a working analysis: let the watchdog restart us, which may cure it
+        # Repeated until systemd has taken it: without READY=1 there would be no watchdog.
         if whole and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
             log.info("ready: first window judged, %s", verdict.verdict)
-        # Only here: a window was really gone through. Gaps are mended by no restart.
+        # Only here: a window was processed. A gap counts, too, since no restart would cure it.
         self._notify(WATCHDOG="1")
 
     def _alert(self, verdict: Verdict) -> None:
@@ -217,10 +217,10 @@ class Service:
             self._apply(new, self._config)
             self._config_problem = ""
             later = ", ".join(needs_restart(self._started_with, new))
-            log.info("settings read again%s", f"; only after a restart: {later}" if later else "")
+            log.info("settings reloaded%s", f"; only after a restart: {later}" if later else "")
         except (EdgeError, OSError) as error:
             self._config_problem = str(error)
-            log.error("settings kept as they were: %s", error)
+            log.error("settings not reloaded, the old ones stay in force: %s", error)
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
@@ -228,25 +228,25 @@ class Service:
         self._blackbox.watch()
         self._indicator.watch()
         if self._source.problem:
-            # Nothing comes: an alert must still end. Time goes on from the sound's own.
+            # No sound: an alert must end all the same. Extrapolate the source's clock.
             end_s, at = self._last_end
             if self._detector.pass_time(end_s + now - at).ended:
-                log.info("alert ended: nothing could be judged any more")
+                log.info("alert ended: no more windows to judge")
             self._windower.sound_stops()
             if not self._source.opening:
-                # What was heard before says nothing of what will come; and that may take its time.
+                # The last verdict no longer holds, and the next window may take a while to come.
                 self._last, self._was_lost = None, True
                 self._indicator.expect_window()
         self._show()
         if now < self._next_status:
             return
         self._next_status = now + 1.0
-        # So often: the kernel forgets within two seconds that the supply was too weak.
+        # Every second, because the kernel drops an under-voltage alarm within two seconds.
         self._board.look(health.board(), now)
         status = self.describe()
         self._status.write(status)
         told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
-        # It may wait long for a microphone, but must not hang meanwhile, nor answer nonsense.
+        # The start may wait long for a microphone, but must time out on a hang or bad answers.
         if not self._ready and (self._source.problem or not self._broken):
             told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
         self._notify(**told)
@@ -255,7 +255,7 @@ class Service:
         self._indicator.show(signal_of(self.state()))
 
     def state(self) -> State:
-        """What is the case now."""
+        """The state at this moment."""
         source, stale = self._source, self._indicator.stale
         board = self._board.problems(self._config.health.hot_c, time.monotonic())
         return State(
@@ -271,7 +271,7 @@ class Service:
         )
 
     def _lagging(self) -> list[str]:
-        """What is lost of the sound, here or on its way."""
+        """Messages about lost sound and skipped windows; "" for each that does not apply."""
         behind = time.monotonic() < self._behind_until
         return [
             self._losing,
@@ -280,7 +280,7 @@ class Service:
         ]
 
     def describe(self) -> dict[str, Any]:
-        """The status as it is written."""
+        """The content of the status file."""
         state = self.state()
         return {
             "state": str(signal_of(state)),

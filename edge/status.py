@@ -1,4 +1,4 @@
-"""What the listener says of itself: one state, and what lamp, status and records make of it."""
+"""The state of the listener, and what the lamp, the status file and the records show of it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from edge.gate import Fault
 from edge.indicator import STALE_S, Signal
 from edge.pipeline import Verdict
 
-LOSSES, LOSSES_S = 3, 60.0  # so many gaps within so long are no accident any more
-UNDER_VOLTAGE_S = 60.0  # after the last time it is still told of
+LOSSES, LOSSES_S = 3, 60.0  # this many gaps within this many seconds count as losing sound
+UNDER_VOLTAGE_S = 60.0  # how long an under-voltage is still reported after it was last seen
 
 
 @dataclass(frozen=True)
 class State:
-    """All that the lamp depends on, at one moment. Texts are for people; "" is nothing wrong."""
+    """Everything the lamp depends on, at one moment. Texts are for people; "" means no problem."""
 
     source_problem: str = ""  # why there is no sound
-    opening: bool = False  # it is opened for the first time, which may take a while
-    back: bool = False  # there is sound again, but no window of it is judged yet
-    stale: bool = False  # no window went through for STALE_S
+    opening: bool = False  # the source is being opened for the first time, which may take a while
+    back: bool = False  # there is sound again, but no window of it has been processed yet
+    stale: bool = False  # no window was processed for STALE_S
     alert: bool = False  # the detector reports knocking
     last: Verdict | None = None  # on the latest window
     faults: tuple[str, ...] = ()  # parts that have failed
-    remarks: tuple[str, ...] = ()  # what is worth a word, but no fault: no GPIO on a workstation
-    degraded: tuple[str, ...] = ()  # what makes it worse than it should be
+    remarks: tuple[str, ...] = ()  # worth mentioning, but no fault: no GPIO on a workstation
+    degraded: tuple[str, ...] = ()  # why it listens less well than it should
 
 
 def signal_of(state: State) -> Signal:
-    """What the lamp should say: the worst of what is the case."""
+    """The signal the lamp should show: the first, most serious, case that holds."""
     last = state.last
     cases = [
         (Signal.MICROPHONE_LOST, bool(state.source_problem) and not state.opening),
@@ -49,15 +49,15 @@ def signal_of(state: State) -> Signal:
 
 
 def problems_of(state: State) -> list[str]:
-    """Everything that is wrong, in words, the gravest first."""
-    stale = f"no window went through for {STALE_S:g} s" if state.stale else ""
-    back = "sound has come back, no window of it is judged yet" if state.back else ""
+    """Everything that is wrong, in words, the most serious first."""
+    stale = f"no window was processed for {STALE_S:g} s" if state.stale else ""
+    back = "sound has come back, but no window of it has been judged yet" if state.back else ""
     told = (state.source_problem, stale, back, *state.faults, *state.remarks, *state.degraded)
     return [problem for problem in told if problem]
 
 
 def verdict_of(state: State) -> dict[str, Any]:
-    """The last verdict, for the status file: none where it says nothing of now."""
+    """The last verdict, for the status file; all None where it no longer describes the present."""
     last = None if state.stale or state.source_problem else state.last
     return {
         "last_verdict": last.verdict if last else None,
@@ -67,7 +67,10 @@ def verdict_of(state: State) -> dict[str, Any]:
 
 
 def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str, Any]:
-    """What goes into a record: ``verdict`` started the alert of that ``number``, now."""
+    """The facts to record of alert ``number``, which ``verdict`` has just started.
+
+    The wall-clock ``time`` is included only if the clock has been synchronised since boot.
+    """
     facts = {
         "boot_id": health.boot_id(),
         "monotonic_s": round(time.monotonic(), 3),
@@ -82,10 +85,10 @@ def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str,
 
 
 class Board:
-    """Heat and supply, as they were found last.
+    """The latest readings of temperature and supply voltage.
 
-    A weak supply fails for a moment, while a pump or the starter runs: each time is counted, and
-    told of for a while after it.
+    A weak supply dips only for a moment, while a pump or the starter runs: each dip is counted, and
+    reported for UNDER_VOLTAGE_S afterwards.
     """
 
     def __init__(self) -> None:
@@ -93,39 +96,39 @@ class Board:
         self._low, self._low_at, self._seen = False, -float("inf"), 0
 
     def look(self, found: dict[str, Any], now: float) -> None:
-        """Take what health.board found at ``now`` s; None where it is unknown."""
+        """Take the readings of health.board at ``now`` s; a reading is None where unknown."""
         low = bool(found.get("under_voltage"))
         self._seen += low and not self._low
         self._low_at = now if low else self._low_at
         self._found, self._low = found, low
 
     def problems(self, hot_c: float, now: float) -> list[str]:
-        """What makes it worse at ``now`` s."""
+        """What is wrong with the board at ``now`` s, in words; ``hot_c`` degrees Celsius is hot."""
         told = []
         temperature = self._found.get("temperature_c")
         if temperature is not None and temperature >= hot_c:
             told.append(f"hot: {temperature:.0f} degrees Celsius")
         if self._found.get("throttled"):
-            told.append("throttled: the processor is held back, it is too hot")
+            told.append("throttled: the processor is slowed down, it is too hot")
         if now - self._low_at <= UNDER_VOLTAGE_S:
             times = "once" if self._seen == 1 else f"{self._seen} times"
             told.append(f"under-voltage: the supply is too weak, {times} since the start")
         return told
 
     def told(self) -> dict[str, Any]:
-        """For the status file."""
+        """The entries for the status file."""
         return {**self._found, "under_voltage_seen": self._seen}
 
 
 class Losses:
-    """Whether sound is lost again and again: each gap costs the window that it falls into."""
+    """Detects repeated loss of sound: each gap costs the window it falls into."""
 
     def __init__(self) -> None:
         self._seen = 0
         self._times: deque[float] = deque(maxlen=1000)
 
     def count(self, gaps: int, now: float) -> str:
-        """Take the number of ``gaps`` since the start, at ``now`` s; "" or what is wrong."""
+        """Take the number of ``gaps`` since the start, at ``now`` s; what is wrong, or ""."""
         self._times.extend([now] * min(gaps - self._seen, 1000))
         self._seen = gaps
         while self._times and now - self._times[0] > LOSSES_S:
@@ -136,17 +139,17 @@ class Losses:
 
 @dataclass
 class Counters:
-    """What has happened since the start."""
+    """Counts of windows and alerts since the start."""
 
     windows_due: int = 0
     windows_judged: int = 0
     windows_unknown: int = 0
-    windows_skipped: int = 0  # analysis was behind
+    windows_skipped: int = 0  # because analysis was behind
     alerts: int = 0
     unknown_reasons: dict[str, int] = field(default_factory=dict)
 
     def count(self, verdict: Verdict) -> None:
-        """Take the ``verdict`` on a window that was due."""
+        """Count the ``verdict`` on a window that was due."""
         if verdict.p_knocking is None:
             self.windows_unknown += 1
             before = self.unknown_reasons.get(verdict.reason, 0)

@@ -1,20 +1,20 @@
 #!/bin/sh
-# Installs KnockKnock Edge as a service, on Raspberry Pi OS Bookworm or Trixie; again: upgrades it.
+# Installs KnockKnock Edge as a service on Raspberry Pi OS Bookworm or Trixie; run again, upgrades it.
 set -eu
-umask 022  # what is installed is to be run by a user of its own, whatever root's habits
+umask 022  # the service's user must be able to read what is installed, whatever root's umask is
 
 usage() {
     cat <<'TEXT'
 usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]]
 
-  --wheels DIR   install Python packages from this folder, without network; Debian's python3-venv
-                 and libportaudio2 must be there then (from Python 3.13 on also python3-lgpio, which
-                 is Raspberry Pi's: without it there is no lamp)
-  --dry-run      say what would be done, do nothing
-  --uninstall    remove service and programs; settings and records stay
-  --purge        with --uninstall alone: settings, records and user too
+  --wheels DIR   install Python packages from folder DIR, without network; Debian's python3-venv and
+                 libportaudio2 must be installed already (from Python 3.13 on, also python3-lgpio from
+                 Raspberry Pi's archive: without it there is no lamp)
+  --dry-run      only print what would be done
+  --uninstall    remove service and programs, keep settings and records
+  --purge        with --uninstall: remove settings, records and user, too
 
-To fill a folder of wheels on a machine with network and the same Python and processor:
+To fill a folder of wheels, on a machine with network, the same Python version and processor type:
   pip wheel --wheel-dir wheels '.[pi]'
 TEXT
 }
@@ -26,7 +26,7 @@ dry=""
 wheels=""
 action=install
 purge=""
-dark=""  # no lamp
+dark=""  # yes: the lamp will not work
 while [ $# -gt 0 ]; do
     case "$1" in
         --dry-run) dry=yes ;;
@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
 done
 
 if [ -n "$purge" ] && [ "$action" != uninstall ]; then
-    echo "install.sh: --purge goes with --uninstall" >&2
+    echo "install.sh: --purge needs --uninstall" >&2
     exit 2
 fi
 if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
@@ -48,24 +48,24 @@ if [ -z "$dry" ] && [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
-# The caller's folder may be closed to the service's user, as whom some things are done below.
+# Some commands below run as the service's user, who may have no access to the caller's folder.
 cd /
 
 run() {
     if [ -n "$dry" ]; then echo "would: $*"; else "$@"; fi
 }
-# What is written may stay in memory for half a minute. In a car power goes with the ignition, and a
-# program that is there but empty does not run, nor does pip write it again.
+# Written data may stay in memory for half a minute. In a car, power goes off with the ignition; a
+# program file left empty would not run, and pip would not write it again.
 onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
-# Debian's word: on a 32-bit system uname speaks of the kernel, which may have 64.
+# Ask dpkg: on a 32-bit system uname reports the kernel's architecture, which may be 64-bit.
 architecture() {
     bits=$(dpkg --print-architecture 2>/dev/null) || return 0
     case "$bits" in
         armhf|armel)
             echo "install.sh: this system is a 32-bit one ($bits), for which there is no TFLite" \
-                "runtime: write the 64-bit Raspberry Pi OS onto the card; nothing was installed" >&2
+                "runtime: write 64-bit Raspberry Pi OS to the card; nothing was installed" >&2
             exit 1
             ;;
     esac
@@ -80,22 +80,22 @@ packages() {
     for package in $wanted; do
         dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
     done
-    # lgpio has no wheel for Python 3.13 on a Pi; there Raspberry Pi's own package serves, which
-    # Debian's archive lacks. Without it all works but the lamp.
+    # lgpio has no wheel for Python 3.13 on a Pi, so Raspberry Pi's own package is used, which
+    # Debian's archive lacks. Without it everything works but the lamp.
     lgpio=""
     if python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
         dpkg -s python3-lgpio >/dev/null 2>&1 || lgpio=python3-lgpio
     fi
     if [ -n "$missing$lgpio" ]; then
-        # An image some months old lists packages that the mirrors no longer have.
+        # The package lists of an older image name versions that the mirrors no longer have.
         [ -n "$wheels" ] || run apt-get update ||
-            echo "install.sh: Debian's lists are as old as they were" >&2
+            echo "install.sh: apt-get update failed, going on with the old package lists" >&2
     fi
     [ -z "$missing" ] || run apt-get install -y --no-install-recommends $missing
     [ -z "$lgpio" ] || run apt-get install -y --no-install-recommends "$lgpio" || dark=yes
 }
 
-# The versions that were tested, which are those of Python 3.11 (Bookworm).
+# Pin the tested versions of the packages, which are those for Python 3.11 (Bookworm).
 tested() {
     if python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
         echo "--constraint $copy/constraints.txt"
@@ -103,22 +103,22 @@ tested() {
 }
 
 programs() {
-    # pip unpacks there. /tmp is memory on Trixie, and too small on a Zero 2 W.
+    # pip unpacks here. On Trixie /tmp is in memory, and too small on a Zero 2 W.
     TMPDIR=/var/tmp
     export TMPDIR
     run mkdir -p "$prefix"
     python="$prefix/venv/bin/python"
-    # Again where power was cut while it was made, or Debian has another Python now.
+    # Created anew if a power cut left it incomplete, or if Debian has another Python version now.
     "$python" -m pip --version >/dev/null 2>&1 ||
         run python3 -m venv --clear --system-site-packages "$prefix/venv"
     if [ -n "$wheels" ]; then
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --upgrade 'knockknock-edge[pi]'
-        # Wheels of one version may differ: what lies in the folder is what is wanted.
+        # Two wheels may differ and have the same version: always install the one in the folder.
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --force-reinstall --no-deps knockknock-edge
     else
-        # In a copy: root's build files have no business among yours, nor old ones in ours.
+        # Build in a copy: root's build files must not end up in your clone, nor old ones in the build.
         copy=/var/tmp/knockknock
         if [ -z "$dry" ]; then
             copy=$(mktemp -d)
@@ -143,47 +143,48 @@ user() {
     run systemd-tmpfiles --create knockknock.conf
 }
 
-# Why the service could not read what root can: files of root alone, a model in a folder of somebody's.
+# Why the service's user cannot read what root can: a file of root's alone, a model in a private folder.
 unreadable() {
-    # In its words: name (owner:group, mode), for each that the service's user cannot open.
+    # Name (owner:group, mode) of each file that the service's user cannot open.
     closed=$(runuser -u knockknock -- find /etc/knockknock -type f ! -readable \
-        -printf '%p (%u:%g, mode %m) ') || true  # where a folder is closed
+        -printf '%p (%u:%g, mode %m) ') || true  # find fails on a folder it may not enter
     if [ -n "$closed" ]; then
-        echo "root can read your settings, the service's user, knockknock, cannot: ${closed% };" \
-            "say: sudo chmod a+r /etc/knockknock/*"
+        echo "root can read your settings, but the service's user, knockknock, cannot: ${closed% };" \
+            "run: sudo chmod a+r /etc/knockknock/*"
     else
-        echo "root can do what is refused above, the service's user, knockknock, cannot: open the file" \
+        echo "root can do what failed above, but the service's user, knockknock, cannot: open the file" \
             "to it (sudo chmod a+r FILE, a+x on its folders), or put it into /etc/knockknock"
     fi
 }
 
-# Settings that this version refuses must not end an upgrade half way, with a unit that is not loaded.
-# As the service's user: what root alone may read would be right here and wrong at each start.
+# Check the settings before the unit is replaced: if this version refuses them, the upgrade must not stop
+# half way, with a unit that is not loaded. As the service's user, because a file that only root may read
+# would pass here and fail at each start.
 settings() {
     code=0
     file=/etc/knockknock/edge.toml
     run runuser -u knockknock -- "$prefix/venv/bin/edge" run --check-config || code=$?
-    # Root and, where its folder is open, that user see what ProtectHome= of the unit hides.
+    # This check sees folders that ProtectHome= in the unit hides from the service.
     hidden='^[[:space:]]*(listen\.)?model[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user)/'
     if [ "$code" -eq 0 ]; then
         [ -e "$file" ] && grep -Eq "$hidden" "$file" || return 0
-        why="the service does not see /home, /root and /run/user: copy the model that $file names"
-        why="$why to /etc/knockknock, name it so there"
+        why="the service cannot see /home, /root and /run/user: copy the model that $file names"
+        why="$why to /etc/knockknock, change its path there"
     elif "$prefix/venv/bin/edge" run --check-config >/dev/null 2>&1; then
         why="$(unreadable)"
     elif [ "$code" -eq 2 ] && [ -e "$file" ]; then
         why="the new version refuses your settings: edit $file"
     else
-        why="the new version does not run here (see above): mend that"
+        why="the new version does not run here: correct the error above"
     fi
-    echo "install.sh: $why and run install.sh again; until its next start a service that is there" \
+    echo "install.sh: $why and run install.sh again; until its next start an installed service" \
         "runs as before" >&2
     exit 1
 }
 
 service() {
     run install -m 0644 "$here/systemd/99-knockknock.rules" /etc/udev/rules.d/
-    # Settings of the user are never overwritten.
+    # The user's settings are never overwritten.
     [ -e /etc/knockknock/edge.toml ] || \
         run install -m 0644 "$here/systemd/edge.toml" /etc/knockknock/edge.toml
     run install -m 0644 "$here/systemd/$unit" "/etc/systemd/system/$unit"
@@ -191,12 +192,12 @@ service() {
         run systemctl daemon-reload
         run udevadm control --reload || true
         run udevadm trigger --subsystem-match=gpio || true
-        # The rule that keeps microphones awake counts for those that are plugged in already, too.
+        # Apply the rule that keeps microphones awake also to those that are plugged in already.
         run udevadm trigger --action=add --subsystem-match=usb \
             --attr-match=bInterfaceClass=01 || true
         run systemctl enable "$unit"
         run systemctl restart --no-block "$unit"
-        finished="Installed and started. Its state: systemctl status knockknock-edge"
+        finished="Installed and started. To see its state: systemctl status knockknock-edge"
     else
         run systemctl enable "$unit"
         finished="Installed. It starts at the next boot."
@@ -204,8 +205,8 @@ service() {
     onto_the_disk
     if [ -n "$dark" ]; then
         echo "install.sh: python3-lgpio could not be installed: no lamp will be lit, its changes" \
-            "go to the log. It is Raspberry Pi's, at archive.raspberrypi.com: with that archive" \
-            "among apt's sources run install.sh again" >&2
+            "are only logged. Add Raspberry Pi's archive, archive.raspberrypi.com, to apt's" \
+            "sources and run install.sh again" >&2
     fi
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }

@@ -103,10 +103,10 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
         assert box.problem == ""
         box.watch()
     for now[0] in (1000.1 + STALL_S, 9000.0):
-        assert box.problem == f"black box {tmp_path}: no answer from the disk for 30 s"
+        assert box.problem == f"black box {tmp_path}: the disk has not responded for 30 s"
         box.watch()
-    assert [said for said in caplog.messages if "no answer" in said] == [
-        f"black box {tmp_path}: no answer from the disk for 30 s; alerts go on without records"
+    assert [said for said in caplog.messages if "not responded" in said] == [
+        f"black box {tmp_path}: the disk has not responded for 30 s; alerts go on without records"
     ]
     slow.set()
     wait_for(lambda: not box.problem)
@@ -136,7 +136,7 @@ def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
     wait_for(lambda: box._began is not None)
     now[0] = 31.0
-    assert "no answer" in box.problem
+    assert "not responded" in box.problem
     slow.set()
     wait_for(lambda: "Input/output error" in box.problem)
     box.close(20.0)

@@ -229,7 +229,7 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     other = next(account for account in pwd.getpwall() if account.pw_uid != owner)
     monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
     finding = _space(config)
-    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not open to the service")
+    assert (finding.level, finding.detail) == ("warn", f"{tmp_path} is not writable by the service")
     assert "chown" in finding.remedy
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 1000)
     assert _space(config).level == "ok"

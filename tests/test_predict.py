@@ -140,7 +140,9 @@ def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
     """A stereo recorder and one microphone: the likeliest slip."""
     path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR, channels=2)
     said = edge("predict", path, "--channel", 1).stderr
-    assert said.startswith(f"{path}: nothing is in channel 1; it has 2, numbered from 0: ")
+    assert said.startswith(
+        f"{path}: channel 1 is silent; the file has 2 channels, numbered from 0: "
+    )
     assert edge("predict", path).stderr == ""
 
 
@@ -158,7 +160,7 @@ def test_it_says_whether_the_lamp_would_have_been_lit(tmp_path, monkeypatch, cap
     path = wav_file(tmp_path / "a.wav", noise(len(p) + 1).astype("f8"), SR)
     assert main(["predict", str(path)]) == 0
     last = capsys.readouterr().out.splitlines()[-2].strip()
-    assert last == f"{words} (5 of 8 windows, here one every 1 s, in edge run one every 0.5 s)"
+    assert last == f"{words} (5 of 8 windows, here one every 1 s; in edge run, one every 0.5 s)"
 
 
 def test_of_windows_far_apart_it_says_nothing_of_an_alert(engine):
@@ -261,7 +263,7 @@ def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
     assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
     out, errors = capsys.readouterr()
     assert out == ""
-    assert f"--picture {tmp_path}: nothing can be written there" in errors
+    assert f"--picture {tmp_path} is not writable: name another folder" in errors
 
 
 @pytest.mark.parametrize("name", ["n" * 251, "\u00e4" * 120, "\u30ce" * 80])

@@ -43,7 +43,7 @@ def test_a_recording_without_one_whole_window_is_said_to_be(tmp_path):
     process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert f"{wav}: nowhere 2 s in one piece: nothing was judged" in errors
+    assert f"{wav}: no 2 s of sound in one piece: nothing was judged" in errors
 
 
 def test_a_threshold_that_no_answer_reaches_is_refused_at_the_start_and_later(tmp_path):

@@ -162,7 +162,7 @@ def test_settings_that_vanish_do_not_become_the_defaults(tmp_path):
     finally:
         process.terminate()
         _, errors = process.communicate(timeout=10)
-    assert "settings kept as they were" in errors
+    assert "settings not reloaded, the old ones stay in force" in errors
 
 
 def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monkeypatch):

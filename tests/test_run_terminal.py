@@ -159,4 +159,4 @@ def test_without_a_terminal_settings_are_read_again(tmp_path):
         wait_for(lambda: judged(told.state) > before + 2)
         process.terminate()
         _, errors = process.communicate(timeout=10)
-    assert "settings read again" in errors
+    assert "settings reloaded" in errors

@@ -234,7 +234,7 @@ def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
     service.run()
     goes_on.set()
     assert "the lamp does not answer" in service._indicator.failure
-    assert ["no answer from the disk" in said for said in caplog.messages].count(True) == 1
+    assert ["the disk has not responded" in said for said in caplog.messages].count(True) == 1
     assert ["the lamp does not answer" in said for said in caplog.messages].count(True) == 1
 
 

@@ -115,4 +115,4 @@ def test_sound_that_stays_away_without_a_reason_is_a_fault_and_not_listening(mak
     service.run()
     assert watch.shown == [Signal.LISTENING, Signal.FAULT, Signal.LISTENING]
     assert told.shown[0]["state"] == "fault"
-    assert "no window went through for 5 s" in told.shown[0]["problems"]
+    assert "no window was processed for 5 s" in told.shown[0]["problems"]

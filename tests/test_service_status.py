@@ -189,7 +189,7 @@ def test_records_are_counted(make, tmp_path):
 
 
 WEAK = "under-voltage: the supply is too weak, once since the start"
-HELD_BACK = "throttled: the processor is held back, it is too hot"
+HELD_BACK = "throttled: the processor is slowed down, it is too hot"
 
 
 @pytest.mark.parametrize(

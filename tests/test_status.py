@@ -137,7 +137,7 @@ def test_a_processor_that_is_held_back_is_told_of():
     for throttled, words in (
         (None, []),
         (False, []),
-        (True, ["throttled: the processor is held back, it is too hot"]),
+        (True, ["throttled: the processor is slowed down, it is too hot"]),
         (False, []),
     ):
         made.look({"temperature_c": 60.0, "under_voltage": False, "throttled": throttled}, 100)
