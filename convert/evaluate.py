@@ -125,9 +125,9 @@ def _say_chosen_by(chosen_by: Sequence[str], clips: Sequence[Clip]) -> None:
     """Warn about sources that were held out of training but used to choose the best epoch."""
     if graded := sorted({clip.source for clip in clips} & set(chosen_by)):
         print(
-            f"{len(graded)} of these sources ({', '.join(graded[:3])}"
-            f"{' ...' if len(graded) > 3 else ''}) were used to choose the best epoch: figures on "
-            "them are slightly optimistic",
+            f"figures on {len(graded)} of these sources ({', '.join(graded[:3])}"
+            f"{' ...' if len(graded) > 3 else ''}) are slightly optimistic: they were used to "
+            "choose the best epoch",
             file=sys.stderr,
         )
 
