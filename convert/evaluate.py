@@ -116,7 +116,7 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
         return clips
     if not learnt.complete:
         raise CheckpointError(
-            f"{model} does not say all that it was trained on, which --hold-out-only needs to know"
+            f"{model} does not list everything it was trained on, which --hold-out-only needs"
         )
     return new
 

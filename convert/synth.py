@@ -1,4 +1,4 @@
-"""Synthetic engines and knocks: sound with known labels, for training as real knocks are rare.
+"""Synthetic engines and knocks: sound with known labels to train on, where real knocks are rare.
 
 Everything follows the crank. At ``rpm`` revolutions a minute the crank turns at ``rpm / 60`` Hz; a
 four-stroke engine of ``z`` cylinders fires ``z / 2`` times a revolution. What repeats with each
@@ -174,7 +174,7 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
     firing; valves and injectors tick lightly at multiples of the firing rate, each in its own
     strength, which is why even a healthy engine has a rhythm of two revolutions. The intake has at
     most half the amplitude of the exhaust. ``firing`` gives the strength of each firing in
-    ``shaft.events(z / 2)``, from 0 (misfire) to 1 (normal); by default all are 1.
+    ``shaft.events(z / 2)``, 1 for a normal one and 0 for none; by default all are 1.
     """
     per_turn = shaft.cylinders / 2
     cycle = rng.lognormal(0, rng.uniform(0.02, 0.25), shaft.cylinders)

@@ -120,7 +120,7 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path, cap
     wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
     (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
     start = checkpoint(tmp_path / "start.pth", random_network())
-    with pytest.raises(CheckpointError, match="does not say all that it was trained on, which"):
+    with pytest.raises(CheckpointError, match="does not list everything it was trained on, which"):
         evaluate(start, [tmp_path], hold_out_only=True)
     evaluate(start, [tmp_path])
     assert "does not say what it was trained on" in capsys.readouterr().err
