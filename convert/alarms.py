@@ -1,4 +1,4 @@
-"""False alarms an hour: what the device's detector would have made of the windows judged."""
+"""False alarms per hour: the alerts of the device's detector on windows that do not knock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from edge.detector import Detector, DetectorConfig
 
 
 def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
-    """How often the device's detector starts an alert over windows ``p`` (NaN: not judged).
+    """Number of alerts that the device's detector starts on windows ``p`` (NaN: not judged).
 
-    The device looks every half second; with another ``hop_s`` its windows span another time.
+    The detector votes over a fixed number of windows, on the device half a second apart; with
+    another ``hop_s`` that vote spans another time.
     """
     detector = Detector(DetectorConfig())
     return sum(
@@ -25,25 +26,25 @@ def alerts_in(p: NDArray[np.float32], threshold: float, hop_s: float) -> int:
 
 
 class FalseAlarms(TypedDict):
-    """Alerts where nothing knocks, and the time in which they came."""
+    """Number and rate of alerts where nothing knocks."""
 
     alerts: int
-    hours: float
+    hours: float  # of the detector's time, on which the alerts were counted
     per_hour: float | None  # None where no time was judged
-    per_hour_at_most: float | None  # with 95 % certainty
-    sources_too_short: int
+    per_hour_at_most: float | None  # upper 95 % confidence limit
+    sources_too_short: int  # for an alert; left out of the other figures
 
 
 def false_alarms(
     sources: Iterable[NDArray[np.float32]], threshold: float, hop_s: float
 ) -> FalseAlarms:
-    """Alerts and hours of ``sources``: the windows of each end to end, NaN where not judged.
+    """Alerts and hours of ``sources``: p_knocking of all windows of each, NaN where not judged.
 
-    Time is the detector's own: ``hop_s`` for each window judged. The sound of short recordings
-    lasts longer than that, so an hour of it would hold more windows than the device has in one.
+    Time is the detector's own: ``hop_s`` for each judged window. The sound of short recordings
+    lasts longer, so an hour of it holds fewer windows than the device judges in an hour.
 
-    Sources of fewer judged windows than an alert needs can give none, whatever the network says;
-    they are counted apart, and their time is none in which it was silent.
+    Sources with fewer judged windows than an alert needs cannot raise one, whatever the network
+    says. They are counted separately, and their time does not count as time without an alert.
     """
     alerts, windows, short = 0, 0, 0
     for p in sources:
@@ -54,7 +55,7 @@ def false_alarms(
         alerts += alerts_in(p, threshold, hop_s)
         windows += count
     hours = windows * hop_s / 3600
-    # Of so many alerts by chance (Poisson) at least as few still come in 5 of 100 such times.
+    # One-sided Poisson limit: at this rate, so few alerts or fewer come in 5 of 100 such times.
     most = float(gammaincinv(alerts + 1, 0.95))
     return {
         "alerts": alerts,
@@ -66,15 +67,15 @@ def false_alarms(
 
 
 def in_words(figures: FalseAlarms) -> str:
-    """``0 in 15.6 min: 0.0 an hour, 95 % below 11.5; 3 sources are too short for an alert``.
+    """``figures`` as a phrase, with ``-`` in the place of a rate where no time was judged.
 
-    ``-`` without time.
+    ``0 in 15.6 min: 0.0 per hour, 95 % upper limit 11.5; 3 sources are too short for an alert``
     """
     said, short = "-", figures["sources_too_short"]
     if figures["per_hour"] is not None:
         minutes, rate = 60 * figures["hours"], figures["per_hour"]
-        said = f"{figures['alerts']} in {minutes:.1f} min: {rate:.1f} an hour"
-        said += f", 95 % below {figures['per_hour_at_most']:.1f}"
+        said = f"{figures['alerts']} in {minutes:.1f} min: {rate:.1f} per hour"
+        said += f", 95 % upper limit {figures['per_hour_at_most']:.1f}"
     if short:
         said += f"; {short} {'source is' if short == 1 else 'sources are'} too short for an alert"
     return said

@@ -1,7 +1,7 @@
 """What lies between an engine and its recording: noise, room, microphone, recorder.
 
-Used to make one recording sound as if made elsewhere with other gear, so that a network learns the
-knock and not the microphone. Everything works on whole clips, float64, in the frequency domain.
+Used to make one recording sound as if made elsewhere with other equipment, so that a network learns
+the knock and not the microphone. All functions work on whole clips, float64.
 """
 
 from __future__ import annotations
@@ -25,29 +25,31 @@ def coloured_noise(rng: np.random.Generator, n: int, sr: int, *, slope_db: float
 
 
 def wind(rng: np.random.Generator, n: int, sr: int) -> Sound:
-    """Gusts over a microphone: (n,), rms 1.
+    """Wind noise of a microphone, in gusts: (n,), rms 1.
 
-    What a microphone hears of wind is the pressure of the turbulence that is carried past it: power
-    falls as that of turbulence, with the frequency to the -5/3 (Kolmogorov), to -2 where a screen
-    smooths it, and much faster above some hundred hertz, where eddies are smaller than the
-    microphone (van den Berg, "Wind-induced noise in a screened microphone", JASA 119, 2006). Below
-    some hertz it is flat here: no eddies are larger than the gusts. Pressure goes with the square
-    of the wind's speed, which wanders by a fifth to a half about its mean within about a second: an
-    Ornstein-Uhlenbeck process, as in Dryden's model of gusts.
+    A microphone picks up the pressure of the turbulence that the wind carries past it. Its power
+    spectrum falls with the frequency to the -5/3, as that of turbulence does (Kolmogorov), with -2
+    where a screen smooths it, and much faster above some hundred hertz, where eddies are smaller
+    than the microphone (van den Berg, "Wind-induced noise in a screened microphone", JASA 119,
+    2006). Below some hertz it is flat here: no eddies are larger than the gusts. Pressure is
+    proportional to the square of the wind speed, which fluctuates with a standard deviation of a
+    fifth to a half of its mean within about a second: an Ornstein-Uhlenbeck process, as in Dryden's
+    model of gusts.
     """
     f = scipy.fft.rfftfreq(n, 1 / sr)
-    largest, smallest = rng.uniform(3, 15), rng.uniform(100, 250)  # eddies, as frequencies in Hz
+    largest, smallest = rng.uniform(3, 15), rng.uniform(100, 250)  # frequencies of eddies, Hz
     power = np.maximum(f, largest) ** -rng.uniform(5 / 3, 2) / (1 + (f / smallest) ** 4)
     noise = scipy.fft.irfft(scipy.fft.rfft(rng.normal(size=n)) * np.sqrt(power), n=n)
     speed = 1 + rng.uniform(0.2, 0.5) * _wander(rng, n, round(sr * rng.uniform(0.7, 1.5)))
     y = noise * np.maximum(speed, 0) ** 2
-    return np.asarray((y - y.mean()) / y.std())  # a steady push is none of the sound
+    return np.asarray((y - y.mean()) / y.std())  # a constant pressure is no sound
 
 
 def _wander(rng: np.random.Generator, n: int, remembered: int) -> Sound:
-    """Ornstein-Uhlenbeck: normal values (n,) alike for about ``remembered`` samples, deviation 1.
+    """An Ornstein-Uhlenbeck process, (n,), with unit variance.
 
-    In 20 steps of that time, straight lines between them.
+    Its correlation time is ``remembered`` samples; it is drawn 20 times in that time and
+    interpolated linearly.
     """
     step = max(1, remembered // 20)
     kept = np.exp(-step / remembered)
@@ -65,10 +67,10 @@ def band_limit(y: Sound, sr: int, low: float, high: float) -> Sound:
 
 
 def equalise(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
-    """A microphone's and a bonnet's frequency response at random.
+    """``y`` with the random frequency response of a microphone and a bonnet.
 
-    A tilt around 1 kHz, normal with 1.5 dB an octave, and up to four resonances or notches, normal
-    with 6 dB, a third of an octave to two octaves wide.
+    A tilt around 1 kHz, normal with a standard deviation of 1.5 dB an octave, and up to four
+    resonances or notches, normal with 6 dB, a third of an octave to two octaves wide.
     """
     f = scipy.fft.rfftfreq(y.size, 1 / sr)
     octave = np.log2(np.maximum(f, 20) / 1000)
@@ -87,10 +89,10 @@ def reverberate(
     t60: tuple[float, float] = (0.02, 0.3),
     gain: tuple[float, float] = (0, 1),
 ) -> Sound:
-    """``y`` with the echo of a bay or a garage: exponentially dying noise.
+    """``y`` with the reverberation of an engine bay or a garage: exponentially decaying noise.
 
-    Uniform in ``t60``, seconds until it has fallen by 60 dB, and in ``gain``, the root of its
-    energy, the direct sound being 1; cut off after 0.3 s.
+    ``t60`` and ``gain`` are ranges to draw from, uniformly: the time in s to fall by 60 dB, and the
+    square root of the tail's energy relative to the direct sound. The tail ends after 0.3 s.
     """
     n = int(sr * 0.3)
     tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / (sr * rng.uniform(*t60)))
@@ -104,8 +106,8 @@ def reverberate(
 def shaped_like(y: Sound, model: Sound, sr: int, share: float) -> Sound:
     """``y`` with ``share`` (0 to 1) of the spectral shape of ``model``, in thirds of an octave.
 
-    What comes from inside an engine takes the same way to the microphone as the rest of it. Both
-    are (n,); the level between 250 and 4500 Hz stays about as it was.
+    A sound from inside an engine takes the same path to the microphone as the rest of the engine's.
+    Both are (n,); the level between 250 and 4500 Hz stays about as it was.
     """
     f = scipy.fft.rfftfreq(y.size, 1 / sr)
     octave = np.log2(np.maximum(f, 40) / 40)
@@ -121,8 +123,8 @@ def shaped_like(y: Sound, model: Sound, sr: int, share: float) -> Sound:
 def beat_seconds(y: Sound, sr: int) -> float | None:
     """Period of the strongest beat of ``y`` between 50 and 400 ms, or None if it has none.
 
-    From the autocorrelation of the level (dB, 10 ms frames, 250 to 4500 Hz) without its slow part;
-    a beat is a peak above 0.15 of it.
+    Found in the autocorrelation of the log level (10 ms frames, 250 to 4500 Hz), less its moving
+    average over 0.5 s; a beat is a peak above 0.15 of the value at lag 0.
     """
     frame = sr // 100
     banded = band_limit(y, sr, 250, 4500)[: y.size // frame * frame]
@@ -130,13 +132,13 @@ def beat_seconds(y: Sound, sr: int) -> float | None:
     level = level - np.convolve(np.pad(level, 25, "edge"), np.full(51, 1 / 51), "valid")
     likeness = np.correlate(level, level, "full")[level.size - 1 :]
     middle = likeness[5:41]
-    peaks = (middle >= likeness[4:40]) & (middle >= likeness[6:42])  # no shoulder of lag 0
+    peaks = (middle >= likeness[4:40]) & (middle >= likeness[6:42])  # not the slope from lag 0
     lag = 5 + int(np.where(peaks, middle, -np.inf).argmax())
     return lag / 100 if peaks.any() and likeness[lag] > 0.15 * likeness[0] else None
 
 
 def gain_control(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
-    """A telephone's automatic gain: the level over some 100 ms is pulled towards its mean."""
+    """A telephone's automatic gain control: pulls the level over some 100 ms towards its mean."""
     power = _running_power(y, int(sr * rng.uniform(0.03, 0.3)))
     return y * (power.mean() / power) ** (rng.uniform(0.1, 0.35))
 
@@ -144,8 +146,8 @@ def gain_control(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
 def sharpen(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     """The opposite of gain control: what is loud for some 10 ms becomes louder still.
 
-    An engine whose own beat stands out more than it did, up to 30 times in amplitude: the
-    clattering neighbour of the one recorded, and as healthy.
+    The engine's own beat then stands out more than it did, by up to 30 times in amplitude, as in an
+    engine that clatters more than the one recorded and is as healthy.
     """
     power = _running_power(y, int(sr * np.exp(rng.uniform(np.log(0.008), np.log(0.03)))))
     usual = np.exp(np.mean(np.log(power)))
@@ -159,10 +161,10 @@ def _running_power(y: Sound, n: int) -> Sound:
 
 
 def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
-    """One way this sound might have been recorded: a random chain of what may happen to it.
+    """``y`` as it might have been recorded: a random chain of effects.
 
-    A microphone's response, echo, noise of one colour from a rumble to a hiss, wind, gain control,
-    band limits of cheap microphones and codecs, saturation. Peak of the result: 0.05 to 1.
+    Frequency response, reverberation, coloured noise from rumble to hiss, wind, gain control, band
+    limits of cheap microphones and codecs, saturation. Peak of the result: 0.05 to 1.
     """
     y = y / (np.abs(y).max() + 1e-12)
     if rng.random() < 0.7:

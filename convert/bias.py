@@ -1,10 +1,11 @@
 """Bias correction: biases absorb the mean shift that rounding weights to int8 causes.
 
-The errors of a layer's rounded weights do not average out: its inputs, behind rectifiers, are
-never negative, so a channel is off to the same side in every picture, and some forty layers add up.
+The errors of a layer's rounded weights do not average out: its inputs come from rectifiers and are
+never negative, so a channel is off in the same direction in every picture, and the shifts of some
+forty layers add up.
 Method: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 ICCV 2019, section 4.2, here with means measured on pictures instead of derived from the layer
-before. On trained networks it halves the largest error and more.
+before. On trained networks it at least halves the largest error.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from torch import Tensor, nn
 
 from convert.network import FoldedNet, layers, watching
 
-N_PICTURES = 64  # at once, about 2 GB; with 160 the result was the same
+N_PICTURES = 64  # in one batch, about 2 GB; with 160 the result was the same
 LEVELS = 127  # int8 weights are symmetric: -127..127, one scale for each output channel
 
 
 def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
-    """``network`` with biases under which its weights may be rounded; the weights stay as given.
+    """A copy of ``network`` whose biases compensate for rounding the weights, which stay unrounded.
 
     ``pictures`` (N, 224, 224, 3) uint8, of which at most N_PICTURES are taken, evenly. The result
-    is meant for the quantiser alone: without rounding it is off by what rounding would shift.
+    is for the quantiser alone: until its weights are rounded, it is off by the correction.
     """
     chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), N_PICTURES)).astype(int)
     x = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
@@ -36,7 +37,7 @@ def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
         layer.weight.data = round_weights(layer.weight.data)
 
     def correct(name: str, layer: nn.Module, output: Tensor) -> Tensor:
-        # Layers run in order: what comes in is corrected already, as it will be on the Pi.
+        # Layers run in order, so the input of each is already corrected, as it will be on the Pi.
         shift = means[name] - _mean(output)
         layer.get_parameter("bias").data += shift
         return output + shift.view(-1, *[1] * (output.ndim - 2))
@@ -50,7 +51,7 @@ def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
 
 
 def round_weights(weight: Tensor) -> Tensor:
-    """``weight`` (out, ...) at the values int8 can hold, each output channel with its own scale."""
+    """``weight`` (out, ...) rounded to the values of int8, with one scale per output channel."""
     scale = weight.abs().flatten(1).amax(1).clamp(min=1e-12) / LEVELS
     scale = scale.view(-1, *[1] * (weight.ndim - 1))
     return (weight / scale).round() * scale

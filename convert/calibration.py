@@ -1,4 +1,4 @@
-"""The pictures an export is calibrated on, and others it is proved on."""
+"""Pictures for an export: a calibration set and a separate set for the parity check."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from edge.errors import RecordingError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.gate import Gate
 
-N_CALIBRATION = 200  # pictures the value ranges are taken from
-N_MADE_CALIBRATION = 40  # every other one knocking
-N_REAL, N_MADE = 300, 100  # pictures the result is proved on: from recordings; synthetic at least
-LEAST_CALIBRATION = 16  # windows; fewer say too little about the ranges
-PER_RECORDING = 4  # windows, spread over it
-N_SOURCES = 50  # named in a manifest, which everybody's Pi reads; the others are counted
-TRIES = 20  # made sounds until one is judgeable; nearly all are
+N_CALIBRATION = 200  # pictures of recordings for calibration, at most
+N_MADE_CALIBRATION = 40  # synthetic ones for calibration, every other one knocking
+N_REAL, N_MADE = 300, 100  # for the parity check: of recordings, at most; synthetic, at least
+LEAST_CALIBRATION = 16  # windows; fewer say too little about the value ranges
+PER_RECORDING = 4  # windows at most, evenly spread over it
+N_SOURCES = 50  # named in a manifest, which every Pi reads; further ones are only counted
+TRIES = 20  # attempts at a synthetic sound that the gate accepts; nearly all are accepted
 
 
 @dataclass(frozen=True)
 class ExportPictures:
-    """Pictures (N, 224, 224, 3) uint8, none in both."""
+    """Two disjoint sets of pictures (N, 224, 224, 3) uint8."""
 
     calibration: NDArray[np.uint8]
-    held_back: NDArray[np.uint8]
-    described: dict[str, int]  # how many of what
-    used: list[Path]  # the recordings they are of
-    unreadable: list[str]  # what could not be read, each with the reason
+    held_back: NDArray[np.uint8]  # for the parity check
+    described: dict[str, int]  # counts, as they go into the manifest
+    used: list[Path]  # the recordings the pictures are of
+    unreadable: list[str]  # one error message for each recording that could not be read
 
 
 def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPictures:
-    """Pictures of the recordings below ``folder``, half of the recordings for each purpose.
+    """Pictures of the recordings below ``folder``, half of the recordings for each set.
 
-    Of copies only the first counts. The held-back ones are filled up with made engines, half of
-    them knocking. DatasetError if the folder is missing or has too little in it; unreadable
-    recordings are skipped and named.
+    Of identical copies only the first is used. Synthetic engines are added to both sets, every
+    other one knocking. Unreadable recordings are skipped and returned by error message.
+    DatasetError if the folder is missing or gives too few windows for calibration.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is no folder: --calibration takes a folder of recordings")
+        raise DatasetError(f"{folder} is not a folder: --calibration takes a folder of recordings")
     found = called_sounds(folder)
     if not found:
         raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
@@ -64,12 +64,12 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     if len(first) < LEAST_CALIBRATION:
         why = f"; {len(unreadable)} could not be read, first: {unreadable[0]}" if unreadable else ""
         raise DatasetError(
-            f"{folder} gives {len(first)} calibration windows of {len(found)} recordings, "
-            f"{LEAST_CALIBRATION} are needed: add recordings of 2 s and more{why}"
+            f"{folder} gives {len(first)} calibration windows from {len(found)} recordings, "
+            f"{LEAST_CALIBRATION} are needed: add recordings of 2 s or more{why}"
         )
     made = list(made_pictures(max(N_MADE, MIN_PICTURES - len(second)), front_end, seed=seed))
-    # Clear knocks, rare in real recordings, drive the last layers furthest: without some of them
-    # their range is measured too small and the surest answers are cut off.
+    # Clear knocks, rare in real recordings, give the largest activations in the last layers.
+    # Without some of them the measured range is too small, and the surest answers saturate.
     knocking = list(made_pictures(N_MADE_CALIBRATION, front_end, seed=seed + 1))
     return ExportPictures(
         np.stack(first + knocking),
@@ -87,10 +87,10 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
 
 
 def sources_used(folder: Path, used: Sequence[Path]) -> dict[str, Any]:
-    """For a manifest: whose recordings in ``folder`` were ``used``, and a digest of these files.
+    """For a manifest: the sources of the recordings ``used`` from ``folder``, and a digest of them.
 
-    Sources are those that a labels.csv there names, or those that the names of files say. The
-    digest is of the files' SHA-256 in order: that of the same files, however they are called.
+    Sources are as given in a labels.csv there, or else guessed from file names. The digest is over
+    the sorted SHA-256 of the files: it is the same for the same files under other names.
     """
     names = sorted(set(_sources(folder, used)))
     digest = hashlib.sha256("".join(sorted(map(fingerprint, used))).encode()).hexdigest()
@@ -106,7 +106,7 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
                 path = file_called(folder, row["file"]).resolve()
                 given[path] = row.get("source") or row.get("car", "")
         except (DatasetError, OSError, RuntimeError, ValueError):
-            given = {}  # nothing is learnt here: a table that is no use is no hindrance
+            given = {}  # nothing is trained here, so an unusable table is no reason to fail
     files = [path.relative_to(folder) for path in used]
     labels = [next((spelt(n) for n in f.parts if spelt(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)
@@ -118,7 +118,7 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
 def _take(
     paths: list[Path], count: int, front_end: FrontEnd, unreadable: list[str]
 ) -> tuple[list[NDArray[np.uint8]], list[Path]]:
-    """Up to ``count`` pictures, as evenly from ``paths`` as can be, and of which of them."""
+    """Up to ``count`` pictures, as evenly from ``paths`` as possible, and the recordings used."""
     rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(PER_RECORDING)]
     fit_to_be_judged: list[Path] = []
     for path in paths:
@@ -137,20 +137,20 @@ def _take(
 
 
 def _spread(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:
-    """Up to PER_RECORDING windows of a recording that the device would judge, spread over it.
+    """Up to PER_RECORDING windows that the device would judge, evenly spread over a recording.
 
-    Read twice, and only those kept: all windows of hours of sound would be gigabytes.
+    The recording is read twice, as all windows of hours of sound would be gigabytes.
     """
     count = sum(1 for _ in judgeable(path, config))
     chosen = set(np.linspace(0, count - 1, PER_RECORDING).astype(int).tolist())
-    # Copies: a view would keep what lies around it.
+    # Copies, as a view would keep the buffer around it in memory.
     return [y.copy() for i, y in enumerate(judgeable(path, config)) if i in chosen]
 
 
 def made_pictures(count: int, front_end: FrontEnd, *, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Pictures of made engines, every other one knocking.
+    """Pictures of synthetic engines, every other one knocking.
 
-    Where the device's gate refuses a sound, another is made: it would never be judged.
+    A sound that the device's gate refuses would never be judged; another takes its place.
     """
     config = front_end.config
     seconds, gate = config.n_samples / config.sr, Gate(sr=config.sr)

@@ -1,8 +1,8 @@
 """Cross-layer equalisation: the same network with channels of similar range, for quantisation.
 
-An int8 tensor has one scale for all its channels, so a channel of small values is left with few
-steps. Rectification commutes with positive factors, ``relu(x / s) = relu(x) / s``; so a channel
-may be divided by ``s`` where it is made and multiplied where it is used, and nothing changes.
+An int8 tensor has one scale for all its channels, so a channel of small values has only a few
+steps. Rectification commutes with positive factors, ``relu(x / s) = relu(x) / s``. So a channel may
+be divided by ``s`` where it is produced and multiplied by it where it is used, and nothing changes.
 Method: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 ICCV 2019, here with measured activation ranges instead of the weights of the layer before.
 """
@@ -20,20 +20,20 @@ from torch import Tensor, nn
 from convert.network import BasicBlock, FoldedNet, watching
 
 MAX_FACTOR = 8.0  # beyond, the weights would lose what the activations gain
-# All groups of channels are rescaled at once from one measurement, though they meet in the same
-# weights; half steps keep them from overshooting in turn. On trained networks the largest error
-# fell to a third or a quarter, and more rounds gained little.
+# All groups of channels are rescaled at once from one measurement, though several of them share
+# weights; half steps keep them from overshooting. On trained networks the largest error fell to a
+# third or a quarter, and more rounds gained little.
 ROUNDS = 8
-N_PICTURES = 32
+N_PICTURES = 32  # on which activation ranges are measured
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Channels that several layers share: who makes them, who uses them."""
+    """Channels that are to be scaled together, the layers that produce and those that use them."""
 
     makers: Sequence[nn.Conv2d | nn.Linear]
     users: Sequence[nn.Conv2d | nn.Linear]
-    repeats: int = 1  # how many times a user sees the channels (the pools: twice)
+    repeats: int = 1  # how often the channels are in a linear layer's input: twice after the pools
 
 
 def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
@@ -85,13 +85,13 @@ def _layer(module: nn.Module) -> nn.Conv2d | nn.Linear:
 
 
 def _per_channel(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
-    """A view of the weights as (out, repeats, channels, kernel); only the pools repeat."""
+    """A view of the weights as (out, repeats, channels, kernel); for convolutions repeats is 1."""
     repeats = repeats if isinstance(user, nn.Linear) else 1
     return user.weight.data.view(user.weight.shape[0], repeats, user.weight.shape[1] // repeats, -1)
 
 
 def _used(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
-    """Largest weight of every channel, relative to that of its row, as rows have own scales."""
+    """Largest weight of every channel relative to that of its row, as each row has its scale."""
     weights = _per_channel(user, repeats).abs()
     rows = weights.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     return (weights / rows).amax((0, 1, 3))
@@ -102,7 +102,7 @@ def _ranges(
     makers: Sequence[Sequence[nn.Conv2d | nn.Linear]],
     pictures: NDArray[np.uint8],
 ) -> list[Tensor]:
-    """Largest absolute output of every channel of each group of makers over ``pictures``."""
+    """Largest absolute output over ``pictures`` of every channel, for each group of makers."""
     found = [torch.zeros(group[0].weight.shape[0]) for group in makers]
 
     def keep(number: int, _: nn.Module, output: Tensor) -> None:

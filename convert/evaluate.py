@@ -1,4 +1,4 @@
-"""Grading a network on labelled recordings, through the very pipeline of the device."""
+"""Grading a network on labelled recordings, with the same pipeline as on the device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from edge.temperature import tempered
 
 
 class TorchJudge:
-    """A checkpoint as a judge of pictures."""
+    """A checkpoint behind the interface of :class:`edge.pipeline.Judge`."""
 
     def __init__(
         self, path: Path, *, labels: tuple[str, ...] | None = None, threshold: float | None = None
@@ -60,10 +60,11 @@ def evaluate(
 ) -> Report:
     """Judge every recording in ``folders`` with ``model`` (.tflite, .pth or .safetensors).
 
-    ``hold_out_only`` leaves out the sources a checkpoint says it was trained on; ``labels`` gives
-    the order of a checkpoint's answers where it is not that of its file. ``to_tune``: recordings
-    that no threshold could be chosen by are refused before any is judged. ModelError,
-    CheckpointError or DatasetError if the model or the recordings cannot be used.
+    ``hold_out_only`` leaves out the sources that a checkpoint says it was trained on; ``labels``
+    gives the order of a checkpoint's outputs where its file does not. With ``to_tune``, recordings
+    on which no threshold could be chosen are refused before any is judged. ModelError,
+    CheckpointError or DatasetError if the model or the recordings cannot be used; ConfigError if
+    an option does not go with the model.
     """
     clips = find_clips(folders)
     if to_tune:
@@ -74,9 +75,9 @@ def evaluate(
     judge: Judge
     if is_for_tflite(model):
         if hold_out_only:
-            raise ConfigError("--hold-out-only needs a .pth, which knows what it was trained on")
+            raise ConfigError("--hold-out-only needs a .pth, which lists what it was trained on")
         if labels:
-            raise ConfigError("--labels is for a .pth: a .tflite has them in its manifest")
+            raise ConfigError("--labels is for a .pth: a .tflite has its labels in its manifest")
         file = ModelFile.read(model)
         _say_silent(model)
         judge, own = Classifier(file), file.manifest.threshold
@@ -88,7 +89,7 @@ def evaluate(
         clips = _unheard(clips, judge.checkpoint.learnt, model, only=hold_out_only)
         _say_chosen_by(judge.checkpoint.chosen_by, clips)
     if not clips:
-        raise DatasetError("no recording is left to grade on: all sources were trained on")
+        raise DatasetError("no recording is left to grade: all sources were used for training")
     limit = own if threshold is None else threshold
     pipeline = Pipeline(front_end, judge, limit)
     judged, unreadable = _judge(clips, pipeline, hop_s)
@@ -97,14 +98,17 @@ def evaluate(
 
 
 def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
-    """``clips``; with ``only``, just those the network was not trained on."""
+    """``clips``, with a warning about training data; with ``only``, just clips of other sources.
+
+    CheckpointError with ``only`` if the checkpoint does not list all its training data.
+    """
     known = heard(clips, learnt)
     new = [clip for clip in clips if clip.group not in known]
     if not only:
         if known:
             print(
                 f"{len(clips) - len(new)} of {len(clips)} recordings are of cars that this network "
-                "was trained on: figures on them are too good; see --hold-out-only",
+                "was trained on: figures on them are too optimistic; see --hold-out-only",
                 file=sys.stderr,
             )
         elif not learnt.complete:
@@ -112,26 +116,26 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
         return clips
     if not learnt.complete:
         raise CheckpointError(
-            f"{model} does not say all that it was trained on: --hold-out-only needs that"
+            f"{model} does not list everything it was trained on, which --hold-out-only needs"
         )
     return new
 
 
 def _say_chosen_by(chosen_by: Sequence[str], clips: Sequence[Clip]) -> None:
-    """Name sources that were not learnt from, and had their say all the same."""
+    """Warn about sources that were held out of training but used to choose the best epoch."""
     if graded := sorted({clip.source for clip in clips} & set(chosen_by)):
         print(
-            f"by {len(graded)} of these sources ({', '.join(graded[:3])}"
-            f"{' ...' if len(graded) > 3 else ''}) the best epoch was chosen: figures on them are "
-            "a little too good",
+            f"figures on {len(graded)} of these sources ({', '.join(graded[:3])}"
+            f"{' ...' if len(graded) > 3 else ''}) are slightly optimistic: they were used to "
+            "choose the best epoch",
             file=sys.stderr,
         )
 
 
 def _say_silent(model: Path) -> None:
     print(
-        f"{model} does not say what it was trained on: figures on recordings that it learnt "
-        "from are too good",
+        f"{model} does not say what it was trained on: figures on its training recordings are "
+        "too optimistic",
         file=sys.stderr,
     )
 
@@ -139,12 +143,12 @@ def _say_silent(model: Path) -> None:
 def _judge(
     clips: Sequence[Clip], pipeline: Pipeline, hop_s: float
 ) -> tuple[list[Judged], tuple[str, ...]]:
-    """``(judged, unreadable)``: the recordings, and what was wrong with those left out."""
+    """``(judged, unreadable)``: judged recordings, and the errors of those that were skipped."""
     judged, unreadable = [], []
     for clip in bar(clips, "judging", unit=""):
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
-            # Not whole verdicts: each holds a picture, and a drive has thousands.
+            # Do not keep whole verdicts: each holds a picture, and a drive has thousands.
             said = [
                 (v.start_s, v.p_knocking, v.reason)
                 for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)

@@ -1,4 +1,4 @@
-"""``convert evaluate``: a network and labelled recordings in, figures by kind and source out."""
+"""``convert evaluate``: grade a network on labelled recordings, by kind and by source."""
 
 from __future__ import annotations
 
@@ -19,59 +19,91 @@ examples:
   convert evaluate knock.pth recordings --hold-out-only --json figures.json --html report.html
   convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
-The recordings are judged as the device judges them, a window every half second. With
---hold-out-only, recordings of sources the checkpoint was trained on are left out; where convert
-train chose the best of several epochs by sources held out, figures on those are still a little too
-good. With --for-false-rate the model is written to --out with the threshold at which that share
-of the windows of healthy engines is called knocking, and the temperature that makes its
-probabilities true where half of the windows knock; use recordings it was not trained on, or both
-will be too good.
+Recordings are judged as on the device, with a window every half second. --hold-out-only leaves out
+sources that the checkpoint was trained on. Where convert train used held-out sources to choose the
+best of several epochs, figures on those sources are still slightly optimistic.
 
-Figures are grouped by the column kind of labels.csv (engine, engine_other_fault, not_engine or
-your own words: a normal recording is of a healthy engine unless its kind is engine_other_fault,
-other_fault, starter, misfire or belt), by source, and, where a column car names what several
-sources have in common, by car: intervals then come from drawing cars."""
+--for-false-rate chooses the threshold at which at most that share of the windows of healthy engines
+is called knocking, and the temperature that calibrates the probabilities for an even mix of
+knocking and other windows. The model is written to --out with both. Use recordings that it was not
+trained on, or both will be optimistic.
+
+Figures are given by kind and by source. Kinds are those in the kind column of labels.csv: engine,
+engine_other_fault, not_engine, or names of your own. A normal recording counts as a healthy engine
+unless its kind is engine_other_fault, other_fault, starter, misfire or belt. Confidence intervals
+resample sources or, where a car column groups several sources, cars."""
 
 
-LEAST_RATE = 1e-6  # of windows called knocking, but for none; less would want days of recordings
+# The lowest rate other than 0; one window in a million is six days of recordings.
+LEAST_RATE = 1e-6
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``evaluate`` to the command line."""
     parser = commands.add_parser(
         "evaluate",
-        help="figures of a network",
+        help="grade a network on labelled recordings",
         description="Grade a .pth or .tflite network on labelled recordings, by kind and source.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help=".pth, .safetensors or .tflite")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="network: .pth, .safetensors or .tflite"
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="folder of labelled recordings"
+    )
     hop_s = ListenConfig().hop_s
     parser.add_argument(
-        "--hop", type=float, default=hop_s, metavar="S", help=f"window spacing ({hop_s:g})"
+        "--hop",
+        type=float,
+        default=hop_s,
+        metavar="S",
+        help=f"seconds between the starts of two windows (default: {hop_s:g})",
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="P", help="of p knocking (the model's own)"
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="call a window knocking from this probability on (default: the model's threshold)",
     )
     parser.add_argument(
-        "--hold-out-only", action="store_true", help="only sources a .pth was not trained on"
+        "--hold-out-only",
+        action="store_true",
+        help="grade only on sources that a .pth was not trained on",
     )
     parser.add_argument(
-        "--labels", metavar="A,B", help="order of a .pth's answers, where it does not say it"
+        "--labels",
+        metavar="A,B",
+        help="order of a .pth's outputs if the file does not give it, e.g. normal,knocking",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots")
     parser.add_argument(
-        "--for-false-rate", type=float, metavar="R", help="choose threshold and temperature"
+        "--json", type=Path, metavar="FILE", help="write all figures to FILE as JSON"
     )
-    parser.add_argument("--out", type=Path, metavar="M.tflite", help="where the chosen ones go")
-    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (1)")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write an HTML report with plots to FILE"
+    )
+    parser.add_argument(
+        "--for-false-rate",
+        type=float,
+        metavar="R",
+        help="choose the threshold for this false-positive rate on windows of healthy engines "
+        "(0.01 is one in a hundred), and the temperature; needs --out",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="M.tflite",
+        help="write the model with the chosen threshold and temperature to this file",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="random seed of the bootstrap intervals (default: 1)"
+    )
     parser.set_defaults(run=_run)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not 0.01 <= arguments.hop <= 2:  # what lies between windows would go unheard
+    if not 0.01 <= arguments.hop <= 2:  # a longer hop would skip sound between windows of 2 s
         raise ConfigError(f"--hop {arguments.hop:g} s must lie between 0.01 and 2 s")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
@@ -84,11 +116,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
     if rate is not None and 0 < rate < LEAST_RATE:
         raise ConfigError(
-            f"--for-false-rate {rate:g} is less than recordings can show: give {LEAST_RATE:g} or "
-            "more, or 0 for no window at all"
+            f"--for-false-rate {rate:g} is too low to be measured: give {LEAST_RATE:g} or more, "
+            "or 0 to allow no false positive at all"
         )
     if rate is not None and not is_for_tflite(arguments.model):
-        raise ConfigError("--for-false-rate needs a .tflite model, whose manifest is changed")
+        raise ConfigError("--for-false-rate needs a .tflite model: it changes the manifest")
     for option, suffix in (("json", ""), ("html", ""), ("out", ".tflite")):
         if path := getattr(arguments, option):
             check_output(f"--{option}", path, suffix)
@@ -96,7 +128,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _check_apart(arguments: argparse.Namespace) -> None:
-    """Nothing that is needed again may be written over, least of all after minutes of judging."""
+    """Refuse outputs that would overwrite an input or each other, before minutes of judging."""
     outputs = {
         f"--{option}": path
         for option in ("json", "html", "out")
@@ -104,7 +136,7 @@ def _check_apart(arguments: argparse.Namespace) -> None:
     }
     tables = {f"the table of {folder}": folder / TABLE for folder in arguments.folders}
     check_apart(outputs, tables)
-    # The chosen threshold may go into the very model: all else in it stays as it was.
+    # --out may replace the graded model: only its manifest changes, not the network.
     outputs.pop("--out", None)
     check_apart(outputs, {"the model to grade": arguments.model})
 
@@ -137,10 +169,13 @@ def _run(arguments: argparse.Namespace) -> int:
         made = tune(arguments.model, report, arguments.for_false_rate, arguments.out)
         cars = len(report.p_of_healthy())
         print(
-            f"wrote {arguments.out}: threshold {made.threshold:g} (above: {report.threshold:g}), "
-            f"temperature {made.temperature:g} (above: {report.temperature:g}), "
-            f"by {cars} healthy engine{'s' if cars != 1 else ''}"
+            f"wrote {arguments.out}: threshold {made.threshold:g} (figures above: "
+            f"{report.threshold:g}), temperature {made.temperature:g} (figures above: "
+            f"{report.temperature:g}), chosen on {cars} healthy engine{'s' if cars != 1 else ''}"
         )
         if cars < FEW_SOURCES:
-            print("of another engine far more windows may be called knocking: record more of them")
+            print(
+                "on other engines the false-positive rate may be far higher: "
+                "record more healthy engines"
+            )
     return 0

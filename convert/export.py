@@ -1,4 +1,4 @@
-"""From a checkpoint to one TFLite file that is proved and describes itself."""
+"""Export of a checkpoint to one verified, self-describing TFLite file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ONNX = "network.onnx"  # in the temporary folder
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What may be chosen; None: what the checkpoint says, or the default."""
+    """Options of an export; None stands for the checkpoint's own value, or else the default."""
 
     precision: str = "int8"
     labels: tuple[str, ...] | None = None
@@ -50,10 +50,10 @@ class ExportConfig:
 
 
 def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig) -> Manifest:
-    """Export ``checkpoint`` to ``out``, calibrated and proved on recordings in ``calibration``.
+    """Export ``checkpoint`` to ``out``, calibrated and checked on recordings in ``calibration``.
 
-    Works in a temporary folder; ``out`` appears, or is replaced, only when everything holds.
-    CheckpointError, DatasetError, ExportError or ParityError otherwise.
+    Works in a temporary folder; ``out`` is written, or replaced, only if every check passes.
+    ConfigError, CheckpointError, DatasetError, ExportError or ParityError otherwise.
     """
     check_output("--out", out, ".tflite")
     _check(config)
@@ -102,7 +102,7 @@ def _pictures(calibration: Path, front_end: FrontEnd, seed: int) -> ExportPictur
 
 
 def _to_onnx(network: KnockNet, pictures: ExportPictures, folder: Path) -> FoldedNet:
-    """The network with its normalisation folded in and its channels equalised, also as a file."""
+    """Fold the batch normalisation, equalise the channels, write ONNX; returns that network."""
     with Stage("[3/6] torch -> ONNX") as stage:
         folded = fold(network)
         equalise(folded, pictures.calibration)
@@ -114,7 +114,7 @@ def _to_onnx(network: KnockNet, pictures: ExportPictures, folder: Path) -> Folde
 def _to_tflite(folded: FoldedNet, precision: str, pictures: ExportPictures, folder: Path) -> bytes:
     with Stage(f"[4/6] ONNX -> {precision}", "some minutes") as stage:
         onnx = folder / ONNX
-        if precision == "int8":  # only rounded weights need other biases
+        if precision == "int8":  # the correction is for rounded weights
             onnx = folder / "corrected.onnx"
             to_onnx(corrected(folded, pictures.calibration), onnx)
         network = to_tflite(onnx, precision, pictures.calibration, folder)
@@ -129,7 +129,7 @@ def _compare(
     pictures: NDArray[np.uint8],
     folder: Path,
 ) -> tuple[Parity, NDArray[np.float32]]:
-    """How far what lies in ``folder`` is from ``original`` on ``pictures``, and what it says."""
+    """Compare the files in ``folder`` with ``original`` on ``pictures``; see check_parity."""
     with Stage("[5/6] parity") as stage:
         parity, said = check_parity(
             original,
@@ -138,7 +138,7 @@ def _compare(
             model=folder / "candidate.tflite",
             precision=manifest.precision,
             knocking=manifest.labels.index("knocking"),
-            # At which the verdict turns, before temperature.
+            # What is compared are answers without temperature, so the threshold is, too.
             threshold=untempered_threshold(manifest.threshold, manifest.temperature),
             pictures=pictures,
             folder=folder,
@@ -157,7 +157,7 @@ def _write(out: Path, network: bytes, manifest: Manifest) -> None:
 
 
 def golden_picture(front_end: FrontEnd) -> NDArray[np.uint8]:
-    """Of :func:`edge.golden.golden_sound`, one window of it: (224, 224, 3) uint8."""
+    """The picture, (224, 224, 3) uint8, of one window of :func:`edge.golden.golden_sound`."""
     return front_end.picture(golden_sound(GOLDEN_SEED, front_end.config.n_samples))
 
 
@@ -184,9 +184,9 @@ def _check(config: ExportConfig) -> None:
 
 
 def _bare(manifest: Manifest) -> Manifest:
-    """Without temperature: arithmetic behind the network; what is compared is the network.
+    """``manifest`` without temperature, so that the answers compared are the network's own.
 
-    Nor the threshold, which with no temperature may be one that no answer reaches.
+    The threshold is replaced, too: without its temperature it may be one that no answer reaches.
     """
     return dataclasses.replace(manifest, temperature=1.0, threshold=0.5)
 
@@ -202,7 +202,7 @@ def _complete(
     for tool in TOOLS:
         try:
             versions[tool] = version(tool)
-        except PackageNotFoundError:  # not every workstation has every one
+        except PackageNotFoundError:  # not every workstation has all of them
             continue
     return dataclasses.replace(
         manifest,

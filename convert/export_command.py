@@ -1,4 +1,4 @@
-"""``convert export``: a checkpoint in, one proved and self-describing TFLite file out."""
+"""``convert export``: convert a checkpoint to a verified, self-describing TFLite file."""
 
 from __future__ import annotations
 
@@ -14,39 +14,59 @@ examples:
   convert export mine.pth --calibration recordings --out mine.tflite --precision float16
   convert export old.pth --calibration recordings --out old.tflite --labels normal,knocking
 
-The labels are those of the checkpoint, or knocking,normal in the original's order. On at least 300
-pictures that were not used for calibration the result is compared with torch, in every TFLite
-runtime installed here; if it does not say the same, nothing is written. int8 takes 7 to 10 minutes
-on two cores, and 5 GB of memory; no network access."""
+The order of the outputs is that given by the checkpoint, else by --labels, else knocking,normal, as
+in the original project. The result is compared with torch on at least 300 pictures that were not
+used for calibration, in every TFLite runtime installed here; if the answers differ too much,
+nothing is written. An int8 export takes 7 to 10 minutes on two cores and 5 GB of memory. It needs
+no Internet access."""
 
 
 def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``export`` to the command line."""
     parser = commands.add_parser(
         "export",
-        help="checkpoint to TFLite",
+        help="convert a checkpoint to TFLite",
         description="Turn a fastai ResNet34 checkpoint into one TFLite file for edge.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help=".pth of fastai v1 or v2, or .safetensors")
     parser.add_argument(
-        "--calibration", type=Path, required=True, metavar="DIR", help="folder of recordings"
+        "--calibration",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of recordings for calibration and for the comparison with torch",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument(
-        "--labels", metavar="A,B", help="order of the outputs, where the checkpoint says none"
+        "--precision", choices=PRECISIONS, default="int8", help="number format (default: int8)"
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="A,B",
+        help="order of the outputs if the checkpoint does not give it, e.g. normal,knocking",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="P",
-        help="called knocking from P on (the checkpoint's own, or 0.5)",
+        help="call a window knocking from this probability on "
+        "(default: the checkpoint's threshold, or 0.5)",
     )
-    parser.add_argument("--temperature", type=float, metavar="T", help="divides the log-odds")
-    parser.add_argument("--name", help="name in the manifest (default: the output file's)")
-    parser.add_argument("--seed", type=int, default=1, help="draws the pictures (1)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="divide the log-odds of the output by T (default: the checkpoint's temperature, or 1)",
+    )
+    parser.add_argument("--name", help="name in the manifest (default: that of the output file)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="random seed of the choice of recordings and of the synthetic pictures (default: 1)",
+    )
     parser.set_defaults(run=_run)
 
 

@@ -1,7 +1,7 @@
-"""Made sounds of faults that are no knock: a starter in vain, a dead cylinder, a belt.
+"""Synthetic faults that are no knock: an engine that does not start, a dead cylinder, a belt.
 
 The same conventions as in :mod:`convert.synth`: the random generator first, float64 at ``SR`` Hz.
-All of them come as regularly as a knock does; none strikes metal on metal.
+All of them repeat as regularly as a knock does; none is metal striking metal.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ BELT_STYLES: tuple[BeltStyle, ...] = ("squeal", "chirp", "flap")
 
 
 def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
-    """The starter turns an engine that does not fire, or stumbles: (n,).
+    """A starter cranking an engine that does not fire, or only a few times: (n,), rms 1.
 
-    The motor drags the crank round through a pinion on a ring gear of 100 to 160 teeth. Each
-    compression, ``z / 2`` times a revolution, slows it by up to a third and loads it: what gear and
-    motor whine sinks and swells 2 to 33 times a second. Air is sucked in and pushed out as often;
-    at times a cylinder fires once.
+    The motor turns the crank through a pinion on a ring gear of 100 to 160 teeth. Each compression,
+    ``z / 2`` times a revolution, loads the motor and slows it by up to a third: the whine of gear
+    and motor falls in pitch and swells 2 to 33 times a second. Air is sucked in and pushed out as
+    often. In four clips of ten, one to five single firings are heard.
     """
     per_turn = shaft.cylinders / 2
     angle = 2 * np.pi * per_turn * shaft.turns
@@ -54,8 +54,8 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     """An engine with a cylinder that does not fire, or only at times: (n,).
 
-    What is missing comes once in two revolutions: the engine's combustion has a gap there, and so
-    has the exhaust behind it, -5 to 20 dB of the engine.
+    The firing is missing once in two revolutions: in the combustion noise of the engine, and in the
+    exhaust pulses added at -5 to 20 dB relative to the engine.
     """
     times = shaft.events(shaft.cylinders / 2)
     dead = np.arange(times.size) % shaft.cylinders == int(rng.integers(shaft.cylinders))
@@ -69,29 +69,29 @@ def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
 
 
 def belt(rng: np.random.Generator, shaft: Crank, style: BeltStyle | None = None) -> Sound:
-    """A belt that squeals for as long as it slips, chirps once a turn, or flaps; (n,).
+    """A belt that squeals for as long as it slips, or chirps or flaps once per round; (n,), rms 1.
 
-    Which of them is drawn, unless ``style`` says.
+    ``style`` is drawn if it is None.
 
-    1.2 to 2.4 m of it run over a crank pulley of some 0.15 m: it comes round once in two to six
-    turns of the crank, 2 to 20 times a second. Squealing is stick and slip, a tone rich in
-    harmonics; a pulley out of line or a glazed spot makes 10 to 120 ms of it each time round, a
-    frayed end a soft slap of noise, which rises as slowly as it dies.
+    A belt of 1.2 to 2.4 m on a crank pulley of some 0.15 m comes round once in two to six turns of
+    the crank, 2 to 20 times a second. Squeal is stick-slip, a tone rich in harmonics. A misaligned
+    pulley or a glazed spot makes a chirp of 10 to 120 ms of it each time round; a frayed end makes
+    a soft slap of noise, which rises as slowly as it decays.
     """
     phase = shaft.turns / rng.uniform(2, 6)
     place_on_belt = (phase + rng.random()) % 1
     rate = (phase[-1] - phase[0]) / (shaft.n - 1) * SR  # Hz
-    width = min(0.6, rng.uniform(0.01, 0.12) * rate)  # of once round
+    width = min(0.6, rng.uniform(0.01, 0.12) * rate)  # of the spot, as a share of the belt
     spot = np.clip(1 - (2 * place_on_belt / width - 1) ** 2, 0, None)
     strength = rng.lognormal(0, 0.3, int(phase[-1]) + 2)[phase.astype(int)]
     t = np.arange(shaft.n) / SR
     wander = rng.normal(0, 0.02) * np.sin(2 * np.pi * rng.uniform(0.3, 4) * t + rng.uniform(0, 6))
-    wander = wander + rng.normal(0, 0.03) * place_on_belt  # of its pitch
+    wander = wander + rng.normal(0, 0.03) * place_on_belt  # relative, of the pitch
     pitch = np.exp(rng.uniform(np.log(600), np.log(4500))) * (1 + wander)  # Hz
     cycles = np.cumsum(pitch) / SR
     fall = rng.uniform(0.5, 2)
-    # Above half the sample rate a partial would come back as a tone below. It is drawn all the
-    # same: what a seed gives after it does not hang on the pitch.
+    # A partial above half the sample rate would alias, so it is left out. Its phase is drawn all
+    # the same: what a seed gives after it must not depend on the pitch.
     squeal = sum(
         _tone(rng, k * cycles) / k**fall * (k * pitch.max() < SR / 2)
         for k in range(1, int(rng.integers(2, 7)))
@@ -106,16 +106,17 @@ def belt(rng: np.random.Generator, shaft: Crank, style: BeltStyle | None = None)
             rng.normal(size=shaft.n), SR, rng.uniform(150, 800), rng.uniform(2000, 8000)
         )
         return _unit(noise * strength * spot ** rng.uniform(1, 2))
-    # Steady, or trembling with the belt or the crank, at times as if switched.
+    # Steady, or modulated with the belt or the crank, at times as if switched on and off.
     rounds = phase if rng.random() < 0.5 else shaft.turns * float(rng.choice([0.5, 1, 2]))
     tremble = 0.5 + 0.5 * np.tanh(rng.uniform(0.5, 8) * np.sin(2 * np.pi * rounds))
     return _unit(squeal * (1 - rng.uniform(0, 1) * tremble))
 
 
 def puff(rng: np.random.Generator, low: float, high: float) -> Sound:
-    """One cylinder's exhaust: four damped tones below 500 Hz and noise, ``low`` to ``high`` Hz.
+    """One cylinder's exhaust pulse, limited to ``low`` to ``high`` Hz: (SR / 4,), peak 1.
 
-    It lasts 10 to 50 ms, and rises within up to 15: combustion, not metal. Peak 1.
+    Four tones of 50 to 500 Hz and, in half of the pulses, noise. It decays with a time constant of
+    10 to 50 ms and rises with one of 1 to 15 ms: combustion, not metal.
     """
     t = np.arange(int(SR * 0.25)) / SR
     freqs = np.exp(rng.uniform(np.log(50), np.log(500), 4))[:, None]
@@ -124,13 +125,13 @@ def puff(rng: np.random.Generator, low: float, high: float) -> Sound:
         tone = tone + coloured_noise(rng, t.size, SR, slope_db=0)
     rise = 1 - np.exp(-t / rng.uniform(0.001, 0.015))
     wave = tone * rise * np.exp(-t / rng.uniform(0.01, 0.05))
-    # Twice as long while it is filtered: what rings before its start would come at its end.
+    # Padded to twice its length: the zero-phase filter's pre-ringing would wrap round to its end.
     y = band_limit(np.pad(wave, (0, t.size)), SR, low, high)[: t.size]
     return y / np.abs(y).max()
 
 
 def faulty(rng: np.random.Generator, seconds: float, kind: FaultKind) -> tuple[Sound, Crank]:
-    """A made engine with that fault, (n,), and how it turns: 110 to 350 rpm on the starter."""
+    """A synthetic engine with that fault, (n,), and its crank: 110 to 350 rpm with a starter."""
     if kind == "starter":
         slow = crank(rng, seconds, rng.uniform(110, 350), int(rng.choice([3, 4, 4, 4, 5, 6, 8])))
         return starter(rng, slow), slow
@@ -141,7 +142,7 @@ def faulty(rng: np.random.Generator, seconds: float, kind: FaultKind) -> tuple[S
 
 
 def _tone(rng: np.random.Generator, cycles: Sound) -> Sound:
-    """A sine that has made so many cycles at each sample, from a random phase on."""
+    """A sine with its phase given in ``cycles`` at each sample, plus a random offset."""
     return np.asarray(np.sin(2 * np.pi * (cycles + rng.random())))
 
 

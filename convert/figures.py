@@ -1,7 +1,7 @@
-"""The figures of an evaluation: of kinds, sources and all together, for people and for files.
+"""The figures of an evaluation, by kind, by source and overall, as text and as a dictionary.
 
-Windows of one source are not independent, so every figure is given by source too, and intervals
-come from drawing sources, not windows (cluster bootstrap; Field and Welsh, JRSS B 2007).
+Windows of one source are not independent. So every figure is also given by source, and confidence
+intervals resample sources, not windows (cluster bootstrap; Field and Welsh, JRSS B 2007).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_so
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
-NO_KNOCK = "no knock that could be judged: nothing to be told apart"
+NO_KNOCK = "no knocking window could be judged: no figures of separation"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One recording and what the network said about its windows."""
+    """One recording and the network's answers for its windows."""
 
     clip: Clip
-    every: NDArray[np.float32]  # (windows,) p_knocking in order, NaN where it could not be judged
-    starts: NDArray[np.float64]  # (windows,) where each begins, s
-    reasons: tuple[str, ...] = ()  # why, of those that could not, in order
+    every: NDArray[np.float32]  # (windows,) p_knocking in order of time, NaN where unknown
+    starts: NDArray[np.float64]  # (windows,) start of each window, s
+    reasons: tuple[str, ...] = ()  # of the unknown windows, in order of time
 
     @property
     def p(self) -> NDArray[np.float32]:
-        """Those that could be judged."""
+        """p_knocking of the windows that were judged."""
         return self.every[np.isfinite(self.every)]
 
     @property
     def unknown(self) -> int:
-        """How many windows could not."""
+        """Number of windows that could not be judged."""
         return int(np.isnan(self.every).sum())
 
 
@@ -62,28 +62,28 @@ class Report:
     seed: int
     hop_s: float
     temperature: float
-    unreadable: tuple[str, ...] = ()  # recordings left out, each with what was wrong
-    front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # it was judged with
+    unreadable: tuple[str, ...] = ()  # one error message for each recording that was skipped
+    front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # that of the model
 
     def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
-        """Probabilities of one class (and kind), by source; of judged windows, where it has any.
+        """p_knocking of the judged windows of one class (and kind), by source.
 
-        Sources of one car count as one, under its name.
+        Sources of one car count as one, under its name. Those without judged windows are left out.
         """
         return _by_car(
             j for j in self.judged if j.clip.knocks == knocks and kind in (None, j.clip.kind)
         )
 
     def p_of_healthy(self) -> dict[str, NDArray[np.float32]]:
-        """The same of all healthy engines, whatever their owner calls their kinds."""
+        """As :meth:`p_of`, for all healthy engines, whatever their kind is called."""
         return _by_car(j for j in self.judged if j.clip.is_healthy)
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
-        """Figures of some recordings together, by name.
+        """Figures of some recordings taken together.
 
-        Windows that were judged, and ``unknown`` ones that were not, counted by reason too;
-        ``mean_p`` and the share ``called_knocking`` are of those judged. ``sources`` are as in
-        labels.csv, several of which may be one car; intervals are drawn from cars.
+        ``windows`` counts those that were judged, ``unknown`` the others, ``unknown_reasons`` those
+        by reason. ``mean_p`` and the share ``called_knocking`` are over judged windows.
+        ``sources`` are as in labels.csv, several of which may be one car; intervals resample cars.
         """
         p = np.concatenate([j.p for j in judged])
         return {
@@ -97,7 +97,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, and what it takes to find the same again, for a file."""
+        """All figures, and the settings that reproduce them, for a JSON file."""
         return {
             "model": self.model,
             "threshold": self.threshold,
@@ -113,9 +113,10 @@ class Report:
         }
 
     def false_alarms(self) -> dict[str, FalseAlarms]:
-        """Alerts an hour after the detector's confirmation, for every kind that does not knock.
+        """Alerts per hour of the device's detector, for every kind that does not knock.
 
-        The recordings of one source are heard one after the other; sources are heard apart.
+        The detector sees the recordings of one source in sequence, and starts afresh for each
+        source.
         """
         found: dict[str, dict[str, list[Judged]]] = {}
         for judged in self.judged:
@@ -132,19 +133,19 @@ class Report:
         }
 
     def calibration(self) -> list[dict[str, float]]:
-        """Of engines: for tenths of p_knocking, how many windows and what share of them knocks."""
+        """Reliability of engines' windows, by tenths of p_knocking (:func:`calibration_bins`)."""
         engines = [j for j in self.judged if j.clip.label != "not_engine"]
         p = np.concatenate([j.p for j in engines]) if engines else np.empty(0, np.float32)
         truth = [np.full(j.p.size, j.clip.knocks) for j in engines]
         knocks = np.concatenate(truth) if truth else np.empty(0, dtype=bool)
         return calibration_bins(p, knocks)
 
-    @cached_property  # of a thousand draws for each kind
+    @cached_property  # a thousand bootstrap draws for each kind
     def separation(self) -> dict[str, dict[str, Any]]:
-        """Knocking against every other kind: AUC with its 95 % interval, recall at false rates.
+        """Knocking against every other kind: ROC AUC with its 95 % interval, recall at FALSE_RATES.
 
-        A recall is None where the windows are too few for its rate to show; the interval is
-        narrower than the truth where one side has few sources (``fewest_sources``, cars as one).
+        A recall is None where there are too few windows to measure its false-positive rate. The
+        interval is too narrow where one side has few sources (``fewest_sources``; a car is one).
         """
         knocks = self.p_of(knocks=True)
         kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
@@ -169,13 +170,13 @@ class Report:
     def _interval(
         self, knocks: Mapping[str, NDArray[np.float32]], others: Mapping[str, NDArray[np.float32]]
     ) -> list[float] | None:
-        """95 % over sources; None with a single source on a side, which says nothing of others."""
+        """95 % interval over sources; None if a side has one source, which shows no spread."""
         if min(len(knocks), len(others)) < 2:
             return None
         return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
 
     def rows(self, by: str) -> dict[str, dict[str, Any]]:
-        """Figures ``by`` kind or source of each label: ``normal/engine``, ``normal/golf``."""
+        """Figures by label and kind (``normal/engine``) or label and source (``normal/golf``)."""
         return {name: self.row(part) for name, part in self._grouped(by).items()}
 
     def _grouped(self, by: str) -> dict[str, list[Judged]]:
@@ -186,7 +187,7 @@ class Report:
         return dict(sorted(groups.items()))
 
     def table(self) -> str:
-        """For people: every kind, every engine, and how well knocking is told apart."""
+        """A text table: every kind, every engine, separation and false alarms."""
         head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
         lines = [f"{self.model}, threshold {self.threshold:g}", head]
         lines += [_line(name, row) for name, row in self.rows("kind").items()]
@@ -199,13 +200,13 @@ class Report:
         for kind, figures in self.separation.items():
             found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}
             recalls = ", ".join(
-                f"recall {share(value)} at {rate:.1%} false"
+                f"recall {share(value)} at {rate:.1%} false positives"
                 + (" (too few windows)" if value is None else "")
                 for rate, value in found.items()
             )
             lines.append(
                 f"knocking against {kind}: AUC {figures['auc']:.3f} "
-                f"(95 % over sources {interval(figures)}), {recalls}"
+                f"(95 % interval over sources {interval(figures)}), {recalls}"
             )
         for kind, alarms in self.false_alarms().items():
             lines.append(f"false alarms of {kind}: {in_words(alarms)}")
@@ -213,23 +214,23 @@ class Report:
 
 
 def pooled(scores: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The scores of all sources together, in their order."""
+    """The scores of all sources, concatenated in the order of the mapping."""
     return np.concatenate(list(scores.values()))
 
 
 def interval(figures: Mapping[str, Any]) -> str:
-    """The 95 % interval of an AUC, one entry of ``Report.separation``, in words."""
+    """The 95 % interval of the AUC in one entry of ``Report.separation``, as text."""
     if figures["auc_95"] is None:
         return "unknown: one source"
     low, high = figures["auc_95"]
     said = f"{low:.3f} to {high:.3f}"
     if figures["auc_95_too_narrow"]:
-        said += f"; {figures['fewest_sources']} sources: too few, the truth spreads wider"
+        said += f"; too narrow, with only {figures['fewest_sources']} sources"
     return said
 
 
 def share(value: float | None) -> str:
-    """``value`` as a percentage; ``-`` where it is not known."""
+    """``value`` as a percentage, ``-`` for None."""
     return "-" if value is None else f"{value:.1%}"
 
 

@@ -8,30 +8,30 @@ from numpy.typing import NDArray
 
 Sound = NDArray[np.float64]
 C = 343.0  # speed of sound, m/s
-RING_S = 0.3  # after that the dullest of the resonances is 60 dB down
+RING_S = 0.3  # by then resonances above 75 Hz are 60 dB down, those at 24 Hz 20 dB or more
 
 
 def intake(
     rng: np.random.Generator, n: int, sr: int, *, times: Sound, gains: Sound, half_turn: float
 ) -> Sound:
-    """What is heard of intake strokes that begin at ``times`` (samples), each with its gain; (n,).
+    """The sound of intake strokes that begin at ``times`` (samples), each with its gain; (n,).
 
     A cylinder draws in air for about half a turn (``half_turn`` samples), as fast as its piston
-    moves: a flow like half a sine. At the mouth it is heard as the change of that flow (a monopole:
-    pressure goes with dQ/dt; Kinsler and others, "Fundamentals of Acoustics", ch. 7), with a step
-    as the valve opens and one as it closes. On the way it rings in two parts. The plenum with its
-    inlet duct is a Helmholtz resonator, ``c / (2 pi) * sqrt(area / (volume * length))``, 24 to 170
-    Hz for ducts of 20 to 35 mm radius and 0.2 to 0.8 m on 2 to 8 litres (Engelman, "Design of a
-    Tuned Intake Manifold", ASME 73-WA/DGP-2, 1973). A runner, closed by the valve, is a quarter of
-    a wave long: ``c / (4 * length)`` and its odd multiples, from 140 to 340 Hz for 0.25 to 0.6 m.
-    Peak 1; silence where ``times`` are none of the clip's.
+    moves: a flow like half a sine. The sound at the mouth is the derivative of that flow (a
+    monopole: pressure is proportional to dQ/dt; Kinsler and others, "Fundamentals of Acoustics",
+    ch. 7), with a step as the valve opens and one as it closes. It excites two resonators. The
+    plenum with its inlet duct is a Helmholtz resonator, ``c / (2 pi) * sqrt(area / (volume *
+    length))``, 24 to 170 Hz for ducts of 20 to 35 mm radius and 0.2 to 0.8 m length on 2 to 8
+    litres (Engelman, "Design of a Tuned Intake Manifold", ASME 73-WA/DGP-2, 1973). A runner, closed
+    by the valve, is a quarter-wave resonator: ``c / (4 * length)``, 140 to 340 Hz for 0.25 to
+    0.6 m, and its odd multiples. Peak 1; silence if no stroke begins within the clip.
     """
     area = np.pi * rng.uniform(0.02, 0.035) ** 2
     plenum = C / (2 * np.pi) * np.sqrt(area / (rng.uniform(2e-3, 8e-3) * rng.uniform(0.2, 0.8)))
     runner = C / (4 * rng.uniform(0.25, 0.6))
     freqs = np.array([plenum, runner, 3 * runner, 5 * runner])
     weights = np.array([1.0, *(rng.uniform(0.3, 1.0) / np.array([1, 3, 5]))])
-    q = rng.uniform(3, 10, freqs.size)  # pipes of plastic with a filter at their end
+    q = rng.uniform(3, 10, freqs.size)  # low, as for plastic pipes with a filter at their end
     t = np.arange(int(RING_S * sr)) / sr
     modes = np.sin(2 * np.pi * freqs[:, None] * t) * np.exp(-np.pi * (freqs / q)[:, None] * t)
     strokes = np.zeros(n)

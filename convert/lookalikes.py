@@ -1,4 +1,4 @@
-"""Made sounds of engines that do not knock but sound as if: what must not fool the network.
+"""Synthetic sounds that resemble a knock but are none: they must not fool the network.
 
 The same conventions as in :mod:`convert.synth`: the random generator first, float64 at ``SR`` Hz.
 """
@@ -15,8 +15,9 @@ from convert.synth import SR, Crank, Sound, crank, engine, mix, place, strike
 def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
     """Sharp sounds of an engine that does not knock: (n,), peak about 1.
 
-    Diesel-like clatter or loud tappets at the firing rate or faster, a heat shield's rattle at no
-    rate at all, or one-off blows: strikes as in a knock, but not once in one or two revolutions.
+    Diesel-like clatter or loud tappets at the firing rate or faster, the irregular rattle of a heat
+    shield, or one to three single blows: strikes as in a knock, but not once in one or two
+    revolutions.
     """
     n_modes = int(rng.integers(3, 9))
     freqs = np.exp(rng.uniform(np.log(300), np.log(6000), n_modes))
@@ -26,7 +27,7 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
     style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
     if style == "firing":
         rate = max(shaft.cylinders / 2, 1.5) * float(rng.choice([1, 2]))
-        # Slower than some 22 Hz nobody could tell it from a knock without knowing the speed.
+        # Below some 22 Hz nobody could tell it from a knock without knowing the engine's speed.
         rate *= max(1.0, 22 * 60 / (shaft.rpm * rate))
         times = shaft.events(rate, rng.random())
         gains = rng.lognormal(0, 0.15, times.size)
@@ -39,9 +40,10 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
 
 
 def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
-    """Tappets and injectors that tick as if once in two turns, 4-20 Hz, all above 2 kHz: (n,).
+    """Tappets and injectors that tick 4 to 20 times a second, as if once in two turns; (n,).
 
-    As regular as a knock but without its body: no part heavy enough to knock rings so high alone.
+    As regular as a knock, but above about 2 kHz alone: a part heavy enough to knock would also
+    sound below. Peak about 1.
     """
     rate = float(np.exp(rng.uniform(np.log(4), np.log(20))))
     times = (np.arange(int(rate * shaft.n / SR) + 1) + rng.random()) * SR / rate
@@ -56,9 +58,9 @@ def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
 def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     """A healthy engine that chugs: one or two cylinders, or a slow uneven idle; (n,).
 
-    Its exhaust thuds once in two turns or at each firing: 2 to 70 times a second, but seven times
-    in ten at most 15, as slowly as a knock comes. All is below some hundred hertz and lasts tens of
-    milliseconds: combustion, not metal.
+    Its exhaust thuds once in two turns or at each firing: 2 to 70 times a second, but in seven of
+    ten engines at most 15 times, as slowly as a knock. The thuds are below some hundred hertz and
+    last tens of milliseconds: combustion, not metal.
     """
     rpm = float(np.exp(rng.uniform(np.log(400), np.log(1500))))
     shaft = crank(rng, seconds, rpm, int(rng.choice([1, 1, 2, 2, 3, 4])))
@@ -71,7 +73,7 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
 
 
 def distract(rng: np.random.Generator, background: Sound) -> Sound:
-    """``background`` with a clatter, a belt or ticks on top; none of them a knock."""
+    """``background`` with clatter, a belt or ticks mixed in; none of them a knock."""
     rpm = float(np.exp(rng.uniform(6.3, 7.86)))  # logarithms of 545 and 2592
     shaft = crank(rng, background.size / SR, rpm, 4)
     kind = rng.choice(["clatter", "belt", "ticks"], p=[0.35, 0.35, 0.3])

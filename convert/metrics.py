@@ -1,4 +1,4 @@
-"""Figures of merit, from scores alone."""
+"""Metrics computed from scores alone."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Of fewer sources on a side, drawing them knows too little of how they differ: in simulations 95 %
-# intervals held the truth 56 times in 100 with 2, 71 with 4, 88 with 8.
+# With fewer sources on a side, the bootstrap sees too little of how sources differ: in simulations,
+# 95 % intervals covered the true value 56 times in 100 with 2 sources, 71 with 4, 88 with 8.
 FEW_SOURCES = 8
-DRAWS = 1000  # of sources, for an interval
-BINS = 10  # of a calibration curve
+DRAWS = 1000  # bootstrap draws for an interval
+BINS = 10  # of a reliability curve
 
 
 def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties half.
+    """Area under the ROC curve: how often a positive scores above a negative, ties counting half.
 
-    The Mann-Whitney statistic, by ranks; NaN if either is empty.
+    Computed as the Mann-Whitney statistic, from ranks; NaN if either array is empty.
     """
     if not positive.size or not negative.size:
         return float("nan")
@@ -28,14 +28,14 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
 
 
 def allowed(fpr: float, negatives: int) -> int:
-    """How many of so many ``negatives`` a false-positive rate lets through: 57 of 100 at 0.57."""
+    """Number of false positives that a rate ``fpr`` allows: 57 of 100 ``negatives`` at 0.57."""
     return math.floor(round(fpr * negatives, 6))  # 0.57 * 100 is a little less than 57
 
 
 def least_negatives(fpr: float) -> int:
-    """Of how many negatives one may be called positive: on fewer the rate cannot be told from 0.
+    """Fewest negatives on which the rate ``fpr`` allows one false positive, 1 / ``fpr``.
 
-    At a rate of 0 any number will do.
+    On fewer it cannot be told from a rate of 0. For a rate of 0, any number will do.
     """
     return math.ceil(round(1 / fpr, 6)) if fpr else 0
 
@@ -43,9 +43,9 @@ def least_negatives(fpr: float) -> int:
 def recall_at(
     fpr: float, positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> float | None:
-    """Share of positives above the score that at most ``fpr`` of the negatives exceed.
+    """Recall at a false-positive rate of at most ``fpr``.
 
-    None of fewer negatives than :func:`least_negatives`.
+    None with fewer negatives than :func:`least_negatives`, on which the rate cannot be measured.
     """
     if negative.size < least_negatives(fpr):
         return None
@@ -57,7 +57,7 @@ def recall_at(
 def roc(
     positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``(fpr, tpr)``: shares of negatives and positives called positive, limit by limit."""
+    """``(fpr, tpr)``: false- and true-positive rate at (0, 0), then at every threshold, falling."""
     limits = np.unique(np.concatenate([positive, negative]))[::-1]
     tpr = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
     fpr = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size
@@ -65,10 +65,10 @@ def roc(
 
 
 def calibration_bins(p: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """For BINS equal ranges of ``p``: windows in it, their mean p, and how many are true.
+    """Reliability curve: for each of BINS equal ranges of ``p``, window count, mean p, true share.
 
-    Both classes weigh alike, however many windows there are of each: what ``p`` means where half
-    of all windows are true. Empty ranges are left out.
+    Both classes have the same total weight, however many windows each has: the curve shows what
+    ``p`` means where half of all windows are true. Empty ranges are left out.
     """
     which = np.minimum((p * BINS).astype(int), BINS - 1)
     weight = np.where(truth, 1 / max(truth.sum(), 1), 1 / max((~truth).sum(), 1))
@@ -91,11 +91,11 @@ def interval_over_sources(
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """95 % interval of ``figure`` from drawing sources with replacement, DRAWS times.
+    """95 % bootstrap interval of ``figure``, drawing sources with replacement DRAWS times.
 
-    ``positive`` and ``negative`` hold the scores of each source, neither of them empty. A source
-    in both is drawn once for both: a car before and after its repair is one car. Of fewer than
-    FEW_SOURCES on a side the interval is narrower than the truth.
+    ``positive`` and ``negative`` map each source to its scores; neither may be empty. A source in
+    both is drawn once for both: a car before and after its repair is one car. With fewer than
+    FEW_SOURCES on a side, the interval is too narrow.
     """
     rng = np.random.default_rng(seed)
     names, others = list(positive), [name for name in negative if name not in positive]
@@ -108,7 +108,7 @@ def interval_over_sources(
         cars = drawn(names)
         falls = [negative[name] for name in cars if name in negative]
         falls += [negative[name] for name in drawn(others)]
-        if falls:  # else all that is in both was left out: no draw
+        if falls:  # else no source with negatives was drawn, and the draw does not count
             figures.append(
                 figure(np.concatenate([positive[name] for name in cars]), np.concatenate(falls))
             )

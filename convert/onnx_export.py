@@ -1,4 +1,4 @@
-"""torch -> ONNX; the only module that knows that converter."""
+"""torch -> ONNX; the only module that uses that converter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPSET = 18
 
 
 def to_onnx(network: FoldedNet, path: Path) -> None:
-    """Write ``network`` as ONNX to ``path`` and have ONNX's own checker go over it.
+    """Write ``network`` as ONNX to ``path`` and validate the file with ONNX's checker.
 
     Input ``image`` (1, 3, 224, 224) float32 in 0..1, output ``probabilities`` (1, 2) float32.
     ExportError if either fails.
@@ -29,10 +29,10 @@ def to_onnx(network: FoldedNet, path: Path) -> None:
 
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it announces that torchvision, which we do not use, is absent
+    logger.setLevel(logging.ERROR)  # it warns that torchvision, which is not used, is missing
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # deprecations between torch's own parts
+            warnings.simplefilter("ignore")  # deprecation warnings of torch about itself
             torch.onnx.export(
                 network,
                 (torch.rand(1, 3, 224, 224),),
@@ -52,7 +52,7 @@ def to_onnx(network: FoldedNet, path: Path) -> None:
 
 
 def onnx_probabilities(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Answers of the ONNX file to ``pictures`` (N, 224, 224, 3) uint8: (N, 2) float32."""
+    """Answers (N, 2) float32 of the ONNX file for ``pictures`` (N, 224, 224, 3) uint8."""
     import onnxruntime  # noqa: PLC0415 - as above
 
     options = onnxruntime.SessionOptions()

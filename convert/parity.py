@@ -1,7 +1,7 @@
-"""Does the exported network say the same as the original? torch, ONNX and TFLite side by side.
+"""Parity check: the exported network, as ONNX and as TFLite, against the original in torch.
 
-The original is asked as it was trained, batch normalisation and all; TFLite is asked through
-``edge.classifier`` in every installed runtime. Beyond the limits there is no export.
+The original runs as it was trained, with its batch normalisation; TFLite runs through
+``edge.classifier`` in every installed runtime. Beyond the limits the export fails.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from convert.onnx_export import onnx_probabilities
 from convert.probe import LAYER_PICTURES, Answers, probe
 from edge.classifier import installed_runtimes
 
-MIN_PICTURES = 300  # fewer would not show one disagreement in 200
+MIN_PICTURES = 300  # fewer might not show one disagreement in 200
 MIN_AGREEMENT = 0.995  # share of pictures with the same verdict
-MAX_DIFFERENCE = {  # of any probability, by precision
+MAX_DIFFERENCE = {  # absolute, of any probability, by precision
     "onnx": 1e-4,
     "float32": 1e-4,
     "float16": 0.01,
@@ -34,53 +34,53 @@ Probabilities = NDArray[np.float32]  # (N, 2)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way of running the network against torch."""
+    """One way of running the network, compared with torch."""
 
     name: str
-    limit: float  # of the largest difference
-    agreement: float
-    largest: float
-    mean: float
+    limit: float  # for ``largest``
+    agreement: float  # share of pictures with the same verdict
+    largest: float  # absolute difference of a probability
+    mean: float  # over pictures, of the larger difference of the two probabilities
 
     @property
     def holds(self) -> bool:
-        """Whether both limits are kept; NaN keeps none."""
+        """Whether both limits are kept; NaN exceeds any limit."""
         return self.agreement >= MIN_AGREEMENT and self.largest <= self.limit
 
 
 @dataclass(frozen=True)
 class Parity:
-    """All comparisons of one export, and how far each layer is off."""
+    """All comparisons of one export, and the error of each layer."""
 
     n_pictures: int
     comparisons: list[Comparison]
     layers: list[tuple[str, float]]  # name, relative error; worst first
 
     def table(self) -> str:
-        """The comparisons and the three worst layers, for people."""
+        """The comparisons and the three worst layers as a text table."""
         lines = [f"{'on ' + str(self.n_pictures) + ' pictures':<32}agreement  max |dp|  mean |dp|"]
         for c in self.comparisons:
-            mark = "" if c.holds else f"  beyond {MIN_AGREEMENT:.1%} or {c.limit:g}"
+            mark = "" if c.holds else f"  fails: limits {MIN_AGREEMENT:.1%} and {c.limit:g}"
             lines.append(
                 f"  {c.name:<30}{c.agreement:>9.2%}{c.largest:>10.5f}{c.mean:>11.6f}{mark}"
             )
         worst = ", ".join(f"{name} {error:.2%}" for name, error in self.layers[:3])
-        return "\n".join([*lines, f"  worst layers (error / signal): {worst}"])
+        return "\n".join([*lines, f"  worst layers (rms error / rms signal): {worst}"])
 
     def refuse(self) -> None:
-        """Raise ParityError, with the worst layer, if any comparison fails."""
+        """Raise ParityError, naming the worst layer, if a comparison fails."""
         for c in self.comparisons:
             if not c.holds:
                 name, error = self.layers[0]
                 raise ParityError(
                     f"{c.name} differs from torch: agreement {c.agreement:.2%} (at least "
                     f"{MIN_AGREEMENT:.1%}), largest difference {c.largest:.4f} (at most "
-                    f"{c.limit:g}); the worst layer is {name}, off by {error:.1%}. "
+                    f"{c.limit:g}); the worst layer is {name}, relative error {error:.1%}. "
                     "Nothing was written; try more calibration recordings or --precision float16"
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The figures as they go into the manifest."""
         return {
             "pictures": self.n_pictures,
             "comparisons": [
@@ -97,7 +97,7 @@ class Parity:
 
 
 def torch_probabilities(network: KnockNet, pictures: NDArray[np.uint8]) -> Probabilities:
-    """Answers of the network as trained to ``pictures`` (N, 224, 224, 3) uint8: (N, 2)."""
+    """Answers (N, 2) of the network as trained for ``pictures`` (N, 224, 224, 3) uint8."""
     answers = []
     with torch.inference_mode():
         for i in range(0, len(pictures), 16):
@@ -109,7 +109,7 @@ def torch_probabilities(network: KnockNet, pictures: NDArray[np.uint8]) -> Proba
 def compare(
     name: str, limit: float, original: Probabilities, other: Probabilities, *, threshold: float
 ) -> Comparison:
-    """``other`` against ``original``, both with knocking first, whatever the network's order."""
+    """Compare ``other`` with ``original``, both (N, 2) with knocking in the first column."""
     difference = np.abs(original - other).max(axis=1)
     same = (original[:, 0] >= threshold) == (other[:, 0] >= threshold)
     finite = np.isfinite(other).all()
@@ -134,10 +134,12 @@ def check_parity(
     pictures: NDArray[np.uint8],
     folder: Path,
 ) -> tuple[Parity, Probabilities]:
-    """Compare everything on ``pictures``; also gives the first runtime's own probabilities.
+    """Compare ONNX and TFLite with torch; also returns the probabilities of the first runtime.
 
-    ``knocking`` is that label's place among the outputs, ``threshold`` the probability the
-    verdict turns at.
+    ``knocking`` is the index of that label among the outputs, ``threshold`` the probability from
+    which a verdict is knocking, ``folder`` one for temporary files. The returned probabilities are
+    in the network's order of labels. ParityError if no runtime is installed, or if an int8 network
+    does not take uint8 pictures as they are.
     """
     order = [knocking, 1 - knocking]
     original = torch_probabilities(network, pictures)[:, order]
@@ -175,17 +177,17 @@ def _check_input(answers: Answers) -> None:
     if np.float32(answers.input_scale) != np.float32(1 / 255) or answers.input_zero_point != 0:
         raise ParityError(
             f"input scale {answers.input_scale!r} and zero point {answers.input_zero_point} are "
-            "not 1/255 and 0: the device could not hand over its pictures as they are"
+            "not 1/255 and 0: the network would misread the device's uint8 pictures"
         )
 
 
 def layer_errors(
     folded: FoldedNet, answers: Answers, pictures: NDArray[np.uint8]
 ) -> list[tuple[str, float]]:
-    """Root mean square error of every layer relative to its signal, worst first.
+    """Root mean square error of every layer relative to its signal, worst first; NaN if unmatched.
 
-    Layers are matched by their order among those with the same kernel size, which no converter
-    changes; both sides after rectification, which converters merge into the layer.
+    Layers are matched by their order among those with the same kernel size, as no converter changes
+    that order. Outputs are compared after rectification, which converters fuse into the layer.
     """
     wanted = _torch_layers(folded, pictures)
     unused: dict[int, list[NDArray[np.float32]]] = {}

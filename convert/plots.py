@@ -1,4 +1,4 @@
-"""The plots of an evaluation, as data URIs for a page that needs no other file."""
+"""The plots of an evaluation, as SVG data URIs for a self-contained page."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Stroke(NamedTuple):
 
 KNOCKING = Stroke("#c0392b")
 KNOWN = {"engine": Stroke("#1f6f8b"), "engine_other_fault": Stroke("#d68910")}
-# Of any other kinds, in turn. The first three are of Okabe and Ito's palette for the colour-blind
-# ("Color Universal Design", 2008), whose others are like those above or faint on white; the rest
-# are of Tol's "muted" one.
+# Cycled through for all other kinds. The first three are from Okabe and Ito's palette for the
+# colour-blind ("Color Universal Design", 2008), whose other colours resemble those above or are
+# faint on white; the rest are from Tol's "muted" palette.
 COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#332288", "#999933", "#882255")
-# As many as have no factor in common with the colours, so that the pairs differ.
+# Five, coprime to the six colours, so that cycling through both gives 30 different pairs.
 LINES: tuple[Line, ...] = ("--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), "-")
-HATCHES = ("", "///", "...", "xxx", "---")  # another one each time the colours are through
-GUIDE = "#7f8c8d"  # lines that are no kind's
-mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "knockknock"})  # the same input, the same file
+HATCHES = ("", "///", "...", "xxx", "---")  # the next one each time the colours are used up
+GUIDE = "#7f8c8d"  # reference lines
+mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "knockknock"})  # reproducible SVG files
 
 
 def _uri(figure: Figure) -> str:
@@ -52,7 +52,7 @@ def _axes(width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
 
 
 def _plain(text: str) -> str:
-    """As it is, though matplotlib takes $ for mathematics and no bytes that are no UTF-8."""
+    """Escape what matplotlib would not print as it is: $ (mathematics) and lone surrogates."""
     return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
@@ -61,7 +61,7 @@ def _kinds(report: Report) -> list[str]:
 
 
 def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
-    """One for each of ``kinds`` that do not knock; up to 30 of them differ, and from KNOCKING."""
+    """A stroke for each of ``kinds``, which do not knock: up to 30 differ, also from KNOCKING."""
     others = [kind for kind in kinds if kind not in KNOWN]
     count = len(COLOURS)
     return KNOWN | {
@@ -71,7 +71,7 @@ def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
 
 
 def roc_plot(report: Report) -> str:
-    """Share of knocking windows found over share of others called knocking, for every kind."""
+    """ROC curve of knocking against every other kind."""
     figure, axes = _axes()
     positive = pooled(report.p_of(knocks=True))
     kinds = _kinds(report)
@@ -83,14 +83,14 @@ def roc_plot(report: Report) -> str:
             stroke = drawn[kind]
             style = {"c": stroke.colour, "ls": stroke.line, "lw": 1.5}
             axes.plot(100 * fpr, 100 * tpr, label=_plain(kind), **style)
-    axes.plot([0, 100], [0, 100], ":", c=GUIDE, lw=1, label="guessing")
-    axes.set(xlabel="others called knocking, %", ylabel="knocking windows found, %")
+    axes.plot([0, 100], [0, 100], ":", c=GUIDE, lw=1, label="chance")
+    axes.set(xlabel="false-positive rate, %", ylabel="true-positive rate (recall), %")
     axes.legend(loc="lower right")
     return _uri(figure)
 
 
 def histogram(report: Report) -> str:
-    """How the answers of every kind are spread."""
+    """Histogram of the probability of knocking, for every kind."""
     figure, axes = _axes()
     kinds = _kinds(report)
     drawn = strokes(kinds)
@@ -111,21 +111,22 @@ def histogram(report: Report) -> str:
                 ls=stroke.line,
             )
     axes.axvline(report.threshold, c="black", ls="--", lw=1, label="threshold")
-    axes.set(xlabel="probability of knocking", ylabel="windows of the kind, %", xlim=(0, 1))
+    axes.set(xlabel="probability of knocking", ylabel="share of the kind's windows, %", xlim=(0, 1))
     axes.legend(loc="upper center")
     return _uri(figure)
 
 
 def calibration_plot(report: Report) -> str:
-    """Said against true, for engines, other faults included, both classes weighing alike.
+    """Reliability diagram of engines' windows, other faults included, classes weighted equally.
 
-    A calibrated network lies on the diagonal; temperature is chosen for that without other faults.
+    A calibrated network lies on the diagonal. :mod:`convert.tuning` fits the temperature to that,
+    but without other faults.
     """
     figure, axes = _axes()
     bins = report.calibration()
-    axes.plot([0, 1], [0, 1], ":", c=GUIDE, label="calibrated")
+    axes.plot([0, 1], [0, 1], ":", c=GUIDE, label="perfectly calibrated")
     said, true = [b["mean_p"] for b in bins], [b["true_share"] for b in bins]
-    axes.plot(said, true, "o-", c=KNOWN["engine"].colour, label="windows of engines")
+    axes.plot(said, true, "o-", c=KNOWN["engine"].colour, label="engines")
     for b in bins:
         axes.annotate(
             f"{b['windows']:.0f}",
@@ -135,8 +136,8 @@ def calibration_plot(report: Report) -> str:
             fontsize=7,
         )
     axes.set(
-        xlabel="probability of knocking, mean of a tenth",
-        ylabel="share that really knocks, classes alike",
+        xlabel="mean predicted probability of knocking",
+        ylabel="share that knocks, classes weighted equally",
     )
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.05))
     axes.legend(loc="upper left")
@@ -144,7 +145,7 @@ def calibration_plot(report: Report) -> str:
 
 
 def sources_plot(report: Report) -> str:
-    """Every engine's windows called knocking, a bar for each kind of recordings of it."""
+    """Share of windows called knocking: a bar for each source of engines and each of its kinds."""
     parts: dict[tuple[str, str], list[Judged]] = {}
     for judged in report.judged:
         clip = judged.clip
@@ -171,7 +172,7 @@ def sources_plot(report: Report) -> str:
     axes.plot(means, places, "k|", label="mean probability")
     axes.set_yticks(places, [_plain(name) for name, *_ in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="windows called knocking (bars), mean probability, %", xlim=(0, 100))
+    axes.set(xlabel="windows called knocking (bars), mean probability (ticks), %", xlim=(0, 100))
     axes.tick_params(axis="y", labelsize=7)
     figure.legend(loc="outside upper right", ncols=3)
     return _uri(figure)

@@ -1,8 +1,8 @@
-"""Questions to one TFLite file, asked in a process of its own.
+"""Running one TFLite file in a process of its own.
 
-A runtime that is handed a broken network may take its process down with it; here that is a
-finding and not the end of the export. ``python -m convert.probe`` is the child, :func:`probe` its
-caller. The answers come through :mod:`edge.classifier`, exactly as on the device.
+A runtime may crash its process on a broken network; the export then reports that instead of
+crashing itself. ``python -m convert.probe`` is the child, :func:`probe` its caller. The answers
+come from :mod:`edge.classifier`, exactly as on the device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAYER_OPS = {"CONV_2D", "FULLY_CONNECTED"}
 
 @dataclass(frozen=True)
 class Answers:
-    """What one runtime said."""
+    """The results of one runtime."""
 
     runtime: str  # name and version
     probabilities: NDArray[np.float32]  # (N, 2)
@@ -43,9 +43,10 @@ class Answers:
 
 
 def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Path) -> Answers:
-    """Ask ``model`` in ``runtime`` about the array file ``pictures`` (N, 224, 224, 3) uint8.
+    """Run ``model`` in ``runtime`` on the array file ``pictures``, (N, 224, 224, 3) uint8.
 
-    ExportError if the process dies or refuses; ``folder`` is where it may write.
+    With ``layers``, also record the output of every layer. ``folder`` is where the process may
+    write. ExportError if it fails, crashes or takes too long.
     """
     out = folder / f"answers-{runtime}.npz"
     command = [sys.executable, "-m", "convert.probe", str(model), str(pictures), runtime, str(out)]
@@ -104,7 +105,7 @@ def main() -> int:
 
 
 def _interpreter(model: ModelFile, runtime: str) -> Any:
-    """The bare runtime, every inner result kept: the device has no use for that."""
+    """The runtime itself, set to keep all intermediate tensors, which the device does not need."""
     module = importlib.import_module(RUNTIMES[runtime])
     interpreter = module.Interpreter(
         model_content=model.network, experimental_preserve_all_tensors=True
@@ -114,22 +115,24 @@ def _interpreter(model: ModelFile, runtime: str) -> Any:
 
 
 def _check_scales(interpreter: Any) -> None:
-    """Refuse scales no trained network has.
+    """ExportError if a quantisation scale is one that no trained network has.
 
-    A padding of -3.4e38 before a maximum, once quantised, gives its layer a scale of 1e36: every
+    A padding of -3.4e38 before max pooling, once quantised, gives its layer a scale of 1e36: every
     answer is then the same, and one runtime aborts.
     """
     for tensor in interpreter.get_tensor_details():
         scales = tensor["quantization_parameters"]["scales"]
         if scales.size and not (np.isfinite(scales).all() and 0 < scales.max() < 1e6):
-            raise ExportError(f"tensor {tensor['name']} has a scale of {scales.max():g}")
+            raise ExportError(
+                f"tensor {tensor['name']} has an impossible quantisation scale of {scales.max():g}"
+            )
 
 
 def _layers(
     interpreter: Any, pictures: NDArray[np.uint8]
 ) -> tuple[list[NDArray[np.float32]], list[int]]:
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
-    # Nothing public lists a network's operations.
+    # There is no public way to list a network's operations.
     ops = [op for op in interpreter._get_ops_details() if op["op_name"] in LAYER_OPS]
     kernels = [
         int(details[op["inputs"][1]]["shape"][1]) if op["op_name"] == "CONV_2D" else 0 for op in ops

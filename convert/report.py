@@ -1,6 +1,6 @@
 """An evaluation as one HTML page: figures, plots, and the worst answers to look at and hear.
 
-The page holds everything itself; opening it asks no network for anything.
+The page is self-contained: opening it loads nothing from anywhere else.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from edge.png import encode_png
 from edge.recording import Recording
 from edge.wav import encode_wav
 
-N_LOSSES = 12
-N_NAMED = 12  # recordings left out; the others are counted
+N_LOSSES = 12  # windows shown with picture and sound
+N_NAMED = 12  # recordings named as left out; further ones are only counted
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
@@ -39,7 +39,7 @@ figure.wide{max-width:none}audio{width:224px;display:block}
 
 def write_report(report: Report, path: Path) -> None:
     """Write the page to ``path``, atomically."""
-    front_end = FrontEnd(report.front_end)  # that of the model: the network saw no other pictures
+    front_end = FrontEnd(report.front_end)  # the model's own, so the pictures are what it saw
     figures = report.to_dict()
     window_s = front_end.config.n_samples / front_end.config.sr
     body = [
@@ -50,7 +50,7 @@ def write_report(report: Report, path: Path) -> None:
         "<h2>By kind</h2>",
         _kinds_table(figures["by_kind"]),
         *_separation(report, figures),
-        "<h2>False alarms after the detector's confirmation</h2>",
+        "<h2>False alarms: alerts of the device's detector</h2>",
         _alarms_table(figures["false_alarms"]),
         "<h2>Plots</h2><div class=row>",
         *(_figure(title, uri) for title, uri in _plots(report)),
@@ -63,11 +63,11 @@ def write_report(report: Report, path: Path) -> None:
         f"<title>{escape(Path(report.model).name)}</title><style>{STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
-    write_atomically(path, page.encode(errors="backslashreplace"))  # of names that are no UTF-8
+    write_atomically(path, page.encode(errors="backslashreplace"))  # file names may not be UTF-8
 
 
 def _left_out(report: Report) -> list[str]:
-    """What is in no figure: recordings that could not be read, and those without a whole window."""
+    """Recordings that are in no figure: unreadable ones, and those shorter than a window."""
     short = [
         str(j.clip.path)
         for j in report.judged
@@ -78,7 +78,7 @@ def _left_out(report: Report) -> list[str]:
         f"{escape('; '.join(names[:N_NAMED]))}"
         f"{f'; and {len(names) - N_NAMED} more' if len(names) > N_NAMED else ''}.</p>"
         for why, names in (
-            ("skipped that cannot be read", list(report.unreadable)),
+            ("skipped as unreadable", list(report.unreadable)),
             ("too short to be judged, all unknown", short),
         )
         if names
@@ -89,24 +89,25 @@ def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
     if not report.p_of(knocks=True):
         return [f"<p>{NO_KNOCK.capitalize()}.</p>"]
     return [
-        "<h2>Knocking told from the others</h2>",
+        "<h2>Separation of knocking from other kinds</h2>",
         _separation_table(figures["separation"]),
-        "<p>ROC AUC: how often a knocking window scores above another; 1 always, 0.5 by chance. No "
-        "recall (-) where the other windows are too few for such a rate to show: 100 and 1000.</p>",
+        "<p>ROC AUC: how often a knocking window scores above another; 1 is perfect, 0.5 chance. "
+        "Recall is left out (-) where the other kind has too few windows to measure the "
+        "false-positive rate: 1 % takes 100, 0.1 % takes 1000.</p>",
     ]
 
 
 def _plots(report: Report) -> list[tuple[str, str]]:
-    """Titles and pictures."""
-    plots = [("How the answers are spread", histogram(report))]
+    """Captions and plots (data URIs)."""
+    plots = [("Distribution of the probability of knocking, by kind", histogram(report))]
     if report.p_of(knocks=True):
         plots += [
             (
-                "Knocking windows found against others called so, threshold by threshold (ROC)",
+                "ROC curves: knocking against each other kind, over all thresholds",
                 roc_plot(report),
             ),
             (
-                "What is said against what is true; the numbers count windows",
+                "Reliability diagram of engines' windows; numbers are windows per bin",
                 calibration_plot(report),
             ),
         ]
@@ -117,7 +118,9 @@ def _sources(report: Report, figures: dict[str, Any]) -> list[str]:
     engines = any(j.clip.label != "not_engine" and j.p.size for j in report.judged)
     return [
         "<h2>By source</h2>",
-        _figure("Engines; splits and intervals go by source", sources_plot(report), "wide")
+        _figure(
+            "Engines by source; splits and intervals are by source", sources_plot(report), "wide"
+        )
         if engines
         else "<p>No engine was judged.</p>",
         f"<details><summary>All {len(figures['by_source'])} sources as a table</summary>",
@@ -132,18 +135,19 @@ def _losses(report: Report, front_end: FrontEnd) -> list[str]:
     many = "s" * (len(losses) > 1)
     wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
     return [
-        f"<h2>The worst window of each of {len(losses)} recording{many}, {wrong} of them wrong</h2>"
-        f"<p>What the network saw: time runs to the right over {config.n_samples / config.sr:g} s, "
-        f"pitch upwards from {config.fmin:.0f} to {config.fmax:.0f} Hz.</p><div class=row>",
+        f"<h2>Largest errors: the worst window of each of {len(losses)} recording{many}, {wrong} "
+        "of them misclassified</h2>"
+        f"<p>The input of the network: time runs to the right, {config.n_samples / config.sr:g} s, "
+        f"frequency upwards from {config.fmin:.0f} to {config.fmax:.0f} Hz.</p><div class=row>",
         *(_loss(front_end, judged, index) for judged, index in losses),
         "</div>",
     ]
 
 
 def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
-    """The windows whose answers are furthest from the truth: recording and window, worst first.
+    """The ``count`` windows furthest from their label, as recording and index; worst first.
 
-    One of each recording at most, so that a single bad recording does not fill the list.
+    At most one window per recording, so that a single bad recording does not fill the list.
     """
     found = []
     for judged in report.judged:
@@ -159,7 +163,7 @@ def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
 def _loss(front_end: FrontEnd, judged: Judged, index: int) -> str:
     n, sr = front_end.config.n_samples, front_end.config.sr
     start = float(judged.starts[index])
-    # A little more, so that no rounding of rates makes it too short; the recording may be long.
+    # Only this part, as recordings may be long, and 0.1 s more, as resampling rounds lengths.
     part = Recording(judged.clip.path, start_s=start, end_s=start + n / sr + 0.1, sr=sr)
     cut = part.read()[:n]
     y = np.pad(cut, (0, n - cut.size))
@@ -171,7 +175,7 @@ def _loss(front_end: FrontEnd, judged: Judged, index: int) -> str:
         f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
         f'<audio controls preload="none" src="data:audio/wav;base64,{sound}"></audio>'
         f"<figcaption>{escape(clip.path.name)}, {judged.starts[index]:g} s<br>"
-        f"is {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.every[index]:.3f}"
+        f"label {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.every[index]:.3f}"
         "</figcaption></figure>"
     )
 
@@ -209,7 +213,13 @@ def _kinds_table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def _separation_table(rows: dict[str, dict[str, Any]]) -> str:
-    head = ("knocking against", "ROC AUC", "95 % over sources", "recall at 1 % false", "at 0.1 %")
+    head = (
+        "knocking against",
+        "ROC AUC",
+        "95 % interval over sources",
+        "recall at 1 % false positives",
+        "at 0.1 %",
+    )
     return _table(
         head,
         (

@@ -1,9 +1,9 @@
-"""Made engines and made knocks: sound with known truth, for training where real knocks are rare.
+"""Synthetic engines and knocks: sound with known labels to train on, where real knocks are rare.
 
 Everything follows the crank. At ``rpm`` revolutions a minute the crank turns at ``rpm / 60`` Hz; a
 four-stroke engine of ``z`` cylinders fires ``z / 2`` times a revolution. What repeats with each
 firing is healthy (exhaust and intake pulses, combustion noise, injectors, valves); what strikes
-once in one or two revolutions, hard and broadband, is one worn place hitting: a knock.
+once in one or two revolutions, hard and broadband, is a worn part hitting: a knock.
 
 All functions take the random generator first, so a seed gives the same sound on every machine; all
 sounds are float64 at ``SR`` Hz, of arbitrary level until :func:`mix` sets it.
@@ -23,7 +23,7 @@ from edge.frontend import FrontEndConfig
 
 SR = FrontEndConfig().sr
 Sound = NDArray[np.float64]
-BURST_S = (0.001, 0.006)  # decay of the noise in a blow
+BURST_S = (0.001, 0.006)  # range of the time constant of a blow's noise burst
 KnockKind = Literal["rod", "main_bearing", "piston_slap", "wrist_pin"]
 KNOCK_KINDS: tuple[KnockKind, ...] = ("rod", "main_bearing", "piston_slap", "wrist_pin")
 
@@ -37,7 +37,7 @@ class Crank:
 
     @property
     def n(self) -> int:
-        """Samples of the clip."""
+        """Number of samples of the clip."""
         return self.turns.size
 
     @property
@@ -46,11 +46,11 @@ class Crank:
         return float((self.turns[-1] - self.turns[0]) / (self.n - 1) * SR * 60)
 
     def samples_at(self, turns: Sound) -> Sound:
-        """Times (fractional samples) at which the crank has made so many revolutions."""
+        """Times (fractional samples) at which the crank has made ``turns``; -1 outside the clip."""
         return np.interp(turns, self.turns, np.arange(self.n), left=-1.0, right=-1.0)
 
     def events(self, per_turn: float, offset: float = 0.0) -> Sound:
-        """Times (samples) of something that happens ``per_turn`` times a revolution."""
+        """Times (samples) of an event ``per_turn`` times a revolution; ``offset`` is in periods."""
         count = int(self.turns[-1] * per_turn) + 1
         times = self.samples_at((np.arange(count) + offset) / per_turn)
         return times[times >= 0]
@@ -59,7 +59,7 @@ class Crank:
 def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) -> Crank:
     """A crank at about ``rpm``: slow wander of a few per cent, now and then a touch of throttle.
 
-    At idle a healthy engine wanders by 1-3 % within seconds; one in four is given or taken throttle
+    At idle a healthy engine wanders by 1-3 % within seconds. In one clip of four the throttle moves
     once, which changes the speed by -30 to 50 % with a time constant of some tenths of a second.
     """
     n = round(seconds * SR)
@@ -93,7 +93,7 @@ def strike(
 
 
 def place(n: int, times: Sound, gains: Sound, wave: Sound) -> Sound:
-    """Copies of ``wave``, one at each of ``times`` (samples) with its gain: shape (n,)."""
+    """The sum of copies of ``wave``, one at each of ``times`` (samples) with its gain: (n,)."""
     out = np.zeros(n + wave.size)
     for time, gain in zip(times.astype(int), gains, strict=True):
         if 0 <= time < n:
@@ -101,9 +101,9 @@ def place(n: int, times: Sound, gains: Sound, wave: Sound) -> Sound:
     return out[:n]
 
 
-# Modes of the struck part (Hz) and how long they ring (s); how sharp the blow is (share of noise);
-# from the descriptions mechanics give: main bearings thud, rods hammer, slap clatters, pins click
-# twice. Real ones stand out most between 300 and 2000 Hz; what ticks above alone is lighter.
+# Ranges of mode frequencies (Hz), time constants (s) and the noise of a blow relative to its modes,
+# after mechanics' descriptions: main bearings thud, rods hammer, slap clatters, pins click twice.
+# Real knocks stand out most between 300 and 2000 Hz; what only ticks above that is lighter.
 _TIMBRE: dict[KnockKind, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "main_bearing": ((200, 1000), (0.006, 0.020), (0.1, 0.6)),
     "rod": ((300, 2200), (0.004, 0.018), (0.2, 1.2)),
@@ -113,10 +113,10 @@ _TIMBRE: dict[KnockKind, tuple[tuple[float, float], tuple[float, float], tuple[f
 
 
 def strikes_per_turn(rng: np.random.Generator, kind: KnockKind) -> float:
-    """How often a knock comes: 1 or 0.5 a revolution.
+    """How often a knock strikes: 1 or 0.5 times a revolution.
 
-    Slap and pins strike on the power stroke alone, rod and main bearings on each turn or under
-    combustion's load alone.
+    Piston slap and wrist pins strike on the power stroke alone; rod and main bearings on each turn,
+    or only under the load of combustion.
     """
     return 0.5 if kind in ("piston_slap", "wrist_pin") else float(rng.choice([1.0, 0.5]))
 
@@ -126,11 +126,11 @@ def knock(
 ) -> Sound:
     """The knocking alone: shape (n,), peak about 1.
 
-    It strikes ``per_turn`` times a revolution, by default as :func:`strikes_per_turn` says; a pin
-    twice in quick succession as it crosses its clearance. What strikes on each turn may strike half
-    a turn later, too, where the piston turns round at the other end of its stroke. Each blow varies
-    in time by some per cent of a revolution and in strength with load; worn parts miss a blow at
-    times.
+    It strikes ``per_turn`` times a revolution, by default as :func:`strikes_per_turn` draws; a pin
+    strikes twice in quick succession as it crosses its clearance. A part that strikes on each turn
+    may also strike half a turn later, as the piston reverses at the other end of its stroke. Blows
+    vary in time by some per cent of a revolution, and in strength with load; worn parts miss a blow
+    at times.
     """
     (low, high), (short, long), (soft, sharp) = _TIMBRE[kind]
     n_modes = int(rng.integers(3, 9))
@@ -144,7 +144,7 @@ def knock(
     uneven, missed = rng.uniform(0.05, 0.35), rng.choice([0.0, 0.0, 0.08])
 
     def blows(later: float) -> tuple[Sound, Sound]:
-        """Times and gains of all that come so much of a turn after the first."""
+        """Times (samples) and gains of the blows, ``later`` turns after the usual place."""
         times = shaft.events(per_turn, (offset + later * per_turn) % 1)
         times = times + rng.normal(0, late * SR * 60 / shaft.rpm, times.size)
         load = 1 + depth * np.sin(2 * np.pi * hz * times / SR + phase)
@@ -152,7 +152,7 @@ def knock(
         return times, gains * (rng.random(times.size) > missed)
 
     times, gains = blows(0.0)
-    # A few variants of the blow, as no two hit the same spot.
+    # A few variants of the blow, as no two blows hit the same spot.
     out = np.zeros(shaft.n)
     variants = [strike(rng, freqs, decays, weights, noise) for _ in range(3)]
     which = rng.integers(0, len(variants), times.size)
@@ -172,9 +172,9 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
 
     Exhaust pulses excite the pipe's resonances (60-400 Hz); combustion noise swells with every
     firing; valves and injectors tick lightly at multiples of the firing rate, each in its own
-    strength, which is why even a healthy engine has a rhythm of two revolutions. The intake
-    breathes along, fainter than the exhaust by half or more. ``firing`` is
-    how strongly each of ``shaft.events(z / 2)`` fires, where not all do: 1 as it should, 0 not.
+    strength, which is why even a healthy engine has a rhythm of two revolutions. The intake has at
+    most half the amplitude of the exhaust. ``firing`` gives the strength of each firing in
+    ``shaft.events(z / 2)``, 1 for a normal one and 0 for none; by default all are 1.
     """
     per_turn = shaft.cylinders / 2
     cycle = rng.lognormal(0, rng.uniform(0.02, 0.25), shaft.cylinders)
@@ -206,9 +206,9 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
 def breath(rng: np.random.Generator, shaft: Crank) -> Sound:
     """The intake: each cylinder draws in air once in two turns, ``z / 2`` strokes a turn; (n,).
 
-    A cylinder's stroke begins a turn after it has fired, and so, where their number is even, as
-    another one fires; those of three or five fall half-way between firings. Each cylinder has its
-    own strength, also one that does not fire. Peak 1.
+    An intake stroke begins one turn after its cylinder has fired. With an even number of cylinders
+    that is as another one fires, with three or five half-way between two firings. Each cylinder has
+    its own strength, whether it fires or not. Peak 1.
     """
     per_turn = shaft.cylinders / 2
     times = shaft.events(per_turn, per_turn % 1)
@@ -227,7 +227,7 @@ def ancillaries(rng: np.random.Generator, shaft: Crank) -> Sound:
 
 
 def mix(background: Sound, sound: Sound, level_db: float) -> Sound:
-    """``background`` plus ``sound`` at ``level_db`` above it, both by :func:`loudness`."""
+    """``background`` plus ``sound`` at ``level_db`` above it, both measured by :func:`loudness`."""
     gain = 10 ** (level_db / 20) * loudness(background) / max(loudness(sound), 1e-9)
     return background + sound * gain
 
@@ -235,9 +235,9 @@ def mix(background: Sound, sound: Sound, level_db: float) -> Sound:
 def loudness(y: Sound) -> float:
     """Root mean square of the loudest tenth of 10 ms frames, between 250 and 4500 Hz.
 
-    There knocks are heard and the network listens; rumble below would make every knock look
-    faint. The loudest frames are those with a blow in them: how clearly it stands out does not
-    depend on how many there are.
+    In this band people and the network hear knocks; counting the rumble below would make every
+    knock look faint. The loudest frames are those with a blow in them, and how clearly a blow
+    stands out does not depend on how many there are.
     """
     frame = SR // 100
     banded = band_limit(y, SR, 250, 4500)[: y.size // frame * frame]
@@ -246,28 +246,28 @@ def loudness(y: Sound) -> float:
 
 
 def random_crank(rng: np.random.Generator, seconds: float) -> Crank:
-    """Any common engine from a slow idle to a brisk drive."""
+    """Any common engine, 3 to 8 cylinders, from a slow idle (550 rpm) to a brisk drive (2600)."""
     rpm = float(np.exp(rng.uniform(np.log(550), np.log(2600))))
     return crank(rng, seconds, rpm, int(rng.choice([3, 4, 4, 4, 5, 6, 6, 8])))
 
 
 def random_kind(rng: np.random.Generator) -> KnockKind:
-    """Which knock; rods go most often."""
+    """A random kind of knock; rod knock is the most frequent."""
     return KNOCK_KINDS[int(rng.choice(4, p=[0.4, 0.2, 0.25, 0.15]))]
 
 
 def random_knock(
     rng: np.random.Generator, seconds: float, *, smeared: float = 0.5, beat_s: float | None = None
 ) -> Sound:
-    """Any knock, 4 to 24 times a second as drawn; shape (n,), peak about 1.
+    """A knock of any kind, its rate drawn from 4 to 24 strikes a second; (n,), peak about 1.
 
-    4 is every second turn of a slow idle, 24 every turn at 1440 or every second one at 2880 a
-    minute; faster ones run together in two seconds' picture. A touch of throttle changes the rate
-    by -30 to 50 %, and what also hits at the other end of its stroke strikes twice as often: some
-    in a hundred strike more than 24 times, at most some 70. Over an engine whose beat is known,
-    ``beat_s`` (s), the knock comes once in one to four of its beats: both hang on one crank.
-    It comes from inside: with probability ``smeared`` the ways through block, sump and bay smear it
-    more than the sound of the engine around it. Recorded blows are seldom as sharp as on the metal.
+    4 is every second turn of a slow idle, 24 every turn at 1440 rpm or every second one at 2880;
+    faster strikes merge in the picture of two seconds. A move of the throttle then changes the rate
+    by -30 to 50 %, and a part that also strikes at the other end of its stroke doubles it: a few
+    in a hundred strike more than 24 times a second, at most some 70. Over an engine of known beat,
+    ``beat_s`` (s), the knock comes once in one to four beats, as both follow the same crank.
+    With probability ``smeared``, the way out through block, sump and bay smears the knock more than
+    the engine around it: recorded blows are seldom as sharp as on the metal.
     """
     kind = random_kind(rng)
     per_turn = strikes_per_turn(rng, kind)
@@ -282,10 +282,10 @@ def random_knock(
 
 
 def plain_knock(rng: np.random.Generator, seconds: float) -> Sound:
-    """A knock of no particular kind, once a turn or two at 500 to 2500 rpm; (n,), peak about 1.
+    """A knock of no particular kind, on every or every second turn at 500 to 2500 rpm; (n,).
 
-    Three to eight equally strong modes anywhere from 250 to 4500 Hz, all dying alike, and a burst
-    of noise: fewer assumptions than in :func:`knock`, so also less like any one engine.
+    Three to eight modes anywhere from 250 to 4500 Hz, equally strong and equally damped, and a
+    burst of noise: fewer assumptions than in :func:`knock`, so less like any one engine. Peak 1.
     """
     freqs = np.exp(rng.uniform(np.log(250), np.log(4500), int(rng.integers(3, 9))))
     decays = np.full(freqs.size, rng.uniform(0.002, 0.02))

@@ -1,4 +1,4 @@
-"""``convert synth``: made engines as WAV files, healthy and knocking, with their labels."""
+"""``convert synth``: a labelled data set of synthetic engines, healthy and knocking, as WAV."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ examples:
                                                  knocks 6 dB above real healthy engines
   convert synth hard --count 50 --faults 30      also 30 that have another fault
 
-OUT gets knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, rpm,
-cylinders, knock, level_db). The same seed gives the same files. A knock's level counts against the
-loudest tenth of the engine's own sound, 250 to 4500 Hz. Another fault (kind starter, misfire or
-belt) is a starter that turns an engine which does not fire, a dead cylinder, or a belt that
-squeals, chirps or flaps; always on made engines, in normal/. Some microphones are overdriven, as
-real ones are: edge predict calls such sound unknown."""
+The data set is knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, rpm,
+cylinders, knock, level_db). The same seed gives the same files. The level of a knock is relative to
+the loudest tenth of the engine's 10 ms frames, in root mean square from 250 to 4500 Hz. Recordings
+made by --faults go to normal/ and are always of synthetic engines: a starter cranking an engine
+that does not fire (kind starter), a dead cylinder (misfire), or a belt that squeals, chirps or
+flaps (belt). Some recordings clip, as real ones do; edge predict may call these unknown."""
 
 DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
-WHAT = ("normal", "knocking", "fault")  # each has its own random numbers
-# What OUT gets, the table first: without its files it is refused, they without it are not.
+WHAT = ("normal", "knocking", "fault")  # each has random streams of its own
+# What is moved to OUT, in this order: a table without its recordings is refused as a data set,
+# recordings without their table are not.
 NAMES = ("labels.csv", "knocking", "normal")
 COLUMNS = (
     *("file", "label", "kind", "source", "car"),
@@ -52,34 +53,55 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     """Add ``synth`` to the command line."""
     parser = commands.add_parser(
         "synth",
-        help="made engines and knocks",
-        description="Make recordings of engines, healthy and knocking, whose truth is known.",
+        help="synthesise engines, healthy and knocking",
+        description="Synthesise recordings of healthy and knocking engines, with their labels.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "out", type=_folder, metavar="OUT", help="folder without a data set, made if need be"
-    )
-    parser.add_argument("--count", type=int, help="of each label (20)")
-    parser.add_argument("--seconds", type=float, help="length of each, 2 to 600 (6)")
-    parser.add_argument("--seed", type=int, help="another seed, other engines (1)")
-    parser.add_argument(
-        "--over", type=Path, metavar="DIR", help="use the healthy engines of these recordings"
+        "out",
+        type=_folder,
+        metavar="OUT",
+        help="output folder, created if missing; must not hold a data set yet",
     )
     parser.add_argument(
-        "--level", type=float, metavar="DB", help="of the knocks (default: 0 to 18 at random)"
+        "--count",
+        type=int,
+        help="number of recordings per label, knocking and normal (default: 20)",
     )
     parser.add_argument(
-        "--faults", type=int, metavar="N", help="so many more with a fault that is no knock (0)"
+        "--seconds", type=float, help="length of each recording in s, 2 to 600 (default: 6)"
+    )
+    parser.add_argument("--seed", type=int, help="random seed (default: 1)")
+    parser.add_argument(
+        "--over",
+        type=Path,
+        metavar="DIR",
+        help="use the healthy engines in this folder of labelled recordings instead of "
+        "synthetic ones",
     )
     parser.add_argument(
-        "--demo", action="store_true", help="only OUT/healthy.wav and OUT/knocking.wav"
+        "--level",
+        type=float,
+        metavar="DB",
+        help="level of the knocks above the engine, in dB (default: at random, 0 to 18)",
+    )
+    parser.add_argument(
+        "--faults",
+        type=int,
+        metavar="N",
+        help="also synthesise N recordings of engines with a fault other than a knock (default: 0)",
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="write only OUT/healthy.wav and OUT/knocking.wav, 6 s each, the same every time",
     )
     parser.set_defaults(run=_run)
 
 
 def _folder(text: str) -> Path:
-    if not text:  # of a variable that is not set: Path would take it for where we stand
+    if not text:  # from an unset shell variable: Path would take it for the current directory
         raise argparse.ArgumentTypeError("'' names no folder")
     return Path(text)
 
@@ -87,7 +109,7 @@ def _folder(text: str) -> Path:
 def _run(arguments: argparse.Namespace) -> int:
     chosen = [name for name in (*DEFAULTS, "over", "level") if getattr(arguments, name) is not None]
     if arguments.demo and chosen:
-        raise ConfigError(f"--demo makes always the same two: no --{chosen[0]}")
+        raise ConfigError(f"--demo always writes the same two files: leave out --{chosen[0]}")
     for name, value in DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
@@ -120,10 +142,11 @@ def _write_data_set(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _unfinished(out: Path) -> Iterator[Path]:
-    """A folder in ``out`` to make a data set in, which becomes that of ``out`` when it is whole.
+    """A temporary folder in ``out`` whose data set is moved to ``out`` when it is complete.
 
-    Half of one would pass for another: faults without their table are healthy engines. DatasetError
-    if ``out`` has somebody's recordings or labels, which would be lost or mixed up.
+    An incomplete data set could pass for a complete one: without their table, recordings of other
+    faults count as healthy engines. DatasetError if ``out`` already holds recordings or labels,
+    which would be lost or mixed up.
     """
     _need_free(out)
     folder = out / ".unfinished"
@@ -131,12 +154,12 @@ def _unfinished(out: Path) -> Iterator[Path]:
         folder.mkdir()
     except FileExistsError as error:
         raise DatasetError(
-            f"{folder} is of a run that was killed, or is still going on: remove it, or name "
+            f"{folder} belongs to a run that was killed or is still running: remove it, or name "
             "another folder"
         ) from error
     try:
         yield folder
-        _need_free(out)  # hours later somebody else may have been here
+        _need_free(out)  # another run may have finished here in the meantime
         for name in NAMES:
             (folder / name).rename(out / name)
     finally:
@@ -146,18 +169,18 @@ def _unfinished(out: Path) -> Iterator[Path]:
 def _need_free(out: Path) -> None:
     for name in ("labels.csv", *FOLDERS):
         if (out / name).exists():
-            raise DatasetError(f"{out / name} exists and is left alone: name another folder")
+            raise DatasetError(f"{out / name} exists and is not overwritten: name another folder")
 
 
 def _fill(arguments: argparse.Namespace, folder: Path) -> int:
-    """Make all recordings and their table; how many."""
+    """Write all recordings and their table to ``folder``; returns the number of recordings."""
     pool = _healthy(arguments.over) if arguments.over else []
     rows = []
     jobs = [(what, number) for number in range(arguments.count) for what in ("knocking", "normal")]
     jobs += [("fault", number) for number in range(arguments.faults)]
     for what, number in bar(jobs, "synth"):
         made = _made(arguments, pool, what, number)
-        source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # of --over, anybody's words
+        source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # with --over it is any text
         path = folder / made.row["label"] / f"{source}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)
         write_wav(path, made.y, synth.SR)
@@ -172,7 +195,7 @@ def _fill(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: int) -> Made:
-    """Recording ``number`` of those that are ``what``: knocking, normal or fault."""
+    """Recording ``number`` of sort ``what``: knocking, normal or fault."""
     rng = np.random.default_rng([arguments.seed, number, WHAT.index(what)])
     name = f"made{arguments.seed}-{what[0]}{number:05d}"  # every engine is a source
     if what == "fault":
@@ -189,7 +212,9 @@ def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: in
 
 def _healthy(folder: Path) -> list[Clip]:
     clips = [clip for clip in find_clips([folder]) if clip.is_healthy]
-    usable = [clip for clip, _ in readable(clips)]  # not their sound: that may be hours
+    usable = [clip for clip, _ in readable(clips)]  # do not keep the sound: it may last hours
     if not usable:
-        raise DatasetError(f"{folder} holds no healthy engine of 1 s or more to lay knocks over")
+        raise DatasetError(
+            f"{folder} holds no recording of a healthy engine, 1 s or longer, to add knocks to"
+        )
     return usable

@@ -1,7 +1,7 @@
-"""ONNX -> TFLite; the only module that knows onnx2tf.
+"""ONNX -> TFLite; the only module that uses onnx2tf.
 
-onnx2tf runs in a process of its own, in the folder it is given: it imports TensorFlow (gigabytes
-that are gone afterwards) and writes where it stands.
+onnx2tf runs in a process of its own, with the given folder as its working directory: it imports
+TensorFlow, whose gigabytes of memory are freed when it ends, and it writes to that directory.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from convert.errors import ExportError
 from convert.onnx_export import INPUT
 
-MAX_SECONDS = 3600  # twenty times what it takes; then something hangs
-# With a file of this name beside it onnx2tf does not try to download its own sample pictures.
+MAX_SECONDS = 3600  # twenty times what it takes; by then something hangs
+# onnx2tf tries to download its own sample pictures unless it finds a file of this name.
 SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
 OUTPUTS = {
     "int8": "*_full_integer_quant.tflite",
@@ -28,7 +28,7 @@ OUTPUTS = {
 
 
 def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder: Path) -> bytes:
-    """The ONNX file ``onnx`` as TFLite of ``precision`` (a key of OUTPUTS), made in ``folder``.
+    """Convert the file ``onnx`` to TFLite of ``precision`` (a key of OUTPUTS), in ``folder``.
 
     int8 takes uint8 pictures (1, 224, 224, 3) with scale 1/255 and zero point 0, the others
     float32 in 0..1; all give float32 probabilities. ``calibration`` is (N, 224, 224, 3) uint8.
@@ -38,7 +38,7 @@ def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder
     np.save(folder / SAMPLE_NAME, np.zeros((20, 128, 128, 3), dtype=np.float32))
     if precision == "int8":
         x = calibration.astype(np.float32) / np.float32(255)
-        # The input's scale is taken from what occurs: 1/255 exactly needs a 0 and a 1.
+        # The input scale follows from the range of these values: exactly 1/255 needs a 0 and a 1.
         x[0, 0, 0], x[0, 0, 1] = 0, 1
         np.save(folder / "calibration.npy", x)
         command += ["-oiqt", "-iqd", "uint8", "-oqd", "float32"]
@@ -46,12 +46,14 @@ def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder
     log = _run(command, folder)
     made = sorted((folder / "tflite").glob(OUTPUTS[precision]))
     if len(made) != 1:
-        raise ExportError(f"onnx2tf made no {precision} network; it said: {_last_words(log)}")
+        raise ExportError(
+            f"onnx2tf wrote no {precision} network; its last output: {_last_words(log)}"
+        )
     return made[0].read_bytes()
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Run onnx2tf; its output. It starts onnxsim by name, so our bin folder must be on PATH."""
+    """Run onnx2tf and return its output; it starts onnxsim by name, so that must be on PATH."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -72,12 +74,12 @@ def _run(command: list[str], folder: Path) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ExportError(f"onnx2tf did not end within {MAX_SECONDS} s") from error
+        raise ExportError(f"onnx2tf did not finish within {MAX_SECONDS} s") from error
     if done.returncode != 0:
         how = f"exit code {done.returncode}"
-        if done.returncode < 0:  # most often 9: killed for want of memory
+        if done.returncode < 0:  # most often 9, by the kernel when memory runs out
             how = f"killed by signal {-done.returncode}; about 5 GB of memory are needed"
-        raise ExportError(f"onnx2tf failed ({how}); it said: {_last_words(done.stdout)}")
+        raise ExportError(f"onnx2tf failed ({how}); its last output: {_last_words(done.stdout)}")
     return done.stdout
 
 

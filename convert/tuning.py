@@ -1,6 +1,6 @@
-"""Threshold and temperature of a model file, chosen from how it did on labelled recordings.
+"""Choosing a model file's threshold and temperature from its evaluation on labelled recordings.
 
-The temperature (:mod:`edge.temperature`) is chosen so that a p of 0.8 is right about eight times in
+The temperature (:mod:`edge.temperature`) is fitted so that a p of 0.8 is right about eight times in
 ten where half of the windows knock.
 """
 
@@ -21,19 +21,19 @@ from convert.metrics import allowed, least_negatives
 from edge.model import Manifest, ModelFile, write_model
 from edge.temperature import LEAST_P, highest_p, log_odds, tempered_alone, untempered
 
-SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 cannot tell answers from certain: untempered
-THRESHOLDS = (0.02, 0.98)  # beyond, the answers' own steps of 1/256 decide
+SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 rounds p to 0 or 1: untempered() needs it back
+THRESHOLDS = (0.02, 0.98)  # beyond, the quantisation step of the answers, 1/256, is too coarse
 
 
 def best_temperature(
     knocks: NDArray[np.float32], others: NDArray[np.float32], precision: str
 ) -> float:
-    """What to divide the log-odds by for the least cross entropy, both classes weighing alike.
+    """The temperature of least cross-entropy, both classes having the same total weight.
 
-    ``knocks`` and ``others`` are p_knocking of windows that knock and that do not, by a network of
-    that ``precision``.
+    ``knocks`` and ``others`` are p_knocking of windows that knock and that do not, without
+    temperature, from a network of that ``precision``.
     """
-    # Those of right answers are positive.
+    # Log-odds with the sign such that right answers are positive.
     z = np.concatenate([log_odds(knocks, precision), -log_odds(others, precision)])
     weight = np.concatenate(
         [np.full(knocks.size, 1 / knocks.size), np.full(others.size, 1 / others.size)]
@@ -47,37 +47,40 @@ def best_temperature(
 
 
 def threshold_for(others: NDArray[np.float32], fpr: float) -> float:
-    """The least p_knocking that no more than ``fpr`` of ``others`` reach.
+    """The lowest threshold that at most a share ``fpr`` of the answers ``others`` reach.
 
-    Of a network's own answers, without temperature: half a step above the highest that must not
-    reach it, where no answer of int8 lies. It may be above all answers there are.
+    Answers and threshold are without temperature. The threshold is half a quantisation step above
+    the highest answer that must not reach it, where no int8 answer lies. It may be above all
+    possible answers.
     """
     may_reach = min(allowed(fpr, others.size), others.size - 1)
     return float(np.sort(others)[::-1][may_reach]) + LEAST_P
 
 
 def need_both(*, knocks: bool, healthy: bool) -> None:
-    """DatasetError unless there are recordings of knocks and of healthy engines to choose by."""
+    """DatasetError unless there are both knocks and healthy engines to choose a threshold on."""
     if not knocks or not healthy:
         missing = "healthy engine" if knocks else "knock"
-        raise DatasetError(f"no recording of a {missing}: nothing to choose a threshold by")
+        raise DatasetError(
+            f"no recording of a {missing}: choosing a threshold needs knocks and healthy engines"
+        )
 
 
 def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
-    """Write ``model`` to ``out`` with the temperature and threshold that ``report`` asks for.
+    """Write ``model`` to ``out`` with temperature and threshold chosen on ``report``.
 
-    At most ``fpr`` of the windows of healthy engines will be called knocking on recordings
-    like those of ``report``, which must hold knocking and healthy engines; DatasetError otherwise,
-    and if no threshold there is keeps that rate.
+    On recordings like those of ``report``, at most a share ``fpr`` of the windows of healthy
+    engines will be called knocking. DatasetError if no knocking window or too few windows of
+    healthy engines were judged, or if no possible threshold keeps that rate.
     """
     knocks = report.p_of(knocks=True)
     others = report.p_of_healthy()
-    need_both(knocks=bool(knocks), healthy=bool(others))  # by now, that could be judged
+    need_both(knocks=bool(knocks), healthy=bool(others))  # some windows of both were judged
     healthy_windows = pooled(others).size
     if healthy_windows < (least := least_negatives(fpr)):
         raise DatasetError(
-            f"{healthy_windows} windows of healthy engines are too few: a false rate of "
-            f"{fpr:.2%} shows on {least} at least"
+            f"{healthy_windows} windows of healthy engines are too few: a false-positive rate of "
+            f"{fpr:.2%} takes at least {least} to measure"
         )
     knocking, healthy = (untempered(pooled(p), report.temperature) for p in (knocks, others))
     file = ModelFile.read(model)
@@ -87,10 +90,11 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     if limit > (surest := highest_p(precision, 1)):
         share = float((healthy >= surest - LEAST_P).mean())
         raise DatasetError(
-            f"{share:.1%} of healthy windows have the surest answer there is, and no threshold is "
-            f"above it: ask for more than {fpr:.1%}, or train on these engines"
+            f"{share:.1%} of healthy windows get the highest possible answer, which no threshold "
+            f"exceeds: ask for more than {fpr:.1%}, or train on these engines"
         )
-    # Where it is not clipped, half a step is 0.0002 or more: at 8, the highest temperature.
+    # Four decimals will do: unless it is clipped, the threshold is half a quantisation step from
+    # the answers, and that is 0.0002 or more even at 8, the highest temperature.
     threshold = round(float(np.clip(_tempered_one(limit, temperature, precision), *THRESHOLDS)), 4)
     reached = float((tempered_alone(healthy, temperature, precision) >= threshold).mean())
     if reached > fpr:
@@ -118,9 +122,9 @@ def _tempered_one(p: float, temperature: float, precision: str) -> float:
 
 
 def _without_verdicts(parity: Mapping[str, Any]) -> dict[str, Any]:
-    """What the export proved that still holds: differences, which are of the network's own answers.
+    """The export's parity report without the agreement of verdicts, found at another threshold.
 
-    Not how many verdicts agreed, which was at another threshold.
+    The differences still hold: they are between answers without temperature or threshold.
     """
     kept = dict(parity)
     compared = kept.pop("comparisons", None)

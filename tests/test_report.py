@@ -66,7 +66,7 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
     # ford_1's second window is missed, golf_1's is a false alarm.
     assert "unknown: one source" in text
     assert "<td>-</td><td>-</td>" in text  # two windows show no rate of 1 in 100
-    assert "The worst window of each of 3 recordings, 2 of them wrong" in text
+    assert "the worst window of each of 3 recordings, 2 of them misclassified" in text
 
 
 def test_a_report_about_odd_names(tmp_path):
@@ -104,7 +104,7 @@ def test_few_sources_are_said_to_be_too_few(graded, tmp_path):
         for j in graded.judged
     ]
     write_report(report(*graded.judged, *more), tmp_path / "report.html")
-    assert "2 sources: too few, the truth spreads wider" in (tmp_path / "report.html").read_text()
+    assert "too narrow, with only 2 sources" in (tmp_path / "report.html").read_text()
 
 
 def test_the_worst_come_first(graded):
@@ -115,16 +115,16 @@ def test_the_worst_come_first(graded):
 def test_a_report_without_a_knock_says_so(graded, tmp_path):
     healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
     write_report(healthy, tmp_path / "report.html")
-    assert "nothing to be told apart" in (tmp_path / "report.html").read_text()
-    assert "nothing to be told apart" in healthy.table()
-    assert "nothing to be told apart" not in graded.table()
+    assert "no figures of separation" in (tmp_path / "report.html").read_text()
+    assert "no figures of separation" in healthy.table()
+    assert "no figures of separation" not in graded.table()
 
 
 def test_knocks_of_which_nothing_could_be_judged_are_not_denied(graded, tmp_path):
     knock = dataclasses.replace(graded.judged[0], every=np.full(2, np.nan, np.float32))
     write_report(report(knock, *graded.judged[1:]), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "No knock that could be judged: nothing to be told apart." in text
+    assert "No knocking window could be judged: no figures of separation." in text
 
 
 def test_recordings_without_figures_are_counted_and_named(graded, tmp_path):
@@ -135,14 +135,14 @@ def test_recordings_without_figures_are_counted_and_named(graded, tmp_path):
     left = dataclasses.replace(graded, judged=[*graded.judged, click], unreadable=torn)
     write_report(left, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "14 recordings skipped that cannot be read: torn_0.wav holds no &lt;sound&gt;; " in text
+    assert "14 recordings skipped as unreadable: torn_0.wav holds no &lt;sound&gt;; " in text
     assert "torn_11.wav holds no &lt;sound&gt;; and 2 more." in text
     assert "torn_12" not in text
     assert "1 recording too short to be judged, all unknown: " in text
     assert "click &amp; co.wav.</p>" in text
     write_report(graded, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "cannot be read" not in text
+    assert "skipped as unreadable" not in text
     assert "too short to be judged" not in text
 
 

@@ -90,7 +90,7 @@ def test_what_is_left_of_a_killed_run_is_no_data_set(tmp_path):
     with pytest.raises(DatasetError, match="no recordings in"):
         find_clips([tmp_path])
     said = convert("synth", tmp_path, "--count", 1, code=12).stderr
-    assert f"{tmp_path / '.unfinished'} is of a run that was killed" in said
+    assert f"{tmp_path / '.unfinished'} belongs to a run that was killed" in said
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):

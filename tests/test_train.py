@@ -314,9 +314,9 @@ def test_sources_that_the_epoch_was_chosen_by_are_named(
 ):
     meta = load_checkpoint(whole_run / "a.pth").meta
     assert meta["chosen_by"] == meta["held_out"]
-    said = "the best epoch was chosen: figures on them are a little too good"
+    said = ") are slightly optimistic: they were used to choose the best epoch"
     evaluate(whole_run / "a.pth", [recordings_made], hold_out_only=True)
-    assert f"by {len(meta['held_out'])} of these sources" in (err := capsys.readouterr().err)
+    assert f"on {len(meta['held_out'])} of these sources" in (err := capsys.readouterr().err)
     assert said in err
     for name, settings, said_of_it in (
         ("one", {"small_epochs": 1}, "epoch 1, the only one)"),

@@ -101,7 +101,7 @@ def test_what_no_threshold_can_be_chosen_by_is_not_judged_first(
         arguments = ["--for-false-rate", "0.1", "--out", str(tmp_path / "tuned.tflite")]
         assert main(["evaluate", str(model), str(tmp_path / name), *arguments]) == 12
         missing = name.removeprefix("no ")
-        assert f"no recording of a {missing}: nothing to choose" in capsys.readouterr().err
+        assert f"no recording of a {missing}: choosing a threshold" in capsys.readouterr().err
 
 
 def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
@@ -119,7 +119,7 @@ def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
 
 def test_a_false_rate_that_cannot_be_seen_is_refused(model, tmp_path):
     few = report(judged("a", "knocking", [0.9] * 50), judged("b", "normal", [0.1] * 99))
-    with pytest.raises(DatasetError, match=r"99 windows .* 1\.00% shows on 100 at least"):
+    with pytest.raises(DatasetError, match=r"99 windows .* 1\.00% takes at least 100 to"):
         tune(model, few, 0.01, tmp_path / "tuned.tflite")
 
 
