@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_pictures(folder, front_end):
 
 
 def test_too_little(tmp_path, front_end):
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="not a folder"):
         export_pictures(tmp_path / "none", front_end, seed=1)
     with pytest.raises(DatasetError, match="no recordings"):
         export_pictures(tmp_path, front_end, seed=1)

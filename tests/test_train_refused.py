@@ -188,7 +188,7 @@ def test_settings_that_make_no_sense(change):
 
 @pytest.mark.parametrize(
     ("short", "said"),
-    [("normal", "among those held out: hold out others"), ("knocking", "made ones alone")],
+    [("normal", "among those held out: hold out others"), ("knocking", "only synthetic ones")],
 )
 def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
     tmp_path, capsys, monkeypatch, short, said
@@ -213,4 +213,4 @@ def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
         train([tmp_path], tmp_path / "a.pth", tmp_path / "w", few)
     out = capsys.readouterr()
     assert said in str(refused.value) + out.out
-    assert f"shorter than 1 s: repeated, it would beat as a knock does: {tmp_path}" in out.err
+    assert f"shorter than 1 s: repetition would sound like knocking: {tmp_path}" in out.err
