@@ -60,7 +60,7 @@ TRAINS = ("augment", "device", "fit", "network", "rendering")
 
 @cache
 def makers() -> str:
-    """Digest of the code that makes examples, which with recordings and seed determines them.
+    """Digest of the code that makes examples; with recordings, recipe and seed it determines them.
 
     That code reads recordings, mixes knocks into them and computes spectrograms. The code that
     selects windows to grade on is not included: a change there must not discard hours of examples.

@@ -166,7 +166,7 @@ class Fit:
         torch.manual_seed(1000 * config.seed + epoch)
         self._noise.rewind()
         self.network.train()
-        # Not in the last epoch, or a single epoch would train only the head.
+        # Never in the last epoch, or the body might not be trained at all.
         frozen = self.frozen_start and epoch < min(config.frozen_epochs, self.epochs - 1)
         self.network.body.requires_grad_(not frozen)
         batches = bar(self._batches(rng), f"epoch {epoch + 1}", total=self.n_batches)

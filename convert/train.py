@@ -108,7 +108,7 @@ class _Parts(NamedTuple):
     training: list[Clip]
     held_out: list[Clip]
     start: Checkpoint | None
-    learnt: Learnt  # after the run: by ``start`` and from ``training``
+    learnt: Learnt  # after the run: what ``start`` had learnt, and ``training``
     known: set[str]  # held-out sources that ``start`` was trained on
 
     @property

@@ -41,9 +41,10 @@ Each epoch prints:
               recordings if no healthy engine is held out; 1 is perfect, 0.5 is guessing
   real_auc    AUC on the held-out recordings themselves
   real_false  share of their non-knocking windows called knocking at a threshold of 0.5
-The last two use at most 2000 windows per class, drawn at random. Of several --full-epochs the one
-with the best check_auc is kept (early stopping); a single one is always kept. With --keep, a last
-line grades the blended network, which is the one written.
+  seconds     duration of the epoch
+real_auc and real_false use at most 2000 windows per class, drawn at random. Of several
+--full-epochs the one with the best check_auc is kept (early stopping); a single one is always kept.
+With --keep, a last line grades the blended network, which is the one written.
 
 While examples are made, all recordings are in memory: 0.4 GB per hour of sound. The run keeps its
 examples and its state in the --work folder: 440 MB plus 7 MB per thousand examples. Repeat the
