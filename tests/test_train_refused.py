@@ -68,7 +68,7 @@ def test_engines_of_which_none_can_be_read(tmp_path):
     ("arguments", "words"),
     [
         (["train", "r", "--out", "."], "--out . is a folder"),
-        (["train", "r", "--out", "a.safetensors"], "ends in .pth"),
+        (["train", "r", "--out", "a.safetensors"], "must end in .pth"),
         (["train", "r", "--out", "no/a.pth"], "there is no folder no"),
         (["train", "r", "--out", "a.pth", "--threshold", "1"], "--threshold 1 must lie between"),
         (["train", "r", "--out", "a.pth", "--threshold", "nan"], "--threshold nan must lie"),
@@ -77,9 +77,9 @@ def test_engines_of_which_none_can_be_read(tmp_path):
         (["evaluate", "m.tflite", "r", "--hop", "10"], "between 0.01 and 2 s"),
         (
             ["evaluate", "m.tflite", "r", "--for-false-rate", "0.1", "--out", "a.pth"],
-            "ends in .tflite",
+            "must end in .tflite",
         ),
-        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "ends in .tflite"),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "must end in .tflite"),
         (["export", "a.pth", "--calibration", "r", "--out", "a.tflite", "--seed", "-1"], "--seed"),
     ],
 )
