@@ -1,5 +1,5 @@
-"""KnockKnock Edge, workstation side: train, export, prove and grade the networks ``edge`` runs.
+"""KnockKnock Edge, workstation side: train, export, verify and grade the networks ``edge`` runs.
 
-``convert`` imports from ``edge``, never the other way round: training pictures, calibration
-pictures and parity figures all come from the very front end and classifier the device uses.
+``convert`` imports from ``edge``, never the other way round. Training pictures, calibration
+pictures and parity figures all come from the same front end and classifier as the device uses.
 """

@@ -1,4 +1,4 @@
-"""``python -m convert`` is ``convert``: both start here."""
+"""Entry point of both ``convert`` and ``python -m convert``."""
 
 import sys
 

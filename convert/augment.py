@@ -1,4 +1,4 @@
-"""Changes made to pictures and to the network only while training."""
+"""Augmentation of pictures and noise in the network, used only in training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from convert.network import BasicBlock, KnockNet
 
@@ -14,10 +14,11 @@ from convert.network import BasicBlock, KnockNet
 def roll_and_mask(
     pictures: NDArray[np.uint8], masked: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A copy of ``pictures`` (B, 84, 87), each turned round in time, some with a stripe masked out.
+    """A copy of ``pictures`` (B, 84, 87), each rolled in time, some with a frequency band masked.
 
-    An engine has no beginning: turning the picture is another picture of it. ``masked`` is the
-    share that loses a stripe of frequencies to the picture's mean (SpecAugment, Park et al., 2019).
+    An engine's sound has no beginning, so a circular shift gives another valid picture of it.
+    ``masked`` is the share of pictures in which a random band of frequencies is replaced by the
+    picture's mean (SpecAugment, Park et al., 2019).
     """
     changed = pictures.copy()
     for picture in changed:
@@ -32,9 +33,9 @@ def roll_and_mask(
 def mixup(
     pictures: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Half of the time pictures and labels blended pairwise (mixup, Zhang et al., ICLR 2018).
+    """Mix pictures and labels pairwise in half of the calls (mixup, Zhang et al., ICLR 2018).
 
-    ``pictures`` (B, 3, side, side), ``labels`` (B,) -> the same pictures and (B, 2) shares.
+    ``pictures`` (B, 3, side, side), ``labels`` (B,) -> pictures of that shape, class shares (B, 2).
     """
     shares = F.one_hot(labels, 2).float()
     if alpha <= 0 or rng.random() < 0.5:
@@ -48,40 +49,40 @@ def mixup(
 
 
 class NoiseTape:
-    """Gaussian noise cut from one long tape at a random place.
+    """Gaussian noise taken from a random position of one long buffer.
 
-    Fresh noise for every tensor costs much of a training step on a CPU; that two cuts may overlap
-    is nothing a network could learn from.
+    Generating noise for every tensor would take much of a training step on a CPU. Two cuts may
+    overlap, but there is nothing in that for a network to learn.
     """
 
     def __init__(self) -> None:
         self._tape = torch.empty(0)
 
     def rewind(self) -> None:
-        """Forget the tape, so that what follows depends on torch's seed alone."""
+        """Discard the buffer, so that the noise from here on depends only on torch's seed."""
         self._tape = torch.empty(0)
 
     def like(self, x: Tensor) -> Tensor:
-        """Standard normal, of the shape (B, C, H, W), type and device of ``x``."""
-        tape, spare = self._tape, 1024  # places a cut may start at, beyond the first
+        """Standard normal noise with the shape (B, C, H, W), dtype and device of ``x``."""
+        tape, spare = self._tape, 1024  # possible start positions, besides the first
         alike = (tape.dtype, tape.device) == (x.dtype, x.device)
         if not alike or tape.numel() < x.numel() + spare:
             size = max(1 << 22, 2 * x.numel())
             self._tape = torch.randn(size, dtype=x.dtype, device=x.device)
         start = int(torch.randint(self._tape.numel() - x.numel() + 1, ()))
         b, c, h, w = x.shape
-        # In memory channels come last, there as here: adding walks through both alike.
+        # Channels last in memory, as in the network, so that both are read in the same order.
         return self._tape[start : start + x.numel()].view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def add_rounding_noise(network: KnockNet, steps: float) -> NoiseTape:
-    """While training, blur every tensor that will be rounded by ``steps`` of its later int8 scale.
+    """Add noise of ``steps`` int8 steps to the tensors that export will round, in training only.
 
-    A network that has learnt with such noise hardly minds being rounded. It lies on the output of
-    each residual block, on what passes between its convolutions and on both terms of its sum, where
-    negative outliers that no later layer ever sees make the scale coarse. Gaussian in place of
-    rounding itself, whose gradient is nothing (Fan et al., "Training with Quantization Noise", ICLR
-    2021). Returns the noise, to be rewound where a run must be repeatable.
+    A network trained with this noise is robust to quantisation. Noise is added to the output of
+    each residual block, between its convolutions, and to both terms of its sum, where negative
+    outliers that no later layer sees make the int8 scale coarse. It is Gaussian instead of actual
+    rounding, whose gradient is zero (Fan et al., "Training with Quantization Noise", ICLR 2021).
+    Returns the noise source, to be rewound where a run must be repeatable.
     """
     noise = NoiseTape()
     if steps <= 0:
@@ -101,7 +102,7 @@ def add_rounding_noise(network: KnockNet, steps: float) -> NoiseTape:
     for block in network.modules():
         if isinstance(block, BasicBlock):
             block.register_forward_hook(after_relu)
-            block.bn1.register_forward_hook(after_relu)  # its negative half never gets that far
+            block.bn1.register_forward_hook(after_relu)  # ReLU removes its negative half
             block.bn2.register_forward_hook(before_sum)
             if isinstance(block.downsample, nn.Sequential):
                 block.downsample.register_forward_hook(before_sum)

@@ -1,7 +1,7 @@
 """Reading and writing checkpoints: fastai's layouts, torchvision's body, safetensors.
 
-A checkpoint is somebody else's pickle. It is only ever read with torch's restricted unpickler,
-which builds tensors and plain containers and runs nothing; what it refuses is refused here too.
+A checkpoint is a pickle from an untrusted source. It is read only with torch's restricted
+unpickler, which builds tensors and plain containers and runs no code; what that refuses is refused.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from edge.model import are_labels
 from edge.temperature import TEMPERATURES
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
-MAX_LISTED = 6  # keys named in a message, of each sort
-# torchvision counts layers where fastai counts children of a Sequential.
+MAX_LISTED = 6  # keys listed in a message for each kind of problem
+# torchvision names its layers where fastai numbers the children of a Sequential.
 TORCHVISION_NAMES = {
     "conv1": "0",
     "bn1": "1",
@@ -44,28 +44,28 @@ TORCHVISION_NAMES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network and what its file said about it."""
+    """A trained network and the metadata from its file."""
 
     network: KnockNet
-    layout: str  # "fastai v1", "fastai v2"; with ", safetensors" where it came from one
-    labels: tuple[str, ...] | None = None  # of its answers, in their order
+    layout: str  # "fastai v1" or "fastai v2", plus ", safetensors" if read from such a file
+    labels: tuple[str, ...] | None = None  # class names in the order of the outputs
     meta: dict[str, Any] = field(default_factory=dict)
-    threshold: float = 0.5  # these two hold where the file says nothing of them
+    threshold: float = 0.5  # this and the next: defaults if the file has none
     temperature: float = 1.0
     learnt: Learnt = field(default_factory=Learnt)
 
     @property
     def chosen_by(self) -> tuple[str, ...]:
-        """Sources that its best epoch was chosen by, though it did not learn from them."""
+        """Held-out sources by which the best epoch was chosen: not trained on, but not unseen."""
         names = self.meta.get("chosen_by", [])
         return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
 
     def knocking_first(self) -> KnockNet:
-        """The network, its answers turned round if need be to the order of dataset.LABELS."""
+        """The network, its outputs swapped if necessary so that they are in the order of LABELS."""
         if (self.labels or LABELS)[0] != LABELS[0]:
             last = [m for m in self.network.modules() if isinstance(m, torch.nn.Linear)][-1]
             with torch.no_grad():
-                for values in last.parameters():  # fastai v2 gives it no bias
+                for values in last.parameters():  # weight, and bias except in fastai v2
                     values.copy_(values.flip(0))
         return self.network
 
@@ -79,15 +79,15 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a whole network: fastai v1 or v2 ``.pth`` (bare or with optimiser), or safetensors.
 
-    ``threshold`` and ``temperature`` count instead of what the file says of itself; None for its
-    own. ``labels`` only where it says none: ConfigError where it says others.
-    CheckpointError if the file is missing, unsafe or damaged, if keys are missing, unexpected or
-    of another shape, if it knows other than two classes, or if weights are not finite.
+    ``threshold`` and ``temperature`` override the file's own values unless None. ``labels`` is for
+    files that state none; ConfigError if the file states others. CheckpointError if the file is
+    missing, unsafe or damaged, if keys are missing, unexpected or of the wrong shape, if it does
+    not have two classes, or if weights are not finite.
     """
     content = _read(path)
     state = content.get("model", content)
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path}: 'model' holds a {type(state).__name__}, no parameters")
+        raise CheckpointError(f"{path}: 'model' holds a {type(state).__name__}, not parameters")
     if "fc.weight" in state:
         raise CheckpointError(
             f"{path} is torchvision's ResNet34, trained on photographs: it cannot tell engines "
@@ -97,7 +97,7 @@ def load_checkpoint(
     last = state.get("1.8.weight")
     if isinstance(last, Tensor) and last.ndim == 2 and last.shape[0] != 2:
         raise CheckpointError(
-            f"{path} tells {last.shape[0]} classes apart: two are needed, knocking and normal"
+            f"{path} has {last.shape[0]} classes: two are needed, knocking and normal"
         )
     network = KnockNet(head=style)
     _load_into(network, state, path)
@@ -135,16 +135,16 @@ def _number(
 
 
 def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says of itself, but for what it is told ``instead``."""
+    """The metadata in the file, overridden by ``instead``."""
     said = content.get("meta")
     meta = dict(said) if isinstance(said, Mapping) else {}
     own = None
-    with contextlib.suppress(CheckpointError):  # what makes no sense may be corrected
+    with contextlib.suppress(CheckpointError):  # ``instead`` may correct invalid labels
         own = _labels(meta, path)
     meta |= instead
     if own and _labels(meta, path) != own:
         raise ConfigError(
-            f"--labels {','.join(meta['labels'])}: {path} says itself that its answers are "
+            f"--labels {','.join(meta['labels'])}: {path} states that its outputs are "
             f"{','.join(own)}: leave the option out"
         )
     return meta
@@ -153,14 +153,14 @@ def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) ->
 def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
     said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
     if not all(isinstance(names, list | tuple) for names in said):
-        raise CheckpointError(f"{path}: what it was trained on is no list of names")
+        raise CheckpointError(f"{path}: what it was trained on is not a list of names")
     sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in said)
     complete = "trained_on" in meta and not meta.get("start_unknown", False)
     return Learnt(sources, files, cars, complete)
 
 
 def load_body(path: Path, network: KnockNet) -> None:
-    """Fill ``network``'s body from torchvision's ``resnet34`` weights; its head stays as it is."""
+    """Load torchvision's ``resnet34`` weights into ``network``'s body; its head is unchanged."""
     content = _read(path)
     state: dict[str, Any] = {}
     for name, value in content.items():
@@ -174,10 +174,10 @@ def load_body(path: Path, network: KnockNet) -> None:
 def save_checkpoint(
     path: Path, network: KnockNet, *, labels: tuple[str, ...], meta: Mapping[str, Any]
 ) -> None:
-    """Write ``network`` in fastai's layout, float16 weights, with labels and ``meta``; atomically.
+    """Write ``network`` with labels and ``meta`` atomically, in fastai's layout and float16.
 
-    Half precision halves the file and costs nothing that int8 would keep. ``meta`` holds plain
-    numbers, strings, lists and dicts only, so that it loads with the restricted unpickler.
+    Half precision halves the file and loses nothing that int8 would preserve. ``meta`` must hold
+    only plain numbers, strings, lists and dicts, so that the restricted unpickler can load it.
     """
     state = {name: _halved(value.detach().cpu()) for name, value in network.state_dict().items()}
     buffer = io.BytesIO()
@@ -186,14 +186,14 @@ def save_checkpoint(
 
 
 def _halved(value: Tensor) -> Tensor:
-    """In half precision, unless it is no float or beyond its range, as some variances are."""
+    """``value`` in half precision, unless not floating point or out of range, as some variances."""
     half = value.half() if value.is_floating_point() else value
     return half if torch.isfinite(half).all() else value
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist or is no file")
+        raise CheckpointError(f"{path} does not exist or is not a file")
     if holds_tflite(path):
         raise CheckpointError(f"{path} is a TFLite model: give the .pth it was made from")
     try:
@@ -204,30 +204,30 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             magic = file.read(2)
         if magic not in MAGICS:
-            raise ValueError("it is neither an archive of torch's nor a pickle")
+            raise ValueError("it is neither an archive from torch nor a pickle")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about foreign pickles, which are then refused anyway
+            warnings.simplefilter("ignore")  # about pickles from elsewhere, refused anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds more than tensors and is not read, because reading it could run code: "
+            f"{path} holds more than tensors and was not read, because that could run code: "
             "save it again with torch.save(model.state_dict(), ...)"
         ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {reason}") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {reason}") from error
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, no parameters by name")
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not named parameters")
     state = content.get("model", content)
     if isinstance(state, Mapping) and not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{path} holds things without names, no parameters")
+        raise CheckpointError(f"{path} holds unnamed entries, not named parameters")
     return dict(content)
 
 
 def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Check everything about ``state`` before any of it is used."""
+    """Load ``state`` into ``module``; CheckpointError, before any change, if it does not fit."""
     wanted = module.state_dict()
-    # Old checkpoints lack the batch counters, which inference never reads.
+    # Old checkpoints lack the batch counters, which inference never uses.
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in wanted]
     shapes = [
@@ -241,13 +241,13 @@ def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) ->
         for what, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
-            ("of another shape", shapes),
-            ("no tensor", not_tensors),
+            ("of the wrong shape", shapes),
+            ("not a tensor", not_tensors),
         )
         if keys
     ]
     if problems:
-        raise CheckpointError(f"{path} is no ResNet34 with fastai's head; {'; '.join(problems)}")
+        raise CheckpointError(f"{path} is not a ResNet34 with fastai's head: {'; '.join(problems)}")
     odd = [k for k, v in state.items() if v.layout != torch.strided or v.is_complex()]
     if odd:
         raise CheckpointError(f"{path} holds sparse or complex weights: {', '.join(odd[:3])}")

@@ -20,35 +20,35 @@ examples:
   convert train my_car --init models/knock.pth --hold-out 0 --out my_car.pth
   convert evaluate knock.pth recordings --hold-out-only --html report.html
   convert synth made --count 50
-  convert COMMAND --help      more of each
+  convert COMMAND --help      # options of one command
 
 """
 
 EXIT_CODES = """\
 exit codes:
   0   done
-  2   the command line or a setting makes no sense
+  2   a bad command line or setting
   3   a recording cannot be read           4   a model file cannot be used
   6   a package is missing
-  11  a checkpoint cannot be used          12  recordings or labels do not fit
-  13  a converter failed                   14  the exported network says something else
+  11  a checkpoint cannot be used          12  recordings or labels cannot be used
+  13  a converter failed                   14  the exported network's answers differ
   130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``convert`` with ``argv``; the exit code is the answer."""
-    # Killed, it ends as if interrupted: what it has made in /tmp goes with it. So it does if the
-    # terminal goes, a line of ssh that drops; not for nohup, which has that ignored.
+    """Run ``convert`` with ``argv`` and return the exit code."""
+    # SIGTERM ends it the way Ctrl-C does, so that its temporary files are removed. So does SIGHUP,
+    # when the terminal closes or an ssh connection drops, unless nohup has set it to be ignored.
     ends = [signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         ends.append(signal.SIGHUP)
     before = {number: signal.signal(number, _leave) for number in ends}
     try:
         return run_cli(_parser(), argv)
-    except ModuleNotFoundError as error:  # the base install is for the device alone
+    except ModuleNotFoundError as error:  # the base install has only what the device needs
         if str(error.name).partition(".")[0] in ("convert", "edge"):
-            raise  # a fault of ours, which no package mends
-        what = f"package {error.name} is missing: in the clone, with Python 3.11: "
+            raise  # a bug of ours, which no package fixes
+        what = f"package {error.name} is missing: in the clone, with Python 3.11, run "
         what += "pip install '.[convert]'"
         complain("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="convert",
-        description="Makes networks for edge: training, grading, export, synthetic engines.",
+        description="Train, grade and export networks for edge; synthesise engines and knocks.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,8 +1,9 @@
-"""Folders of labelled recordings: found, read, cut into windows.
+"""Finding and reading folders of labelled recordings.
 
-Recordings of one *source* share car, place and microphone. Whatever is learnt from one of them
-helps on the others, so a split that puts slices of one source on both sides flatters itself; all
-splits are by source, and by *car* where the recordings' owner names it (:mod:`convert.split`).
+Recordings of one *source* share car, place and microphone. What is learnt from one of them helps on
+the others, so figures are too good if recordings of one source are on both sides of a split. All
+splits are therefore by source, and by *car* if the owner of the recordings names it
+(:mod:`convert.split`).
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ from edge.frontend import FrontEndConfig
 from edge.recording import Recording
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
-# Kinds of normal recordings that are no healthy engine: other faults by the names of convert synth
-# and by common ones, and words that speak against the label. As spelt() spells them.
+# Kinds of normal recordings that do not count as healthy engines: other faults, by their names in
+# convert synth and common ones, and words that contradict the label. Spelt as by spelt().
 NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
-SILENT = 1e-4  # full scale is 1: three steps of 16 bits
-SILENT_DRAWS = 50  # until a recording's silent stretches are missed
+SILENT = 1e-4  # peak, full scale 1: about three steps of 16 bits
+SILENT_DRAWS = 50  # attempts to draw a cut that is not silent
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
 
 
@@ -56,59 +57,58 @@ class Clip:
 
     path: Path
     label: str  # knocking, normal or not_engine
-    kind: str  # engine, engine_other_fault, not_engine ...: what figures are grouped by
+    kind: str  # engine, engine_other_fault, not_engine ...: figures are grouped by it
     source: str
-    split: str = ""  # train or valid where the recordings' owner has decided; "" where not
-    car: str = ""  # what several sources have in common, where their owner says so
+    split: str = ""  # train or valid if labels.csv says so, else ""
+    car: str = ""  # shared by several sources, if labels.csv names it
 
     @property
     def knocks(self) -> bool:
-        """Whether this recording is of the class knocking."""
+        """Whether this recording belongs to the class knocking."""
         return self.label == "knocking"
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it is of a healthy engine: ``diesel`` is, ``Other fault`` not (NOT_HEALTHY)."""
+        """Whether it is of a healthy engine: kind ``diesel`` is, ``Other fault`` is not."""
         return self.label == "normal" and spelt(self.kind) not in NOT_HEALTHY
 
     @property
     def group(self) -> str:
-        """What lies on one side of every split: the car if it is named, else the source."""
+        """What every split keeps together: the car if it is named, else the source."""
         return self.car or self.source
 
 
 def find_clips(folders: Iterable[Path]) -> list[Clip]:
-    """All recordings below ``folders``, each with a labels.csv or folders named after labels.
+    """All recordings below ``folders``, each with a labels.csv or sub-folders named after labels.
 
-    Without a ``source`` column a recording's source is its car, if that is named, or the folder it
-    lies in below that of its label (``normal/ford/003.wav`` -> ``ford``; not ``train`` or
-    ``valid``), or outside such folders the outermost of its own that tells it from others of the
-    table (``ford/cold/003.wav``; not ``audio`` or the like), or else the part of its name before
-    the last underscore (``ford_003.wav``), or all of it if that part is a mere label
-    (``normal_003.wav``). Copies of a recording, and recordings that the labels.csv does not list
-    or that lie in no label's folder, are left out and named. The order is that of names, whatever
-    that of a table or of folders. DatasetError names what is wrong: a missing folder, a labels.csv
-    that is no file, an unknown label, a recording that is not there, sources or cars that differ in
-    case alone, the same audio under two labels, both as healthy and as not, or on both sides of the
-    split.
+    The source of a recording is the first of these that it has: a ``source`` in the table; a
+    ``car``; the folder directly inside its label's (``normal/ford/003.wav`` -> ``ford``; not
+    ``train`` or ``valid``); outside such folders, its outermost one that distinguishes it from
+    other files of the table (``ford/cold/003.wav``; not ``audio`` or the like); its file name up to
+    the last underscore (``ford_003.wav``), or all of it if that part is only a label
+    (``normal_003.wav``). Left out and named are copies of a recording and recordings not listed in
+    the labels.csv or in no label's folder. The result is ordered by name, independently of tables
+    and folders. DatasetError names what is wrong: a missing folder, a labels.csv that is not a
+    file, an unknown label, a missing recording, sources or cars that differ only in case, or the
+    same audio under two labels, both as healthy and as not, or on both sides of the split.
     """
     found: list[_Found] = []
     for folder in folders:
         if not folder.is_dir():
-            raise DatasetError(f"{folder} is no folder: give folders of recordings")
+            raise DatasetError(f"{folder} is not a folder: give folders of recordings")
         table = table_of(folder)
         here = _from_table(table) if table else _from_folders(folder)
         count_and_name(
             "note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)]
         )
-        if not here:  # left out without a word, it would be missed in the figures alone
+        if not here:  # skipped silently, it would be missed only in the figures
             names = ", ".join(FOLDERS)
             raise DatasetError(
                 f"no recordings in {folder}: a labels.csv or folders {names} are needed"
             )
         found += here
     clips = _with_cars([clip for clip, _ in found])
-    # Two spellings of a source do no harm within a car, whose sources stay together anyway.
+    # Two spellings of a source are harmless within a car, whose sources stay together anyway.
     need_one_spelling(
         ("car" if clip.car else "source", clip.group, where)
         for clip, (before, where) in zip(clips, found, strict=True)
@@ -120,29 +120,29 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
 
 
 def _in_order(clips: Sequence[Clip]) -> list[Clip]:
-    """``clips`` in an order that no table's lines and no folder's place or spelling changes.
+    """Sort ``clips`` independently of the order in tables and of where folders are.
 
-    What a seed draws of recordings goes by their order.
+    A seed must always draw the same recordings, and draws depend on their order.
     """
 
     def named(clip: Clip) -> tuple[str, ...]:
         return clip.path.name, clip.label, clip.kind, clip.source, clip.car, clip.split
 
     alike = Counter(map(named, clips))
-    return sorted(  # by their bytes only where names do not tell them apart: that reads them whole
+    return sorted(  # by content only if all else is equal, because that reads whole files
         clips, key=lambda c: (*named(c), fingerprint(c.path) if alike[named(c)] > 1 else "")
     )
 
 
 def _say_healthy(clips: Iterable[Clip]) -> None:
-    """Name kinds that only count as healthy because nobody knows them: one may be a fault."""
+    """Name kinds that count as healthy only because they are unknown: one may be a fault."""
     kinds = Counter(c.kind for c in clips if c.is_healthy and spelt(c.kind) != "engine")
     if kinds:
         names = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
-        print(f"taken for healthy engines: {names}", file=sys.stderr)
+        print(f"counted as healthy engines: {names}", file=sys.stderr)
 
 
-_Found = tuple[Clip, str]  # with the place where its car, or else source, was written; "" if none
+_Found = tuple[Clip, str]  # with where its car, or else its source, was written; "" if nowhere
 
 
 def _from_table(table: Path) -> list[_Found]:
@@ -171,12 +171,12 @@ def _check(row: dict[str, str], folder: Path, where: str) -> None:
     if not row["file"] or not row["label"]:
         raise DatasetError(f"{where}: file and label are needed in every line")
     if row["label"] not in FOLDERS:
-        raise DatasetError(f"{where}: label {row['label']!r} is none of {', '.join(FOLDERS)}")
+        raise DatasetError(f"{where}: label {row['label']!r} is not one of {', '.join(FOLDERS)}")
     if what_is(file_called(folder, row["file"])) != "file":
         raise DatasetError(f"{where}: there is no file {row['file']!r}")
     split = row.get("split", "")
     if split not in ("", *SPLITS):
-        raise DatasetError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+        raise DatasetError(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
 
 
 def _from_folders(folder: Path) -> list[_Found]:
@@ -186,14 +186,14 @@ def _from_folders(folder: Path) -> list[_Found]:
         (Clip(path, label, FOLDERS[label], guess.source), str(path) if guess.by_folder else "")
         for (path, label), guess in zip(files, guesses, strict=True)
     ]
-    if found:  # else all of it is refused
+    if found:  # else find_clips refuses the folder
         *most, last = FOLDERS
         _say_besides(folder, found, f"in no folder {', '.join(most)} or {last}")
     return found
 
 
 def _with_cars(clips: Sequence[Clip]) -> list[Clip]:
-    """Each source's car in all of its lines; DatasetError if two are named."""
+    """Give all clips of a source the car that any names; DatasetError if they name two."""
     cars: dict[str, str] = {}
     for clip in clips:
         if clip.car and cars.setdefault(clip.source, clip.car) != clip.car:
@@ -205,11 +205,11 @@ def _with_cars(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
-    """``clips`` but for those with the bytes of an earlier one: they might be split from it."""
+    """``clips`` without byte-identical copies, which the split could separate from the original."""
     by_size: dict[int, list[Clip]] = {}
     for clip in clips:
         by_size.setdefault(clip.path.stat().st_size, []).append(clip)
-    by_size.pop(0, None)  # empty files are no copies but unreadable
+    by_size.pop(0, None)  # empty files are unreadable, not copies
     out: set[int] = set()  # by identity: one file may be listed twice
     copies: list[str] = []
     twice: list[str] = []
@@ -217,7 +217,7 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
         seen: dict[str, Clip] = {}
         for clip in group if len(group) > 1 else ():
             twin = seen.setdefault(fingerprint(clip.path), clip)
-            # Not samefile: a link to a recording is in another place, and that is to be named.
+            # Not samefile: a link to a recording has a path of its own, which must be named.
             again = os.path.abspath(clip.path) == os.path.abspath(twin.path)  # noqa: PTH100
             if differs := _contradiction(twin, clip):
                 both = f"{twin.path} and {clip.path} are the same audio"
@@ -236,33 +236,34 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _contradiction(one: Clip, other: Clip) -> str:
-    """What of two copies cannot both be true: label, health, side of the split; or ""."""
+    """How two copies contradict each other, in label, health or side of the split; or ""."""
     if one.label != other.label:
         return f"labelled {one.label} and {other.label}"
     if one.is_healthy != other.is_healthy:
         return f"of kind {one.kind} and {other.kind}, of which one is healthy and one is not"
-    if (one.split == "valid") != (other.split == "valid"):  # whatever is not there is trained on
+    if (one.split == "valid") != (other.split == "valid"):  # an empty split means training
         return f"of split {one.split!r} and {other.split!r}"
     return ""
 
 
 def load(clip: Clip) -> NDArray[np.float32]:
-    """The whole recording at the model's rate: (n,) float32. RecordingError if it is unreadable."""
+    """The whole recording at the model's rate, (n,) float32; RecordingError if it is unreadable."""
     return Recording(clip.path, sr=FrontEndConfig().sr).read()
 
 
 def readable(
     clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    """Every readable recording of ``LEAST_S`` or more; the others are named at the end.
+    """Yield every readable recording of ``LEAST_S`` or longer with its samples.
 
-    ``quiet``: they have been named before. They are also added to ``skipped``.
+    The others are added to ``skipped`` and named at the end, unless ``quiet`` because they have
+    been named before.
     """
     skipped = Skipped() if skipped is None else skipped
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             sound = load(clip)
-        except (RecordingError, OSError) as error:  # not: a decoder that is not installed
+        except (RecordingError, OSError) as error:  # but not a missing decoder
             skipped.unreadable.append(str(error))
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
@@ -276,9 +277,9 @@ def readable(
 
 
 def not_silent(draw: Callable[[], Cut]) -> Cut:
-    """A cut that ``draw`` gives; if it is silent another one, as long as that is any use.
+    """Call ``draw`` until the cut is not silent, at most SILENT_DRAWS times.
 
-    Nothing can be laid over silence: a knock's level counts against what it is laid over.
+    A knock cannot be mixed into silence: its level is relative to the background.
     """
     for _ in range(SILENT_DRAWS):
         y = draw()
@@ -288,7 +289,7 @@ def not_silent(draw: Callable[[], Cut]) -> Cut:
 
 
 def describe(clips: Sequence[Clip]) -> str:
-    """One line: how many recordings and sources of every kind."""
+    """One line with the number of recordings and sources of every label and kind."""
     files = Counter(f"{clip.label}/{clip.kind}" for clip in clips)
     sources = Counter(
         f"{label}/{kind}" for label, kind, _ in {(c.label, c.kind, c.source) for c in clips}

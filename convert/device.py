@@ -1,4 +1,4 @@
-"""What a network is computed on: a GPU's memory, a processor's bfloat16."""
+"""Compute devices: bfloat16 where the hardware has it, and errors about a GPU's memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from convert.errors import DatasetError
 
-GRADED = 64  # pictures at a time
-BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # what torch calls processors' units for it
+GRADED = 64  # batch size for grading, in pictures
+BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # CPU capabilities, as torch names them
 
 
 def half_precision(device: torch.device) -> torch.autocast:
-    """Within, what can be is computed in bfloat16, if ``device`` has units for it.
+    """A context that computes in bfloat16 where possible, if ``device`` supports it in hardware.
 
-    A processor without them must emulate it, at a twentieth of its speed in float32.
+    A CPU without such support emulates it at a twentieth of its float32 speed.
     """
     if device.type == "cuda":
         can = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -30,21 +30,21 @@ def half_precision(device: torch.device) -> torch.autocast:
 
 @contextlib.contextmanager
 def enough_memory(batch_size: int, option: str = "") -> Iterator[None]:
-    """DatasetError if within the GPU's memory does not do for batches of that size.
+    """Turn an out-of-memory error of the GPU in the block into a DatasetError.
 
-    ``option``: which one gives the size.
+    It names ``batch_size`` and, if given, the command-line ``option`` that sets it.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise DatasetError(
-            f"the GPU's memory does not hold a batch of {batch_size}: end other programs that use "
+            f"the GPU's memory cannot hold a batch of {batch_size}: end other programs that use "
             f"it{f', or give a smaller {option}' if option else ''}"
         ) from error
 
 
 def moved(batch: NDArray[np.generic], device: torch.device) -> Tensor:
-    """``batch`` on the device; a GPU is not waited for."""
+    """Copy ``batch`` to the device, to a GPU without waiting for the copy."""
     tensor = torch.from_numpy(batch)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Training examples, made once and kept on disk: hours of making outlive an interruption."""
+"""Training examples, made once and cached on disk so that hours of work survive an interruption."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEndConfig
 
 SHAPE = (FrontEndConfig().n_bins, FrontEndConfig().n_frames)  # of a spectrogram
-LEFT_S = 600.0  # no file takes as long to write: one half written is of a run that was killed
-CHUNK = 1000  # examples in a file: half a minute's work on two cores
+LEFT_S = 600.0  # no file takes this long to write: an older partial file is of a killed run
+CHUNK = 1000  # examples per file: half a minute's work on two cores
 
 
 @dataclass(frozen=True)
 class Drawn:
     """The first N examples of a maker."""
 
-    indices: NDArray[np.uint8]  # (N, *SHAPE), colours of the spectrograms
-    labels: NDArray[np.int64]  # (N,), places in LABELS
-    heard: NDArray[np.bool_]  # (N, groups): whether a recording of that group is in it
+    indices: NDArray[np.uint8]  # (N, *SHAPE), colour indices of the spectrograms
+    labels: NDArray[np.int64]  # (N,), indices into LABELS
+    heard: NDArray[np.bool_]  # (N, groups): whether the example contains a recording of the group
 
 
-# Modules whose code shapes examples, and those that choose windows to grade on; edge/ is the
-# device's. A test sees to it that none they import is forgotten.
+# SHAPES: modules whose code determines the examples. CHOOSES: those that also select windows to
+# grade on. TRAINS: those that train. A test checks that no module they import is missing here.
 SHAPES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
     *("lookalikes", "paths", "recipe", "skipped", "synth"),
@@ -60,28 +60,28 @@ TRAINS = ("augment", "device", "fit", "network", "rendering")
 
 @cache
 def makers() -> str:
-    """A name for the code that makes examples: other code makes others of the same sound or seed.
+    """Digest of the code that makes examples; with recordings, recipe and seed it determines them.
 
-    It reads recordings, lays knocks over them and draws what comes of it. What chooses windows to
-    grade on is not in it: a change there must not throw away hours of examples.
+    That code reads recordings, mixes knocks into them and computes spectrograms. The code that
+    selects windows to grade on is not included: a change there must not discard hours of examples.
     """
     return digest_of_code(SHAPES)
 
 
 @cache
 def graders() -> str:
-    """A name for the code that makes windows to grade on: those makers, and what chooses them."""
+    """Digest of the code that makes the windows to grade on: that of examples and the selection."""
     return digest_of_code((*SHAPES, *CHOOSES))
 
 
 @cache
 def trainers() -> str:
-    """A name for the code that learns from examples."""
+    """Digest of the code that trains on examples."""
     return digest_of_code(TRAINS)
 
 
 def digest_of_code(names: Sequence[str]) -> str:
-    """A name for the text of these modules of this package, and of ``edge/`` or folders there."""
+    """Digest of the source text of modules here, or modules and folders of ``edge/``."""
     text = b"".join(file.read_bytes() for name in names for file in _files(name))
     return hashlib.sha256(text).hexdigest()[:12]
 
@@ -92,8 +92,8 @@ def _files(name: str) -> list[Path]:
     return sorted(where.glob("*.py")) if where.is_dir() else [where.with_suffix(".py")]
 
 
-# Asked now, while the files are what is being loaded: whoever edits one as a run goes on must not
-# give what the old code makes the new code's name, nor end the run by removing one.
+# Computed on import, while the files are still the code that runs: editing one during a run must
+# not label what the old code makes with the digest of the new, and removing one must not end it.
 for _name in (makers, graders, trainers):
     _name()
 
@@ -107,24 +107,22 @@ def draw(
     workers: int,
     name: str,
 ) -> Drawn:
-    """The first ``count`` examples; those that ``folder`` holds are not made again.
+    """Return the first ``count`` examples; only those that ``folder`` lacks are made.
 
-    The folder belongs to one maker: who calls sees to that. It is asked for only if examples are
-    missing, as those of a damaged file are: it needs all recordings in memory. ``groups`` are the
-    columns of ``heard``; ``name`` stands beside the progress bar. DatasetError if what was made
+    The caller must use a separate folder for each maker. ``maker`` is called only if examples are
+    missing or in a damaged file, because a maker needs all recordings in memory. ``groups`` are the
+    columns of ``heard``; ``name`` labels the progress bar. DatasetError if the files just written
     cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Another run may be writing here just now.
+    # Only old partial files: another run may be writing here at this moment.
     remove_leftovers(folder, "*.npz", older_s=LEFT_S)
     for _ in range(2):
         _make_missing(maker, groups, count, folder, workers=workers, name=name)
         drawn = _read(folder, count, len(groups))
         if drawn is not None:
             return drawn
-    raise DatasetError(
-        f"{folder}: what was just written there cannot be read: is the disk failing?"
-    )
+    raise DatasetError(f"{folder}: files just written there cannot be read: is the disk failing?")
 
 
 def _place(folder: Path, start: int, count: int) -> Path:
@@ -171,9 +169,9 @@ def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
 
 
 def _read(folder: Path, count: int, n_groups: int) -> Drawn | None:
-    """File by file into arrays of the full size: two copies of all would not fit everywhere.
+    """Read file by file into arrays of the full size: two copies might not fit in memory.
 
-    None if some of them were damaged; those are gone then.
+    None if some files were damaged; :func:`arrays` has then removed them.
     """
     indices = np.empty((count, *SHAPE), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
@@ -195,23 +193,23 @@ def _read(folder: Path, count: int, n_groups: int) -> Drawn | None:
 def arrays(
     path: Path, count: int | None, **shapes: tuple[int, ...]
 ) -> dict[str, NDArray[Any]] | None:
-    """What the ``.npz`` file ``path`` holds; None, and it is removed, if it is damaged.
+    """Read the arrays named in ``shapes`` from ``path``, an ``.npz`` file.
 
-    So it is, too, without an array of each name in ``shapes``: ``count`` entries (None: as many in
-    each) of that shape.
+    Each must have ``count`` entries (None: the same number in all) of its shape. A file that is
+    damaged or lacks any of this is removed, and None returned.
     """
-    content = path.read_bytes()  # what fails here is not the file's fault
+    content = path.read_bytes()  # an OSError here does not mean that the file is damaged
     try:
         with np.load(io.BytesIO(content)) as stored:
             found = {name: stored[name] for name in shapes}
         for name, shape in shapes.items():
             size = len(found[next(iter(shapes))]) if count is None else count
             if found[name].shape != (size, *shape):
-                raise ValueError(f"{name} is of shape {found[name].shape}, not {(size, *shape)}")
-    except MemoryError:  # nor is this
+                raise ValueError(f"{name} has shape {found[name].shape}, not {(size, *shape)}")
+    except MemoryError:  # nor does this
         raise
     except Exception as error:
-        print(f"{path} is damaged and is made again ({error})", file=sys.stderr)
+        print(f"{path} is damaged and will be made again ({error})", file=sys.stderr)
         path.unlink()
         return None
     return found

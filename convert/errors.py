@@ -1,22 +1,22 @@
-"""Errors of the workstation side, one exit code each, in the style of ``edge.errors``."""
+"""Errors of the workstation side, each with an exit code, as in ``edge.errors``."""
 
 from edge.errors import EdgeError
 
 
 class ConvertError(EdgeError):
-    """Base of all errors ``convert`` raises on purpose."""
+    """Base class of all errors that ``convert`` raises deliberately."""
 
     exit_code = 10
 
 
 class CheckpointError(ConvertError, ValueError):
-    """A checkpoint is damaged, unsafe, or holds another network than ResNet34 with two classes."""
+    """A checkpoint is damaged, unsafe, or not of a ResNet34 with two classes."""
 
     exit_code = 11
 
 
 class DatasetError(ConvertError, ValueError):
-    """A folder of recordings cannot be trained on, calibrated with or graded."""
+    """Recordings or examples cannot be used for training, calibration or grading."""
 
     exit_code = 12
 
@@ -28,6 +28,6 @@ class ExportError(ConvertError, RuntimeError):
 
 
 class ParityError(ExportError):
-    """The exported network does not say the same as the original."""
+    """The exported network's answers differ from the original's."""
 
     exit_code = 14

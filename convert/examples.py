@@ -1,8 +1,8 @@
-"""What the network is shown in training: real recordings, made engines, and knocks laid over them.
+"""Training examples: real recordings and synthetic engines, half of them with knocks mixed in.
 
 An example is a pure function of the recordings, a seed and its number, so any worker can make any
-example and a run can be repeated or resumed. It is kept as the spectrogram's colour indices, 7 kB,
-from which the picture follows.
+example and a run can be repeated or resumed. It is stored as the colour indices of its spectrogram
+(7 kB), from which the picture is rendered.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
 Sound = NDArray[np.float64]
-KNOCKING, NORMAL = 0, 1  # places in dataset.LABELS
+KNOCKING, NORMAL = 0, 1  # indices into dataset.LABELS
 
 
 class Source(NamedTuple):
-    """All recordings of one source, or of one car where that is named, that are of one kind."""
+    """The recordings in one pool that are of one car, if it is named, or else of one source."""
 
     name: str  # Clip.group
     sounds: list[NDArray[np.float32]]
@@ -41,10 +41,10 @@ class Source(NamedTuple):
 
 @dataclass
 class Pools:
-    """The training recordings in memory, by what they are.
+    """The training recordings in memory, grouped by what they contain.
 
-    Drawing first a source, then a clip of it, gives every source the same weight, however long, and
-    a car of several sources that of one: splits and intervals count in the same way.
+    Drawing first a source and then a clip of it gives every source the same weight however much is
+    recorded, and a car with several sources the weight of one, as in splits and intervals.
     """
 
     engine: list[Source] = field(default_factory=list)
@@ -54,15 +54,15 @@ class Pools:
 
 
 class Example(NamedTuple):
-    """What the network is shown, and what it should say."""
+    """A training example: network input and label."""
 
-    indices: NDArray[np.uint8]  # colours of the spectrogram, (84, 87)
-    label: int  # place in dataset.LABELS
-    heard: frozenset[str]  # groups, as in Clip.group, of the recordings in it
+    indices: NDArray[np.uint8]  # colour indices of the spectrogram, (84, 87)
+    label: int  # index into dataset.LABELS
+    heard: frozenset[str]  # Clip.group of each recording it was made from
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
-    """``recordings``, as :func:`convert.dataset.readable` gives them, by what they are."""
+    """Sort ``recordings``, as :func:`convert.dataset.readable` yields them, into pools."""
     pools = Pools()
     grouped: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for clip, sound in recordings:
@@ -73,14 +73,14 @@ def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
 
 
 def _pool_of(clip: Clip) -> str:
-    """By label first; a normal recording of no healthy engine is of another fault."""
+    """Pool of ``clip``: its label, or for a normal recording whether the engine is healthy."""
     if clip.label == "normal":
         return "engine" if clip.is_healthy else "other_fault"
     return clip.label
 
 
 class ExampleMaker:
-    """Makes example number ``i`` of a run."""
+    """Makes the examples of a run, each from its number alone."""
 
     def __init__(
         self, pools: Pools, recipe: Recipe, seed: int, front_end: FrontEnd | None = None
@@ -89,7 +89,7 @@ class ExampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._front_end = front_end or FrontEnd()
-        self._heard: set[str] = set()  # groups in the example that is being made
+        self._heard: set[str] = set()  # groups in the example being made
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
             like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)
@@ -99,14 +99,14 @@ class ExampleMaker:
         self._seconds = self._n / self._front_end.config.sr
 
     def __call__(self, number: int) -> Example:
-        """Example ``number``."""
+        """Make example ``number``."""
         self._heard.clear()
         y, label = self.sound(number)
         indices = colour_indices(self._front_end.spectrogram(y))
         return Example(indices, label, frozenset(self._heard))
 
     def sound(self, number: int) -> tuple[NDArray[np.float32], int]:
-        """The audio of example ``number``: ((44100,) float32, label)."""
+        """Make the audio of example ``number``: ((44100,) float32, label)."""
         rng = np.random.default_rng([self._seed, number])
         if self._simple is not None and rng.random() < self._recipe.simple:
             return self._simple._drawn(rng)
@@ -151,17 +151,17 @@ class ExampleMaker:
         return background
 
     def _real_knock(self, rng: np.random.Generator) -> Sound:
-        """Oftener than others behind a second engine: the knock is the lesson, not the car."""
+        """A real knock, mostly with a second engine: the network should learn knocks, not cars."""
         y = self._cut(rng, self._pools.knocking)
         if rng.random() < self._recipe.sharpened:
             y = sharpen(rng, y, synth.SR)
         return self._bystander(rng, y, share=max(0.6, self._recipe.bystander))
 
     def _bystander(self, rng: np.random.Generator, y: Sound, share: float | None = None) -> Sound:
-        """At times another car or a street on top, as often where it knocks as where it does not.
+        """``y``, at times with another healthy engine or a non-engine sound, whatever the label.
 
-        No bystander knocks, so the label stays true; two engines of like loudness are a third one
-        nobody has recorded.
+        No bystander knocks, so the label stays true. Two engines of similar loudness act as a
+        third one that nobody has recorded.
         """
         pools = [pool for pool in (self._pools.engine, self._pools.not_engine) if pool]
         if not pools or rng.random() >= (self._recipe.bystander if share is None else share):
@@ -179,11 +179,11 @@ class ExampleMaker:
         return sharpen(rng, y, synth.SR) if rng.random() < self._recipe.sharpened else y
 
     def _cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
-        """Two seconds of a random clip of a random source, seven times in ten at another speed.
+        """Two seconds of a random clip of a random source, in seven of ten cases at another speed.
 
-        This makes slower, faster, larger and smaller engines of few recordings. Shorter clips are
-        repeated end to end: of one second, the least that is learnt from, there is a seam up to 1.6
-        times a second, more slowly than knocks come.
+        The speed turns few recordings into slower, faster, larger and smaller engines. Short clips
+        are repeated end to end: a clip of 1 s, the minimum length, has a seam at most 1.6 times a
+        second, which is slower than knocks come.
         """
         return not_silent(lambda: self._any_cut(rng, pool))
 
@@ -201,10 +201,10 @@ class ExampleMaker:
 
 
 def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
-    """The first ``n`` samples of ``y`` played ``speed`` times as fast, by its Fourier series.
+    """The first ``n`` samples of ``y`` played ``speed`` times as fast, resampled by FFT.
 
-    ``y`` must hold ``n * speed`` samples. Exact for what lies below both Nyquist frequencies; a
-    mismatch between the two ends of ``y`` rings for some milliseconds at each.
+    ``y`` must have at least ``n * speed`` samples. Exact for content below both Nyquist
+    frequencies; a mismatch between the two ends of ``y`` rings for some milliseconds at each.
     """
     spectrum = scipy.fft.rfft(y.astype(np.float64))
     size = max(n, round(y.size / speed))
@@ -214,19 +214,19 @@ def at_speed(y: NDArray[np.float32], n: int, speed: float) -> Sound:
     return np.asarray(scipy.fft.irfft(kept, n=size)[:n] * (size / y.size))
 
 
-Maker = Callable[[int], Example]  # from its number
+Maker = Callable[[int], Example]  # makes the example of a number
 
 _maker: Maker | None = None
 
 
 def _start_worker(maker: Maker) -> None:
-    global _maker  # noqa: PLW0603 - one maker a process, sent once and not with every task
+    global _maker  # noqa: PLW0603 - one maker per process, sent once and not with each task
     _maker = maker
-    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and a closed terminal are the parent's
+    for number in (signal.SIGINT, signal.SIGHUP):  # the parent handles Ctrl-C and a closed terminal
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's would be one more exception here
-    die_with_parent()  # a pool waits for work for ever, if whoever gives it is killed
-    threadpool_limits(1)  # one worker a core: threads of its own would only wait for one another
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would raise here
+    die_with_parent()  # or a worker would wait for ever if its parent is killed
+    threadpool_limits(1)  # one worker per core: more threads would compete for the cores
 
 
 def _make(numbers: Sequence[int]) -> list[Example]:
@@ -235,9 +235,9 @@ def _make(numbers: Sequence[int]) -> list[Example]:
 
 
 def make_examples(maker: Maker, numbers: Sequence[int], workers: int) -> Iterator[Example]:
-    """Examples ``numbers`` in order, made by ``workers`` processes (0: in this one).
+    """Yield the examples ``numbers`` in order, made by ``workers`` processes (0: in this one).
 
-    DatasetError if one of them is killed.
+    DatasetError if a worker is killed.
     """
     batches = [numbers[i : i + 50] for i in range(0, len(numbers), 50)]
     if workers == 0:
@@ -250,6 +250,6 @@ def make_examples(maker: Maker, numbers: Sequence[int], workers: int) -> Iterato
                 yield from batch
         except BrokenProcessPool as error:
             raise DatasetError(
-                "a process that made examples was killed, most likely for want of memory: close "
-                "other programs and start again, what is made is kept"
+                "a process that made examples was killed, most likely for lack of memory: close "
+                "other programs and start again; finished examples are kept"
             ) from error

@@ -1,4 +1,4 @@
-"""A recording told by its bytes, whatever it is called."""
+"""Identifying recordings by their content, independently of their names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal: the same recording under whatever name.
+    """SHA-256 of the file's content, in hexadecimal.
 
-    A file that cannot be read, which :func:`convert.dataset.readable` will name, is like no other.
+    A file that cannot be read gets a value of its own; :func:`convert.dataset.readable` reports it.
     """
     try:
         now = path.stat()
@@ -19,8 +19,8 @@ def fingerprint(path: Path) -> str:
         return f"unreadable: {path}"
 
 
-@cache  # a run asks several times, and recordings may be gigabytes
+@cache  # a run needs it several times, and recordings may have gigabytes
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    """Of the file as it is with this size and time of change."""
+    """Hash the file; size and modification time are cache keys, so a changed file is read again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The epochs of a training run, resumable between any two of them."""
+"""The epochs of a training run, which can be resumed after any of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
@@ -30,19 +30,19 @@ from convert.rendering import FULL_PX, SMALL_PX, Pictures
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
 
-MASKED = 0.5  # share of pictures with a stripe masked out
+MASKED = 0.5  # share of pictures with a frequency band masked out
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Colour indices (N, 84, 87) uint8 and labels (N,) int64, places in LABELS."""
+    """Colour indices (N, 84, 87) uint8 and labels (N,) int64, indices into LABELS."""
 
     indices: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
 def need_batch(examples: int, batch_size: int) -> None:
-    """DatasetError if there are not even ``batch_size`` examples."""
+    """DatasetError if there are fewer than ``batch_size`` examples."""
     if examples < batch_size:
         raise DatasetError(
             f"{examples} examples do not fill one batch of {batch_size}: "
@@ -51,12 +51,12 @@ def need_batch(examples: int, batch_size: int) -> None:
 
 
 def ema_decay_at(ema_decay: float, step: int) -> float:
-    """The decay at a step: early on less, there being nothing to remember yet."""
+    """The decay at a step: smaller at first, when there is little to average yet."""
     return min(ema_decay, (1 + step) / (10 + step))
 
 
 class Fit:
-    """The epochs of one run and everything that must survive being killed between two of them."""
+    """The epochs of one run, with all state that is needed to resume it."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Fit:
         self.n_batches = len(examples.labels) // config.batch_size
         if len(set(check.labels.tolist())) < 2:
             raise DatasetError(
-                f"{len(check.labels)} examples to check on are all of one class: "
+                f"the {len(check.labels)} examples to check on are all of one class: "
                 "ask for more with --examples"
             )
         self.epochs = config.small_epochs + config.full_epochs
@@ -96,7 +96,7 @@ class Fit:
         self.best = -1.0
 
     def go(self) -> None:
-        """All epochs that are not done yet."""
+        """Run all epochs that are not done yet."""
         remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
         with enough_memory(self.config.batch_size, "--batch-size"):
             first = self._resume()
@@ -107,7 +107,7 @@ class Fit:
                 loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(
-                    f"the loss of epoch {epoch + 1} is {loss}: the training has run away, start "
+                    f"the loss of epoch {epoch + 1} is {loss}: the training has diverged, start "
                     "again with a smaller --learning-rate"
                 )
             with enough_memory(GRADED):
@@ -115,19 +115,19 @@ class Fit:
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
             print(f"epoch {epoch + 1}/{self.epochs}: {_shown(figures)}", flush=True)
-            # A network that only ever saw small pictures is not the one to be shipped.
+            # A network that has seen only small pictures is not one to ship.
             full = side > SMALL_PX or self.config.full_epochs == 0
             if full and figures["check_auc"] >= self.best:
                 self.best = figures["check_auc"]
                 self._write("best.pt", {"model": self.ema.state_dict(), "epoch": epoch})
-            # The state last: what it says is done has left everything else behind.
+            # The state last: an epoch it records as done has already written everything else.
             self._write_history()
             self._write("state.pt", self._state(epoch))
 
     def best_epoch(self) -> tuple[int, dict[str, Tensor]]:
-        """Number and weights of the epoch that did best, which ``ema`` then has.
+        """Index and weights of the best epoch, which are also loaded into ``ema``.
 
-        DatasetError if its file is damaged.
+        DatasetError if the file is damaged or missing.
         """
         path = self.work / "best.pt"
         try:
@@ -138,14 +138,14 @@ class Fit:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise DatasetError(
-                f"{path} is damaged or not there: remove it and state.pt, and the run begins anew "
+                f"{path} is damaged or not there: remove it and state.pt, and the run starts anew "
                 "with the examples it has"
             ) from error
 
     def grade_kept(self, weights: Mapping[str, Tensor]) -> float:
-        """Grade ``weights``, of which ``config.keep`` are the start's; the ``check_auc``.
+        """Grade ``weights`` blended by ``config.keep``, and return their ``check_auc``.
 
-        The figures are those of an epoch, and the last entry of the history.
+        The figures are the same as for an epoch and become the last entry of the history.
         """
         self.ema.load_state_dict(weights)
         side = self._side(self.epochs - 1)
@@ -162,11 +162,11 @@ class Fit:
     def _epoch(self, epoch: int, pictures: Pictures) -> float:
         config, total = self.config, torch.zeros((), device=self.device)
         rng = np.random.default_rng([config.seed, epoch])
-        # Dropout and noise, the same after a resumption.
+        # Dropout and noise must be the same if the run is resumed here.
         torch.manual_seed(1000 * config.seed + epoch)
         self._noise.rewind()
         self.network.train()
-        # Not in the last epoch: only the head would ever have learnt.
+        # Never in the last epoch, or the body might not be trained at all.
         frozen = self.frozen_start and epoch < min(config.frozen_epochs, self.epochs - 1)
         self.network.body.requires_grad_(not frozen)
         batches = bar(self._batches(rng), f"epoch {epoch + 1}", total=self.n_batches)
@@ -180,11 +180,11 @@ class Fit:
             self.optimiser.step()
             self.schedule.step()
             self._update_ema()
-            total += loss.detach()  # read once, at the end: a GPU would be waited for each time
+            total += loss.detach()  # read once at the end: each read waits for the GPU
         return float(total) / self.n_batches
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches (B, 84, 87) and (B,), turned in time and half of them masked."""
+        """Shuffled batches (B, 84, 87) and (B,), rolled in time, half of the pictures masked."""
         order = rng.permutation(len(self.examples.labels))
         size = self.config.batch_size
         for i in range(self.n_batches):
@@ -194,13 +194,13 @@ class Fit:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
-        """Move the running average of the weights (exponential moving average)."""
+        """Update the exponential moving average of the weights."""
         decay = ema_decay_at(self.config.ema_decay, self.schedule.last_epoch)
         averaged, current = self.ema.state_dict(), self.network.state_dict()
         moving = [name for name, value in averaged.items() if value.is_floating_point()]
-        for name in averaged.keys() - moving:  # counts of batches
+        for name in averaged.keys() - moving:  # BatchNorm's batch counters
             averaged[name].copy_(current[name])
-        # All in one call: one by one, a GPU would wait for the next rather than work.
+        # All in one call: launched one by one, the small kernels would leave a GPU mostly idle.
         get_ema_multi_avg_fn(decay)(  # type: ignore[no-untyped-call]
             [averaged[name] for name in moving], [current[name] for name in moving], 0
         )
@@ -221,10 +221,10 @@ class Fit:
 
     @torch.no_grad()
     def p_knocking(self, examples: Examples, pictures: Pictures) -> NDArray[np.float32]:
-        """What the averaged network says of ``examples``: (N,) float32.
+        """Probability of knocking by the averaged network for each of ``examples``: (N,) float32.
 
-        Not in bfloat16, which would round the pictures' very colours: a network may say something
-        else of those.
+        Not in bfloat16, which would round the pictures' colours themselves and could change the
+        answers.
         """
         answers = [np.empty(0, dtype=np.float32)]
         for i in bar(range(0, len(examples.indices), GRADED), "grading", unit=""):
@@ -257,9 +257,9 @@ class Fit:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise DatasetError(
-                f"{path} is damaged: remove it, and the run begins anew with the examples it has"
+                f"{path} is damaged: remove it, and the run starts anew with the examples it has"
             ) from error
-        print(f"going on after epoch {state['epoch'] + 1}")
+        print(f"resuming after epoch {state['epoch'] + 1}")
         return int(state["epoch"]) + 1
 
     def _write_history(self) -> None:

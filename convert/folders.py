@@ -1,4 +1,4 @@
-"""Where recordings lie: below folders, behind links, in folders named after labels."""
+"""Finding recordings: in sub-folders, behind links, in folders named after labels."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ SUFFIXES = SOUNDFILE_SUFFIXES | {
     *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma", ".amr"),
 }
 
-LOST_AND_FOUND = "lost+found"  # of a disk, closed to all but root: nobody's recordings
+LOST_AND_FOUND = "lost+found"  # of a file system; only root may open it, and it holds no recordings
 
 
 def table_of(folder: Path) -> Path | None:
-    """The labels.csv of ``folder``, if it has one; DatasetError if what is called so is no use.
+    """The labels.csv of ``folder``, if it has one; DatasetError if it cannot be used.
 
-    Without it all in ``normal/`` would be healthy engines, whatever kinds the table tells apart.
+    To ignore it would label everything in ``normal/`` as healthy engines, whatever kinds it lists.
     """
     table = folder / TABLE
     for path in sorted(folder.iterdir()):
         if path.name.lower() != TABLE:
             continue
         if not path.exists():
-            raise DatasetError(f"{path} is a link that leads nowhere: mend it, or remove it")
+            raise DatasetError(f"{path} is a broken link: repair it, or remove it")
         if not path.is_file():
-            raise DatasetError(f"{path} is no file: put the table of labels there, or rename it")
-        # Where disks know no capitals, both names are one file's.
+            raise DatasetError(f"{path} is not a file: put the table of labels there, or rename it")
+        # On a case-insensitive file system both names are the same file.
         if path.name != TABLE and not (table.exists() and path.samefile(table)):
             raise DatasetError(f"{path} is not read: a table of labels must be called {TABLE}")
     return table if table.is_file() else None
 
 
 def sounds(folder: Path) -> list[Path]:
-    """All files below ``folder`` that are recordings by their names, those behind links, too."""
+    """All files below ``folder`` with the suffix of a recording, including those behind links."""
     return [path for path in called_sounds(folder) if what_is(path) == "file"]
 
 
 def called_sounds(folder: Path) -> list[Path]:
-    """The same with what is no file: a link that leads nowhere, a device.
+    """As :func:`sounds`, including what is not a file: broken links, devices.
 
-    A folder counts once, under its own name rather than that of a link to it.
+    A folder is listed once, under its own name rather than that of a link to it.
     """
     return sorted(path for path in _all_below(folder) if path.suffix.lower() in SUFFIXES)
 
 
 def closed(folder: Path) -> list[Path]:
-    """What below ``folder`` cannot be opened: links that lead nowhere, what others keep closed.
+    """Everything below ``folder`` that cannot be opened: broken links, missing permissions.
 
-    Recordings may lie behind them, on a stick that is not plugged in.
+    Recordings may lie behind it, on a USB stick that is not plugged in, say.
     """
     return sorted(path for path in _all_below(folder) if what_is(path) in ("closed", "folder"))
 
 
 def _all_below(folder: Path) -> list[Path]:
-    """All that is no folder, and the folders that may not be opened."""
+    """Everything below ``folder`` that is not a folder, and the folders that cannot be opened."""
     found: list[Path] = []
     seen: set[Path] = set()
     own: list[Path] = [folder]
@@ -67,7 +67,7 @@ def _all_below(folder: Path) -> list[Path]:
     while own or linked:
         here = own.pop() if own else linked.pop(0)
         real = here.resolve()
-        if real in seen:  # links may lead round in a circle
+        if real in seen:  # links may form a cycle
             continue
         seen.add(real)
         try:
@@ -76,22 +76,22 @@ def _all_below(folder: Path) -> list[Path]:
             found += [here] if here.name != LOST_AND_FOUND else []
             continue
         for path in inside:
-            if path.name.startswith("."):  # a Mac leaves ._golf_1.wav beside golf_1.wav
+            if path.name.startswith("."):  # macOS leaves ._golf_1.wav beside golf_1.wav
                 continue
             if what_is(path) != "folder":
                 found.append(path)
             elif not path.is_symlink():
                 own.append(path)
-            elif not real.is_relative_to(path.resolve()):  # one upwards holds other labels
+            elif not real.is_relative_to(path.resolve()):  # a parent holds other labels
                 linked.append(path)
     return found
 
 
 def by_label(folder: Path) -> list[tuple[Path, str]]:
-    """Recordings in the folders of ``folder`` that are named after labels, each with its label.
+    """Recordings in those sub-folders of ``folder`` that are named after labels, with the labels.
 
-    ``Not-Engine`` is one, too. DatasetError if two folders with recordings are of one label: one
-    may be what its owner has sorted out.
+    ``Not-Engine`` counts as ``not_engine``. DatasetError if two folders with recordings have the
+    same label: one of them may hold what its owner has discarded.
     """
     children = sorted(path for path in folder.iterdir() if what_is(path) == "folder")
     found = []
@@ -106,6 +106,6 @@ def by_label(folder: Path) -> list[tuple[Path, str]]:
 
 
 def besides(folder: Path, used: Iterable[Path]) -> list[Path]:
-    """The recordings below ``folder`` that are none of ``used``, whatever links lead there."""
+    """The recordings below ``folder`` that are not in ``used``; links are resolved."""
     known = {path.resolve() for path in used}
     return [path for path in sounds(folder) if path.resolve() not in known]

@@ -1,4 +1,4 @@
-"""What of a recording the device would judge: as it hears it, less what its gate refuses."""
+"""The windows of recordings that the device would judge, without those its gate refuses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ HOP_S = 1.0
 
 
 def judgeable(path: Path, config: FrontEndConfig) -> Iterator[NDArray[np.float32]]:
-    """Windows (n_samples,) of a recording that the device would judge, ``HOP_S`` apart.
+    """Yield the windows (n_samples,) of a recording that the device would judge, ``HOP_S`` apart.
 
-    They are views of what lies around them: copy what is to stay. RecordingError if the recording
-    cannot be read, or from some place on; OSError if the file cannot.
+    They are views of a larger buffer: copy what must be kept. RecordingError if the recording
+    cannot be decoded, from the start or from some point on; OSError if the file cannot be read.
     """
     gate = Gate(sr=config.sr)
     windower = Windower(config.n_samples, round(HOP_S * config.sr), config.sr)
@@ -41,18 +41,18 @@ def all_judgeable(
     quiet: bool = False,
     unreadable: list[str] | None = None,
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    """The :func:`judgeable` windows of all ``clips``, each with its own.
+    """Yield the :func:`judgeable` windows of all ``clips``, each with its clip.
 
-    Recordings that cannot be read on are left there, and named on standard error at the end
-    unless ``quiet``: they have been named before. What is wrong with them is added to
-    ``unreadable`` instead, if that is given.
+    A recording that becomes unreadable is abandoned at that point. The error is added to
+    ``unreadable`` if that is given; otherwise such recordings are named on standard error at the
+    end, unless ``quiet`` because they have been named before.
     """
     found: list[str] = [] if unreadable is None else unreadable
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             for y in judgeable(clip.path, config):
                 yield clip, y
-        except (RecordingError, OSError) as error:  # not: a decoder that is not installed
+        except (RecordingError, OSError) as error:  # but not a missing decoder
             found.append(str(error))
     if not quiet and unreadable is None:
         say_unreadable(found)

@@ -1,4 +1,4 @@
-"""What a labels.csv and the names of folders and files say of recordings."""
+"""Labels and sources of recordings, from a labels.csv and the names of folders and files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import NamedTuple
 from convert.errors import DatasetError
 from convert.paths import what_is
 
-TABLE = "labels.csv"  # what a folder's table of recordings is called
+TABLE = "labels.csv"  # file name of a folder's table of recordings
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
-END = "#end of the table"  # a quote that is left open swallows it
-OURS = ("label", "source", "kind", "car", "split")  # columns that mean something, besides file
+END = "#end of the table"  # appended on reading: an unclosed quote swallows it
+OURS = ("label", "source", "kind", "car", "split")  # columns with a meaning, besides file
 SPLITS = ("train", "valid")
-PARTS = {*SPLITS, "test", "validation"}  # folders of these names say nothing of a source
-# Outside the labels' own folders these say nothing either, or no more than that it is sound.
+PARTS = {*SPLITS, "test", "validation"}  # folders of these names never name a source
+# Nor do these, outside a label's own folder: they name labels or kinds, or merely say "sound".
 GENERIC = {
     *(*FOLDERS, *FOLDERS.values(), "..", os.sep),
     *("audio", "clips", "data", "dataset", "files", "recordings", "samples", "sounds", "wav"),
@@ -31,15 +31,15 @@ GENERIC = {
 
 
 def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
-    """The lines of a labels.csv: ``(where it stands, cells by column)``, no blanks at their ends.
+    """The lines of a labels.csv as ``(file and line number, cells by column)``.
 
-    A cell that is not there is empty. DatasetError if the columns file and label are missing, if a
-    line has more cells than there are columns, or if it is no CSV in UTF-8.
+    Cells are stripped; missing ones are empty. DatasetError if the column file or label is missing,
+    if a column appears twice, if a line has more cells than columns, or if it is not CSV in UTF-8.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")  # with the mark that spreadsheets put first
+        text = table.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{table} is not in UTF-8: save it so") from error
+        raise DatasetError(f"{table} is not in UTF-8: save it as UTF-8") from error
     lines = csv.reader(io.StringIO(f"{text}\n{END}\n", newline=""))
     found, ended = [], 0
     try:
@@ -51,7 +51,7 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 "the columns, with commas between them"
             )
         if twice := sorted(name for name, n in Counter(columns).items() if name and n > 1):
-            raise DatasetError(f"{table} names the column {twice[0]} twice: which one counts?")
+            raise DatasetError(f"{table} names the column {twice[0]} twice: remove or rename one")
         ended = lines.line_num
         for line in lines:
             where, ended = f"{table}, line {ended + 1}", lines.line_num
@@ -59,7 +59,7 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 break
             cells = [cell.strip() for cell in line]
             _need_closed_quotes(cells, columns, where)
-            while cells and not cells[-1]:  # spreadsheets fill lines up with commas
+            while cells and not cells[-1]:  # spreadsheets pad lines with commas
                 cells.pop()
             if not cells:
                 continue
@@ -72,17 +72,17 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
             row = dict(zip(columns, cells, strict=True))
             if spelt(row["label"]) in FOLDERS:
                 row["label"] = spelt(row["label"])
-            # A file's name is the disk's business, the others are compared.
+            # Normalise all cells that are compared; a file name must stay as it is on the disk.
             found.append((where, {k: v if k == "file" else composed(v) for k, v in row.items()}))
     except csv.Error as error:
-        raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote open?") from error
+        raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote not closed?") from error
     return found
 
 
 def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str) -> None:
-    """DatasetError if one of ``cells`` has swallowed lines, by a quote that is never closed.
+    """DatasetError if one of ``cells`` has swallowed lines because a quote is not closed.
 
-    Or by one that is closed by the next such slip. Notes may go over several lines.
+    Or because the next stray quote closes it. A column of notes may span several lines.
     """
     at = columns.index("label") if "label" in columns else 0
     for name, cell in zip_longest(columns, cells, fillvalue=""):
@@ -90,31 +90,32 @@ def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str
         rows = [row for row in below if len(row) > at and spelt(row[at]) in FOLDERS]
         if END in cell or rows or (below and name in OURS):
             called = " ".join(name.split()) or "last cell"
-            raise DatasetError(f"{where}: its {called} goes over several lines: is a quote open?")
+            raise DatasetError(f"{where}: its {called} spans several lines: is a quote not closed?")
 
 
 def spelt(name: str) -> str:
-    """A kind or label as everybody spells it: people write ``Other-Fault``, ``not engine``, too."""
+    """The canonical spelling of a kind or label, such as ``other_fault`` for ``Other-Fault``."""
     return re.sub(r"[\s_-]+", "_", name.strip().lower())
 
 
 class Guess(NamedTuple):
-    """What names alone say a recording's source is."""
+    """The source of a recording, guessed from names alone."""
 
     source: str
-    by_folder: bool  # somebody wrote a folder of that name; else it is of the file's name
+    by_folder: bool  # it is the name of a folder, else part of the file's
 
 
 def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
-    """The source of each of ``files``, paths with their labels, in ``folder``; by names alone.
+    """Guess the source of each of ``files``, (path, label) in ``folder``, from names alone.
 
-    The folder inside that of the label. Elsewhere the outermost of those it lies in that are not
-    common to all: if there is but one, as ``wavs/`` of all, it says nothing. Where folders say
-    nothing, the file's name before the last underscore, or all of it if that is a mere label.
+    It is the folder directly inside the label's. For a file outside any label's folder it is the
+    outermost of its folders that is not common to all such files; one folder for all of them, such
+    as ``wavs/``, names no source. Failing that it is the file name up to its last underscore, or
+    all of the name if that part is only a label.
     """
-    roots = [Path(os.path.abspath(folder)), folder.resolve()]  # noqa: PTH100 - links first stay so
-    inside: list[list[str]] = []  # the folder inside that of the label, or nothing
-    # Of the others: whether they lie elsewhere, and the folders around them, outermost first.
+    roots = [Path(os.path.abspath(folder)), folder.resolve()]  # noqa: PTH100 - keeps links
+    inside: list[list[str]] = []  # the folder inside the label's, or none
+    # For other files: whether they lie outside ``folder``, and their folders, outermost first.
     homes: dict[int, tuple[bool, list[str]]] = {}
     for number, (path, label) in enumerate(files):
         elsewhere, folders = _folders(path, roots)
@@ -135,11 +136,11 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
 
 
 def _folders(path: Path, roots: Sequence[Path]) -> tuple[bool, list[str]]:
-    """Whether ``path`` lies elsewhere, and the folders around it: from ``roots``, or as written."""
+    """Whether ``path`` is outside ``roots``, and its folders: below the root, or as written."""
     whole = Path(os.path.normpath(roots[0] / path))
     parts = Path(os.path.normpath(path)).parts[:-1]
     elsewhere = True
-    # A link to a recording may be named better than the recording: only folders are resolved.
+    # Resolve folders only: a link to a recording may have a better name than the recording.
     for one in (whole, whole.parent.resolve() / whole.name):
         for root in roots:
             if elsewhere and one.is_relative_to(root):
@@ -148,16 +149,16 @@ def _folders(path: Path, roots: Sequence[Path]) -> tuple[bool, list[str]]:
 
 
 def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
-    """The one folder of each that tells it from others, where there is one."""
+    """For each file, the folder that distinguishes it from the others, if there is one."""
     found: dict[int, str] = {}
-    for outside in (False, True):  # what lies elsewhere has other folders in common
+    for outside in (False, True):  # files outside have other common folders
         here = {n: folders for n, (elsewhere, folders) in homes.items() if elsewhere == outside}
-        # A folder is common if none lies outside of it: zip ends with the shortest.
+        # A folder is common if every file is in it; zip stops at the shortest path.
         levels = zip(*here.values(), strict=False)
         common = len(list(itertools.takewhile(lambda names: len(set(names)) == 1, levels)))
         flat = all(len(folders) == common for folders in here.values())
         for n, folders in here.items():
-            # Above the table's folder nothing says where the names of cars begin.
+            # Outside the table's folder nothing tells at which level the names of cars start.
             last = folders[-1:] if flat or outside else []
             if saying := folders[common : common + 1] or last:
                 found[n] = saying[0]
@@ -166,35 +167,35 @@ def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
 
 def _name_says(path: Path) -> str:
     source = path.stem.rpartition("_")[0]
-    # "normal_0042" says no more than the folder does: as one source, nothing could be held out.
+    # "normal_0042" repeats the label: as one source "normal", nothing could be held out.
     return path.stem if spelt(source) in ("", *FOLDERS) else source
 
 
 def composed(name: str) -> str:
-    """``name`` with its accents as one character each, however a disk has them (NFC).
+    """``name`` in Unicode normalisation form NFC, with each accented letter as one character.
 
-    A Mac writes them as two in names of files: what looks the same to people is the same.
+    macOS writes file names in decomposed form (NFD); names that look the same must compare equal.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def file_called(folder: Path, name: str) -> Path:
-    """``folder / name``, or what is there of that name with its accents in the other form."""
+    """``folder / name``, or the file there with that name in another Unicode normalisation."""
     forms = [name, composed(name), unicodedata.normalize("NFD", name)]
     return next((path for form in forms if what_is(path := folder / form) == "file"), folder / name)
 
 
 def need_one_spelling(written: Iterable[tuple[str, str, str]]) -> None:
-    """DatasetError if two names differ in case alone: most likely they are of one car.
+    """DatasetError if two names differ only in case: most likely they mean the same car.
 
-    ``written``: whether it is a source or a car, its name, and where that stands.
+    ``written`` holds ("source" or "car", the name, where it was written).
     """
     seen: dict[str, tuple[str, str, str]] = {}
     for what, name, where in written:
-        # Not casefold: Strasse and Straße are two streets.
+        # Not casefold(), which takes Strasse and Straße for the same word.
         before, other, stands = seen.setdefault(name.lower(), (what, name, where))
         if other != name:
             raise DatasetError(
                 f"{before} {other!r} ({stands}) and {what} {name!r} ({where}) differ in case "
-                "alone: spell one in one way, or two in two"
+                "only: spell them alike if they are one, or give them different names"
             )

@@ -1,4 +1,4 @@
-"""Whole made recordings with everything that is known of them, as a data set needs them."""
+"""Synthetic recordings with their metadata, ready for a labels.csv."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from convert.errors import DatasetError
 from edge.files import write_atomically
 from edge.wav import encode_wav
 
-DEMO_SEED = 4  # a knock that comes evenly: its picture stands in the README
+DEMO_SEED = 4  # gives an even knock; its picture is in the README
 DEMO_LEVEL_DB = 14.0
 
 
 @dataclass(frozen=True)
 class Made:
-    """One made recording and what is known of it."""
+    """One synthetic recording and its metadata."""
 
     y: synth.Sound  # (n,) in [-1, 1]
-    row: dict[str, str]  # a line of labels.csv without the file
+    row: dict[str, str]  # its line of labels.csv, without the column file
 
 
 def make(
@@ -36,10 +36,11 @@ def make(
     over: Clip | None,
     name: str,
 ) -> Made:
-    """One recording: a made engine, or a real one (``over``), with or without a knock.
+    """One recording: a synthetic engine, or a real one (``over``), with or without a knock.
 
-    On a made engine the knock is locked to that engine's crank; the speed of a real one is not
-    known, so its knock has a crank of its own. ``name`` is the source of what is wholly made.
+    On a synthetic engine the knock is locked to its crank; the speed of a real one is unknown, so
+    its knock has a crank of its own. ``level_db`` is the knock's level by :func:`synth.mix`; None:
+    random, 0 to 18 dB. ``name`` becomes the source of a wholly synthetic recording.
     """
     shaft = synth.random_crank(rng, seconds)
     row = {"label": "normal", "kind": "engine", "source": name, "car": ""}
@@ -62,7 +63,7 @@ def make(
 
 
 def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
-    """One wholly made recording, source ``name``, of an engine with a fault that is no knock."""
+    """One wholly synthetic recording, source ``name``, of an engine with a fault but no knock."""
     kind = faults.FAULT_KINDS[int(rng.integers(len(faults.FAULT_KINDS)))]
     y, shaft = faults.faulty(rng, seconds, kind)
     row = {"label": "normal", "kind": kind, "source": name, "car": "", "knock": "", "level_db": ""}
@@ -71,9 +72,10 @@ def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
 
 
 def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:
-    """``n`` samples from anywhere in ``real``, repeated if it is shorter; not its silence.
+    """``n`` samples from a random place in ``real`` that is not silent, repeated if it is shorter.
 
-    Of a second or more, as :func:`convert.dataset.readable` gives it: shorter, it would beat.
+    ``real`` must be ``LEAST_S`` or longer, as from :func:`convert.dataset.readable`, or the
+    repetition would sound like a knock.
     """
 
     def anywhere() -> synth.Sound:
@@ -84,9 +86,9 @@ def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.S
 
 
 def write_demo(out: Path) -> None:
-    """``healthy.wav`` and ``knocking.wav``, 6 s: the same engine, once with a rod knock.
+    """Write ``healthy.wav`` and ``knocking.wav``, 6 s: one engine without and with a rod knock.
 
-    DatasetError if one of that name is there which is not the same.
+    DatasetError if a file of that name with other content exists.
     """
     rng = np.random.default_rng(DEMO_SEED)
     shaft = synth.crank(rng, 6.0, 900, 4)
@@ -99,7 +101,7 @@ def write_demo(out: Path) -> None:
     for path, content in sounds.items():
         if path.exists() and path.read_bytes() != content:
             raise DatasetError(
-                f"{path} exists, is another sound and is left alone: name another folder"
+                f"{path} exists with other content and is not replaced: name another folder"
             )
     for path, content in sounds.items():
         write_atomically(path, content)

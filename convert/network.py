@@ -1,8 +1,8 @@
 """The network of the original project, ResNet34 with fastai's head, in plain torch.
 
-Module names give exactly fastai's parameter names (``0.4.0.conv1.weight`` ... ``1.8.bias``), so
-its checkpoints load without renaming. :func:`fold` turns a trained network into the equivalent one
-that is exported: picture values in 0..1 in, probabilities out, no batch normalisation left.
+Parameter names are exactly fastai's (``0.4.0.conv1.weight`` ... ``1.8.bias``), so its checkpoints
+load without renaming. :func:`fold` turns a trained network into the equivalent one for export: its
+input is RGB values in 0..1, its output probabilities, and its batch normalisation is folded away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own custom
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 HeadStyle = Literal["v1", "v2"]
 Key = TypeVar("Key")
@@ -22,7 +22,7 @@ Key = TypeVar("Key")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB values in 0..1
 IMAGENET_STD = (0.229, 0.224, 0.225)
 N_FEATURES = 512  # channels of the last feature map
-FEATURE_MAP = 7  # its side for a picture of 224 px
+FEATURE_MAP = 7  # side of that map for a picture of 224 px
 
 
 class BasicBlock(nn.Module):
@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class ConcatPool(nn.Module):
-    """Largest and mean value of every channel side by side, the largest first (fastai's order)."""
+    """Global max and average pooling, concatenated in fastai's order: maximum first."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 2 C, 1, 1)."""
@@ -71,7 +71,7 @@ def resnet34_body() -> nn.Sequential:
 
 
 def fastai_head(style: HeadStyle) -> nn.Sequential:
-    """Classifier of fastai; "v2" differs from "v1" in having no biases in its linear layers."""
+    """The classifier of fastai; "v2" differs from "v1" in that its linear layers have no biases."""
     bias = style == "v1"
     return nn.Sequential(
         ConcatPool(),
@@ -99,23 +99,23 @@ class KnockNet(nn.Sequential):
 
     @property
     def body(self) -> nn.Sequential:
-        """The feature extractor, what ``--pretrained`` and freezing are about."""
+        """The feature extractor, the part that ``--pretrained`` loads and that can be frozen."""
         body = self[0]
         assert isinstance(body, nn.Sequential)  # noqa: S101 - for the type checker
         return body
 
 
 def normalise(pictures: Tensor) -> Tensor:
-    """uint8 RGB pictures (B, 3, H, W) -> float32 with ImageNet's mean 0 and deviation 1."""
+    """Normalise RGB pictures (B, 3, H, W), values 0..255, by ImageNet's statistics; float32."""
     mean = torch.tensor(IMAGENET_MEAN, device=pictures.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=pictures.device).view(1, 3, 1, 1)
     return (pictures.float() / 255 - mean) / std
 
 
 class FoldedNet(nn.Module):
-    """What is exported: RGB values in 0..1, (B, 3, 224, 224) float32 -> probabilities (B, n).
+    """The network for export: RGB values in 0..1, (B, 3, 224, 224) float32 -> probabilities (B, n).
 
-    Pools are written with fixed sizes because the converters take those over exactly.
+    Pooling has fixed sizes because the converters translate those exactly.
     """
 
     def __init__(self, body: nn.Sequential, hidden: nn.Linear, out: nn.Linear) -> None:
@@ -127,7 +127,7 @@ class FoldedNet(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities that sum to 1, in the order of the labels."""
+        """Probabilities (B, n) that sum to 1, in the order of the labels."""
         features = self.body(x - self.mean)
         largest = F.max_pool2d(features, FEATURE_MAP)
         mean = features.mean((2, 3), keepdim=True)
@@ -136,12 +136,12 @@ class FoldedNet(nn.Module):
 
 
 def fold(network: KnockNet) -> FoldedNet:
-    """The equivalent network without batch normalisation; computed in float64, given as float32.
+    """Return the equivalent network without batch normalisation, folded in float64, as float32.
 
-    Each BatchNorm ``y = g (x - m) / s + b`` is linear, so it joins the convolution before it, or,
-    in the head, the linear layer behind it. Dividing by ImageNet's deviation joins the first
-    convolution; subtracting its mean cannot, because padding comes between. The picture's edge
-    must see zeros after the subtraction.
+    Each BatchNorm ``y = g (x - m) / s + b`` is affine, so it is folded into the convolution before
+    it or, in the head, into the linear layer after it. The division by ImageNet's standard
+    deviation is folded into the first convolution. The subtraction of its mean cannot be, because
+    of the padding in between: the border must be zero after the subtraction.
     """
     exact = copy.deepcopy(network).double().eval()
     body, head = exact.body, list(exact[1].children())
@@ -164,7 +164,7 @@ def _fold_body(body: nn.Sequential) -> None:
 
 
 def _gain_and_offset(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """``BatchNorm(x) = gain * x + offset`` in inference."""
+    """The ``gain`` and ``offset`` with which ``BatchNorm(x) = gain * x + offset`` in inference."""
     assert isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d))  # noqa: S101 - for the type checker
     assert norm.running_var is not None and norm.running_mean is not None  # noqa: S101 - as above
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
@@ -172,7 +172,7 @@ def _gain_and_offset(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _fold_behind(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    """Convolution followed by BatchNorm as one convolution with bias."""
+    """Fold a BatchNorm into the convolution before it, which gets a bias."""
     assert isinstance(conv, nn.Conv2d)  # noqa: S101 - for the type checker
     gain, offset = _gain_and_offset(norm)
     conv.weight.data *= gain.view(-1, 1, 1, 1)
@@ -181,7 +181,7 @@ def _fold_behind(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
 
 
 def _fold_before(norm: nn.Module, linear: nn.Module) -> nn.Linear:
-    """BatchNorm followed by a linear layer as one linear layer with bias."""
+    """Fold a BatchNorm into the linear layer after it, which gets a bias."""
     assert isinstance(linear, nn.Linear)  # noqa: S101 - for the type checker
     gain, offset = _gain_and_offset(norm)
     bias = linear.weight.data @ offset
@@ -193,7 +193,7 @@ def _fold_before(norm: nn.Module, linear: nn.Module) -> nn.Linear:
 
 
 def layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-    """All convolutions and linear layers with their names, in the order in which they run."""
+    """All convolutions and linear layers with their names, in execution order."""
     return [
         (name, module)
         for name, module in network.named_modules()
@@ -206,9 +206,9 @@ def watching(
     modules: Iterable[tuple[Key, nn.Module]],
     watch: Callable[[Key, nn.Module, Tensor], Tensor | None],
 ) -> Iterator[None]:
-    """Within, every forward pass hands ``watch`` the outputs of ``modules``.
+    """A context in which every forward pass calls ``watch`` on the outputs of ``modules``.
 
-    ``watch(key, module, output)`` returns what goes on in the place of ``output``, or None.
+    ``watch(key, module, output)`` returns a replacement for ``output``, or None to keep it.
     """
     handles = [
         module.register_forward_hook(lambda module, _, output, key=key: watch(key, module, output))

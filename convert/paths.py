@@ -1,4 +1,4 @@
-"""What a path leads to, where pathlib's own questions raise if a folder may not be entered."""
+"""The type of a path, without the errors pathlib raises if a folder may not be entered."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 
 def what_is(path: Path) -> Literal["file", "folder", "device", "closed"]:
-    """What ``path`` leads to; closed where that cannot be told: to nowhere, or out of our reach."""
+    """What ``path`` leads to; "closed" if it is a broken link, missing or not accessible."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # the latter for a NUL in a name, which no file can have
+    except (OSError, ValueError):  # ValueError if the name contains a NUL, which no file name can
         return "closed"
     if stat.S_ISDIR(mode):
         return "folder"

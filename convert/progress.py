@@ -1,4 +1,4 @@
-"""How a long job is getting on: what is being done, for how long, and what came of it."""
+"""Progress reports of long jobs: bars, and stages with their time and result."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-LOG_SECONDS = 30.0  # between two signs of life in a log
+LOG_SECONDS = 30.0  # between two updates of a bar in a log
 
 
 def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
-    """A bar with the time left, of tqdm; in a log it speaks up every half minute.
+    """Iterate over ``things`` with a progress bar of tqdm, updated every half minute in a log.
 
-    Without that package, ``things`` and not a word: convert synth needs numpy and scipy alone.
+    Without tqdm nothing is shown, because convert synth must work with numpy and scipy alone.
     """
     try:
-        from tqdm import tqdm  # noqa: PLC0415 - it may not be there
+        from tqdm import tqdm  # noqa: PLC0415 - it may not be installed
     except ModuleNotFoundError:
-        return (thing for thing in things)  # it can be closed, as the bar can
+        return (thing for thing in things)  # a generator, which has close() as a bar does
     if not sys.stderr.isatty():
         options |= {"mininterval": LOG_SECONDS, "maxinterval": 2 * LOG_SECONDS}
         options |= {"delay": LOG_SECONDS, "ascii": True}
@@ -28,10 +28,10 @@ def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
 
 
 class Stage:
-    """``with Stage("[3/7] quantise") as stage: ...; stage.result = "22 MB"``.
+    """Reports one stage: ``with Stage("[3/7] quantise") as stage: ...; stage.result = "22 MB"``.
 
-    On a terminal the seconds are counted while it lasts; elsewhere one line is printed at the
-    beginning, so that a log shows what is going on, and one at the end.
+    On a terminal it counts the seconds while the stage runs. Elsewhere it prints a line at the
+    beginning, so that a log shows what is being done. At the end both show result and duration.
     """
 
     def __init__(self, name: str, expect: str = "") -> None:

@@ -1,46 +1,48 @@
-"""What training examples are drawn of, in which shares."""
+"""Recipes for training examples: what they are made of, and with which probabilities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-REAL_KNOCKS = 0.15  # of the knocking examples to learn from, where real knocks are at hand
+REAL_KNOCKS = 0.15  # share of the knocking examples, where there are recordings of knocks
 
-# Level of made knocks above what they are laid over, dB as mix() counts. Below 0 dB a knock is no
-# louder than the loudest tenth of the engine's own sound: nobody hears it, the label would lie.
+# Level of synthetic knocks above their background in dB, as measured by synth.mix(). Below 0 dB a
+# knock is no louder than the loudest tenth of the engine's own sound: nobody would hear it, and the
+# label would be wrong.
 KNOCK_LEVEL_DB = (2.0, 20.0)
-# The same counted over everything, the engine's rumble and the knock's pauses too. Blows last some
-# 10 ms, ten times a second: 6 dB below all of the engine they still stand some dB above it.
+# The same as a ratio of overall root mean squares, which include the engine's rumble and the pauses
+# between knocks. Knocks last some 10 ms and come ten times a second, so at -6 dB they still rise
+# some dB above the engine.
 OVERALL_LEVEL_DB = (-6.0, 14.0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How examples are drawn; shares are probabilities."""
+    """How examples are drawn. Shares are probabilities; "of ..." says what they apply to."""
 
-    knocking: float = 0.5  # examples that knock
-    real_knocks: float = 0.0  # of those: real recordings, where the training side has any
-    simple: float = 0.0  # of all examples: made by SIMPLE, in the place of what follows here
-    level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of made knocks
-    overall: bool = False  # that level is of the root mean square of all, not as mix() counts
-    plain: float = 0.0  # of made knocks: of no particular kind
-    smeared: float = 0.5  # of made knocks: blurred by their way out of the engine
-    locked: float = 0.5  # of made knocks: on the beat of what they are laid over
-    shaped: float = 0.4  # of made knocks: with the colour of what they are laid over
-    made_engine: float = 0.25  # backgrounds that are wholly made
-    loping: float = 0.5  # of those: slow and thudding ones
-    sharpened: float = 0.3  # of real backgrounds: their own beat made to stand out more
-    speeds: tuple[float, float] = (0.6, 1.6)  # a recording is played at; log-uniform
+    knocking: float = 0.5  # of all examples: that knock
+    real_knocks: float = 0.0  # of those: real recordings, where there are any
+    simple: float = 0.0  # of all examples: made by SIMPLE instead of by what follows
+    level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of synthetic knocks
+    overall: bool = False  # level_db is a ratio of overall root mean squares, not as in synth.mix()
+    plain: float = 0.0  # of synthetic knocks: of no particular kind, synth.plain_knock()
+    smeared: float = 0.5  # of synthetic knocks: smeared on the way out of the engine
+    locked: float = 0.5  # of synthetic knocks: locked to the beat of their background
+    shaped: float = 0.4  # of synthetic knocks: with some of the spectrum of their background
+    made_engine: float = 0.25  # of backgrounds: synthetic engines
+    loping: float = 0.5  # of those: slow, thudding ones
+    sharpened: float = 0.3  # of real backgrounds: with their own beat emphasised
+    speeds: tuple[float, float] = (0.6, 1.6)  # playback speeds of recordings, log-uniform
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
-    starter: float = 0.08  # of the others: an engine that is being started
-    bystander: float = 0.3  # of examples with an engine: another recording, no louder, on top
-    distractors: float = 0.45  # of normal examples with an engine: clatter, a belt, ticks on top
-    distracted: float = 0.25  # of made knocks: the same, below the knock
+    starter: float = 0.08  # of the other normal ones: an engine being started
+    bystander: float = 0.3  # of examples with an engine: with another, no louder recording
+    distractors: float = 0.45  # of normal ones with an engine: with clatter, a belt or ticks
+    distracted: float = 0.25  # of synthetic knocks: the same in the background
 
 
-# Knocks of no particular kind over engines left as they are. What is learnt from them alone tells
-# real knocks of cars never heard no worse, and takes fewer other sounds for one: docs/training.md.
+# Knocks of no particular kind over unaltered engines. A network trained on these alone detects real
+# knocks of unseen cars no worse and mistakes fewer other sounds for knocks: docs/training.md.
 SIMPLE = Recipe(
     level_db=OVERALL_LEVEL_DB,
     overall=True,

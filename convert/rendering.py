@@ -1,4 +1,4 @@
-"""The pictures a network is shown in training, made of spectrograms batch by batch."""
+"""The pictures for training, rendered from spectrograms batch by batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.frontend import FrontEndConfig
 from edge.frontend.picture import Renderer
 
 FULL_PX = FrontEndConfig().network_px
-SMALL_PX = FULL_PX // 2  # pictures of the first epochs: a quarter of the work
+SMALL_PX = FULL_PX // 2  # side in the first epochs: a quarter of the work
 
 
 class Pictures:
@@ -20,7 +20,7 @@ class Pictures:
         config = FrontEndConfig()
         rows, columns, margin, colours = Renderer(config).as_matrices()
         factor = config.network_px // side
-        # Shrinking by averaging is linear, like enlarging: it joins the same matrices.
+        # Downscaling by averaging is linear, as is the upscaling: both go into the same matrices.
         self._rows = torch.from_numpy(rows).view(side, factor, -1).mean(1).to(device)
         self._columns = torch.from_numpy(columns).view(side, factor, -1).mean(1).to(device)
         blocks = torch.from_numpy(margin).view(side, factor, side, factor)

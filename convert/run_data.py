@@ -1,4 +1,4 @@
-"""What a training run learns from and is graded on, made once and kept in files."""
+"""The data a training run learns from and is graded on, made once and cached in files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
-MOST_WINDOWS = 2000  # of a class, for real_auc and real_false of each epoch: minutes on two cores
+MOST_WINDOWS = 2000  # per class, to grade each epoch on: takes minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 NONE_TO_JUDGE_BY = "no recording of a healthy engine is left among those held out: hold out others"
 
 
 def identity(clip: Clip) -> list[str]:
-    """What must be as it was for examples made of ``clip`` to hold still; for JSON."""
+    """Everything about ``clip`` that examples made from it depend on, as JSON data."""
     return [clip.path.name, fingerprint(clip.path), clip.label, clip.kind, clip.source, clip.car]
 
 
 def digest(*settings: object) -> str:
-    """A name for ``settings``: other ones never go on with what these have left in a folder."""
+    """Short hash of ``settings`` for file names, so that other settings never reuse the files."""
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
@@ -52,10 +52,11 @@ def examples_of(
     quiet: bool = False,
     no_engine: str = "",
 ) -> Examples:
-    """Made once, kept at ``place`` for every run that learns from the same ones.
+    """Return examples made from ``clips``, cached beside ``place`` for other runs that need them.
 
-    Recordings that cannot be learnt from are named, those found so by an earlier run too, unless
-    ``quiet``. ``no_engine``: why it must not go on if none of a healthy engine can be.
+    Recordings that cannot be used are named, also if an earlier run found them, unless ``quiet``.
+    If ``no_engine`` is given, it is the message of the DatasetError raised when no recording of a
+    healthy engine can be used.
     """
     known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
     folder = place.with_name(f"{place.name}-{known}")
@@ -73,7 +74,7 @@ def examples_of(
                 f"{no_engine}: those there are cannot be read, or are shorter than {LEAST_S:g} s"
             )
         if recipe.real_knocks and not pools.knocking:
-            print("no recording of a knock can be learnt from: the network learns made ones alone")
+            print("no recording of a knock can be used: the network learns only synthetic ones")
         return ExampleMaker(pools, recipe, seed)
 
     drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)
@@ -87,9 +88,9 @@ def _keep_note(note: Path, skipped: Skipped) -> None:
 
 
 def _noted(note: Path) -> Skipped:
-    """What was skipped when the recordings were read; nobody, if the note is not there or damaged.
+    """The recordings skipped when the examples were made; none if the note is missing or damaged.
 
-    The examples beside it are as good without it.
+    The cached examples are valid without it.
     """
     try:
         said = json.loads(note.read_bytes())
@@ -102,9 +103,9 @@ def _noted(note: Path) -> Skipped:
 
 
 def say_unused(wanted: Path) -> None:
-    """Say what of the kind of ``wanted``, which is not there yet, a run's folder holds unused.
+    """If ``wanted`` does not exist yet, report caches of the same kind for other settings.
 
-    It is not removed: whoever goes back to those settings would make it for hours again.
+    They are not removed: after going back to those settings, making them again would take hours.
     """
     if wanted.exists():
         return
@@ -114,15 +115,15 @@ def say_unused(wanted: Path) -> None:
     if others:
         size = sum(_size(p) for other in others for p in (other, *other.rglob("*")))
         print(
-            f"{wanted.parent} holds {', '.join(other.name for other in others)} of other "
+            f"{wanted.parent} holds {', '.join(other.name for other in others)} from other "
             f"recordings, settings or another version of this program, {size / 1e6:.1f} MB that "
-            "are not used: remove them, unless you go back to those",
+            "are not used: remove them, unless you want to go back to those",
             file=sys.stderr,
         )
 
 
 def _size(path: Path) -> int:
-    """Of the file; a link to nowhere, or what is just being removed, has none."""
+    """Size in bytes, without following links; 0 if ``path`` has just been removed."""
     try:
         return path.lstat().st_size
     except OSError:
@@ -130,11 +131,11 @@ def _size(path: Path) -> int:
 
 
 def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examples:
-    """Every second of the held-out recordings that the device would judge, kept in ``cache``.
+    """Windows of ``clips``, one per second, that the device would judge, cached in ``cache``.
 
-    Of a class with more than MOST_WINDOWS, as many of them, drawn at random, always the same.
-    Unreadable recordings are named, those found so by an earlier run too, unless ``quiet``: they
-    were named before. A damaged ``cache`` is made again.
+    A class with more than MOST_WINDOWS is sampled down to that number, always the same ones.
+    Unreadable recordings are named, also if an earlier run found them, unless ``quiet`` because
+    they have been named before. A damaged ``cache`` is made again.
     """
     note = cache.with_suffix(".json")
     say_unused(cache)
@@ -156,10 +157,10 @@ def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examp
 
 
 def _drawn(clips: list[Clip], unreadable: list[str]) -> Examples:
-    """Of each class at most MOST_WINDOWS, any as likely as any other (Vitter's algorithm R, 1985).
+    """Sample at most MOST_WINDOWS of each class uniformly (reservoir sampling, Vitter 1985, R).
 
-    Only those are transformed: days of recordings have hundreds of thousands. What is wrong with
-    recordings that cannot be read is added to ``unreadable``.
+    A spectrogram is computed only when a window enters the sample: days of recordings have
+    hundreds of thousands of windows. Errors of unreadable recordings are added to ``unreadable``.
     """
     front_end, rng = FrontEnd(), np.random.default_rng(0)
     taken: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {KNOCKING: [], NORMAL: []}
@@ -174,11 +175,11 @@ def _drawn(clips: list[Clip], unreadable: list[str]) -> Examples:
     for label, kept in taken.items():
         if met[label] > len(kept):
             print(
-                f"real_auc and real_false are taken on {len(kept)} of {met[label]} held-out "
+                f"real_auc and real_false use {len(kept)} of {met[label]} held-out "
                 f"windows of class {LABELS[label]}"
             )
     chosen = [(at, label, window) for label, kept in taken.items() for at, window in kept]
-    chosen.sort(key=lambda one: one[0])  # as they were met
+    chosen.sort(key=lambda one: one[0])  # in the order of the recordings
     return Examples(
         np.array([window for _, _, window in chosen], dtype=np.uint8).reshape(-1, *SHAPE),
         np.array([label for _, label, _ in chosen], dtype=np.int64),

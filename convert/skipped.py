@@ -1,4 +1,4 @@
-"""Recordings that are left out: counted and named, never dropped in silence."""
+"""Reports of recordings left out: they are counted and named, never dropped silently."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Of recordings to learn from: shorter ones, repeated to fill a window, would beat as a knock does.
+# Minimum length for training: a shorter one, repeated to fill a window, would sound periodic, like
+# a knock.
 LEAST_S = 1.0
 
 
 @dataclass
 class Skipped:
-    """Recordings that nothing is learnt from."""
+    """Recordings that are not used for training."""
 
-    unreadable: list[str] = field(default_factory=list)  # with what is wrong with each
+    unreadable: list[str] = field(default_factory=list)  # error messages, which name the files
     short: list[str] = field(default_factory=list)
 
     def say(self, *, unreadable: bool = True) -> None:
-        """Count and name them on standard error; not ``unreadable`` ones if others have."""
+        """Count and name them on standard error, without the unreadable ones if so asked."""
         if unreadable:
             say_unreadable(self.unreadable)
-        why = f"shorter than {LEAST_S:g} s: repeated, it would beat as a knock does"
+        why = f"shorter than {LEAST_S:g} s: repetition would sound like knocking"
         count_and_name("left out", "recording", why, self.short)
 
 
 def say_unreadable(unreadable: Sequence[str]) -> None:
-    """One line about recordings that were skipped, if any were."""
+    """Count and name ``unreadable`` recordings on standard error, if there are any."""
     count_and_name("skipped", "recording", "that cannot be read", unreadable)
 
 
 def count_and_name(done: str, what: str, why: str, names: Sequence[str]) -> None:
-    """``left out 2 recordings copied from another: a; b`` on standard error, if there are any."""
+    """Print ``left out 2 recordings copied from another: a; b``, if any, to standard error."""
     if names:
         what += "s" * (len(names) > 1)
         shown = "; ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""Which recordings are trained on and which are left out, by source or car."""
+"""Splits of recordings into training and held-out sets, by source or car."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from convert.fingerprint import fingerprint
 def split_sources(
     clips: Sequence[Clip], *, share: float, seed: int, always_held_out: frozenset[str] = frozenset()
 ) -> tuple[list[Clip], list[Clip]]:
-    """``(training, held out)``: about ``share`` of the sources of every kind is held out.
+    """Return ``(training, held_out)``, with about ``share`` of the sources of every kind held out.
 
     Sources of one car count as one. ``always_held_out`` names sources that are never trained on;
-    at least one source of each kind and label stays on the training side unless all are named
-    there. The order of ``clips`` does not matter. Where labels.csv has a column ``split``, that
-    decides instead of ``share``;
-    DatasetError if it tears a source or a car apart.
+    at least one source of each label and kind stays in the training set unless all are named there.
+    The result does not depend on the order of ``clips``. A column ``split`` in labels.csv replaces
+    ``share``; DatasetError if it puts a source or a car on both sides, or if ``always_held_out``
+    names a source that does not exist.
     """
     there = {clip.source for clip in clips}
     if unknown := sorted(always_held_out - there):
@@ -38,13 +38,13 @@ def split_sources(
     kinds: dict[tuple[str, str], set[str]] = {}
     for clip in clips:
         kinds.setdefault((clip.label, clip.kind), set()).update({clip.group} - named)
-    # Sorted, or the same recordings in another order would be split otherwise.
+    # Sorted, so that the split does not depend on the order of the recordings.
     groups = [sorted(kinds[kind]) for kind in sorted(kinds)]
     for sources in groups:
         count = min(round(share * len(sources)), len(sources) - 1)
         held |= {str(name) for name in rng.permutation(sources)[: max(count, 0)]}
     for sources in groups:
-        if sources and held.issuperset(sources):  # by way of another label of theirs
+        if sources and held.issuperset(sources):  # because they also have another label
             held.discard(sources[0])
     return _parted(clips, held)
 
@@ -55,20 +55,20 @@ def _parted(clips: Sequence[Clip], held: set[str]) -> tuple[list[Clip], list[Cli
 
 
 def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
-    """All sources dealt out into ``folds`` parts, those of every label and kind evenly.
+    """Divide all sources into ``folds`` parts, with every label and kind spread evenly.
 
-    Trained ``folds`` times, each time without one part, every source is judged once by a network
-    that never heard it (cross-validation by groups). The sources of one car fall into one part,
-    the same recordings into the same parts.
+    With one training run per part, which holds that part out, every source is graded once by a
+    network not trained on it (grouped cross-validation). The sources of one car are in the same
+    part, and the same recordings always give the same parts. DatasetError if a part would be empty.
     """
     rng = np.random.default_rng(123)
     parts: list[set[str]] = [set() for _ in range(folds)]
     dealt = 0
     for kind in sorted({(clip.label, clip.kind) for clip in clips}):
         names = {clip.group for clip in clips if (clip.label, clip.kind) == kind}
-        # A car heard before and after its repair has two labels and is still one source.
+        # A car recorded before and after its repair has two labels but is still one group.
         new = sorted(names.difference(*parts))
-        # Of fewer than there are parts, the next ones go on where these have ended.
+        # A kind with fewer sources than parts starts where the previous one ended.
         first = dealt if len(new) < folds else 0
         for place, which in enumerate(rng.permutation(len(new)), start=first):
             parts[place % folds].add(new[which])
@@ -76,8 +76,8 @@ def fold_sources(clips: Sequence[Clip], folds: int) -> list[frozenset[str]]:
     if not all(parts):
         count = sum(map(len, parts))
         raise DatasetError(
-            f"{count} sources, those of a car counting as one, cannot be dealt out into {folds} "
-            "parts: ask for fewer or give recordings of more"
+            f"{count} sources, those of a car counting as one, cannot be divided into {folds} "
+            "parts: ask for fewer parts or give recordings of more sources"
         )
     return [frozenset(clip.source for clip in clips if clip.group in part) for part in parts]
 
@@ -95,15 +95,15 @@ def _forced_split(clips: Sequence[Clip]) -> set[str]:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a network was trained on, as far as its file says."""
+    """What a network was trained on, as far as its file records it."""
 
     sources: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset()  # fingerprints: sources may have other names by now
-    cars: frozenset[str] = frozenset()  # where they were named: another drive may be of one
-    complete: bool = False  # whether that is all
+    files: frozenset[str] = frozenset()  # fingerprints: sources may have been renamed since
+    cars: frozenset[str] = frozenset()  # where named: another source may be of the same car
+    complete: bool = False  # whether this is everything
 
     def to_meta(self) -> dict[str, object]:
-        """For a checkpoint, which gives it back."""
+        """The same as entries of a checkpoint's metadata."""
         return {
             "trained_on": sorted(self.sources),
             "trained_on_files": sorted(self.files),
@@ -112,7 +112,7 @@ class Learnt:
         }
 
     def and_also(self, clips: Iterable[Clip]) -> Self:
-        """The same after learning from ``clips``, too."""
+        """The same after also training on ``clips``."""
         clips = list(clips)
         return replace(
             self,
@@ -123,9 +123,9 @@ class Learnt:
 
 
 def heard(clips: Sequence[Clip], learnt: Learnt) -> set[str]:
-    """Groups of ``clips`` of which a network that has ``learnt`` so much has heard some.
+    """Groups of ``clips`` from which a network has already ``learnt`` at least one recording.
 
-    What one table calls a source may be a car's name in another.
+    The name of a source in one table may be the name of a car in another, so both are compared.
     """
     names = learnt.sources | learnt.cars
     return {

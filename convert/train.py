@@ -1,9 +1,9 @@
-"""Training the network on real recordings with knocks laid over them.
+"""Training the network on real recordings with synthetic knocks mixed into them.
 
-One run: split the recordings by source, make the examples once (processes, cached on disk), train
-on small pictures first and on full-size ones last, keep a running average of the weights, and of
-several full-size epochs keep the one that does best on sources it was not trained on. Everything
-lies in the run's own folder, so a run that was killed goes on where it was.
+A run splits the recordings by source, makes the examples once (in worker processes, cached on
+disk), trains first on small pictures and then on full-size ones, averages the weights over the
+steps, and of several full-size epochs keeps the one that does best on held-out sources. Its
+examples and state are kept in the run's own folder, so that a killed run can be resumed.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from convert.split import Learnt, fold_sources, heard, split_sources
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
 
-# Made over held-out recordings, for choosing the best epoch.
+# Synthetic examples over held-out recordings, by which the best epoch is chosen.
 CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
-GUESSING = 0.6  # an AUC of less is as good as none
-MANY = 10  # recordings; of fewer each may well be of another car
+GUESSING = 0.6  # an AUC below this means that next to nothing was learnt
+MANY = 10  # recordings; fewer may well each be of a different car
 
 
 def train(
@@ -60,12 +60,12 @@ def train(
 ) -> None:
     """Train on the recordings in ``folders`` and write the best network to ``out``.
 
-    It starts from ``init`` (a checkpoint to fine-tune; ``labels`` is the order of its answers
-    where it does not say so), from ``pretrained`` (torchvision's body) or from nothing.
-    ``never_train_on`` names sources that are held out in any case. ``threshold``, from 0 to 1, is
-    what the network says of itself; None: what ``init`` says, or 0.5. ``work`` is the run's folder;
-    started again with the same settings the run goes on from its last finished epoch. DatasetError
-    or CheckpointError if the recordings or the start cannot be used.
+    Training starts from ``init`` (a checkpoint to fine-tune; ``labels`` is the class order of its
+    outputs if the file does not state it), from ``pretrained`` (torchvision's body) or from random
+    weights. ``never_train_on`` names sources that are always held out. ``threshold``, between 0 and
+    1, is stored in the checkpoint; None: that of ``init``, or 0.5. ``work`` is the run's folder: a
+    run started again with the same settings resumes after its last finished epoch. DatasetError or
+    CheckpointError if the recordings or the network to start from cannot be used.
     """
     parts = _parts(folders, config, init, labels, never_train_on)
     torch.manual_seed(config.seed)
@@ -88,14 +88,14 @@ def train(
     save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run, threshold))
     if reached < GUESSING:
         print(
-            f"it has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is guessing; give "
-            "it more --examples or epochs"
+            f"the network has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is "
+            "guessing; use more --examples or epochs"
         )
     print(f"wrote {out} (epoch {epoch + 1}, {_why(config, parts)})")
 
 
 def _why(config: TrainConfig, parts: _Parts) -> str:
-    """What speaks for the epoch that is kept."""
+    """The reason why this epoch was kept."""
     if config.candidates == 1:
         return "the only full-size one" if config.full_epochs else "the only one"
     new = parts.judging is parts.held_out
@@ -108,14 +108,15 @@ class _Parts(NamedTuple):
     training: list[Clip]
     held_out: list[Clip]
     start: Checkpoint | None
-    learnt: Learnt  # by the end, with what the start had learnt
-    known: set[str]  # sources held out that the start has heard
+    learnt: Learnt  # after the run: what ``start`` had learnt, and ``training``
+    known: set[str]  # held-out sources that ``start`` was trained on
 
     @property
     def judging(self) -> list[Clip]:
-        """By which the best epoch is chosen: what is held out, if there is an engine among it.
+        """Recordings for choosing the best epoch: the held-out ones if an engine is among them.
 
-        By made engines alone, with a street held out, nothing would be known of engines not heard.
+        With none (only streets, say), the check would be on synthetic engines alone and would not
+        show how the network does on real ones.
         """
         return self.held_out if any(clip.is_healthy for clip in self.held_out) else self.training
 
@@ -139,27 +140,27 @@ def _parts(
     )
     if not any(clip.is_healthy for clip in training):
         raise DatasetError(NO_ENGINE)
-    # Read first: a name misspelt must not cost the time of making examples.
+    # Load it first: a misspelt name must fail before hours of making examples.
     start = load_checkpoint(init, labels=labels) if init else None
     learnt, known = _heard_before(start, clips, held_out)
     _hint_at_sources(clips)
-    # Asked for now, while the files are what will be learnt from.
+    # Fingerprint the recordings now, while they are still the files that will be learnt from.
     return _Parts(training, held_out, start, learnt.and_also(training), known)
 
 
 def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, frozen: bool) -> Fit:
-    """The run's training, with its examples made."""
+    """Make the examples of the run and set up its training."""
     training, held_out = parts.training, parts.held_out
     print(f"training on {describe(training)}\nheld out    {describe(held_out) or 'nothing'}")
     knocks = any(clip.knocks for clip in training)
     if not knocks:
-        print("no recording of a knock to train on: the network will learn made knocks alone")
+        print("no recording of a knock to train on: the network will learn only synthetic knocks")
     recipe = Recipe(real_knocks=REAL_KNOCKS if knocks else 0.0, simple=config.simple)
     examples = examples_of(
         work / "train", training, recipe, config.examples, config.seed, no_engine=NO_ENGINE
     )
     judging = parts.judging
-    # Another seed, or the first examples to be graded on would hold knocks that were learnt.
+    # A different seed, or the first check examples would contain knocks that were trained on.
     check = examples_of(
         work / "check",
         judging,
@@ -170,7 +171,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
     chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
-    # Those that examples to judge by were made of have been named.
+    # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     with enough_memory(config.batch_size, "--batch-size"):
         return Fit(
@@ -181,7 +182,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
 def _meta(
     config: TrainConfig, parts: _Parts, run: Fit, threshold: float | None
 ) -> dict[str, object]:
-    """What the checkpoint says of itself."""
+    """The metadata of the checkpoint."""
     start = parts.start
     said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
@@ -203,22 +204,22 @@ def _meta(
 def _heard_before(
     start: Checkpoint | None, clips: list[Clip], held_out: list[Clip]
 ) -> tuple[Learnt, set[str]]:
-    """What the network to start from has learnt, and the sources held out that it has heard so.
+    """What the initial network was trained on, and which held-out sources that includes.
 
-    It cannot be graded on those: they, or others of their car, were among what it learnt.
+    It cannot be graded on those: they, or other sources of the same car, were in its training set.
     """
     if start is None:
         return Learnt(complete=True), set()
     if not start.learnt.complete:
         print(
-            "the network started from does not say all that it was trained on: "
-            "figures on sources held out may be too good"
+            "the file of --init does not list everything it was trained on: "
+            "figures on held-out sources may be too good"
         )
     groups = heard(clips, start.learnt)
     known = sorted({clip.source for clip in held_out if clip.group in groups})
     if known:
         print(
-            f"the network started from was trained on {len(known)} of the sources held out "
+            f"the network of --init was trained on {len(known)} of the held-out sources "
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
             "figures on them are too good"
         )
@@ -226,11 +227,11 @@ def _heard_before(
 
 
 def _hint_at_sources(clips: Sequence[Clip]) -> None:
-    """Slices of one recording, each taken for a source, would be on both sides of the split."""
+    """Warn if slices of one recording may count as sources: they would leak across the split."""
     if len(clips) >= MANY and len({clip.group for clip in clips}) > 0.9 * len(clips):
         print(
             f"nearly every one of the {len(clips)} recordings counts as a source of its own: if "
-            "several are of one car, say so by folders (normal/golf/) or a column source or car"
+            "several are of one car, use folders (normal/golf/) or a column source or car"
         )
 
 
@@ -243,10 +244,10 @@ def _fresh(pretrained: Path | None) -> KnockNet:
 
 @torch.no_grad()
 def _keep(share: float, before: Mapping[str, Tensor], network: KnockNet) -> None:
-    """Let ``share`` of each weight of ``network`` be as it was before.
+    """Interpolate the weights of ``network`` towards ``before``, which gets the weight ``share``.
 
-    Half-way between a network and what it was tuned to, most of the new is learnt and less of the
-    old forgotten (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    Half-way between the initial and the fine-tuned network, most of the new is learnt and less of
+    the old is forgotten (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
     """
     for name, value in network.state_dict().items():
         if value.is_floating_point():
@@ -254,7 +255,7 @@ def _keep(share: float, before: Mapping[str, Tensor], network: KnockNet) -> None
 
 
 def _origin(start: Path | None, labels: Sequence[str] | None) -> list[str]:
-    """What a network started from, wherever that lies, and how it was understood."""
+    """Identify the initial network by content, not by path, and by the class order assumed."""
     return [] if start is None else [fingerprint(start), *(labels or ())]
 
 
@@ -265,7 +266,7 @@ def _same_run(
     held_out: list[Clip],
     origin: list[str],
 ) -> None:
-    """A run's folder belongs to one run: refuse to mix two."""
+    """DatasetError if ``work`` already belongs to a different run: two must not be mixed."""
     description = json.dumps(
         {
             "config": dataclasses.asdict(config),
@@ -281,9 +282,9 @@ def _same_run(
     path = work / "run.json"
     if path.is_file() and path.read_bytes() != description:
         raise DatasetError(
-            f"{work} holds another run, of other settings, recordings or another version of this "
+            f"{work} holds another run, with other settings, recordings or another version of this "
             "program: give another --work folder, or remove run.json, state.pt and best.pt in it; "
-            "examples are used again where recordings, what is held out, --seed, --simple and the "
-            "code that makes them are as they were"
+            "examples are reused if the recordings, the split, --seed, --simple and the code that "
+            "makes them are unchanged"
         )
     write_atomically(path, description)

@@ -20,49 +20,55 @@ examples:
   convert train recordings --fold 1/3 --out fold1.pth
   convert train recordings --pretrained resnet34.pth --out knock.pth --examples 30000
   convert train recordings --out knock.pth --examples 200000 --batch-size 64 --small-epochs 0 \\
-    --full-epochs 2                          # from nothing, with a GPU
+    --full-epochs 2                          # from scratch, on a GPU
 
-A folder has sub-folders knocking/ normal/ not_engine/, or a labels.csv with the columns file, label
-and, if possible, source and kind. A normal one is of a healthy engine, unless its kind is
-engine_other_fault, other_fault, starter, misfire or belt. Recordings of one source (car, place,
-microphone) stay on one side of the split; where a column car names what several sources have in
-common, so do all of a car. Without these columns, the source is the folder below that of the label
-(normal/golf/003.wav); for files listed from other folders, the first folder at which their paths
-differ (golf/cold/003.wav and polo/cold/001.wav); or else the file's name up to its last underscore
-(golf_003.wav: golf; but 003.wav and normal_003.wav are each a source of their own). A column split
-(train, valid) decides what is held out, whatever --hold-out says; without it --hold-out or --fold
-does.
+A folder of recordings has sub-folders knocking/, normal/ and not_engine/, or a labels.csv with the
+columns file and label and, if possible, source and kind. A normal recording counts as a healthy
+engine unless its kind is engine_other_fault, other_fault, starter, misfire or belt.
 
-Each epoch says: loss; side, of its pictures in pixels; check_auc, how well made knocks over
-engines held out are told from engines without (1 always, 0.5 is guessing), by which the best of
-several --full-epochs is kept (early stopping; one alone is kept as it is); of the recordings held
-out as they are, real_auc likewise and real_false, the share of those that do not knock called
-knocking at 0.5 (on at most 2000 random windows per class). With --keep a last line grades the
-blended network that is written.
+All recordings of one source (car, place, microphone) stay on the same side of the split; if a
+column car groups several sources, so do all recordings of one car. Without a column source or car,
+the source is the folder directly inside the label's (normal/golf/003.wav: golf); for files listed
+from other folders, the first folder at which their paths differ (golf/cold/003.wav: golf, and
+polo/cold/001.wav: polo); otherwise the file name up to its last underscore (golf_003.wav: golf; but
+003.wav and normal_003.wav are each a source of their own). If labels.csv has a column split (train,
+valid), it decides what is held out: --hold-out is ignored and --fold refused.
 
-While examples are made, all recordings are in memory: 0.4 GB an hour of sound. Everything lies in
-the --work folder, 440 MB and 7 MB for each thousand examples, which may be removed at the end: a
-run that was interrupted goes on from its last finished epoch when started again. Then:
-convert export OUT --calibration recordings --out M.tflite"""
+Each epoch prints:
+  loss        mean training loss
+  side        side of its pictures in pixels
+  check_auc   AUC on synthetic examples made from the held-out recordings, or from the training
+              recordings if no healthy engine is held out; 1 is perfect, 0.5 is guessing
+  real_auc    AUC on the held-out recordings themselves
+  real_false  share of their non-knocking windows called knocking at a threshold of 0.5
+  seconds     duration of the epoch
+real_auc and real_false use at most 2000 windows per class, drawn at random. Of several
+--full-epochs the one with the best check_auc is kept (early stopping); a single one is always kept.
+With --keep, a last line grades the blended network, which is the one written.
+
+While examples are made, all recordings are in memory: 0.4 GB per hour of sound. The run keeps its
+examples and its state in the --work folder: 440 MB plus 7 MB per thousand examples. Repeat the
+command to resume an interrupted run after its last finished epoch; remove the folder when the run
+is complete. Next: convert export NET.pth --calibration recordings --out NET.tflite"""
 
 
-# Fields of TrainConfig that are options: type, what the value is called, help; {} is the default.
+# Fields of TrainConfig that are options: type, metavar, help; {} is replaced by the default.
 SETTINGS: dict[str, tuple[type, str, str]] = {
-    "examples": (int, "N", "made before training ({})"),
+    "examples": (int, "N", "number of examples made before training ({})"),
     "simple": (
         *(float, "SHARE"),
-        "share of simple examples (a knock over an unaltered engine; {}); see docs/training.md",
+        "share of simple examples, knocks over unaltered engines ({}): see docs/training.md",
     ),
-    "small_epochs": (int, "N", "on quarter-size pictures ({})"),
-    "full_epochs": (int, "N", "on full-size pictures, of which the best is kept ({})"),
-    "batch_size": (int, "N", "examples a step ({}); a GPU wants 64 or more"),
-    "learning_rate": (float, "RATE", "at its peak ({})"),
+    "small_epochs": (int, "N", "epochs on quarter-size pictures ({})"),
+    "full_epochs": (int, "N", "epochs on full-size pictures, the best of which is kept ({})"),
+    "batch_size": (int, "N", "examples per step ({}); 64 or more on a GPU"),
+    "learning_rate": (float, "RATE", "peak learning rate ({})"),
     "keep": (
         *(float, "SHARE"),
-        "of --init's weights in the result ({}): 0.5 forgets less of what it knew, and learns most "
-        "of what is new",
+        "share of --init's weights averaged into the result ({}); 0.5 forgets less of what --init "
+        "had learnt and still learns most of what is new",
     ),
-    "seed": (int, "N", "another seed, other weights and examples ({})"),
+    "seed": (int, "N", "random seed of the split, examples and training ({})"),
 }
 
 
@@ -74,31 +80,33 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     """Add ``train`` to the command line."""
     parser = commands.add_parser(
         "train",
-        help="recordings to checkpoint",
-        description="Train the network on recordings, with made knocks laid over them.",
+        help="train a network on recordings",
+        description="Train a network on recordings with synthetic knocks mixed into them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default, tuned = TrainConfig(), TrainConfig.fine_tuning()
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="of recordings")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="NET.pth", help="where the network goes"
+        "--out", type=Path, required=True, metavar="NET.pth", help="checkpoint to write"
     )
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--init", type=Path, metavar="NET.pth", help="fine-tune this network")
+    start.add_argument("--init", type=Path, metavar="NET.pth", help="checkpoint to fine-tune")
     parser.add_argument(
-        "--labels", metavar="A,B", help="order of --init's answers, where it does not say it"
+        "--labels",
+        metavar="A,B",
+        help="class order of --init's outputs, if the file does not state it",
     )
     start.add_argument(
-        "--pretrained", type=Path, metavar="resnet34.pth", help="torchvision's body to start from"
+        "--pretrained", type=Path, metavar="resnet34.pth", help="start from torchvision's body"
     )
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="P",
-        help="stored in the file (--init's, or 0.5); training is unaffected",
+        help="decision threshold stored in NET.pth (--init's, or 0.5); training does not use it",
     )
-    parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (OUT.work)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (NET.work)")
     for name, (kind, of, words) in SETTINGS.items():
         before = _shown(default, name)
         now = _shown(tuned, name)
@@ -110,25 +118,25 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _add_held_out(parser: argparse.ArgumentParser, default: TrainConfig) -> None:
-    """Add what says which sources are graded on and not learnt from."""
+    """Add the options that choose which sources are held out for grading."""
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--hold-out",
         type=float,
         metavar="SHARE",
-        help=f"of the sources, for grading ({default.hold_out:g})",
+        help=f"share of the sources held out for grading ({default.hold_out:g})",
     )
     held.add_argument(
         "--fold",
         type=_fold,
         metavar="K/N",
-        help="instead, part K of N of the sources: N runs, each source graded once",
+        help="instead, hold out part K of N of the sources: N runs grade each source once",
     )
     parser.add_argument(
         "--hold-out-sources",
         metavar="A,B",
         default="",
-        help='never train on these sources; one with a comma in "quotes"',
+        help='never train on these sources; put a name with a comma in "quotes"',
     )
 
 
@@ -137,14 +145,14 @@ def _fold(text: str) -> tuple[int, int]:
     try:
         fold = int(part), int(parts)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like 2/3") from None
-    if fold == (0, 0):  # TrainConfig's way to say that there are none
-        raise argparse.ArgumentTypeError("0/0 is no part of the sources")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form K/N, such as 2/3") from None
+    if fold == (0, 0):  # in TrainConfig this means no folds
+        raise argparse.ArgumentTypeError("0/0 is not a part of the sources: give one of 1/N to N/N")
     return fold
 
 
 def _names(text: str) -> frozenset[str]:
-    """The sources that ``text`` names: with commas between them, quoted as in a labels.csv."""
+    """Parse the comma-separated source names in ``text``, quoted as in a labels.csv."""
     try:
         lines = list(csv.reader([composed(text)], skipinitialspace=True))
     except csv.Error as error:
@@ -162,11 +170,11 @@ def _run(arguments: argparse.Namespace) -> int:
     config = dataclasses.replace(config, **chosen)
     check_output("--out", arguments.out, ".pth")
     if start := arguments.init or arguments.pretrained:
-        # A run that was interrupted starts from it again.
+        # If the run is interrupted, the next attempt reads it again.
         check_apart({"--out": arguments.out}, {"the network to start from": start})
     for option in ("labels", "keep"):
         if getattr(arguments, option) is not None and not arguments.init:
-            raise ConfigError(f"--{option} goes with --init")
+            raise ConfigError(f"--{option} needs --init")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
     work = arguments.work or arguments.out.with_suffix(".work")
@@ -174,7 +182,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _train(arguments, work, config)
     except KeyboardInterrupt:
         if work.is_dir():
-            print(f"interrupted; the same command goes on with what {work} holds", file=sys.stderr)
+            print(f"interrupted; the same command resumes the run in {work}", file=sys.stderr)
         raise
     return 0
 

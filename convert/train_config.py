@@ -1,4 +1,4 @@
-"""The settings of a training run; apart from the run itself, so that --help needs no torch."""
+"""Settings of a training run, in a module of their own so that --help need not import torch."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run; what made the shipped model is in its card, models/README.md."""
+    """Settings of one run; those of the shipped model are in its card, models/README.md."""
 
     examples: int = 16_000  # made before training
-    simple: float = 0.7  # share of simple ones among them, convert.recipe.SIMPLE
-    small_epochs: int = 5  # on pictures of a quarter of the size
-    full_epochs: int = 1  # on pictures of full size
+    simple: float = 0.7  # share of them made by the recipe convert.recipe.SIMPLE
+    small_epochs: int = 5  # on pictures a quarter of the size
+    full_epochs: int = 1  # on full-size pictures
     batch_size: int = 32
     learning_rate: float = 2e-3  # peak of the one-cycle schedule
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
-    mixup: float = 0.3  # alpha of the beta distribution; half of the batches are mixed; 0: none
-    rounding_noise: float = 1.0  # steps of int8, standard deviation; 0: none
-    ema_decay: float = 0.99  # decay of the running average of weights, a step
-    frozen_epochs: int = 1  # with init or pretrained: epochs before the body is trained too
-    keep: float = 0.0  # with init: share of the start's weights in the result
-    hold_out: float = 0.25  # share of sources not trained on
-    fold: tuple[int, int] = (0, 0)  # (k, n): instead, part k of n of the sources; (0, 0): no folds
+    mixup: float = 0.3  # alpha of the beta distribution, for half of the batches; 0: no mixup
+    rounding_noise: float = 1.0  # standard deviation in int8 steps; 0: no noise
+    ema_decay: float = 0.99  # decay per step of the moving average of weights
+    frozen_epochs: int = 1  # with init or pretrained: first epochs that train only the head
+    keep: float = 0.0  # with init: share of its weights averaged into the result
+    hold_out: float = 0.25  # share of sources held out
+    fold: tuple[int, int] = (0, 0)  # (k, n): instead, hold out part k of n; (0, 0): no folds
     seed: int = 1
 
     @property
     def candidates(self) -> int:
-        """Epochs of which the best is kept: full-size ones, or small ones if there are no others.
+        """Number of epochs among which the best is kept: full-size ones, or else small ones.
 
-        One alone is kept whatever it does: only of several is this early stopping.
+        A single one is kept whatever its figures; only with several is this early stopping.
         """
         return self.full_epochs or self.small_epochs
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
+        """ConfigError if a value cannot be trained with."""
         for name, low, high in (
             ("examples", 1, 10_000_000),
             ("simple", 0, 1),
@@ -62,5 +62,5 @@ class TrainConfig:
 
     @classmethod
     def fine_tuning(cls) -> Self:
-        """For a network that has learnt already: little, and with small steps."""
+        """Defaults for fine-tuning a trained network: fewer examples and a lower learning rate."""
         return cls(examples=2000, small_epochs=2, full_epochs=1, learning_rate=2e-4)

@@ -137,7 +137,7 @@ def test_other_things_than_parameters(tmp_path, content):
     [
         ({"threshold": "high"}, "threshold 'high' must lie between 0 and 1"),
         ({"temperature": 0}, "temperature 0 must lie"),
-        ({"trained_on": None}, "no list of names"),
+        ({"trained_on": None}, "not a list of names"),
         ({"labels": ["a", "b"]}, "two are needed, one of them knocking"),
     ],
 )

@@ -144,7 +144,7 @@ def test_a_source_of_two_cars_and_an_open_quote(tmp_path):
     table(tmp_path, "a.wav,normal,x,golf", "b.wav,normal,x,", header="file,label,source,car")
     assert [clip.car for clip in find_clips([tmp_path])] == ["golf", "golf"]
     table(tmp_path, 'a.wav,normal,"x', "y" * 200_000)
-    with pytest.raises(DatasetError, match="is a quote open"):
+    with pytest.raises(DatasetError, match="is a quote not closed"):
         find_clips([tmp_path])
 
 
@@ -187,7 +187,7 @@ def test_bad_rows_are_named(tmp_path, rows, word):
 def test_a_table_without_labels_and_folders_without_recordings(tmp_path):
     with pytest.raises(DatasetError, match="no recordings"):
         find_clips([tmp_path])
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="not a folder"):
         find_clips([tmp_path / "none"])
     table(tmp_path, "a.wav", header="file")
     with pytest.raises(DatasetError, match="lacks the column label"):

@@ -155,7 +155,7 @@ def test_what_is_damaged_is_made_again_and_nothing_else(small, tmp_path, capsys,
     assert asked == [4, 5, 6, 7]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
     said = capsys.readouterr().err.splitlines()
-    assert sum(f"{path} is damaged and is made again" in line for line in said) == 1
+    assert sum(f"{path} is damaged and will be made again" in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_whole_file_of_something_else_is_made_again(small, tmp_path, capsys, o
     np.savez_compressed(sorted(tmp_path.iterdir())[1], **other)
     found = draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
     assert found.indices[:, 0, 0].tolist() == list(range(8))
-    assert capsys.readouterr().err.count("is damaged and is made again") == 1
+    assert capsys.readouterr().err.count("is damaged and will be made again") == 1
 
 
 def test_for_want_of_memory_nothing_is_thrown_away(small, tmp_path, monkeypatch):

@@ -134,10 +134,10 @@ def test_a_folder_of_somebody_else_s_is_named(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("labels.csv", "labels.csv is a link that leads nowhere: mend it, or remove it"),
+        ("labels.csv", "labels.csv is a broken link: repair it, or remove it"),
         ("LABELS.CSV", "LABELS.CSV is not read: a table of labels must be called labels.csv"),
         ("Labels.csv", "Labels.csv is not read: a table of labels must be called labels.csv"),
-        ("labels.csv/", "labels.csv is no file: put the table of labels there, or rename it"),
+        ("labels.csv/", "labels.csv is not a file: put the table of labels there, or rename it"),
     ],
 )
 def test_a_table_that_cannot_be_one_is_not_passed_over(tmp_path, name, words):
@@ -145,7 +145,7 @@ def test_a_table_that_cannot_be_one_is_not_passed_over(tmp_path, name, words):
     recordings(tmp_path, "normal/a.wav")
     if name.endswith("/"):
         (tmp_path / name).mkdir()
-    elif "is a link" in words:
+    elif "is a broken link" in words:
         (tmp_path / name).symlink_to("/usb/labels.csv")
     else:
         (tmp_path / name).write_text("file,label,kind\nnormal/a.wav,normal,belt\n")

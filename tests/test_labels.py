@@ -144,7 +144,7 @@ def test_two_spellings_of_one_name_are_named_with_where_they_stand(tmp_path, col
     file = tmp_path / "labels.csv"
     said = (
         f"{column} 'Golf' ({file}, line 2) and {column} 'golf' ({file}, line 3) differ in case "
-        "alone: "
+        "only: "
     )
     with pytest.raises(DatasetError, match=re.escape(said)):
         find_clips([tmp_path])
@@ -196,7 +196,7 @@ def test_kinds_that_only_count_as_healthy_are_named(tmp_path, capsys):
     rows = [f"{n}.wav,normal,{kind}" for n, kind in enumerate(kinds)]
     table(tmp_path, "file,label,kind", *rows, "6.wav,knocking,diesel")
     find_clips([tmp_path])
-    assert capsys.readouterr().err == "taken for healthy engines: diesel 2, petrol 1\n"
+    assert capsys.readouterr().err == "counted as healthy engines: diesel 2, petrol 1\n"
     table(tmp_path, "file,label,kind", *rows[3:])
     find_clips([tmp_path])
     assert "healthy" not in capsys.readouterr().err
@@ -247,7 +247,7 @@ def test_lines_that_a_note_has_swallowed_are_missed(tmp_path):
     recordings(tmp_path, "a.wav", "b.wav", "c.wav")
     rows = ('a.wav,normal,"one', 'b.wav,normal,two"', "c.wav,normal,three")
     table(tmp_path, "file,label,notes", *rows)
-    with pytest.raises(DatasetError, match=r"line 2: its notes goes over several lines"):
+    with pytest.raises(DatasetError, match=r"line 2: its notes spans several lines"):
         find_clips([tmp_path])
 
 
@@ -263,7 +263,7 @@ def test_quotes_as_people_write_them_are_read(tmp_path, row):
 def test_a_word_of_ours_goes_over_no_line(tmp_path):
     recordings(tmp_path, "a.wav")
     table(tmp_path, "file,label,kind", 'a.wav,normal,"eng\nine"')
-    with pytest.raises(DatasetError, match=r"line 2: its kind goes over several lines"):
+    with pytest.raises(DatasetError, match=r"line 2: its kind spans several lines"):
         find_clips([tmp_path])
 
 

@@ -63,7 +63,7 @@ def test_a_damaged_cache_is_made_again(clips, tmp_path, capsys, damage, monkeypa
     np.testing.assert_array_equal(again.indices, before.indices)
     said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
     assert len(said) == 1
-    assert f"{path} is damaged and is made again" in said[0]
+    assert f"{path} is damaged and will be made again" in said[0]
     monkeypatch.setattr("convert.run_data.all_judgeable", lambda *_, **__: pytest.fail("anew"))
     np.testing.assert_array_equal(real_windows(path, clips).labels, before.labels)
 
@@ -81,7 +81,7 @@ def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypat
     assert "windows" not in capsys.readouterr().out
     monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 2)
     some = real_windows(tmp_path / "real-b.npz", clips)
-    said = "real_auc and real_false are taken on 2 of 3 held-out windows of class normal\n"
+    said = "real_auc and real_false use 2 of 3 held-out windows of class normal\n"
     assert capsys.readouterr().out == said
     assert some.labels.tolist() == [NORMAL] * 2 + [KNOCKING] * 2  # still in their order
     assert {x.tobytes() for x in some.indices} < {x.tobytes() for x in whole.indices}
@@ -146,12 +146,12 @@ def test_what_another_version_left_is_named_with_its_size_and_kept(clips, tmp_pa
     for _ in range(2):  # said once, when the new examples are begun
         examples_of(tmp_path / "train", clips, Recipe(), 2, 1)
     said = capsys.readouterr().err
-    assert said.count("train-0123456789ab of other recordings, settings or another version") == 1
+    assert said.count("train-0123456789ab from other recordings, settings or another version") == 1
     assert "7.0 MB that are not used: remove them" in said
     assert "mine" not in said
     assert old.is_dir()
     (tmp_path / "real-0123456789ab.npz").write_bytes(bytes(1000))
     say_unused(tmp_path / "real-ba9876543210.npz")
-    assert "holds real-0123456789ab.npz of other" in capsys.readouterr().err
+    assert "holds real-0123456789ab.npz from other" in capsys.readouterr().err
     say_unused(tmp_path / "none" / "real-ba9876543210.npz")
     assert not capsys.readouterr().err

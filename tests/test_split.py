@@ -142,7 +142,7 @@ def test_a_car_with_two_labels_is_one_source():
     for folds in (2, 3, 5):
         parts = fold_sources(everything, folds)
         assert sorted(name for part in parts for name in part) == list("abcdefgh")
-    with pytest.raises(DatasetError, match=r"8 sources, .* cannot be dealt out into 9"):
+    with pytest.raises(DatasetError, match=r"8 sources, .* cannot be divided into 9"):
         fold_sources(everything, 9)
     shared = clips(knocking=["a", "b"], normal=["a", "b"])
     for seed in range(8):

@@ -74,7 +74,7 @@ def test_a_network_to_start_from_has_heard_what_it_was_trained_on(
     first, second = load_checkpoint(start).meta, load_checkpoint(tmp_path / "b.pth").meta
     assert set(first["trained_on"]) <= set(second["trained_on"])
     assert not set(second["trained_on"]) & set(second["held_out"])
-    assert "of the sources held out" in capsys.readouterr().out
+    assert "of the held-out sources" in capsys.readouterr().out
 
 
 def test_a_changed_label_is_another_run(whole_run, recordings_made, tmp_path):
@@ -283,7 +283,7 @@ def test_the_body_is_frozen_first_but_never_to_the_end(
     monkeypatch.setattr(Fit, "_state", watched)
     few = dataclasses.replace(TINY, small_epochs=epochs)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
-    assert "does not say all that it was trained on" in capsys.readouterr().out
+    assert "does not list everything it was trained on" in capsys.readouterr().out
     assert not load_checkpoint(tmp_path / "a.pth").learnt.complete  # nor does what came of it
     assert changed == ([True] if epochs == 1 else [False, True])
 

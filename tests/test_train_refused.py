@@ -68,7 +68,7 @@ def test_engines_of_which_none_can_be_read(tmp_path):
     ("arguments", "words"),
     [
         (["train", "r", "--out", "."], "--out . is a folder"),
-        (["train", "r", "--out", "a.safetensors"], "ends in .pth"),
+        (["train", "r", "--out", "a.safetensors"], "must end in .pth"),
         (["train", "r", "--out", "no/a.pth"], "there is no folder no"),
         (["train", "r", "--out", "a.pth", "--threshold", "1"], "--threshold 1 must lie between"),
         (["train", "r", "--out", "a.pth", "--threshold", "nan"], "--threshold nan must lie"),
@@ -77,9 +77,9 @@ def test_engines_of_which_none_can_be_read(tmp_path):
         (["evaluate", "m.tflite", "r", "--hop", "10"], "between 0.01 and 2 s"),
         (
             ["evaluate", "m.tflite", "r", "--for-false-rate", "0.1", "--out", "a.pth"],
-            "ends in .tflite",
+            "must end in .tflite",
         ),
-        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "ends in .tflite"),
+        (["export", "a.pth", "--calibration", "r", "--out", "a.pth"], "must end in .tflite"),
         (["export", "a.pth", "--calibration", "r", "--out", "a.tflite", "--seed", "-1"], "--seed"),
     ],
 )
@@ -188,7 +188,7 @@ def test_settings_that_make_no_sense(change):
 
 @pytest.mark.parametrize(
     ("short", "said"),
-    [("normal", "among those held out: hold out others"), ("knocking", "made ones alone")],
+    [("normal", "among those held out: hold out others"), ("knocking", "only synthetic ones")],
 )
 def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
     tmp_path, capsys, monkeypatch, short, said
@@ -213,4 +213,4 @@ def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
         train([tmp_path], tmp_path / "a.pth", tmp_path / "w", few)
     out = capsys.readouterr()
     assert said in str(refused.value) + out.out
-    assert f"shorter than 1 s: repeated, it would beat as a knock does: {tmp_path}" in out.err
+    assert f"shorter than 1 s: repetition would sound like knocking: {tmp_path}" in out.err
