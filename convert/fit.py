@@ -93,13 +93,16 @@ class Fit:
             self.optimiser, config.learning_rate, total_steps=self.epochs * self.n_batches + 1
         )
         self.history: list[dict[str, float]] = []
+        self.start: dict[str, float] = {}  # figures before the first epoch, if they were asked for
         self.best = -1.0
 
-    def go(self) -> None:
-        """Run all epochs that are not done yet."""
+    def go(self, *, grade_start: bool = False) -> None:
+        """Run all epochs that are not done yet; ``grade_start``: grade the network before, too."""
         remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
         with enough_memory(self.config.batch_size, "--batch-size"):
             first = self._resume()
+        if grade_start and not self.start:
+            self._grade_start()
         for epoch in range(first, self.epochs):
             began = time.monotonic()
             side = self._side(epoch)
@@ -155,6 +158,13 @@ class Fit:
         self.history.append(figures)
         self._write_history()
         return figures["check_auc"]
+
+    def _grade_start(self) -> None:
+        """Grade the network as it was given, on pictures as large as those of the last epoch."""
+        side = self._side(self.epochs - 1)
+        with enough_memory(GRADED):
+            self.start = {"side": side, **self._figures(side)}
+        print(f"before training: {_shown(self.start)}", flush=True)
 
     def _side(self, epoch: int) -> int:
         return SMALL_PX if epoch < self.config.small_epochs else FULL_PX
@@ -238,6 +248,7 @@ class Fit:
             "epoch": epoch,
             "best": self.best,
             "history": self.history,
+            "start": self.start,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -253,6 +264,7 @@ class Fit:
             for name in ("network", "ema", "optimiser", "schedule"):
                 getattr(self, name).load_state_dict(state[name])
             self.best, self.history = state["best"], state["history"]
+            self.start = state["start"]
         except Exception as error:  # torch raises all kinds
             if isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -77,25 +77,34 @@ def train(
     _same_run(work, config, parts.training, parts.held_out, origin)
     remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
-    run.go()
+    run.go(grade_start=init is not None)
     with enough_memory(GRADED):
         epoch, weights = run.best_epoch()
     network.load_state_dict(weights)
-    reached = run.best
     if config.keep:
         _keep(config.keep, before, network)
-        reached = run.grade_kept(network.state_dict())
+    reached = run.grade_kept(network.state_dict()) if config.keep else run.best
     save_checkpoint(out, network, labels=LABELS, meta=_meta(config, parts, run, threshold))
+    _warn(reached, run.start)
+    print(f"wrote {out} (epoch {epoch + 1}, {_why(config, parts)})")
+
+
+def _warn(reached: float, start: Mapping[str, float]) -> None:
+    """Say so if a ``check_auc`` of ``reached`` is poor, or no better than that of the start."""
     if reached < GUESSING:
         print(
             f"the network has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is "
             "guessing; use more --examples or epochs"
         )
-    print(f"wrote {out} (epoch {epoch + 1}, {_why(config, parts)})")
+    if reached <= (before := start.get("check_auc", -1.0)):
+        print(
+            f"training has not raised check_auc ({reached:.4f}, before {before:.4f}): grade both "
+            "networks with convert evaluate, or try --keep 0.5 or more --examples"
+        )
 
 
 def _why(config: TrainConfig, parts: _Parts) -> str:
-    """The reason why this epoch was kept."""
+    """Why this epoch was kept."""
     if config.candidates == 1:
         return "the only full-size one" if config.full_epochs else "the only one"
     new = parts.judging is parts.held_out
@@ -197,6 +206,7 @@ def _meta(
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "chosen_by": sorted(chosen_by),
+        "start": run.start,
         "history": run.history,
     }
 

@@ -34,7 +34,7 @@ polo/cold/001.wav: polo); otherwise the file name up to its last underscore (gol
 003.wav and normal_003.wav are each a source of their own). If labels.csv has a column split (train,
 valid), it decides what is held out: --hold-out is ignored and --fold refused.
 
-Each epoch prints:
+Each epoch prints, and with --init the network is graded so before the first:
   loss        mean training loss
   side        side of its pictures in pixels
   check_auc   AUC on synthetic examples made from the held-out recordings, or from the training

@@ -44,7 +44,7 @@ def test_other_code_is_another_maker(monkeypatch, tmp_path, anew):
     assert drawn.makers() == before
     for path in Path(drawn.__file__).parent.glob("*.py"):
         text = path.read_text()
-        (tmp_path / path.name).write_text(text + "# changed\n" * (path.stem == "faults"))
+        (tmp_path / path.name).write_text(text + "CHANGED = 1\n" * (path.stem == "faults"))
     monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))
     anew()
     assert drawn.makers() != before
@@ -61,6 +61,20 @@ def test_code_that_is_edited_or_removed_later_is_not_what_runs():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_words_about_code_are_not_code():
+    code = drawn._code
+    plain = code(b"def f(x):\n    return x + 1\n")
+    said = b'"""Of f."""\n\n\n# Why.\ndef f(x):\n    """Return more."""\n    return x + 1  # one\n'
+    assert code(said) == plain
+    assert code(b"class A:\n    'A.'\n    async def f(): 'F.'\n") == code(
+        b"class A:\n    async def f():\n        'G.'\n"
+    )
+    for other in (b"x + 2", b"x - 1", b"1 + x"):
+        assert code(b"def f(x):\n    return " + other + b"\n") != plain
+    assert code(b"x = 'a'\n") != code(b"x = 'b'\n")
+    assert code(b"x = 1\n'a'\n") != code(b"x = 1\n")  # a text further down is none
+
+
 @pytest.fixture
 def edge(monkeypatch, tmp_path):
     """The device's package, free to be changed."""
@@ -74,7 +88,7 @@ def edge(monkeypatch, tmp_path):
 def test_what_hears_otherwise_makes_other_pictures(name, edge, anew):
     before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:
-        module.write("# changed\n")
+        module.write("CHANGED = 1\n")
     anew()
     assert drawn.makers() != before[0]
     assert drawn.graders() != before[1]
@@ -84,7 +98,7 @@ def test_what_hears_otherwise_makes_other_pictures(name, edge, anew):
 def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge, anew):
     before = drawn.makers(), drawn.graders()
     with (edge / f"{name}.py").open("a") as module:
-        module.write("# changed\n")
+        module.write("CHANGED = 1\n")
     anew()
     assert drawn.makers() == before[0]
     assert drawn.graders() != before[1]

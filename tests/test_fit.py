@@ -85,6 +85,26 @@ def test_the_average_follows_the_network(tmp_path):
         assert fit.ema.state_dict()[count] == step
 
 
+def test_the_start_is_graded_once_before_anything_is_learnt(tmp_path, capsys):
+    fit = two_examples(tmp_path)
+    expected = {"side": 112, **fit._figures(112)}
+    fit.go(grade_start=True)
+    assert fit.start == expected
+    assert capsys.readouterr().out.count("before training: side 112, check_auc ") == 1
+    resumed = two_examples(tmp_path)
+    resumed.go(grade_start=True)
+    assert resumed.start == expected
+    assert "before training" not in capsys.readouterr().out
+    assert "start" not in resumed.history[0]
+
+
+def test_a_start_that_is_not_asked_for_is_not_graded(tmp_path, capsys):
+    fit = two_examples(tmp_path)
+    fit.go()
+    assert fit.start == {}
+    assert "before training" not in capsys.readouterr().out
+
+
 def test_a_damaged_state_is_named(tmp_path):
     (tmp_path / "state.pt").write_bytes(b"PK" + bytes(1000))
     examples = Examples(np.zeros((4, 84, 87), np.uint8), np.array([0, 1, 0, 1]))

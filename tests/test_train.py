@@ -252,7 +252,7 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
 
     def figures(fit, side):
         graded.append(fit.ema.state_dict()["1.8.weight"].clone())
-        return {"check_auc": 0.9 if len(graded) == 1 else 0.55}
+        return {"check_auc": 0.9 if len(graded) <= 2 else 0.55}  # the start, the epoch; both
 
     monkeypatch.setattr(Fit, "_figures", figures)
     few = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=0.5)
@@ -265,6 +265,9 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
     said = capsys.readouterr().out
     assert "with keep 0.5, side 112, check_auc 0.55\n" in said
     assert "next to nothing: an AUC of 0.55" in said
+    assert given.meta["start"] == {"side": 112, "check_auc": 0.9}
+    assert "before training: side 112, check_auc 0.9\n" in said
+    assert "training has not raised check_auc (0.5500, before 0.9000)" in said
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
