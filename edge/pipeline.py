@@ -16,8 +16,8 @@ from edge.gate_config import GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
 Answer = Literal["knocking", "normal", "unknown"]
-PAD_SECONDS = 0.024  # a window too short by no more than this (one STFT hop) is zero-padded
-TAIL_SECONDS = 0.1  # if at least this much is uncovered at the end, it gets a last window
+MAX_PAD_S = 0.024  # a window too short by no more than this (one STFT hop) is zero-padded
+MIN_TAIL_S = 0.1  # if at least this much is uncovered at the end, it gets a last window
 
 
 class Judge(Protocol):
@@ -94,7 +94,7 @@ class Pipeline:
         config = self.front_end.config
         if sum(b.y.size for b in heard) < config.n_samples:
             yield self._judge_short(heard)
-        elif rest := windower.tail(least=round(TAIL_SECONDS * config.sr)):
+        elif rest := windower.tail(min_new=round(MIN_TAIL_S * config.sr)):
             yield self.judge_window(rest)
 
     def judge_window(self, window: Window) -> Verdict:
@@ -115,7 +115,7 @@ class Pipeline:
         start_s = blocks[0].start_s
         window = Window(y, start_s, start_s + y.size / config.sr, mean_flaws(blocks))
         missing = config.n_samples - y.size
-        if missing > PAD_SECONDS * config.sr:
+        if missing > MAX_PAD_S * config.sr:
             return self._unknown(window, Fault.TOO_SHORT)
         padded = np.concatenate([y, np.zeros(missing, dtype=np.float32)])
         return self.judge_window(Window(padded, start_s, window.end_s, window.flaws))

@@ -164,7 +164,7 @@ class Service:
         for window in due:
             self._judge(window)
         # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
-        if not due and (missed := self._windower.missed()):
+        if not due and (missed := self._windower.missed_window()):
             self.counters.windows_due += 1
             self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
 

@@ -80,7 +80,7 @@ def test_a_broken_answer_is_unknown(front_end, p):
 def test_the_whole_recording_is_covered(front_end, seconds, hop_s, starts):
     heard, _ = verdicts(front_end, noise(seconds), hop_s=hop_s)
     assert [round(v.start_s, 2) for v in heard] == starts
-    assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)  # TAIL_SECONDS may be left
+    assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)  # MIN_TAIL_S may be left
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 1.9])
