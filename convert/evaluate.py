@@ -26,7 +26,7 @@ from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from edge.pipeline import Judge, Pipeline
 from edge.recording import Recording
-from edge.temperature import tempered
+from edge.temperature import apply_temperature
 
 
 class TorchJudge:
@@ -44,7 +44,7 @@ class TorchJudge:
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
         p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
-        return float(tempered(p, self.temperature)[self._knocking])
+        return float(apply_temperature(p, self.temperature)[self._knocking])
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.model import ModelFile
 from edge.quiet import quiet_stderr
-from edge.temperature import tempered
+from edge.temperature import apply_temperature
 
 # Package -> module with the Interpreter, in order of preference: the successor is several times
 # as fast on the same network.
@@ -86,7 +86,7 @@ class Classifier:
         p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
         if not (p.min() >= 0 and abs(float(p.sum()) - 1) <= SUM_TOLERANCE):
             return np.full_like(p, np.nan)
-        return tempered(p, self.manifest.temperature)
+        return apply_temperature(p, self.manifest.temperature)
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for ``picture`` (224, 224, 3) uint8 RGB, in [0, 1].

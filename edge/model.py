@@ -22,7 +22,7 @@ from typing import Any, Self
 from edge.errors import ConfigError, ModelError
 from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
-from edge.temperature import TEMPERATURES, highest_p
+from edge.temperature import TEMPERATURE_RANGE, highest_p
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -65,7 +65,7 @@ class Manifest:
             raise ModelError(f"precision {self.precision!r} must be one of {', '.join(PRECISIONS)}")
         if not 0 < self.threshold < 1:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
-        low, high = TEMPERATURES
+        low, high = TEMPERATURE_RANGE
         if not low <= self.temperature < high:
             raise ModelError(f"temperature {self.temperature!r} must lie between {low} and {high}")
         if self.threshold > self.highest_p:

@@ -51,9 +51,8 @@ def test_bursts_of_a_beat_are_what_the_logarithm_says(depth):
     y = (1 + depth * np.sin(2 * np.pi * hz * t)) * hiss(20)
     # The mean of log(1 + d sin) over a turn is log((1 + sqrt(1 - d^2)) / 2).
     exact = np.log(1 + depth**2 / 2) - 2 * np.log((1 + np.sqrt(1 - depth**2)) / 2)
-    assert burstiness(y.astype("f4"), SR) == pytest.approx(
-        exact, abs=0.02
-    )  # noise of 20 s has 0.01
+    found = burstiness(y.astype("f4"), SR)
+    assert found == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
 
 
 @pytest.mark.parametrize("hz", [23, 135, 1775])
