@@ -37,14 +37,14 @@ class TorchJudge:
     ) -> None:
         """``labels`` and ``threshold`` as for ``load_checkpoint``."""
         self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
-        self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
+        self._knocking_index = (self.checkpoint.labels or LABELS).index("knocking")
         self.temperature = self.checkpoint.temperature
         self.threshold = self.checkpoint.threshold
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
         p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
-        return float(apply_temperature(p, self.temperature)[self._knocking])
+        return float(apply_temperature(p, self.temperature)[self._knocking_index])
 
 
 def evaluate(

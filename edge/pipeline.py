@@ -44,7 +44,7 @@ class Verdict:
         """Whether the window knocks, for the detector; None if it could not be judged."""
         return None if self.verdict == "unknown" else self.verdict == "knocking"
 
-    def unless(self, fault: Fault | None) -> Verdict:
+    def with_fault(self, fault: Fault | None) -> Verdict:
         """Itself, or ``unknown`` if the caller knows of a ``fault`` that the gate cannot see."""
         if fault is None or self.verdict == "unknown":
             return self
@@ -77,23 +77,23 @@ class Pipeline:
         """
         config = self.front_end.config
         windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)
-        heard: list[Block] = []  # filled only until there is enough sound for one window
+        first_blocks: list[Block] = []  # filled only until there is enough sound for one window
         for block in blocks:
-            if block.gap and heard:
-                yield from self._end(heard, windower)
-                heard = []
-            if sum(b.y.size for b in heard) < config.n_samples:
-                heard.append(block)
+            if block.gap and first_blocks:
+                yield from self._judge_end(first_blocks, windower)
+                first_blocks = []
+            if sum(b.y.size for b in first_blocks) < config.n_samples:
+                first_blocks.append(block)
             for window in windower.push(block):
                 yield self.judge_window(window)
-        if heard:
-            yield from self._end(heard, windower)
+        if first_blocks:
+            yield from self._judge_end(first_blocks, windower)
 
-    def _end(self, heard: list[Block], windower: Windower) -> Iterator[Verdict]:
-        """The verdict on what is left when the sound ends; ``heard`` is its beginning."""
+    def _judge_end(self, first_blocks: list[Block], windower: Windower) -> Iterator[Verdict]:
+        """The verdict on what is left when the sound ends; ``first_blocks`` is its beginning."""
         config = self.front_end.config
-        if sum(b.y.size for b in heard) < config.n_samples:
-            yield self._judge_short(heard)
+        if sum(b.y.size for b in first_blocks) < config.n_samples:
+            yield self._judge_short(first_blocks)
         elif rest := windower.tail(min_new=round(MIN_TAIL_S * config.sr)):
             yield self.judge_window(rest)
 
