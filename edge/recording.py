@@ -82,7 +82,7 @@ class Recording:
                 if piece.start_s is not None:
                     at = round(piece.start_s * self.sr)
                 elif rate == 0:
-                    at = self._part.reach(piece.rate).first
+                    at = self._part.input_span(piece.rate).first_output
                 rate = piece.rate
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)
                 goes_on, flaws = False, FlawAverage()
