@@ -20,7 +20,7 @@ MAX_PAD_S = 0.024  # a window too short by no more than this (one STFT hop) is z
 MIN_TAIL_S = 0.1  # if at least this much is uncovered at the end, it gets a last window
 
 
-class Judge(Protocol):
+class PictureClassifier(Protocol):
     """What the pipeline asks of a classifier."""
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
@@ -59,9 +59,11 @@ class Verdict:
 class Pipeline:
     """Judges windows: gate, picture, network, threshold."""
 
-    def __init__(self, front_end: FrontEnd, judge: Judge, threshold: float) -> None:
+    def __init__(
+        self, front_end: FrontEnd, classifier: PictureClassifier, threshold: float
+    ) -> None:
         self.front_end = front_end
-        self.judge = judge
+        self.classifier = classifier
         self.set_limits(threshold)
 
     def set_limits(self, threshold: float, gate: GateConfig | None = None) -> None:
@@ -103,7 +105,7 @@ class Pipeline:
         if fault is not None:
             return self._unknown(window, fault)
         picture = self.front_end.picture(window.y)
-        p = self.judge.predict(picture)
+        p = self.classifier.predict(picture)
         if not (math.isfinite(p) and 0 <= p <= 1):
             return Verdict(window.start_s, window.end_s, "unknown", None, Fault.BAD_ANSWER, picture)
         name: Answer = "knocking" if p >= self.threshold else "normal"
