@@ -13,7 +13,7 @@ from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ModelError
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer
+from edge.golden import MISMATCH, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator
 from edge.installed import KEEP_THEM, load_config, lost_at_a_cut, records_folder, status_file
@@ -113,5 +113,5 @@ def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classif
     answer = golden_answer(front_end, classifier)
     if answer is None:
         log.warning("%s has no golden answer: its results cannot be checked", model.path)
-    elif not answer.holds:
-        raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {WRONG}")
+    elif not answer.within_tolerance:
+        raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {MISMATCH}")

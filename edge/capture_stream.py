@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edge.capture_process import HEADER, MAGIC, OPENED, SAMPLE_BYTES
 from edge.frontend.resample import Resampler
-from edge.gate import flaws
+from edge.gate import measure_flaws
 from edge.pace import Pace
 from edge.rates import RATES
-from edge.window import Block, FlawsOfInput
+from edge.window import Block, FlawAverage
 
 # rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
@@ -104,7 +104,7 @@ class CaptureStream:
         """
         resampler: Resampler | None = None
         gap = fresh = True  # sound from before this process is not joined to its own
-        met, pace, came_s = FlawsOfInput(), Pace(), 0.0
+        flaws, pace, came_s = FlawAverage(), Pace(), 0.0
         (time_s, most_s), held_s = self.ended, 0.0
         ahead_s: deque[float] = deque([most_s], maxlen=LATELY)  # leads of the machine's clock
         while packet := self._next(pipe):
@@ -117,18 +117,18 @@ class CaptureStream:
             self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
             if missed:
                 if resampler is not None and held_s > 0:  # short packets may all be still in it
-                    self._append(Block(resampler.flush(), time_s, gap, met.take()))
-                fresh, gap, resampler, met = False, True, None, FlawsOfInput()
+                    self._append(Block(resampler.flush(), time_s, gap, flaws.mean_and_reset()))
+                fresh, gap, resampler, flaws = False, True, None, FlawAverage()
                 time_s, held_s = time_s + held_s, 0.0
                 later_s = came_s - y.size / rate - time_s - max(ahead_s)
                 time_s += max(0.0, later_s, lost / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
-            met.add(flaws(y, rate), y.size)
+            flaws.add(measure_flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
             held_s += y.size / rate
             if out.size:
-                self._append(Block(out, time_s, gap, met.take()))
+                self._append(Block(out, time_s, gap, flaws.mean_and_reset()))
                 time_s += out.size / self._sr
                 held_s -= out.size / self._sr
                 gap = False

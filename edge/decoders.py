@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
-from edge.frontend.resample import Reach, reach
+from edge.frontend.resample import InputSpan, input_span
 from edge.missing_sound import (
     Clock,
     chained,
@@ -69,15 +69,15 @@ class Part(NamedTuple):
         last = None if self.end_s is None else round(self.end_s * self.sr)
         return round(self.start_s * self.sr), last
 
-    def reach(self, rate: int) -> Reach:
+    def input_span(self, rate: int) -> InputSpan:
         """The samples needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
         if not RATES[0] <= rate <= RATES[1]:
-            return Reach(0, None, 0)  # Recording refuses the rate at the first piece
-        return reach(*self.samples(), rate, self.sr)
+            return InputSpan(0, None, 0)  # Recording refuses the rate at the first piece
+        return input_span(*self.samples(), rate, self.sr)
 
     def frames(self, rate: int) -> tuple[int, int | None]:
         """First frame and number of frames (None: to the end) needed at ``rate`` Hz."""
-        start, stop, _ = self.reach(rate)
+        start, stop, _ = self.input_span(rate)
         return start, None if stop is None else stop - start
 
 

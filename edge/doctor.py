@@ -29,7 +29,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import Finding, in_use, ways
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer, golden_sound
+from edge.golden import MISMATCH, golden_answer, golden_sound
 from edge.installed import KEEP_THEM, STATE, load_config, lost_at_a_cut, records_folder
 from edge.lamp import flash
 
@@ -81,10 +81,10 @@ def _model(config: Config) -> Iterator[Finding]:
         yield Finding("fail", "model", f"{model.path.name} has no golden answer to check", remedy)
         return
     detail = f"{model.path.name} in {classifier.runtime}: {answer}"
-    if answer.holds:
+    if answer.within_tolerance:
         yield Finding("ok", "model", detail)
     else:
-        yield Finding("fail", "model", detail, WRONG)
+        yield Finding("fail", "model", detail, MISMATCH)
     y = golden_sound(0, front_end.config.n_samples)
     yield _speed(front_end, classifier, y, config)
 

@@ -19,6 +19,6 @@ class GateConfig:
     flat_seconds: float = 0.5  # total of stretches without movement; from here on: a drop-out
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # |mean| / standard deviation; above: converter offset, no sound
-    tone_hz: float = 120.0  # width of the FFT bins with TONAL of the power; below: a hum. 0: off
+    tone_hz: float = 120.0  # width of the bins with TONAL_SHARE of the power; below: a hum. 0: off
     repetition: float = 0.995  # autocorrelation at lags to 0.93 s; above: a stuck buffer. 0: off
     hiss: float = 1.1  # distance from noise of any colour; below: a dead capsule. 0: off

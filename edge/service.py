@@ -164,24 +164,24 @@ class Service:
         for window in due:
             self._judge(window)
         # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
-        if not due and (missed := self._windower.missed()):
+        if not due and (missed := self._windower.missed_window()):
             self.counters.windows_due += 1
             self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
 
     def _judge(self, window: Window) -> None:
         # At a wrong rate sound is spliced or out of tune, and the network's answer is worthless.
         fault = Fault.WRONG_RATE if self._source.rate_error else None
-        self._take(self.pipeline.judge_window(window).unless(fault))
+        self._take(self.pipeline.judge_window(window).with_fault(fault))
 
     def _take(self, verdict: Verdict) -> None:
         self._last, self._last_end = verdict, (verdict.end_s, time.monotonic())
         self._was_lost = False
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         self.counters.count(verdict)
-        detection = self._detector.update(verdict.knocks, verdict.end_s)
-        if detection.started:
+        change = self._detector.update(verdict.knocks, verdict.end_s)
+        if change.started:
             self._alert(verdict)
-        elif detection.ended:
+        elif change.ended:
             log.info("alert ended at %.1f s", verdict.end_s)
         self._indicator.window_done()
         self._show()

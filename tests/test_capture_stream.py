@@ -96,7 +96,7 @@ def test_packets_that_each_stand_alone_are_sound_in_pieces(rate):
     missed = []
     for block in blocks:
         assert windower.push(block) == []
-        missed += [windower.missed()]
+        missed += [windower.missed_window()]
     assert len([found for found in missed if found]) >= 3
 
 
@@ -219,4 +219,4 @@ def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, mon
     monkeypatch.setattr("edge.capture_stream.BUFFER_S", 100)
     loud = 3000 * noise(samples / rate, rate)
     sent = [packet(loud if i % 2 else samples, i * samples / rate, rate=rate) for i in range(400)]
-    assert mean_flaws(stream_of(sent).take(0)).still == pytest.approx(0.5, abs=0.02)
+    assert mean_flaws(stream_of(sent).take(0)).stuck == pytest.approx(0.5, abs=0.02)

@@ -54,14 +54,14 @@ def octave_kernel(config: FrontEndConfig) -> NDArray[np.float32]:
         wave = np.exp(2j * np.pi * freq / config.sr * k) * window
         start = (n - k.size) // 2
         row[start : start + k.size] = wave / np.abs(wave).sum() * length / n
-    spectrum = drop_weakest(np.fft.fft(basis, axis=1)[:, : n // 2 + 1], config.sparsity)
+    spectrum = sparsify_rows(np.fft.fft(basis, axis=1)[:, : n // 2 + 1], config.sparsity)
     # sum_f B[f] rfft(x)[f] = sum_f B[f] sum_k x[k] e^(-2 pi i f k / n): swap the sums.
     dft = np.exp(-2j * np.pi * np.outer(np.arange(n // 2 + 1), np.arange(n)) / n)
     kernel = (spectrum @ dft).T
     return np.concatenate([kernel.real, kernel.imag], axis=1).astype(np.float32)
 
 
-def drop_weakest(spectrum: NDArray[np.complex128], share: float) -> NDArray[np.complex128]:
+def sparsify_rows(spectrum: NDArray[np.complex128], share: float) -> NDArray[np.complex128]:
     """Zero each row's weakest coefficients, which hold less than ``share`` of its L1 norm."""
     magnitude = np.abs(spectrum)
     ascending = np.sort(magnitude, axis=1)
