@@ -198,6 +198,6 @@ def test_a_model_is_known_by_what_is_in_it(model, tmp_path, name, capsys):
 def test_what_is_called_a_model_and_is_none_is_no_checkpoint_either(tmp_path, name, capsys):
     sound(tmp_path / "r" / "normal" / "1.wav", 1)
     (tmp_path / "r" / name).write_bytes(bytes(100))
-    for said, model in (("is no TFLite", "r/" + name), ("cannot be read", "none.tflite")):
+    for said, model in (("is not a TFLite model", "r/" + name), ("cannot be read", "none.tflite")):
         assert main(["evaluate", str(tmp_path / model), str(tmp_path / "r")]) == 4
         assert said in capsys.readouterr().err
