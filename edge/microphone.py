@@ -16,6 +16,7 @@ from edge.capture_start import capture_command, start_capture
 from edge.capture_stream import KILLED_S, CaptureStream
 from edge.config import AudioConfig
 from edge.pace import rate_in_words
+from edge.sound_clock import ClockState
 from edge.window import Block
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Microphone:
         self._next_try = 0.0
         self._ever_heard = False
         self._steady_s = 0.0  # sound received from this process
-        self._ended = (0.0, 0.0)  # see CaptureStream
+        self._clock_state = ClockState()  # of the latest stream's clock
         self.problem = NOT_OPENED  # why there is no sound; "" while there is
         self.gaps = 0  # how many times sound was lost
         self.restarts = 0  # of the capture process
@@ -99,7 +100,7 @@ class Microphone:
             # If it was killed (a negative code), its last line is not an error but library output.
             words = self._stream.last_words() if self._process.returncode > 0 else ""
             self._lose(words or "the capture process has died")
-        elif now - self._stream.arrived > (self._config.stall_s if self.samples else OPEN_S):
+        elif now - self._stream.last_read_s > (self._config.stall_s if self.samples else OPEN_S):
             self._lose(SILENT)
         return blocks
 
@@ -113,7 +114,7 @@ class Microphone:
                 log.error("capture process %d does not exit after SIGKILL", self._process.pid)
                 self._stuck = self._process
         if self._stream is not None:
-            self._ended = self._stream.ended
+            self._clock_state = self._stream.clock_state
         self._process = self._stream = None
 
     def _open(self) -> None:
@@ -131,7 +132,7 @@ class Microphone:
 
     def _listen_to(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._stream = CaptureStream(process, self.sr, self._ended)
+        self._stream = CaptureStream(process, self.sr, self._clock_state)
         self._steady_s = 0.0
         self._overflows_before = self.overflows
         self.restarts += self._started

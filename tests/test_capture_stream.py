@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.capture_process import HEADER, MAGIC, OPENED
-from edge.capture_stream import CaptureStream, _packet
+from edge.capture_stream import CaptureStream, _read_packet
 from edge.config import AudioConfig
 from edge.microphone import BACK_OFF_S, OPEN_S, Microphone
 from edge.window import Windower, mean_flaws
@@ -19,7 +19,7 @@ SR = 22_050
 
 def test_what_is_out_of_step_is_no_sound():
     with pytest.raises(ValueError, match="out of step"):
-        _packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
+        _read_packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
 
 
 def test_a_pause_that_nobody_reports_is_a_gap():
@@ -41,9 +41,9 @@ class Sized(io.BytesIO):
 def test_a_broken_stream_is_no_sound():
     pipe = Sized(HEADER.pack(MAGIC, 44_100, 2**31, 0, 0, 1.0) + b"abc")
     with pytest.raises(ValueError, match="out of step"):
-        _packet(pipe)
+        _read_packet(pipe)
     assert pipe.most <= 1000
-    assert _packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0, 1.0) + b"abcd")) is None
+    assert _read_packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0, 1.0) + b"abcd")) is None
 
 
 def test_nothing_from_before_a_gap_sounds_after_it():
@@ -126,7 +126,7 @@ def test_an_outage_is_as_long_as_it_was_whoever_hears_its_end():
     n = 1100
     fast = [1000 + (i + 1) * n / SR / 1.01 for i in range(2000)]  # by the end 1 s of drift
     first = stream_of(packet(n, at) for at in fast)
-    block = stream_of([packet(n, fast[-1] + 8)], ended=first.ended).take(0)[0]
+    block = stream_of([packet(n, fast[-1] + 8)], resume_at=first.clock_state).take(0)[0]
     before = first.take(0)[-1]
     # Less 0.01 s, by which so fast a card drifts in the second over which drift is measured.
     assert block.start_s - before.start_s == pytest.approx(7.99, abs=0.002)

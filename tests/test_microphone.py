@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.capture_process import OPENED
-from edge.capture_stream import _packet
+from edge.capture_stream import _read_packet
 from edge.config import AudioConfig
 from edge.microphone import Microphone
 from edge.window import Block
@@ -207,9 +207,9 @@ def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
 
     def late(pipe):
         time.sleep(0.3)
-        return _packet(pipe)
+        return _read_packet(pipe)
 
-    monkeypatch.setattr("edge.capture_stream._packet", late)
+    monkeypatch.setattr("edge.capture_stream._read_packet", late)
     script = f"say:{OPENED}knockmic say:unplugged 3 die"
     command = [sys.executable, "-m", "tests.fake_capture", script]
     monkeypatch.chdir(ROOT)
