@@ -4,7 +4,7 @@ Imports go one way: a module imports only from its own line and from those above
 
     errors, quiet, hann, rates, finding, child  errors and small helpers
     gate_config, detector, window, source       pure logic: no clock, no files, no hardware
-    pace, sound_clock                           sound against the machine's clock, also pure
+    rate_monitor, sound_clock                   sound against the machine's clock, also pure
     repetition, hiss, gate                      is a window fit to be judged?
     files, wav, png                             files that are written completely or not at all
     config, installed                           the settings, and where files are installed

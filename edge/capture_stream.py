@@ -12,10 +12,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture_process import HEADER, MAGIC, OPENED, SAMPLE_BYTES
+from edge.capture_process import HEADER, MAGIC, OPENED_PREFIX, SAMPLE_BYTES
 from edge.frontend.resample import Resampler
 from edge.gate import flaws
-from edge.pace import Pace
+from edge.rate_monitor import RateMonitor
 from edge.rates import RATES
 from edge.sound_clock import ClockState, SoundClock
 from edge.window import Block, FlawsOfInput
@@ -23,8 +23,8 @@ from edge.window import Block, FlawsOfInput
 # rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
 
-MAX_PACKET = RATES[1]  # samples, at least a second; a header that claims more is corrupt
-KILLED_S = 1.0  # time a killed process has to exit
+MAX_PACKET_SAMPLES = RATES[1]  # samples, at least a second; a header that claims more is corrupt
+EXIT_TIMEOUT_S = 1.0  # time a killed process has to exit
 PAUSE_S = 1.0  # a longer pause between two packets (of 50 ms each) counts as lost sound
 BUFFER_S = 4.0  # sound kept for a late reader; beyond that the oldest is dropped, which is a gap
 
@@ -43,14 +43,14 @@ class CaptureStream:
         self._blocks: deque[Block] = deque()
         self._not_empty = threading.Condition()
         self._buffered = 0
-        self._words: deque[str] = deque(maxlen=5)
+        self._stderr_lines: deque[str] = deque(maxlen=5)
         self.device = ""  # its name, once it is open
         self.clock_state = resume_at
         self.received = 0  # samples, at the device's rate
         self.last_read_s = time.monotonic()  # when the latest packet was read; at first, the start
         self.overflows = 0  # that the device has reported
-        self.rate_error = 0.0  # see Pace.push
-        self.out_of_step = False  # whether the pipe held something that is no packet
+        self.rate_error = 0.0  # see RateMonitor.push
+        self.out_of_sync = False  # whether the pipe held something that is no packet
         self._threads = [
             threading.Thread(target=self._read_packets, args=(process.stdout,), daemon=True),
             threading.Thread(target=self._read_stderr, args=(process.stderr,), daemon=True),
@@ -68,34 +68,34 @@ class CaptureStream:
             self._buffered = 0
         return blocks
 
-    def rest(self) -> list[Block]:
-        """The blocks that a process left in its pipe when it exited; waits at most KILLED_S.
+    def drain(self) -> list[Block]:
+        """The blocks that a process left in its pipe when it exited; waits at most EXIT_TIMEOUT_S.
 
         The pipes do not end as long as a child of that process still holds them open.
         """
-        until = time.monotonic() + KILLED_S
+        until = time.monotonic() + EXIT_TIMEOUT_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return self.take(0)
 
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """The last line on standard error, by the process or one of its libraries; "" for none."""
-        return self._words[-1] if self._words else ""
+        return self._stderr_lines[-1] if self._stderr_lines else ""
 
     def _read_stderr(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                words = line.decode(errors="replace").strip()[:300]
-                if words.startswith(OPENED):
-                    self.device = words.removeprefix(OPENED)
+                text = line.decode(errors="replace").strip()[:300]
+                if text.startswith(OPENED_PREFIX):
+                    self.device = text.removeprefix(OPENED_PREFIX)
                 else:
-                    self._words.append(words)
+                    self._stderr_lines.append(text)
 
     def _read_packets(self, pipe: IO[bytes]) -> None:
-        """Read packets until ``pipe`` ends or is out of step."""
+        """Read packets until ``pipe`` ends or is out of sync."""
         resampler: Resampler | None = None
-        gap = fresh = True  # sound from before this process is not joined to its own
-        input_flaws, pace, arrival_s = FlawsOfInput(), Pace(), 0.0
+        gap = first = True  # sound from before this process is not joined to its own
+        input_flaws, monitor, arrival_s = FlawsOfInput(), RateMonitor(), 0.0
         clock = SoundClock(self.clock_state)
         while packet := self._next_packet(pipe):
             # Arrival times, not the time of reading: this process may be busy or have just started.
@@ -104,14 +104,14 @@ class CaptureStream:
             sound_s = y.size / rate
             self.last_read_s = time.monotonic()
             # A source that was suspended resumes without reporting what it left out.
-            missed = fresh or lost > 0 or arrival_s - previous_s > PAUSE_S
-            self.rate_error = pace.push(sound_s, arrival_s, gap=missed)
-            if missed:
+            after_gap = first or lost > 0 or arrival_s - previous_s > PAUSE_S
+            self.rate_error = monitor.push(sound_s, arrival_s, gap=after_gap)
+            if after_gap:
                 if resampler is not None and clock.held_s > 0:
                     # Short packets may all be still in it.
                     rest = resampler.flush()
                     self._append(Block(rest, clock.next_block_s, gap, input_flaws.take()))
-                fresh, gap, resampler, input_flaws = False, True, None, FlawsOfInput()
+                first, gap, resampler, input_flaws = False, True, None, FlawsOfInput()
                 clock.skip_gap(sound_s, arrival_s, lost_s=lost / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
@@ -129,7 +129,7 @@ class CaptureStream:
         try:
             return _read_packet(pipe)
         except ValueError:
-            self.out_of_step = True
+            self.out_of_sync = True
             return None
 
     def _append(self, block: Block) -> None:
@@ -149,8 +149,8 @@ def _read_packet(pipe: IO[bytes]) -> _Packet | None:
     if len(header) < HEADER.size:
         return None
     magic, rate, count, lost, overflows, arrival_s = HEADER.unpack(header)
-    if magic != MAGIC or count > MAX_PACKET:
-        raise ValueError("out of step")
+    if magic != MAGIC or count > MAX_PACKET_SAMPLES:
+        raise ValueError("out of sync")
     data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None

@@ -61,7 +61,7 @@ def examine(config: Config) -> Iterator[Finding]:
     """Run the checks one after another; each finding is yielded as soon as it is known."""
     yield from _model(config)
     yield _versions()
-    yield sound_check.microphone(config)
+    yield sound_check.check_microphone(config)
     yield _lamp(config)
     yield _board(config)
     yield _space(config)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edge import health, pace
+from edge import health
 from edge.blackbox import Alert, BlackBox
 from edge.config import Config, needs_restart
 from edge.detector import Detector
@@ -21,6 +21,7 @@ from edge.gate import Fault
 from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
+from edge.rate_monitor import rate_error_message
 from edge.sound_memory import SoundMemory
 from edge.source import LiveSource
 from edge.status import (
@@ -275,7 +276,7 @@ class Service:
         behind = time.monotonic() < self._behind_until
         return [
             self._losing,
-            pace.rate_in_words(self._source.rate_error),
+            rate_error_message(self._source.rate_error),
             "analysis is behind: windows are skipped" if behind else "",
         ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.microphone import BACK_OFF_S, OPEN_S
+from edge.microphone import BACK_OFF_S, OPEN_TIMEOUT_S
 from tests.boot.bay import ROOT, UNIT, Bay, missing
 from tests.hil.program import engine
 from tests.hil.virtual_microphone import VirtualMicrophone
@@ -128,7 +128,7 @@ def test_a_start_without_a_microphone_is_none_that_hangs(bay, sound):
     assert state["NRestarts"] == "0", bay.journal()
     sound.play(engine())
     # The longest pause between two attempts, one failed attempt, and a start as at boot.
-    bay.wait("active", BACK_OFF_S[-1] + OPEN_S + 20)
+    bay.wait("active", BACK_OFF_S[-1] + OPEN_TIMEOUT_S + 20)
 
 
 def test_an_upgrade_keeps_settings_and_records(bay):
