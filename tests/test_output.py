@@ -120,10 +120,10 @@ def test_it_says_how_far_it_is_where_the_verdicts_go_elsewhere(monkeypatch):
         stderr = Terminal()
         monkeypatch.setattr("sys.stderr", stderr)
         now[0] = 0.0
-        told = _Progress(Path("a.wav"))
+        progress = _Progress(Path("a.wav"))
         for at in (10, 20, 30):
             now[0] += 1.5
-            told.at(at)
+            progress.report(at)
         assert stderr.getvalue() == expected
 
 
