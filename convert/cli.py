@@ -12,7 +12,7 @@ from typing import NoReturn
 from edge import __version__
 from edge.cli import run_cli
 from edge.errors import MissingPackageError, complain
-from edge.hang_up import speak_to_nobody_if_gone
+from edge.sighup import silence_closed_terminal
 
 EXAMPLES = """\
 examples:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
-    speak_to_nobody_if_gone()
+    silence_closed_terminal()
     sys.exit(128 + number)
 
 

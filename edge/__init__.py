@@ -16,7 +16,7 @@ Imports go one way: a module imports only from its own line and from those above
     capture_stream, microphone, sound_check     the captured sound, supervised and checked
     sound_memory                                the last seconds of sound
     lamp, indicator, blackbox, health, journal  lamp, records, board and systemd, log
-    hang_up                                     what SIGHUP means
+    sighup                                      what SIGHUP means
     pipeline                                    from blocks of sound to verdicts
     status                                      one state, from which lamp and status file follow
     service                                     the listener

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
-from edge.finding import Finding, Level, in_use, locked, ways
+from edge.finding import Finding, Level, device_in_use_hint, jack_lock_hint, join_remedies
 from edge.frontend import FrontEndConfig
 from edge.gate import Fault, Gate
 from edge.microphone import NOT_OPENED, OPEN_TIMEOUT_S, SILENT, Microphone
@@ -72,7 +72,8 @@ def check_microphone(config: Config) -> Finding:
 
 def _remedy(source: Microphone) -> str:
     hangs = source.problem in (NOT_OPENED, SILENT)
-    return ways("see: edge devices", in_use(), locked() if hangs else "")
+    lock_hint = jack_lock_hint() if hangs else ""
+    return join_remedies("see: edge devices", device_in_use_hint(), lock_hint)
 
 
 def _blocks_within(source: Microphone, seconds: float) -> Iterator[list[Block]]:

@@ -67,7 +67,7 @@ def test_the_level_and_what_to_do(plug, scale_db, level, words):
     y *= np.float32(0.05 * 10 ** (scale_db / 20) / y.std())
     source = plug(y)
     finding = check_microphone(Config())
-    assert (finding.level, finding.what) == (level, "microphone")
+    assert (finding.level, finding.check) == (level, "microphone")
     assert words in finding.line()
     assert "3.0 s heard" in finding.detail
     assert ("sudo alsactl store" in finding.remedy) == (level == "warn")  # or a power cut undoes it
@@ -128,7 +128,7 @@ def test_sound_overdriven_before_the_resampler_fails():
 
 @pytest.mark.parametrize("check", [check_microphone, tap_test])
 def test_a_lock_is_named_only_where_something_hangs(plug, check, monkeypatch):
-    monkeypatch.setattr("edge.sound_check.locked", lambda: "free the lock")
+    monkeypatch.setattr("edge.sound_check.jack_lock_hint", lambda: "free the lock")
     plug(noise(0), "no samples arrive")
     assert "free the lock" in check(Config()).remedy
     plug(noise(0), "there is no microphone: plug one in")
