@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from edge import __version__
 from edge.cli import run_cli
-from edge.errors import MissingPackageError, complain
+from edge.errors import MissingPackageError, print_error
 from edge.sighup import silence_closed_terminal
 
 EXAMPLES = """\
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a fault of ours, which no package mends
         what = f"package {error.name} is missing: in the clone, with Python 3.11: "
         what += "pip install '.[convert]'"
-        complain("convert", MissingPackageError(what))
+        print_error("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
     finally:
         for number, handler in before.items():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
-from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
+from edge.errors import ConfigError, EdgeError, RecordingError, output_error, print_error
 from edge.frontend import FrontEnd
 from edge.gate import Fault
 from edge.model import ModelFile, default_model
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
                 error, EdgeError
             ):  # Python's message names no file, or names it twice
                 error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
-            complain("edge", error)
+            print_error("edge", error)
             worst = max(worst, error.exit_code)
     return worst
 
@@ -177,7 +177,7 @@ def _print_line(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:  # an error of the output, not of the recording
-        raise unwritten(error) from error
+        raise output_error(error) from error
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:

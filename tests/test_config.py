@@ -253,5 +253,5 @@ def test_a_likeness_that_real_engines_have_is_no_limit_but_0_is_none():
 
 def test_limits_that_other_parts_rely_on():
     assert LIMITS["audio.stall_s"][1] <= 60
-    record = BlackBox._bytes(round(LIMITS["blackbox.seconds"][1] * SR))
+    record = BlackBox._max_bytes(round(LIMITS["blackbox.seconds"][1] * SR))
     assert LIMITS["blackbox.max_mb"][0] * 1e6 >= record

@@ -227,7 +227,7 @@ def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
     goes_on = threading.Event()
     monkeypatch.setattr("edge.blackbox.STALL_S", -1.0)  # at once
     monkeypatch.setattr("edge.blackbox.BlackBox._prepare", lambda _: goes_on.wait(20))
-    monkeypatch.setattr("edge.indicator.HANGS_S", 0.0)
+    monkeypatch.setattr("edge.indicator.HANG_S", 0.0)
     monkeypatch.setattr("edge.indicator.Indicator._run", lambda _: None)
     service = make(seconds(8))
     wait_for(lambda: service._blackbox.problem)

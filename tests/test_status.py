@@ -35,7 +35,7 @@ def test_nothing_wrong_is_listening_and_no_words():
 RANKS: list[tuple[dict[str, Any], Signal]] = [
     ({"source_problem": "cable out"}, Signal.MICROPHONE_LOST),
     ({"stale": True}, Signal.FAULT),
-    ({"back": True}, Signal.MICROPHONE_LOST),
+    ({"recovering": True}, Signal.MICROPHONE_LOST),
     ({"last": None}, Signal.STARTING),
     ({"alert": True}, Signal.KNOCKING),
     ({"faults": ("", "disk full")}, Signal.FAULT),
