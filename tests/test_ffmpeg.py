@@ -34,7 +34,7 @@ def test_what_only_its_name_calls_sound_is_refused(tmp_path, suffix):
     pytest.importorskip("soundfile" if suffix == "au" else "av")
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b"once upon a time there was an engine" * 3000)
-    with pytest.raises(RecordingError, match=r"rate and coding: convert it to WAV"):
+    with pytest.raises(RecordingError, match=r"rate and encoding: convert it to WAV"):
         Recording(path, sr=SR).read()
 
 
