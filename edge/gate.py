@@ -34,7 +34,7 @@ class Fault(StrEnum):
     REPEATS = "repeats"
     HISS = "hiss"
     BAD_ANSWER = "bad_answer"  # of the network; the sound was fit
-    WRONG_RATE = "wrong_rate"  # by the clock; no window shows it: the listener is told by edge.pace
+    WRONG_RATE = "wrong_rate"  # by the clock, not the window: edge.rate_monitor tells the listener
     GAP = "gap"  # too many for any window to form; the listener reports those that were due
 
 

@@ -52,7 +52,7 @@ class Row:
 
 def looks(signal: Signal) -> str:
     """The pattern of ``signal``, in words."""
-    return PATTERNS[signal].looks
+    return PATTERNS[signal].description
 
 
 def in_words(status: dict[str, Any]) -> str:
