@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from edge.capture_process import HEADER, MAGIC, OPENED_PREFIX, SAMPLE_BYTES
 from edge.frontend.resample import Resampler
-from edge.gate import flaws
+from edge.gate import measure_flaws
 from edge.rate_monitor import RateMonitor
 from edge.rates import RATES
 from edge.sound_clock import ClockState, SoundClock
-from edge.window import Block, FlawsOfInput
+from edge.window import Block, FlawAverage
 
 # rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
@@ -95,7 +95,7 @@ class CaptureStream:
         """Read packets until ``pipe`` ends or is out of sync."""
         resampler: Resampler | None = None
         gap = first = True  # sound from before this process is not joined to its own
-        input_flaws, monitor, arrival_s = FlawsOfInput(), RateMonitor(), 0.0
+        input_flaws, monitor, arrival_s = FlawAverage(), RateMonitor(), 0.0
         clock = SoundClock(self.clock_state)
         while packet := self._next_packet(pipe):
             # Arrival times, not the time of reading: this process may be busy or have just started.
@@ -110,16 +110,16 @@ class CaptureStream:
                 if resampler is not None and clock.held_s > 0:
                     # Short packets may all be still in it.
                     rest = resampler.flush()
-                    self._append(Block(rest, clock.next_block_s, gap, input_flaws.take()))
-                first, gap, resampler, input_flaws = False, True, None, FlawsOfInput()
+                    self._append(Block(rest, clock.next_block_s, gap, input_flaws.mean_and_reset()))
+                first, gap, resampler, input_flaws = False, True, None, FlawAverage()
                 clock.skip_gap(sound_s, arrival_s, lost_s=lost / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
-            input_flaws.add(flaws(y, rate), y.size)
+            input_flaws.add(measure_flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
             start_s = clock.advance(sound_s, arrival_s, block_s=out.size / self._sr)
             if out.size:
-                self._append(Block(out, start_s, gap, input_flaws.take()))
+                self._append(Block(out, start_s, gap, input_flaws.mean_and_reset()))
                 gap = False
             self.clock_state = clock.state
             self.received += y.size  # last, so that whatever is counted can be taken

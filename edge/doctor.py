@@ -29,7 +29,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import Finding, device_in_use_hint, join_remedies
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer, golden_sound
+from edge.golden import MISMATCH, golden_answer, golden_sound
 from edge.installed import (
     OVERLAY_REMEDY,
     STATE_DIRECTORY,

@@ -71,12 +71,12 @@ class Recording:
         continue those before, and their flaws as recorded.
         """
         resampler: Resampler | None = None
-        rate, at, continues, input_flaws = 0, 0, False, FlawsOfInput()
+        rate, at, continues, input_flaws = 0, 0, False, FlawAverage()
         for piece in pieces(self.path, self._part):
             if piece.start_s is not None or piece.rate != rate:
                 if resampler is not None:
                     rest = resampler.flush()
-                    yield rest, at, continues, input_flaws.take()
+                    yield rest, at, continues, input_flaws.mean_and_reset()
                     at += rest.size
                 self._check_rate(piece.rate)
                 if piece.start_s is not None:
@@ -85,15 +85,15 @@ class Recording:
                     at = self._part.input_span(piece.rate).first_output
                 rate = piece.rate
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)
-                continues, input_flaws = False, FlawsOfInput()
+                continues, input_flaws = False, FlawAverage()
             y = self._pick_channel(piece.samples)
-            input_flaws.add(flaws(y, rate), y.size)
+            input_flaws.add(measure_flaws(y, rate), y.size)
             y = y if resampler is None else resampler.push(y)
             if y.size:
-                yield y, at, continues, input_flaws.take()
+                yield y, at, continues, input_flaws.mean_and_reset()
                 at, continues = at + y.size, True
         if resampler is not None:
-            yield resampler.flush(), at, continues, input_flaws.take()
+            yield resampler.flush(), at, continues, input_flaws.mean_and_reset()
 
     def read(self) -> NDArray[np.float32]:
         """The whole requested part at once: (n,) float32.

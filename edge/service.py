@@ -172,7 +172,7 @@ class Service:
     def _judge(self, window: Window) -> None:
         # At a wrong rate sound is spliced or out of tune, and the network's answer is worthless.
         fault = Fault.WRONG_RATE if self._source.rate_error else None
-        self._handle_verdict(self.pipeline.judge_window(window).unless(fault))
+        self._handle_verdict(self.pipeline.judge_window(window).with_fault(fault))
 
     def _handle_verdict(self, verdict: Verdict) -> None:
         self._last_verdict, self._last_end = verdict, (verdict.end_s, time.monotonic())
