@@ -198,7 +198,7 @@ class Capture:
 
 
 def _list_inputs(module: Any, instance: Any) -> list[dict[str, Any]]:
-    """All inputs with the rates they accept, found by opening each at every rate."""
+    """All inputs with the rates they accept, found by opening each at all of TRIED_RATES."""
     inputs, default = inputs_of(instance)
     return [
         {

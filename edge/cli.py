@@ -182,7 +182,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per window")
     parser.add_argument(
-        "--picture", type=named_path, metavar="DIR", help="save each window's picture in folder DIR"
+        "--picture", type=named_path, metavar="DIR", help="save the pictures the network saw in DIR"
     )
     parser.set_defaults(run=_run_lazily("edge.predict_command"))
 

@@ -194,7 +194,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "listen.hop_s": (0.1, 2),  # the lamp shows a fault after 5 s without a window
     "listen.threads": (0, 16),
     "listen.threshold": (0, 0.999),
-    "gate.silence_db": (-120, -30),  # a higher limit would reject every window as silence
+    "gate.silence_db": (-120, -30),  # a higher limit would reject ordinary engines as silence
     "gate.flat_seconds": (0.01, 2),
     "gate.clipping": (0.05, 1),
     "gate.dc_ratio": (1, 1000),
@@ -262,9 +262,8 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
             limits = f"{RATES[0]} and {RATES[1]} Hz"
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {limits}")
         return tuple(value)
-    if (
-        kind is float and type(value) is int and abs(value) < 1e15
-    ):  # float() of a huge one overflows
+    # Larger ones are refused below: float() of a huge one overflows.
+    if kind is float and type(value) is int and abs(value) < 1e15:
         value = float(value)
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{name}: {key} = {value!r} contains a null byte: remove it")

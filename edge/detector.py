@@ -1,8 +1,9 @@
 """Turn verdicts on windows into alerts (debouncing). Pure arithmetic on the times it is given.
 
 A single window may be wrong, but an engine that knocks does so in many. K knocking windows of the
-last N start an alert. It lasts a minimum time and ends when the knocking has gone, or when no
-window has knocked for long enough. Times are seconds on any monotonic clock.
+last N start an alert. It lasts a minimum time and ends when fewer than ``keep`` of them knock, or
+when none has knocked for ``clear_s``, for example because none could be judged. Times are seconds
+on any monotonic clock.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ class GateConfig:
 
     The extremes among those engines: the quietest has -42 dB rms in BAND_HZ, the most clipped 5 %
     of its samples in flat tops, the most tonal 99.9 % of its power in 290 Hz, the most repetitive
-    an autocorrelation of 0.979, the most noise-like a structure of 1.5. The longest drop-out is
-    0.31 s (before a codec starts).
+    an autocorrelation of 0.979, the most noise-like a structure of 1.5. The most
+    drop-out in a window is 0.31 s in all (before a codec starts).
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off

@@ -4,8 +4,8 @@ In Gaussian noise of any colour the power in each FFT bin is exponentially distr
 and over frequency alike. An engine departs from this on at least one axis: its strokes come in
 bursts, and its firing makes spectral lines. Both are measured by known methods. For bursts, the
 spectral flatness of Gray and Markel (1974) is taken along time; it is used like spectral kurtosis
-(Antoni 2006) but depends less on a single loud moment. For lines, Fisher's test (1929) is applied
-to the periodogram.
+(Antoni 2006) but depends less on a single loud moment. For lines, the highest power in a narrow
+band is compared with the noise floor, much as in Fisher's test of a periodogram (1929).
 
 Mains lines, such as an open input picks up, are ignored. So are changes of the overall level that
 are slower than strokes, or that last: pumping gain control, gusts, a plug that is out for a moment.
@@ -74,7 +74,7 @@ def burstiness(y: NDArray[np.float32], sr: int) -> float:
 
 
 def strongest_line(y: NDArray[np.float32], sr: int) -> float:
-    """Highest mean power in any LINE_WIDTH_HZ, relative to the noise floor; mains left out."""
+    """Highest mean power in a band of LINE_WIDTH_HZ, relative to the noise floor; no mains lines."""
     power = np.square(np.abs(scipy.fft.rfft(y * hann(y.size))), dtype=np.float64)
     bin_hz = sr / y.size
     low = round((LINE_BAND_HZ[0] - LINE_WIDTH_HZ) / bin_hz)

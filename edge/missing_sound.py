@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, Literal
 log = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH_S = 1e9  # lengths from here on are placeholders for an unknown one
-# A loss counts if it exceeds both, s and share: a video may go on a little after its sound.
+# A loss counts if it exceeds both, the first in s and the second as a share of the whole: a video
+# may go on a little after its sound.
 MISSING_S, MISSING_SHARE = 0.5, 0.02
 # Formats, by their FFmpeg names, that store the duration of each track. For others FFmpeg guesses
 # it from the file size, or gives that of the whole video.

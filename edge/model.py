@@ -127,7 +127,7 @@ class ModelFile:
         """Read and check ``path``; ModelError if damaged, inconsistent or no KnockKnock model."""
         try:
             if path.exists() and not path.is_file():  # /dev/zero has no end
-                raise ModelError(f"model {path} is not a regular file")
+                raise ModelError(f"model {path} is not a file")
             size = path.stat().st_size
             content = path.read_bytes() if size <= MAX_FILE_BYTES else b""
         except OSError as error:
@@ -141,7 +141,7 @@ class ModelFile:
             parsed = Manifest.from_json(manifest)
         except DAMAGED as error:
             raise ModelError(
-                f"{path} is truncated, or not a KnockKnock model ({error}): copy it again, "
+                f"{path} is cut off, or not a KnockKnock model ({error}): copy it again, "
                 "or make one with convert export"
             ) from error
         if hashlib.sha256(network).hexdigest() != parsed.network_sha256:

@@ -74,8 +74,8 @@ class Pipeline:
     def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
         """One verdict per window, every ``hop_s`` seconds, until the blocks end.
 
-        The end of the signal is covered by a last window that ends there; so is the end of the
-        sound before each gap.
+        If MIN_TAIL_S or more are uncovered at the end of the signal, a last window ends there;
+        likewise before each gap.
         """
         config = self.front_end.config
         windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)

@@ -55,9 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            if not isinstance(
-                error, EdgeError
-            ):  # Python's message names no file, or names it twice
+            # Python's own message names no file, or names it twice.
+            if not isinstance(error, EdgeError):
                 error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
             print_error("edge", error)
             worst = max(worst, error.exit_code)
@@ -130,8 +129,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         )
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
         _print_note(
-            f"{path}: channel {arguments.channel} is silent; the file has {source.channels} "
-            "channels, numbered from 0: try another --channel"
+            f"{path}: channel {arguments.channel} has no usable sound; the file has "
+            f"{source.channels} channels, numbered from 0: try another --channel"
         )
     if replaced:  # perhaps another car's recording of the same name
         _print_note(f"{path}: replaced {replaced} pictures in {arguments.picture}")

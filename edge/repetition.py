@@ -27,7 +27,7 @@ def repetition(y: NDArray[np.float32], sr: int) -> float:
 
     Only the band between RISE_HZ and FALL_HZ is compared. The correlation is normalised by the
     energy of the overlapping parts, so the lag's length makes no difference. 0 for a ``y`` shorter
-    than 1.98 s, which is twice the longest lag and EDGE_S.
+    than 1.98 s: twice the sum of the longest lag and EDGE_S.
     """
     if y.size < 2 * (LAG_RANGE_S[1] + EDGE_S) * sr:
         return 0.0

@@ -1,6 +1,6 @@
-"""``edge run``: opens the microphone and lights the lamp first, then loads everything else.
+"""``edge run``: starts to open the microphone, lights the lamp and meanwhile loads the rest.
 
-numpy, scipy and the network are imported after both, because that takes a Pi two seconds.
+numpy, scipy and the network are imported last, because that takes a Pi two seconds.
 """
 
 from __future__ import annotations
@@ -180,9 +180,9 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 
 def _handle_signals(on_sighup: SighupAction, exit_code: int) -> None:
-    """Handle signals while no service does: SIGHUP must not kill us, SIGTERM must clean up.
+    """Handle signals while no service does: SIGTERM, and SIGHUP if it means stop, end the program.
 
-    Exiting with ``exit_code`` rather than being killed lets the lamp be turned off.
+    Any other SIGHUP is ignored. Exiting with ``exit_code``, not being killed, turns the lamp off.
     """
 
     def exit_cleanly(*_: object) -> NoReturn:
@@ -193,10 +193,10 @@ def _handle_signals(on_sighup: SighupAction, exit_code: int) -> None:
 
 
 def _show_fault(indicator: Indicator | None, *, wait: bool) -> None:
-    """Show a fault on the lamp for a while: dark would mean "not running".
+    """Show a fault on the lamp, under systemd for FAULT_SECONDS: dark would mean "not running".
 
-    With ``wait`` False, after a request to stop, only turn the lamp off. The wait before systemd
-    tries again is kept without a lamp, too, because a fast restart loop would wear out the card.
+    With ``wait`` False, after a request to stop, only turn the lamp off. Under systemd it waits
+    without a lamp, too, because a fast restart loop would wear out the card.
     """
     try:
         if indicator is not None and wait:

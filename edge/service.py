@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 0.25  # longest wait for sound, so that signals and the status are handled in time
 BEHIND_S = 5.0  # for so long after windows were skipped, analysis counts as being behind
-EXTEND_START_S = 60.0  # by how much each notification extends TimeoutStartSec=
+EXTEND_START_S = 60.0  # longest time between two notifications at start; TimeoutStartSec=
 
 
 class Service:

@@ -30,8 +30,8 @@ FAULT_FINDINGS: dict[Fault, tuple[Level, str, str]] = {
     Fault.CLIPPING: ("fail", "clipping", f"move it away, or turn its gain down: {GAIN_REMEDY}"),
     Fault.TOO_SHORT: (
         "fail",
-        "sound is lost, in pieces too short to judge",
-        "another USB port or cable? a busy board?",
+        "sound is lost; the pieces in between are too short to judge",
+        "another USB socket or cable? a busy board?",
     ),
     Fault.TONE: ("fail", "a single tone and nothing else", "a bad earth? nothing plugged in?"),
     Fault.REPEATS: (
@@ -45,7 +45,11 @@ FAULT_FINDINGS: dict[Fault, tuple[Level, str, str]] = {
         "its A/D converter is broken: try another microphone",
     ),
     # A warning only: the engine need not be running during this check.
-    Fault.HISS: ("warn", "hiss, no engine", "start the engine; if it stays: is it unplugged?"),
+    Fault.HISS: (
+        "warn",
+        "hiss, no engine",
+        "start the engine; if it stays, plug the microphone in",
+    ),
 }
 LOUD_DB, QUIET_DB = -3.0, -50.0  # dBFS, peak and rms
 TAP_SECONDS = 15.0

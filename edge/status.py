@@ -51,7 +51,7 @@ def signal_of(state: State) -> Signal:
 def problems_of(state: State) -> list[str]:
     """Everything that is wrong, in words, the most serious first."""
     stale = f"no window was processed for {STALE_S:g} s" if state.stale else ""
-    back = "sound has come back, but no window of it has been judged yet"
+    back = "sound has come back, but no window of it has been processed yet"
     recovering = back if state.recovering else ""
     problems = (state.source_problem, stale, recovering, *state.faults, *state.remarks)
     return [problem for problem in (*problems, *state.degraded) if problem]

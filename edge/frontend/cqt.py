@@ -18,7 +18,7 @@ from edge.frontend.stft import frames
 # Filter for halving the rate. librosa does it with soxr's "HQ" recipe, whose impulse response is,
 # to within 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three parameters. They were
 # found by least squares and are checked against soxr in the tests. The filter is flat up to 0.913
-# of the new Nyquist frequency and 126 dB down from that frequency on.
+# of the new Nyquist frequency and 126 dB down from 1.0 of it on.
 HALVING_CUTOFF = 0.956872  # -6 dB point, in units of the new Nyquist frequency
 HALVING_TAPS = 389  # the window reaches zero half a sample beyond the outermost taps
 HALVING_BETA = 13.04

@@ -33,7 +33,7 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
     Where the ratio is approximated (see above), the length differs by up to 0.01 %.
 
     The response is flat within 0.01 dB up to 0.9 of the lower Nyquist frequency and at least 80 dB
-    down from that frequency on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
+    down from 1.0 of it on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
     range.
     """
     if sr_in == sr_out:
