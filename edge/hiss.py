@@ -74,7 +74,7 @@ def burstiness(y: NDArray[np.float32], sr: int) -> float:
 
 
 def strongest_line(y: NDArray[np.float32], sr: int) -> float:
-    """Highest mean power in a band of LINE_WIDTH_HZ, relative to the noise floor; no mains lines."""
+    """Highest mean power in a band of LINE_WIDTH_HZ over the noise floor, without mains lines."""
     power = np.square(np.abs(scipy.fft.rfft(y * hann(y.size))), dtype=np.float64)
     bin_hz = sr / y.size
     low = round((LINE_BAND_HZ[0] - LINE_WIDTH_HZ) / bin_hz)

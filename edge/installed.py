@@ -45,9 +45,8 @@ def volatile_warning(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) 
     """A warning if ``folder`` is on a file system in memory, which loses records; "" if not."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
-        folder = Path(
-            os.path.realpath(folder)
-        )  # Path.resolve() raises on a symlink loop before 3.13
+        # Path.resolve() raises on a symlink loop before Python 3.13.
+        folder = Path(os.path.realpath(folder))
     except OSError:  # not known, as in a working directory that is deleted
         return ""
     best, kind = Path("/"), ""
