@@ -23,7 +23,7 @@ from convert.errors import CheckpointError
 from convert.labels import composed
 from convert.network import HeadStyle, KnockNet
 from convert.output import holds_tflite
-from convert.split import Learnt
+from convert.split import TrainedOn
 from edge.errors import ConfigError
 from edge.files import write_atomically
 from edge.model import are_labels
@@ -52,7 +52,7 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5  # this and the next: defaults if the file has none
     temperature: float = 1.0
-    learnt: Learnt = field(default_factory=Learnt)
+    trained_on: TrainedOn = field(default_factory=TrainedOn)
 
     @property
     def chosen_by(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def load_checkpoint(
         meta,
         _number(meta, "threshold", 0.5, (0.0, 1.0), path),
         _number(meta, "temperature", 1.0, TEMPERATURES, path),
-        _learnt(meta, path),
+        _trained_on(meta, path),
     )
 
 
@@ -150,13 +150,13 @@ def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) ->
     return meta
 
 
-def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
+def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
     said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
     if not all(isinstance(names, list | tuple) for names in said):
         raise CheckpointError(f"{path}: what it was trained on is not a list of names")
     sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in said)
     complete = "trained_on" in meta and not meta.get("start_unknown", False)
-    return Learnt(sources, files, cars, complete)
+    return TrainedOn(sources, files, cars, complete)
 
 
 def load_body(path: Path, network: KnockNet) -> None:

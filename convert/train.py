@@ -36,7 +36,7 @@ from convert.run_data import (
     identity,
     real_windows,
 )
-from convert.split import Learnt, fold_sources, heard, split_sources
+from convert.split import TrainedOn, fold_sources, groups_trained_on, split_sources
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
 
@@ -117,7 +117,7 @@ class _Parts(NamedTuple):
     training: list[Clip]
     held_out: list[Clip]
     start: Checkpoint | None
-    learnt: Learnt  # after the run: what ``start`` had learnt, and ``training``
+    trained_on: TrainedOn  # after the run: what ``start`` was trained on, and ``training``
     known: set[str]  # held-out sources that ``start`` was trained on
 
     @property
@@ -151,10 +151,10 @@ def _parts(
         raise DatasetError(NO_ENGINE)
     # Load it first: a misspelt name must fail before hours of making examples.
     start = load_checkpoint(init, labels=labels) if init else None
-    learnt, known = _heard_before(start, clips, held_out)
+    trained_on, known = _start_trained_on(start, clips, held_out)
     _hint_at_sources(clips)
     # Fingerprint the recordings now, while they are still the files that will be learnt from.
-    return _Parts(training, held_out, start, learnt.and_also(training), known)
+    return _Parts(training, held_out, start, trained_on.extended_with(training), known)
 
 
 def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, frozen: bool) -> Fit:
@@ -202,7 +202,7 @@ def _meta(
         chosen_by |= set(start.chosen_by)
     return {
         "config": dataclasses.asdict(config),
-        **parts.learnt.to_meta(),
+        **parts.trained_on.to_meta(),
         **said,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "chosen_by": sorted(chosen_by),
@@ -211,21 +211,21 @@ def _meta(
     }
 
 
-def _heard_before(
+def _start_trained_on(
     start: Checkpoint | None, clips: list[Clip], held_out: list[Clip]
-) -> tuple[Learnt, set[str]]:
+) -> tuple[TrainedOn, set[str]]:
     """What the initial network was trained on, and which held-out sources that includes.
 
     It cannot be graded on those: they, or other sources of the same car, were in its training set.
     """
     if start is None:
-        return Learnt(complete=True), set()
-    if not start.learnt.complete:
+        return TrainedOn(complete=True), set()
+    if not start.trained_on.complete:
         print(
             "the file of --init does not list everything it was trained on: "
             "figures on held-out sources may be too good"
         )
-    groups = heard(clips, start.learnt)
+    groups = groups_trained_on(clips, start.trained_on)
     known = sorted({clip.source for clip in held_out if clip.group in groups})
     if known:
         print(
@@ -233,7 +233,7 @@ def _heard_before(
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
             "figures on them are too good"
         )
-    return start.learnt, set(known)
+    return start.trained_on, set(known)
 
 
 def _hint_at_sources(clips: Sequence[Clip]) -> None:

@@ -20,7 +20,7 @@ from convert.examples import KNOCKING
 from convert.fit import MASKED, ema_decay_at
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 
 # Peak learning rate; examples shown until it is reached, and until it falls again.
@@ -96,9 +96,9 @@ class Learner:
             said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
         return np.concatenate(said)
 
-    def save(self, path: Path, learnt: Learnt) -> None:
-        """Save the averaged weights and what they learnt from, for ``convert export``."""
+    def save(self, path: Path, trained_on: TrainedOn) -> None:
+        """Save the averaged weights and what they were trained on, for ``convert export``."""
         network = self._ema.module
         assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
-        meta = {"shown": self.shown, **learnt.to_meta()}
+        meta = {"shown": self.shown, **trained_on.to_meta()}
         save_checkpoint(path, network, labels=LABELS, meta=meta)

@@ -35,7 +35,7 @@ from convert.dataset import find_clips
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 from edge.child import die_with_parent
 from edge.cli import run_cli
@@ -82,7 +82,7 @@ class Run:
     ends: float  # deadline, seconds of the monotonic clock
     lengths: tuple[int, ...]
     config: TrainConfig
-    learnt: Learnt  # what networks without a left-out part are trained on
+    trained_on: TrainedOn  # what networks without a left-out part are trained on
 
     def learn(self, task: Task) -> None:
         """Train one network on the whole stream; write its answers and weights to files."""
@@ -110,7 +110,7 @@ class Run:
         np.save(answers, learner.judge(held.indices))
         write_atomically(place.with_suffix(".npy"), answers.getvalue())
         if task.part == EVERYTHING:
-            learner.save(place.with_suffix(".pth"), self.learnt)
+            learner.save(place.with_suffix(".pth"), self.trained_on)
 
 
 def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dict[str, float]]:
@@ -166,8 +166,8 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
     make = _Make(parts, arguments)
     ends = time.monotonic() + arguments.seconds
     lengths = sorted(set(arguments.lengths))
-    learnt = Learnt(complete=True).and_also(parts.clips)
-    what = Run(work, arguments.most, ends, tuple(lengths), config, learnt)
+    trained_on = TrainedOn(complete=True).extended_with(parts.clips)
+    what = Run(work, arguments.most, ends, tuple(lengths), config, trained_on)
     seeds = range(1, arguments.seeds + 1)
     tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
     # Makers are forked to share the recordings in memory, and this process never uses the GPU.

@@ -18,7 +18,7 @@ from convert.dataset import find_clips
 from convert.drawn import SHAPE
 from convert.errors import DatasetError
 from convert.examples import Example
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 from scripts import held_out, learner, lengths
 from scripts.held_out import HeldOut, figures
@@ -271,7 +271,7 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
         def judge(self, indices):
             return np.zeros(len(indices), np.float32)
 
-    run = lengths.Run(tmp_path, 24, later(), (4,), TrainConfig(), Learnt())
+    run = lengths.Run(tmp_path, 24, later(), (4,), TrainConfig(), TrainedOn())
 
     def killed(file, _):
         with file.open("wb") if isinstance(file, Path) else nullcontext(file) as half:
@@ -299,8 +299,8 @@ def test_a_run_makes_learns_and_judges(recordings, tmp_path, monkeypatch, capsys
     assert {line["length"] for line in lines} == {4}
     assert {"knock", "engine", "strange", "belt", "starter", "auc knock"} <= lines[0].keys()
     checkpoint = load_checkpoint(work / "all-1-4.pth")
-    assert checkpoint.learnt.complete
-    assert checkpoint.learnt.sources == {clip.source for clip in find_clips([recordings])}
+    assert checkpoint.trained_on.complete
+    assert checkpoint.trained_on.sources == {clip.source for clip in find_clips([recordings])}
     assert checkpoint.labels == ("knocking", "normal")
     assert not (work / "stream").exists()
     assert lengths.main() == 12  # it would mix two runs, or lose the first

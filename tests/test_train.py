@@ -287,7 +287,7 @@ def test_the_body_is_frozen_first_but_never_to_the_end(
     few = dataclasses.replace(TINY, small_epochs=epochs)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
     assert "does not list everything it was trained on" in capsys.readouterr().out
-    assert not load_checkpoint(tmp_path / "a.pth").learnt.complete  # nor does what came of it
+    assert not load_checkpoint(tmp_path / "a.pth").trained_on.complete  # nor does what came of it
     assert changed == ([True] if epochs == 1 else [False, True])
 
 
