@@ -58,7 +58,7 @@ class Example(NamedTuple):
 
     indices: NDArray[np.uint8]  # colour indices of the spectrogram, (84, 87)
     label: int  # index into dataset.LABELS
-    heard: frozenset[str]  # Clip.group of each recording it was made from
+    groups: frozenset[str]  # Clip.group of each recording it was made from
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
@@ -89,30 +89,30 @@ class ExampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._front_end = front_end or FrontEnd()
-        self._heard: set[str] = set()  # groups in the example being made
+        self._groups: set[str] = set()  # groups in the example being made
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
             like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)
             self._simple = ExampleMaker(pools, like_it, seed, self._front_end)
-            self._simple._heard = self._heard
+            self._simple._groups = self._groups
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
 
     def __call__(self, number: int) -> Example:
         """Make example ``number``."""
-        self._heard.clear()
+        self._groups.clear()
         y, label = self.sound(number)
         indices = colour_indices(self._front_end.spectrogram(y))
-        return Example(indices, label, frozenset(self._heard))
+        return Example(indices, label, frozenset(self._groups))
 
     def sound(self, number: int) -> tuple[NDArray[np.float32], int]:
         """Make the audio of example ``number``: ((44100,) float32, label)."""
         rng = np.random.default_rng([self._seed, number])
         if self._simple is not None and rng.random() < self._recipe.simple:
-            return self._simple._drawn(rng)
-        return self._drawn(rng)
+            return self._simple._mixture(rng)
+        return self._mixture(rng)
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
+    def _mixture(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
         if rng.random() < self._recipe.knocking:
             y, label = self._knocking(rng), KNOCKING
         else:
@@ -189,7 +189,7 @@ class ExampleMaker:
 
     def _any_cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         name, sounds = pool[int(rng.integers(len(pool)))]
-        self._heard.add(name)
+        self._groups.add(name)
         y = sounds[int(rng.integers(len(sounds)))]
         low, high = self._recipe.speeds
         speed = np.exp(rng.uniform(np.log(low), np.log(high))) if rng.random() < 0.7 else 1.0

@@ -21,8 +21,8 @@ from torch import Tensor
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
 from convert.device import GRADED, enough_memory
-from convert.drawn import graders, trainers
 from convert.errors import DatasetError
+from convert.example_cache import grading_code_digest, training_code_digest
 from convert.fingerprint import fingerprint
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
@@ -179,7 +179,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
         no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
-    chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
+    chosen = digest(grading_code_digest(), MOST_WINDOWS, *map(identity, held_out))
     # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     with enough_memory(config.batch_size, "--batch-size"):
@@ -283,9 +283,9 @@ def _same_run(
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
-            "made_by": graders(),
+            "made_by": grading_code_digest(),
             "graded_on": MOST_WINDOWS,
-            "trained_by": trainers(),
+            "trained_by": training_code_digest(),
         },
         indent=1,
     ).encode()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.drawn import SHAPE
+from convert.example_cache import SHAPE
 from convert.examples import Maker
 
 WAIT_S = 0.02  # between two looks for new examples
@@ -31,7 +31,7 @@ class Stream:
 
         self.indices = shared("indices", *SHAPE)
         self.labels = shared("labels")
-        self.heard = shared("heard")  # bit K: it contains a recording of part K
+        self.part_bits = shared("bits")  # bit K: it contains a recording of part K
         self._made = shared("made")
         self._until = 0
 
@@ -41,8 +41,8 @@ class Stream:
             example = maker(number)
             self.indices[number] = example.indices
             self.labels[number] = example.label
-            heard = (bool(example.heard & part) << place for place, part in enumerate(parts))
-            self.heard[number] = sum(heard)
+            bits = (bool(example.groups & part) << place for place, part in enumerate(parts))
+            self.part_bits[number] = sum(bits)
             self._made[number] = 1  # set last: the example is complete
 
     def until(self) -> int:
@@ -62,7 +62,9 @@ class Stream:
         while time.monotonic() < ends:
             until = self.until()
             fresh = np.arange(seen, until)
-            waiting = np.concatenate([waiting, fresh[self.heard[seen:until] >> without & 1 == 0]])
+            waiting = np.concatenate(
+                [waiting, fresh[self.part_bits[seen:until] >> without & 1 == 0]]
+            )
             seen = until
             if len(waiting) < size and until == self.size:
                 return

@@ -180,8 +180,8 @@ def test_a_healthy_engine_is_a_background_whatever_its_owner_calls_it():
     assert [source.name for source in pools.engine] == ["diesel", "golf idling", "engine"]
     assert [s.name for s in pools.other_fault] == ["engine_other_fault", "Misfire", "starter"]
     recipe = Recipe(made_engine=0, starter=0, knocking=1, real_knocks=0)
-    heard = [ExampleMaker(pools, recipe, seed=1)(number).heard for number in range(30)]
-    assert any("diesel" in names for names in heard)
+    groups = [ExampleMaker(pools, recipe, seed=1)(number).groups for number in range(30)]
+    assert any("diesel" in names for names in groups)
 
 
 def test_a_car_of_many_sources_weighs_no_more_than_another():
@@ -192,20 +192,20 @@ def test_a_car_of_many_sources_weighs_no_more_than_another():
     )
     assert [(s.name, len(s.sounds)) for s in pools.engine] == [("golf", 3), ("polo", 1)]
     maker = ExampleMaker(pools, Recipe(made_engine=0, starter=0, bystander=0), seed=1)
-    heard = Counter(name for number in range(200) for name in maker(number).heard)
-    assert abs(heard["golf"] - 100) < 29  # four deviations of a binomial
+    groups = Counter(name for number in range(200) for name in maker(number).groups)
+    assert abs(groups["golf"] - 100) < 29  # four deviations of a binomial
 
 
 @pytest.mark.parametrize("simple", [0.0, 1.0])
 def test_an_example_says_which_sources_are_in_it(simple):
     own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))
     recipe = Recipe(real_knocks=0.5, made_engine=0.5, bystander=0.3, simple=simple)
-    heard = Counter(ExampleMaker(own, recipe, seed=2)(number).heard for number in range(40))
-    assert frozenset() in heard  # a made engine alone
-    assert frozenset({"engine"}) in heard
-    assert any("knocking" in names for names in heard)
+    groups = Counter(ExampleMaker(own, recipe, seed=2)(number).groups for number in range(40))
+    assert frozenset() in groups  # a made engine alone
+    assert frozenset({"engine"}) in groups
+    assert any("knocking" in names for names in groups)
     # At most a background and a bystander.
-    assert all(len(names) <= 2 for names in heard)
+    assert all(len(names) <= 2 for names in groups)
 
 
 def test_nothing_is_made_of_silence():

@@ -15,8 +15,8 @@ import pytest
 from convert.checkpoint import load_checkpoint
 from convert.cli import main as convert
 from convert.dataset import find_clips
-from convert.drawn import SHAPE
 from convert.errors import DatasetError
+from convert.example_cache import SHAPE
 from convert.examples import Example
 from convert.split import TrainedOn
 from convert.train_config import TrainConfig
@@ -31,8 +31,8 @@ PARTS = [{"a"}, {"b"}, {"c"}]
 
 def made(number):
     """Example ``number``: its own number as its picture, knocking if odd, of one part each."""
-    heard = frozenset("abc"[number % 3])
-    return Example(np.full(SHAPE, number % 251, np.uint8), number % 2, heard)
+    groups = frozenset("abc"[number % 3])
+    return Example(np.full(SHAPE, number % 251, np.uint8), number % 2, groups)
 
 
 def later(seconds=60.0):

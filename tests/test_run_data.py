@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from convert.dataset import Clip, find_clips
-from convert.drawn import SHAPE
+from convert.example_cache import SHAPE
 from convert.examples import KNOCKING, NORMAL
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from convert.run_data import _drawn, examples_of, real_windows, say_unused
+from convert.run_data import _sample_windows, examples_of, real_windows, say_unused
 from edge.frontend import FrontEnd, FrontEndConfig
 from scripts.held_out import Parts
 from tests.audio import noise, wav_file
@@ -102,10 +102,10 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
         "convert.run_data.colour_indices",
         lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 colours for 1000 windows
     )
-    drawn = _drawn([clip], []).indices[:, 0, 0]
-    assert drawn.size == 200
-    assert (np.diff(drawn.astype(int)) >= 0).all()
-    quarters = np.histogram(drawn, bins=[0, 63, 125, 188, 250])[0]
+    sampled = _sample_windows([clip], []).indices[:, 0, 0]
+    assert sampled.size == 200
+    assert (np.diff(sampled.astype(int)) >= 0).all()
+    quarters = np.histogram(sampled, bins=[0, 63, 125, 188, 250])[0]
     # Hypergeometric with mean 50 and standard deviation 5.5: within four deviations.
     assert (np.abs(quarters - 50) < 22).all()
 
