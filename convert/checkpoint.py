@@ -102,7 +102,7 @@ def load_checkpoint(
     network = KnockNet(head=style)
     _load_into(network, state, path)
     instead = {"labels": labels, "threshold": threshold, "temperature": temperature}
-    meta = _said(content, path, {name: v for name, v in instead.items() if v is not None})
+    meta = _meta_of(content, path, {name: v for name, v in instead.items() if v is not None})
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
@@ -134,10 +134,10 @@ def _number(
     return float(value)
 
 
-def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
+def _meta_of(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata in the file, overridden by ``instead``."""
-    said = content.get("meta")
-    meta = dict(said) if isinstance(said, Mapping) else {}
+    stated = content.get("meta")
+    meta = dict(stated) if isinstance(stated, Mapping) else {}
     own = None
     with contextlib.suppress(CheckpointError):  # ``instead`` may correct invalid labels
         own = _labels(meta, path)
@@ -151,10 +151,10 @@ def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) ->
 
 
 def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
-    said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
-    if not all(isinstance(names, list | tuple) for names in said):
+    stated = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
+    if not all(isinstance(names, list | tuple) for names in stated):
         raise CheckpointError(f"{path}: what it was trained on is not a list of names")
-    sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in said)
+    sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in stated)
     complete = "trained_on" in meta and not meta.get("start_unknown", False)
     return TrainedOn(sources, files, cars, complete)
 

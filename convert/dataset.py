@@ -35,7 +35,7 @@ from convert.labels import (
 )
 from convert.paths import what_is
 from convert.progress import bar
-from convert.skipped import LEAST_S, Skipped, count_and_name
+from convert.skipped import MIN_CLIP_S, Skipped, count_and_name
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.recording import Recording
@@ -254,7 +254,7 @@ def load(clip: Clip) -> NDArray[np.float32]:
 def readable(
     clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    """Yield every readable recording of ``LEAST_S`` or longer with its samples.
+    """Yield every readable recording of ``MIN_CLIP_S`` or longer with its samples.
 
     The others are added to ``skipped`` and named at the end, unless ``quiet`` because they have
     been named before.
@@ -268,7 +268,7 @@ def readable(
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
             skipped.unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
-        elif sound.size < LEAST_S * FrontEndConfig().sr:
+        elif sound.size < MIN_CLIP_S * FrontEndConfig().sr:
             skipped.short.append(str(clip.path))
         else:
             yield clip, sound

@@ -151,16 +151,16 @@ def _judge(
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Do not keep whole verdicts: each holds a picture, and a drive has thousands.
-            said = [
+            windows = [
                 (v.start_s, v.p_knocking, v.reason)
                 for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        every = np.array([np.nan if p is None else p for _, p, _ in said], dtype=np.float32)
-        starts = np.array([start for start, _, _ in said])
-        judged.append(Judged(clip, every, starts, tuple(why for _, _, why in said if why)))
+        p_all = np.array([np.nan if p is None else p for _, p, _ in windows], dtype=np.float32)
+        starts = np.array([start for start, _, _ in windows])
+        judged.append(Judged(clip, p_all, starts, tuple(why for _, _, why in windows if why)))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")

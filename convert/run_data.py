@@ -22,12 +22,12 @@ from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from convert.skipped import LEAST_S, Skipped, say_unreadable
+from convert.skipped import MIN_CLIP_S, Skipped, say_unreadable
 from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
-MOST_WINDOWS = 2000  # per class, to grade each epoch on: takes minutes on two cores
+MAX_WINDOWS = 2000  # per class, to grade each epoch on: takes minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 NONE_TO_JUDGE_BY = "no recording of a healthy engine is left among those held out: hold out others"
 
@@ -73,7 +73,7 @@ def examples_of(
         _write_note(note, skipped)
         if no_engine and not pools.engine:
             raise DatasetError(
-                f"{no_engine}: those there are cannot be read, or are shorter than {LEAST_S:g} s"
+                f"{no_engine}: those there are cannot be read, or are shorter than {MIN_CLIP_S:g} s"
             )
         if recipe.real_knocks and not pools.knocking:
             print("no recording of a knock can be used: the network learns only synthetic ones")
@@ -137,7 +137,7 @@ def _size(path: Path) -> int:
 def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examples:
     """Windows of ``clips``, one per second, that the device would judge, cached in ``cache``.
 
-    A class with more than MOST_WINDOWS is sampled down to that number, always the same ones.
+    A class with more than MAX_WINDOWS is sampled down to that number, always the same ones.
     Unreadable recordings are named, also if an earlier run found them, unless ``quiet`` because
     they have been named before. A damaged ``cache`` is made again.
     """
@@ -161,7 +161,7 @@ def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examp
 
 
 def _sample_windows(clips: list[Clip], unreadable: list[str]) -> Examples:
-    """Sample at most MOST_WINDOWS of each class uniformly (reservoir sampling, Vitter 1985, R).
+    """Sample at most MAX_WINDOWS of each class uniformly (reservoir sampling, Vitter 1985, R).
 
     A spectrogram is computed only when a window enters the sample: days of recordings have
     hundreds of thousands of windows. Errors of unreadable recordings are added to ``unreadable``.
@@ -172,8 +172,8 @@ def _sample_windows(clips: list[Clip], unreadable: list[str]) -> Examples:
     for clip, y in all_judgeable(clips, front_end.config, unreadable=unreadable):
         label = KNOCKING if clip.knocks else NORMAL
         kept, met[label] = taken[label], met[label] + 1
-        place = len(kept) if len(kept) < MOST_WINDOWS else int(rng.integers(met[label]))
-        if place < MOST_WINDOWS:
+        place = len(kept) if len(kept) < MAX_WINDOWS else int(rng.integers(met[label]))
+        if place < MAX_WINDOWS:
             window = colour_indices(front_end.spectrogram(y))
             kept[place : place + 1] = [(sum(met.values()), window)]
     for label, kept in taken.items():

@@ -28,7 +28,7 @@ from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.run_data import (
-    MOST_WINDOWS,
+    MAX_WINDOWS,
     NO_ENGINE,
     NONE_TO_JUDGE_BY,
     digest,
@@ -179,7 +179,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
         no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
-    chosen = digest(grading_code_digest(), MOST_WINDOWS, *map(identity, held_out))
+    chosen = digest(grading_code_digest(), MAX_WINDOWS, *map(identity, held_out))
     # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     with enough_memory(config.batch_size, "--batch-size"):
@@ -193,9 +193,9 @@ def _meta(
 ) -> dict[str, object]:
     """The metadata of the checkpoint."""
     start = parts.start
-    said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
+    inherited = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
-        said["threshold"] = threshold
+        inherited["threshold"] = threshold
     judges = parts.held_out if config.candidates > 1 and parts.judging is parts.held_out else []
     chosen_by = {clip.source for clip in judges} - parts.known
     if start is not None:
@@ -203,7 +203,7 @@ def _meta(
     return {
         "config": dataclasses.asdict(config),
         **parts.trained_on.to_meta(),
-        **said,
+        **inherited,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "chosen_by": sorted(chosen_by),
         "start": run.start,
@@ -284,7 +284,7 @@ def _same_run(
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
             "made_by": grading_code_digest(),
-            "graded_on": MOST_WINDOWS,
+            "graded_on": MAX_WINDOWS,
             "trained_by": training_code_digest(),
         },
         indent=1,

@@ -52,7 +52,7 @@ STRANGE = "strange knocks over engines"
 LEVELS_DB = (STRANGE_DB[0], 5.0, 10.0, STRANGE_DB[1])  # strange knocks, a row per range
 FAULT_DB = (-6.0, 12.0)  # above an engine, as mix() measures it; as for belts in convert.faults
 PEAK = 0.5  # every sound is scaled to it, as by a microphone's gain: no mixture may clip
-MOST = 100_000
+MAX_COUNT = 100_000
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     lines = ["| | sounds | unknown | called knocking | 95 % |", "|---|---|---|---|---|"]
     for name, one in found.items():
         share = one["called_knocking"]
-        said = "-" if share is None else f"{100 * share:.1f} %"
+        share_text = "-" if share is None else f"{100 * share:.1f} %"
         counts = f"{one['sounds']} | {one['unknown']}"
-        lines.append(f"| {name} | {counts} | {said} | {in_percent(one['interval_95'])} |")
+        lines.append(f"| {name} | {counts} | {share_text} | {in_percent(one['interval_95'])} |")
     return "\n".join(lines)
 
 
@@ -214,7 +214,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    for name, least, most in (("count", 1, MOST), ("seed", 0, 2**32 - 1)):
+    for name, least, most in (("count", 1, MAX_COUNT), ("seed", 0, 2**32 - 1)):
         if not least <= (value := getattr(arguments, name)) <= most:
             raise ConfigError(f"--{name} {value} must lie between {least} and {most}")
     if arguments.out:

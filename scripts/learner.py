@@ -89,12 +89,12 @@ class Learner:
     @torch.no_grad()
     def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log-odds of knocking by the averaged weights, (N,)."""
-        said = [np.empty(0, np.float32)]
+        log_odds = [np.empty(0, np.float32)]
         for i in range(0, len(indices), 128):
             part = torch.from_numpy(indices[i : i + 128]).to(self.device)
             logits = self._ema(self._pictures(part)).float()
-            said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
-        return np.concatenate(said)
+            log_odds.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
+        return np.concatenate(log_odds)
 
     def save(self, path: Path, trained_on: TrainedOn) -> None:
         """Save the averaged weights and what they were trained on, for ``convert export``."""

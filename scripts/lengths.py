@@ -124,7 +124,7 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
     seeds = sorted({task.seed for task in tasks})
     lines: list[dict[str, float]] = []
     for length in lengths:
-        said = {seed: np.full(len(held.kind), np.nan, np.float32) for seed in seeds}
+        by_seed = {seed: np.full(len(held.kind), np.nan, np.float32) for seed in seeds}
         for task in tasks:
             file = work / f"{task.name}-{length}.npy"
             if task.part == EVERYTHING:
@@ -136,10 +136,10 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
                 raise DatasetError(
                     f"{file} holds values that are not finite: that training has diverged"
                 )
-            said[task.seed][windows[task.part]] = z
+            by_seed[task.seed][windows[task.part]] = z
         for rate in FALSE_RATES:
-            each = [figures(held, z, rate) for z in said.values()]
-            both = figures(held, np.mean(list(said.values()), axis=0), rate)
+            each = [figures(held, z, rate) for z in by_seed.values()]
+            both = figures(held, np.mean(list(by_seed.values()), axis=0), rate)
             mean = {name: float(np.mean([one[name] for one in each])) for name in both}
             aucs = [one["auc knock"] for one in each]
             together = {f"both {name}": value for name, value in both.items()}

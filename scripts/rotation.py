@@ -279,8 +279,10 @@ def rotate(arguments: argparse.Namespace) -> list[Scores]:
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)
         scores.append(judge(examples, held[part], part, config, run / f"part{part + 1}"))
-    said = [dataclasses.asdict(score) for score in scores]
-    write_atomically(run / "answers.json", json.dumps(said, default=lambda z: z.tolist()).encode())
+    answers = [dataclasses.asdict(score) for score in scores]
+    write_atomically(
+        run / "answers.json", json.dumps(answers, default=lambda z: z.tolist()).encode()
+    )
     return scores
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convert.calibration import (
-    LEAST_CALIBRATION,
+    MIN_CALIBRATION,
     N_SOURCES,
     _take,
     export_pictures,
@@ -115,7 +115,7 @@ def test_too_little(tmp_path, front_end):
     with pytest.raises(DatasetError, match="no recordings"):
         export_pictures(tmp_path, front_end, seed=1)
     wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
-    with pytest.raises(DatasetError, match=f"{LEAST_CALIBRATION} are needed"):
+    with pytest.raises(DatasetError, match=f"{MIN_CALIBRATION} are needed"):
         export_pictures(tmp_path, front_end, seed=1)
 
 

@@ -79,7 +79,7 @@ def test_a_cache_of_something_else_is_made_again(clips, tmp_path):
 def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypatch, capsys):
     whole = real_windows(tmp_path / "real-a.npz", clips)
     assert "windows" not in capsys.readouterr().out
-    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 2)
+    monkeypatch.setattr("convert.run_data.MAX_WINDOWS", 2)
     some = real_windows(tmp_path / "real-b.npz", clips)
     said = "real_auc and real_false use 2 of 3 held-out windows of class normal\n"
     assert capsys.readouterr().out == said
@@ -93,7 +93,7 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
     """A thousand windows of one recording; each four have a colour of their own."""
     numbered = [np.full(1, i) for i in range(1000)]
     clip = Clip(Path("a.wav"), "normal", "engine", "a")
-    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 200)
+    monkeypatch.setattr("convert.run_data.MAX_WINDOWS", 200)
     monkeypatch.setattr(
         "convert.run_data.all_judgeable", lambda *_, **__: ((clip, y) for y in numbered)
     )
