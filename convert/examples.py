@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from convert import faults, lookalikes, synth
-from convert.bay import beat_seconds, record, shaped_like, sharpen
+from convert.bay import beat_period_s, record, shaped_like, sharpen
 from convert.dataset import Clip, not_silent
 from convert.errors import DatasetError
 from convert.recipe import SIMPLE, Recipe
@@ -137,7 +137,7 @@ class ExampleMaker:
     def _made_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
         if rng.random() < self._recipe.plain:
             return synth.plain_knock(rng, self._seconds)
-        beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
+        beat = beat_period_s(background, synth.SR) if rng.random() < self._recipe.locked else None
         return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat)
 
     def _normal(self, rng: np.random.Generator) -> Sound:

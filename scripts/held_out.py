@@ -21,7 +21,7 @@ from convert.judgeable import all_judgeable
 from convert.metrics import auc
 from convert.skipped import Skipped
 from convert.split import fold_sources
-from convert.synth import SR, mix, place, random_crank
+from convert.synth import SR, mix, pulse_train, random_crank
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
@@ -49,7 +49,7 @@ def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     times += rng.normal(0, rng.uniform(0, 0.02) * period, times.size)
     gains = rng.lognormal(0, 0.15, times.size)
     gains[1::2] *= rng.uniform(0.4, 1)
-    y = place(n, times, gains, wave)
+    y = pulse_train(n, times, gains, wave)
     return y / (y.std() + 1e-12)
 
 

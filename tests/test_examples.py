@@ -87,7 +87,7 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
     for name in ("loping_engine", "distract"):
         calls.count(lookalikes, name)
     calls.count(faults, "faulty")
-    for name in ("sharpen", "shaped_like", "beat_seconds"):
+    for name in ("sharpen", "shaped_like", "beat_period_s"):
         calls.count(examples, name)
     recipe = Recipe(plain=0.3)
     maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
@@ -104,7 +104,7 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
         ("faulty", 8),  # 0.08 of those that do not knock
         ("sharpen", 45),  # of the 150 real ones
         ("shaped_like", 40),  # of the knocks
-        ("beat_seconds", 35),  # of the knocks of a kind
+        ("beat_period_s", 35),  # of the knocks of a kind
         ("distract", 66),  # a quarter of the knocks, 0.45 of the others without a starter
     ):
         assert abs(calls[name] - expected) < 4 * expected**0.5, name
@@ -114,7 +114,7 @@ def test_simple_examples_hold_plain_knocks_over_engines_as_they_are(monkeypatch)
     def refused(*_args, **_named):
         raise AssertionError("no part of a simple example")
 
-    for name in ("sharpen", "shaped_like", "beat_seconds"):
+    for name in ("sharpen", "shaped_like", "beat_period_s"):
         monkeypatch.setattr(examples, name, refused)
     monkeypatch.setattr(synth, "random_knock", refused)
     maker = ExampleMaker(pools(engine=noise(4)), Recipe(simple=1), seed=6)

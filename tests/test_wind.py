@@ -40,12 +40,12 @@ def test_wind_is_low():
         assert abs(y.mean()) < 1e-9  # a steady push is cut off by any microphone
 
 
-@pytest.mark.parametrize("remembered", [100, 1000])
-def test_gusts_last_as_long_as_they_should(remembered):
-    y = bay._wander(np.random.default_rng(0), 4000 * remembered, remembered)
+@pytest.mark.parametrize("correlation_time", [100, 1000])
+def test_gusts_last_as_long_as_they_should(correlation_time):
+    y = bay._ornstein_uhlenbeck(np.random.default_rng(0), 4000 * correlation_time, correlation_time)
     assert y.std() == pytest.approx(1, abs=0.1)  # 2000 gusts that know nothing of each other: 2 %
     for lags in (0.5, 1, 2):
-        k = int(lags * remembered)
+        k = int(lags * correlation_time)
         alike = np.corrcoef(y[:-k], y[k:])[0, 1]
         assert alike == pytest.approx(np.exp(-lags), abs=0.08)
 
@@ -53,12 +53,12 @@ def test_gusts_last_as_long_as_they_should(remembered):
 def test_gusts_come_and_go_within_about_a_second():
     asked = []
 
-    def wander(rng, n, remembered):
-        asked.append(remembered / SR)
+    def wander(rng, n, correlation_time):
+        asked.append(correlation_time / SR)
         return rng.normal(size=n)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bay, "_wander", wander)
+        patch.setattr(bay, "_ornstein_uhlenbeck", wander)
         for seed in range(100):
             bay.wind(np.random.default_rng(seed), SR, SR)
     assert 0.7 <= min(asked) < 0.8
