@@ -72,7 +72,7 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     return y / y.std() + thuds * 10 ** (rng.uniform(-5, 20) / 20)
 
 
-def distract(rng: np.random.Generator, background: Sound) -> Sound:
+def add_lookalike(rng: np.random.Generator, background: Sound) -> Sound:
     """``background`` with clatter, a belt or ticks mixed in; none of them a knock."""
     rpm = float(np.exp(rng.uniform(6.3, 7.86)))  # logarithms of 545 and 2592
     shaft = crank(rng, background.size / SR, rpm, 4)

@@ -81,14 +81,16 @@ VARIATIONS = (
     Variation("no real knocks", dataclasses.replace(BASE, real_knocks=0)),
     Variation(
         "knocks as on the metal",
-        dataclasses.replace(BASE, smeared=0, locked=0, shaped=0),
+        dataclasses.replace(BASE, smeared=0, beat_locked=0, shaped=0),
     ),
     Variation(
         "recordings at 0.8 to 1.25 of their speed", dataclasses.replace(BASE, speeds=(0.8, 1.25))
     ),
     Variation(
         "no lookalikes",
-        dataclasses.replace(BASE, loping=0, starter=0, sharpened=0, distractors=0, distracted=0),
+        dataclasses.replace(
+            BASE, loping=0, starter=0, sharpened=0, lookalikes_normal=0, lookalikes_knocking=0
+        ),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
     Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
