@@ -27,7 +27,7 @@ from convert.split import TrainedOn
 from edge.errors import ConfigError
 from edge.files import write_atomically
 from edge.model import are_labels
-from edge.temperature import TEMPERATURES
+from edge.temperature import TEMPERATURE_RANGE
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 MAX_LISTED = 6  # keys listed in a message for each kind of problem
@@ -109,7 +109,7 @@ def load_checkpoint(
         _labels(meta, path),
         meta,
         _number(meta, "threshold", 0.5, (0.0, 1.0), path),
-        _number(meta, "temperature", 1.0, TEMPERATURES, path),
+        _number(meta, "temperature", 1.0, TEMPERATURE_RANGE, path),
         _trained_on(meta, path),
     )
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from edge import __version__
 from edge.cli import run_cli
-from edge.errors import MissingPackageError, complain
-from edge.hang_up import speak_to_nobody_if_gone
+from edge.errors import MissingPackageError, print_error
+from edge.sighup import silence_closed_terminal
 
 EXAMPLES = """\
 examples:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a bug of ours, which no package fixes
         what = f"package {error.name} is missing: in the clone, with Python 3.11, run "
         what += "pip install '.[convert]'"
-        complain("convert", MissingPackageError(what))
+        print_error("convert", MissingPackageError(what))
         return MissingPackageError.exit_code
     finally:
         for number, handler in before.items():
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
-    speak_to_nobody_if_gone()
+    silence_closed_terminal()
     sys.exit(128 + number)
 
 

@@ -24,27 +24,27 @@ from edge.config import ListenConfig
 from edge.errors import ConfigError, RecordingError
 from edge.frontend import FrontEnd
 from edge.model import ModelFile
-from edge.pipeline import Judge, Pipeline
+from edge.pipeline import PictureClassifier, Pipeline
 from edge.recording import Recording
-from edge.temperature import tempered
+from edge.temperature import apply_temperature
 
 
-class TorchJudge:
-    """A checkpoint behind the interface of :class:`edge.pipeline.Judge`."""
+class TorchClassifier:
+    """A checkpoint behind the interface of :class:`edge.pipeline.PictureClassifier`."""
 
     def __init__(
         self, path: Path, *, labels: tuple[str, ...] | None = None, threshold: float | None = None
     ) -> None:
         """``labels`` and ``threshold`` as for ``load_checkpoint``."""
         self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
-        self._knocking = (self.checkpoint.labels or LABELS).index("knocking")
+        self._knocking_index = (self.checkpoint.labels or LABELS).index("knocking")
         self.temperature = self.checkpoint.temperature
         self.threshold = self.checkpoint.threshold
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
         p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
-        return float(tempered(p, self.temperature)[self._knocking])
+        return float(apply_temperature(p, self.temperature)[self._knocking_index])
 
 
 def evaluate(
@@ -72,7 +72,7 @@ def evaluate(
             knocks=any(clip.knocks for clip in clips),
             healthy=any(clip.is_healthy for clip in clips),
         )
-    judge: Judge
+    classifier: PictureClassifier
     if is_for_tflite(model):
         if hold_out_only:
             raise ConfigError("--hold-out-only needs a .pth, which lists what it was trained on")
@@ -80,18 +80,18 @@ def evaluate(
             raise ConfigError("--labels is for a .pth: a .tflite has its labels in its manifest")
         file = ModelFile.read(model)
         _warn_unrecorded(model)
-        judge, own = Classifier(file), file.manifest.threshold
+        classifier, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
     else:
-        judge = TorchJudge(model, labels=labels, threshold=threshold)
-        own, front_end, temperature = judge.threshold, FrontEnd(), judge.temperature
-        clips = _clips_to_grade(clips, judge.checkpoint.trained_on, model, only=hold_out_only)
-        _say_chosen_by(judge.checkpoint.chosen_by, clips)
+        classifier = TorchClassifier(model, labels=labels, threshold=threshold)
+        own, front_end, temperature = classifier.threshold, FrontEnd(), classifier.temperature
+        clips = _clips_to_grade(clips, classifier.checkpoint.trained_on, model, only=hold_out_only)
+        _say_chosen_by(classifier.checkpoint.chosen_by, clips)
     if not clips:
         raise DatasetError("no recording is left to grade: all sources were used for training")
     limit = own if threshold is None else threshold
-    pipeline = Pipeline(front_end, judge, limit)
+    pipeline = Pipeline(front_end, classifier, limit)
     judged, unreadable = _judge(clips, pipeline, hop_s)
     config = front_end.config
     return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable, config)

@@ -30,7 +30,7 @@ from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.golden import golden_sound
 from edge.model import Manifest, write_model
-from edge.temperature import TEMPERATURES, tempered, untempered_threshold
+from edge.temperature import TEMPERATURE_RANGE, apply_temperature, raw_threshold
 
 GOLDEN_SEED = 20_260_101
 TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
@@ -139,7 +139,7 @@ def _compare(
             precision=manifest.precision,
             knocking=manifest.labels.index("knocking"),
             # What is compared are answers without temperature, so the threshold is, too.
-            threshold=untempered_threshold(manifest.threshold, manifest.temperature),
+            threshold=raw_threshold(manifest.threshold, manifest.temperature),
             pictures=pictures,
             folder=folder,
         )
@@ -177,7 +177,7 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"--seed {config.seed} must be 0 or more")
     for what, value, (low, high) in (
         ("threshold", config.threshold, (0.0, 1.0)),
-        ("temperature", config.temperature, TEMPERATURES),
+        ("temperature", config.temperature, TEMPERATURE_RANGE),
     ):
         if value is not None and not low < value < high:  # NaN lies nowhere
             raise ConfigError(f"--{what} {value:g} must lie between {low:g} and {high:g}")
@@ -197,7 +197,7 @@ def _complete(
     calibration: dict[str, Any],
     golden: NDArray[np.float32],
 ) -> Manifest:
-    answer = tempered(golden, manifest.temperature)
+    answer = apply_temperature(golden, manifest.temperature)
     versions = {}
     for tool in TOOLS:
         try:

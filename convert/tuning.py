@@ -19,9 +19,15 @@ from convert.errors import DatasetError
 from convert.figures import Report, pooled
 from convert.metrics import max_false_positives, min_negatives
 from edge.model import Manifest, ModelFile, write_model
-from edge.temperature import LEAST_P, highest_p, log_odds, tempered_alone, untempered
+from edge.temperature import (
+    MIN_P,
+    apply_temperature_single,
+    highest_p,
+    log_odds,
+    remove_temperature,
+)
 
-SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 rounds p to 0 or 1: untempered() needs it back
+SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 rounds p to 0 or 1, irreversibly
 THRESHOLDS = (0.02, 0.98)  # beyond, the quantisation step of the answers, 1/256, is too coarse
 
 
@@ -54,7 +60,7 @@ def threshold_for(others: NDArray[np.float32], fpr: float) -> float:
     possible answers.
     """
     may_reach = min(max_false_positives(fpr, others.size), others.size - 1)
-    return float(np.sort(others)[::-1][may_reach]) + LEAST_P
+    return float(np.sort(others)[::-1][may_reach]) + MIN_P
 
 
 def need_both(*, knocks: bool, healthy: bool) -> None:
@@ -82,21 +88,24 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
             f"{healthy_windows} windows of healthy engines are too few: a false-positive rate of "
             f"{fpr:.2%} takes at least {least} to measure"
         )
-    knocking, healthy = (untempered(pooled(p), report.temperature) for p in (knocks, others))
+    knocking, healthy = (
+        remove_temperature(pooled(p), report.temperature) for p in (knocks, others)
+    )
     file = ModelFile.read(model)
     precision = file.manifest.precision
     temperature = round(best_temperature(knocking, healthy, precision), 3)
     limit = threshold_for(healthy, fpr)
     if limit > (surest := highest_p(precision, 1)):
-        share = float((healthy >= surest - LEAST_P).mean())
+        share = float((healthy >= surest - MIN_P).mean())
         raise DatasetError(
             f"{share:.1%} of healthy windows get the highest possible answer, which no threshold "
             f"exceeds: ask for more than {fpr:.1%}, or train on these engines"
         )
     # Four decimals will do: unless it is clipped, the threshold is half a quantisation step from
     # the answers, and that is 0.0002 or more even at 8, the highest temperature.
-    threshold = round(float(np.clip(_tempered_one(limit, temperature, precision), *THRESHOLDS)), 4)
-    reached = float((tempered_alone(healthy, temperature, precision) >= threshold).mean())
+    scaled = _with_temperature(limit, temperature, precision)
+    threshold = round(float(np.clip(scaled, *THRESHOLDS)), 4)
+    reached = float((apply_temperature_single(healthy, temperature, precision) >= threshold).mean())
     if reached > fpr:
         raise DatasetError(
             f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
@@ -104,8 +113,12 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
         )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
-        golden_p = untempered(np.array([golden["p_knocking"]], np.float32), report.temperature)
-        golden["p_knocking"] = round(_tempered_one(float(golden_p[0]), temperature, precision), 5)
+        golden_p = remove_temperature(
+            np.array([golden["p_knocking"]], np.float32), report.temperature
+        )
+        golden["p_knocking"] = round(
+            _with_temperature(float(golden_p[0]), temperature, precision), 5
+        )
     manifest = dataclasses.replace(
         file.manifest,
         temperature=temperature,
@@ -117,8 +130,9 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     return manifest
 
 
-def _tempered_one(p: float, temperature: float, precision: str) -> float:
-    return float(tempered_alone(np.array([p], dtype=np.float32), temperature, precision)[0])
+def _with_temperature(p: float, temperature: float, precision: str) -> float:
+    alone = np.array([p], dtype=np.float32)
+    return float(apply_temperature_single(alone, temperature, precision)[0])
 
 
 def _without_verdicts(parity: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Imports go one way: a module imports only from its own line and from those above it::
 
     errors, quiet, hann, rates, finding, child  errors and small helpers
-    gate_config, detector, window, source, pace pure logic: no clock, no files, no hardware
+    gate_config, detector, window, source       pure logic: no clock, no files, no hardware
+    rate_monitor, sound_clock                   sound against the machine's clock, also pure
     repetition, hiss, gate                      is a window fit to be judged?
     files, wav, png                             files that are written completely or not at all
     config, installed                           the settings, and where files are installed
@@ -15,7 +16,7 @@ Imports go one way: a module imports only from its own line and from those above
     capture_stream, microphone, sound_check     the captured sound, supervised and checked
     sound_memory                                the last seconds of sound
     lamp, indicator, blackbox, health, journal  lamp, records, board and systemd, log
-    hang_up                                     what SIGHUP means
+    sighup                                      what SIGHUP means
     pipeline                                    from blocks of sound to verdicts
     status                                      one state, from which lamp and status file follow
     service                                     the listener

@@ -13,10 +13,16 @@ from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ModelError
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer
+from edge.golden import MISMATCH, golden_answer
 from edge.health import StatusFile
 from edge.indicator import Indicator
-from edge.installed import KEEP_THEM, load_config, lost_at_a_cut, records_folder, status_file
+from edge.installed import (
+    OVERLAY_REMEDY,
+    load_config,
+    records_folder,
+    status_file,
+    volatile_warning,
+)
 from edge.microphone import Microphone
 from edge.model import Manifest, ModelFile, default_model
 from edge.pipeline import Pipeline
@@ -36,7 +42,7 @@ def load_model(config: Config) -> ModelFile:
 def load_network(config: Config) -> tuple[ModelFile, Classifier]:
     """The model that the settings name, loaded in their runtime; EdgeError if that fails."""
     model = load_model(config)
-    require_fitting(config, model.manifest)
+    require_reachable_threshold(config, model.manifest)
     listen = config.listen
     threads = listen.threads or free_cores()
     return model, Classifier(model, runtime=listen.runtime, threads=threads)
@@ -47,7 +53,7 @@ def free_cores() -> int:
     return max(1, min(3, len(os.sched_getaffinity(0)) - 1))
 
 
-def require_fitting(config: Config, manifest: Manifest) -> Config:
+def require_reachable_threshold(config: Config, manifest: Manifest) -> Config:
     """``config``; ConfigError if its threshold is above the network's highest possible answer."""
     if config.listen.threshold > manifest.highest_p:
         raise ConfigError(
@@ -85,12 +91,12 @@ def build(
     else:
         live = Replay(Recording(source, channel=config.audio.channel, sr=sr), speed)
     log.info("model %s in %s", model.path, classifier.runtime)
-    heard = source.resolve() if source else config.audio.device
-    about = {"source": str(heard or "default microphone"), "model": str(model.path)}
+    played = source.resolve() if source else config.audio.device
+    about = {"source": str(played or "default microphone"), "model": str(model.path)}
     folder = records_folder(config, state)
-    lost = lost_at_a_cut(folder)
-    if lost and "STATE_DIRECTORY" in os.environ:  # only the service is ended by power cuts
-        log.warning("%s; %s", lost, KEEP_THEM)
+    warning = volatile_warning(folder)
+    if warning and "STATE_DIRECTORY" in os.environ:  # only the service is ended by power cuts
+        log.warning("%s; %s", warning, OVERLAY_REMEDY)
     return Service(
         config,
         live,
@@ -99,12 +105,12 @@ def build(
         blackbox=BlackBox(folder, config.blackbox, sr, about=about),
         status=StatusFile(status_file(config, state)),
         skip_when_behind=speed < math.inf,
-        prove=lambda: _computes_rightly(model, front_end, classifier),
-        reload=lambda: require_fitting(load_config(settings), model.manifest),
+        self_test=lambda: _self_test(model, front_end, classifier),
+        reload=lambda: require_reachable_threshold(load_config(settings), model.manifest),
     )
 
 
-def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
+def _self_test(model: ModelFile, front_end: FrontEnd, classifier: Classifier) -> None:
     """ModelError if the runtime's golden answer differs from the export's.
 
     Such a runtime would judge wrongly without any other symptom. The check also warms up the
@@ -113,5 +119,5 @@ def _computes_rightly(model: ModelFile, front_end: FrontEnd, classifier: Classif
     answer = golden_answer(front_end, classifier)
     if answer is None:
         log.warning("%s has no golden answer: its results cannot be checked", model.path)
-    elif not answer.holds:
-        raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {WRONG}")
+    elif not answer.within_tolerance:
+        raise ModelError(f"{model.path.name} in {classifier.runtime}: {answer}: {MISMATCH}")

@@ -32,15 +32,15 @@ from edge.wav import write_wav
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[0-9]{6,12}")  # name of a record's folder
-PIN = "pinned"  # a record with a file of this name is never deleted
+RECORD_NAME = re.compile(r"[0-9]{6,12}")  # name of a record's folder
+PIN_FILE = "pinned"  # a record with a file of this name is never deleted
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
 RETRY_S = 10.0  # how often the folder is checked between two alerts
 # A worn card may pause for seconds in the middle of a write, and the longest record is 6 MB. If a
 # write takes longer than this it hangs, and may never end.
 STALL_S = 30.0
 RESERVE_BYTES = 20_000_000  # always left free on the disk
-UNKEPT = "%s; alerts go on without records"
+WITHOUT_RECORDS = "%s; alerts go on without records"
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class BlackBox:
         self._about = dict(about or {})
         self._clock = clock
         self._failure = ""  # why the last disk operation failed
-        self._began: float | None = None  # when the current disk operation began; None if idle
-        self._stall_told = False
+        self._busy_since: float | None = None  # when the current disk operation began; None if idle
+        self._stall_logged = False
         self._last_s = -float("inf")
-        self._tried = False  # whether a test file was written here since the start
-        self._stuck: set[str] = set()  # leftovers that cannot be removed; each was logged
-        self._waiting: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
+        self._write_tested = False  # whether a test file was written here since the start
+        self._undeletable: set[str] = set()  # leftovers that cannot be removed; each was logged
+        self._queue: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -94,13 +94,13 @@ class BlackBox:
 
     def watch(self) -> None:
         """Log once if the disk hangs, which the writer itself then cannot. Call it regularly."""
-        if (stall := self._stall()) and not self._stall_told:
-            self._stall_told = True
-            log.error(UNKEPT, stall)
+        if (stall := self._stall()) and not self._stall_logged:
+            self._stall_logged = True
+            log.error(WITHOUT_RECORDS, stall)
 
     def _stall(self) -> str:
-        began = self._began
-        if began is None or self._clock() - began <= STALL_S:
+        busy_since = self._busy_since
+        if busy_since is None or self._clock() - busy_since <= STALL_S:
             return ""
         return f"black box {self.directory}: the disk has not responded for {STALL_S:g} s"
 
@@ -112,7 +112,7 @@ class BlackBox:
         # Set before queueing, because the writer resets it if the write fails.
         before, self._last_s = self._last_s, alert.end_s
         try:
-            self._waiting.put_nowait(alert)
+            self._queue.put_nowait(alert)
         except queue.Full:
             self._last_s = before
             self.skipped += 1
@@ -122,12 +122,12 @@ class BlackBox:
     def close(self, timeout_s: float = 1.5) -> None:
         """Write queued records for at most ``timeout_s``; those not written count as skipped."""
         until = time.monotonic() + timeout_s
-        told_to_end = 0
+        sentinels = 0
         with contextlib.suppress(queue.Full):
-            self._waiting.put(None, timeout=timeout_s / 2)
-            told_to_end = 1
+            self._queue.put(None, timeout=timeout_s / 2)
+            sentinels = 1
             self._thread.join(until - time.monotonic())
-        lost = self._waiting.unfinished_tasks - told_to_end if self._thread.is_alive() else 0
+        lost = self._queue.unfinished_tasks - sentinels if self._thread.is_alive() else 0
         if lost:
             self.skipped += lost
             log.error("black box: the disk is too slow, records lost at the end: %d", lost)
@@ -136,7 +136,7 @@ class BlackBox:
         self._attempt(self._prepare)
         while True:
             try:
-                alert = self._waiting.get(timeout=RETRY_S)
+                alert = self._queue.get(timeout=RETRY_S)
             except queue.Empty:
                 # A disk may fill up, go read-only or recover between two alerts.
                 self._attempt(self._prepare)
@@ -145,42 +145,42 @@ class BlackBox:
                 return
             if not self._attempt(lambda alert=alert: self._write(alert)):
                 self._last_s = -float("inf")  # nothing was kept, so keep the next one however soon
-            self._waiting.task_done()
+            self._queue.task_done()
 
     def _attempt(self, work: Any) -> bool:
-        self._began, self._stall_told = self._clock(), False
+        self._busy_since, self._stall_logged = self._clock(), False
         try:
             work()
         except Exception as error:  # if this thread ended, later records would be lost silently
-            words = error.strerror if isinstance(error, OSError) else ""
-            problem = f"black box {self.directory}: {words or error}"
+            reason = error.strerror if isinstance(error, OSError) else ""
+            problem = f"black box {self.directory}: {reason or error}"
             if problem != self._failure:
-                log.error(UNKEPT, problem)
+                log.error(WITHOUT_RECORDS, problem)
             self._failure = problem
             return False
         finally:
-            self._began = None
+            self._busy_since = None
         self._failure = ""
         return True
 
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in filter(_half_written, self.directory.glob(".*.part")):
+        for leftover in filter(_is_half_written, self.directory.glob(".*.part")):
             if self._remove(leftover):
                 log.warning("black box: removed half-written %s", leftover.name)
         # Find out now, not at the first alert, whether records can be written and there is room.
         # Write a test file only if that is in doubt, because writing wears out a card.
-        if self._failure or not self._tried or not os.access(self.directory, os.W_OK):
+        if self._failure or not self._write_tested or not os.access(self.directory, os.W_OK):
             for leftover in self.directory.glob(".writable.*"):
                 leftover.unlink()
             write_atomically(self.directory / ".writable", b"")
-            self._tried = True
-        self._to_drop(self._bytes(round(self._config.seconds * self._sr)))
+            self._write_tested = True
+        self._to_drop(self._max_bytes(round(self._config.seconds * self._sr)))
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         name = f"{self._next_number():06d}"  # before any record, perhaps the only one, is deleted
-        for oldest in self._to_drop(self._bytes(alert.sound.size)):
+        for oldest in self._to_drop(self._max_bytes(alert.sound.size)):
             # Renamed first, so that a power cut meanwhile cannot leave half a record.
             self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
         part = self.directory / f".{name}.part"
@@ -206,26 +206,26 @@ class BlackBox:
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            if folder.name not in self._stuck:
+            if folder.name not in self._undeletable:
                 log.warning("black box: %s cannot be removed: %s", folder, error.strerror)
-            self._stuck.add(folder.name)
+            self._undeletable.add(folder.name)
             return False
         return True
 
     @staticmethod
-    def _bytes(n_samples: int) -> int:
+    def _max_bytes(n_samples: int) -> int:
         """Upper limit of a record's size: 16-bit sound, an uncompressed picture, the facts."""
         return n_samples * 2 + 300_000
 
     def _records(self) -> list[Path]:
         """All records, oldest first. There may be other things, such as a folder "202403"."""
-        found = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
-        return sorted(filter(_whole, found), key=lambda p: int(p.name))
+        found = [p for p in self.directory.iterdir() if RECORD_NAME.fullmatch(p.name)]
+        return sorted(filter(_is_complete, found), key=lambda p: int(p.name))
 
     def _next_number(self) -> int:
         """One above the highest number in use, even by a folder that is not a record."""
-        names = [p.name for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
-        names += [name[1 : -len(".part")] for name in self._stuck]
+        names = [p.name for p in self.directory.iterdir() if RECORD_NAME.fullmatch(p.name)]
+        names += [name[1 : -len(".part")] for name in self._undeletable]
         return max(map(int, names), default=0) + 1
 
     def _to_drop(self, needed: int) -> list[Path]:
@@ -237,7 +237,7 @@ class BlackBox:
         sizes = {r: _size(r) for r in records}
         # A record of another owner, perhaps copied back by root, cannot be deleted.
         ours = [r for r in records if os.access(r, os.W_OK | os.X_OK)]
-        droppable = deque(r for r in ours if not (r / PIN).exists())
+        droppable = deque(r for r in ours if not (r / PIN_FILE).exists())
         free = shutil.disk_usage(self.directory).free
         dropped = []
         while (
@@ -252,7 +252,7 @@ class BlackBox:
         return dropped
 
 
-def _whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     """Whether ``folder`` is a complete record; False, not an error, if unreadable or damaged."""
     try:
         return (folder / FACTS).is_file()
@@ -267,6 +267,6 @@ def _size(record: Path) -> int:
     return 0
 
 
-def _half_written(folder: Path) -> bool:
+def _is_half_written(folder: Path) -> bool:
     """Whether ``folder`` is named like a record that was being written or deleted."""
-    return bool(NAME.fullmatch(folder.name[1 : -len(".part")]))
+    return bool(RECORD_NAME.fullmatch(folder.name[1 : -len(".part")]))

@@ -32,8 +32,9 @@ MAGIC = 0x4B4E4F43
 # magic, rate in Hz, samples that follow, samples lost before them, input overflows so far, and
 # arrival time of the last sample (CLOCK_MONOTONIC, s)
 HEADER = struct.Struct("<IIIIId")
-OPENED = "opened:"  # on standard error, followed by the name of the opened device
-MOST = 2**32 - 1  # largest count in a header: 27 hours at 44.1 kHz, if the reader was suspended
+OPENED_PREFIX = "opened:"  # on standard error, followed by the name of the opened device
+# Largest count in a header: 27 hours at 44.1 kHz, if the reader was suspended.
+MAX_COUNT = 2**32 - 1
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
 SAMPLE_BYTES = 2
@@ -165,7 +166,7 @@ class Capture:
     """
 
     def __init__(self, module: Any, channel: int, channels: int) -> None:
-        self._go_on = module.paContinue
+        self._continue = module.paContinue
         self._overflow = module.paInputOverflow
         self._channel, self.channels = channel, channels
         # The bound is QUEUE_SECONDS for callbacks of the usual length; others may occur.
@@ -178,14 +179,15 @@ class Capture:
     def __call__(self, data: bytes, frames: int, _: Any, status: int) -> tuple[None, int]:
         """Called by PortAudio in its own thread."""
         if status & self._overflow:
-            self._overflows = min(self._overflows + 1, MOST)
-            self._lost = min(self._lost + 1, MOST)  # PortAudio does not say how many: at least one
+            self._overflows = min(self._overflows + 1, MAX_COUNT)
+            # PortAudio does not say how many were lost: at least one.
+            self._lost = min(self._lost + 1, MAX_COUNT)
         try:
             self.packets.put_nowait((data, self._lost, self._overflows, time.monotonic()))
             self._lost = 0
         except queue.Full:
-            self._lost = min(self._lost + frames, MOST)
-        return None, self._go_on
+            self._lost = min(self._lost + frames, MAX_COUNT)
+        return None, self._continue
 
     def mono(self, data: bytes) -> bytes:
         """The wanted channel of interleaved 16-bit samples."""
@@ -195,8 +197,8 @@ class Capture:
         return bytes(samples[self._channel :: self.channels])
 
 
-def _listed(module: Any, instance: Any) -> list[dict[str, Any]]:
-    """All inputs with the rates they accept, found by opening each at every rate."""
+def _list_inputs(module: Any, instance: Any) -> list[dict[str, Any]]:
+    """All inputs with the rates they accept, found by opening each at all of TRIED_RATES."""
     inputs, default = inputs_of(instance)
     return [
         {
@@ -219,7 +221,7 @@ def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
     return True
 
 
-def own_output() -> IO[bytes]:
+def claim_stdout() -> IO[bytes]:
     """Standard output for packets alone; anything else printed now goes to standard error.
 
     One printf by PortAudio, JACK or ALSA between two packets would corrupt the stream for good.
@@ -239,7 +241,7 @@ def main(out: IO[bytes]) -> int:
     try:
         module, instance = start_portaudio()
         if sys.argv[1] == "--list":
-            out.write(json.dumps(_listed(module, instance)).encode())
+            out.write(json.dumps(_list_inputs(module, instance)).encode())
             out.flush()
             return 0
         wanted, channel, rates = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -264,7 +266,7 @@ def _run(
         )
     capture = Capture(module, channel, channel + 1)
     stream, rate = open_stream(module, instance, device, rates, capture)
-    print(f"{OPENED}{device.name}", file=sys.stderr, flush=True)
+    print(f"{OPENED_PREFIX}{device.name}", file=sys.stderr, flush=True)
     stream.start_stream()
     while True:
         try:
@@ -282,7 +284,7 @@ def _run(
 if __name__ == "__main__":
     # os._exit skips the interpreter's clean-up, which would include PortAudio's: see
     # start_portaudio.
-    output = own_output()
+    output = claim_stdout()
     code = main(output)
     sys.stderr.flush()
     os._exit(code)

@@ -12,159 +12,147 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture_process import HEADER, MAGIC, OPENED, SAMPLE_BYTES
+from edge.capture_process import HEADER, MAGIC, OPENED_PREFIX, SAMPLE_BYTES
 from edge.frontend.resample import Resampler
-from edge.gate import flaws
-from edge.pace import Pace
+from edge.gate import measure_flaws
+from edge.rate_monitor import RateMonitor
 from edge.rates import RATES
-from edge.window import Block, FlawsOfInput
+from edge.sound_clock import ClockState, SoundClock
+from edge.window import Block, FlawAverage
 
 # rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
 
-MAX_PACKET = RATES[1]  # samples, at least a second; a header that claims more is corrupt
-KILLED_S = 1.0  # time a killed process has to exit
+MAX_PACKET_SAMPLES = RATES[1]  # samples, at least a second; a header that claims more is corrupt
+EXIT_TIMEOUT_S = 1.0  # time a killed process has to exit
 PAUSE_S = 1.0  # a longer pause between two packets (of 50 ms each) counts as lost sound
-LATELY = 20  # packets: the last second
 BUFFER_S = 4.0  # sound kept for a late reader; beyond that the oldest is dropped, which is a gap
 
 
 class CaptureStream:
     """Reads one capture process in threads of its own, so that its pipe never fills up.
 
-    Times are on a clock that counts samples and adds the length of each gap. The machine's clock
-    drifts away from it, by a second in some hours, and a driver may deliver late. So the length of
-    a gap is the machine's lead at the first packet after it, less the largest lead in the second
-    before it, and at least the duration of the samples counted as lost.
+    Times are on the sound's own clock (edge.sound_clock).
 
-    ``ended``: where the sound ends on that clock, and the largest lead of the machine's clock over
-    it in the last second (both s). The stream of the next process continues from there.
+    ``clock_state``: where that clock stands; the stream of the next process continues from there.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], sr: int, ended: tuple[float, float]
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], sr: int, resume_at: ClockState) -> None:
         assert process.stdout is not None and process.stderr is not None  # noqa: S101 - piped
         self._sr = sr
         self._blocks: deque[Block] = deque()
-        self._arrived = threading.Condition()
+        self._not_empty = threading.Condition()
         self._buffered = 0
-        self._words: deque[str] = deque(maxlen=5)
+        self._stderr_lines: deque[str] = deque(maxlen=5)
         self.device = ""  # its name, once it is open
-        self.ended = ended
+        self.clock_state = resume_at
         self.received = 0  # samples, at the device's rate
-        self.arrived = time.monotonic()  # when the latest packet was read; at first, the start
+        self.last_read_s = time.monotonic()  # when the latest packet was read; at first, the start
         self.overflows = 0  # that the device has reported
-        self.rate_error = 0.0  # see Pace.push
-        self.out_of_step = False  # whether the pipe held something that is no packet
+        self.rate_error = 0.0  # see RateMonitor.push
+        self.out_of_sync = False  # whether the pipe held something that is no packet
         self._threads = [
-            threading.Thread(target=self._listen, args=(process.stdout,), daemon=True),
-            threading.Thread(target=self._hear_errors, args=(process.stderr,), daemon=True),
+            threading.Thread(target=self._read_packets, args=(process.stdout,), daemon=True),
+            threading.Thread(target=self._read_stderr, args=(process.stderr,), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
 
     def take(self, timeout_s: float) -> list[Block]:
         """The blocks since the last call; waits up to ``timeout_s`` for the first of them."""
-        with self._arrived:
+        with self._not_empty:
             if not self._blocks:
-                self._arrived.wait(timeout_s)
+                self._not_empty.wait(timeout_s)
             blocks = list(self._blocks)
             self._blocks.clear()
             self._buffered = 0
         return blocks
 
-    def rest(self) -> list[Block]:
-        """The blocks that a process left in its pipe when it exited; waits at most KILLED_S.
+    def drain(self) -> list[Block]:
+        """The blocks that a process left in its pipe when it exited; waits at most EXIT_TIMEOUT_S.
 
         The pipes do not end as long as a child of that process still holds them open.
         """
-        until = time.monotonic() + KILLED_S
+        until = time.monotonic() + EXIT_TIMEOUT_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return self.take(0)
 
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """The last line on standard error, by the process or one of its libraries; "" for none."""
-        return self._words[-1] if self._words else ""
+        return self._stderr_lines[-1] if self._stderr_lines else ""
 
-    def _hear_errors(self, pipe: IO[bytes]) -> None:
+    def _read_stderr(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                words = line.decode(errors="replace").strip()[:300]
-                if words.startswith(OPENED):
-                    self.device = words.removeprefix(OPENED)
+                text = line.decode(errors="replace").strip()[:300]
+                if text.startswith(OPENED_PREFIX):
+                    self.device = text.removeprefix(OPENED_PREFIX)
                 else:
-                    self._words.append(words)
+                    self._stderr_lines.append(text)
 
-    def _listen(self, pipe: IO[bytes]) -> None:
-        """Read packets until ``pipe`` ends or is out of step.
-
-        ``time_s`` is where the next block starts; ``held_s`` is the sound held in the resampler.
-        """
+    def _read_packets(self, pipe: IO[bytes]) -> None:
+        """Read packets until ``pipe`` ends or is out of sync."""
         resampler: Resampler | None = None
-        gap = fresh = True  # sound from before this process is not joined to its own
-        met, pace, came_s = FlawsOfInput(), Pace(), 0.0
-        (time_s, most_s), held_s = self.ended, 0.0
-        ahead_s: deque[float] = deque([most_s], maxlen=LATELY)  # leads of the machine's clock
-        while packet := self._next(pipe):
+        gap = first = True  # sound from before this process is not joined to its own
+        input_flaws, monitor, arrival_s = FlawAverage(), RateMonitor(), 0.0
+        clock = SoundClock(self.clock_state)
+        while packet := self._next_packet(pipe):
             # Arrival times, not the time of reading: this process may be busy or have just started.
-            before_s = came_s
-            rate, y, lost, self.overflows, came_s = packet
-            self.arrived = time.monotonic()
+            previous_s = arrival_s
+            rate, y, lost, self.overflows, arrival_s = packet
+            sound_s = y.size / rate
+            self.last_read_s = time.monotonic()
             # A source that was suspended resumes without reporting what it left out.
-            missed = fresh or lost > 0 or came_s - before_s > PAUSE_S
-            self.rate_error = pace.push(y.size / rate, came_s, gap=missed)
-            if missed:
-                if resampler is not None and held_s > 0:  # short packets may all be still in it
-                    self._append(Block(resampler.flush(), time_s, gap, met.take()))
-                fresh, gap, resampler, met = False, True, None, FlawsOfInput()
-                time_s, held_s = time_s + held_s, 0.0
-                later_s = came_s - y.size / rate - time_s - max(ahead_s)
-                time_s += max(0.0, later_s, lost / rate)
+            after_gap = first or lost > 0 or arrival_s - previous_s > PAUSE_S
+            self.rate_error = monitor.push(sound_s, arrival_s, gap=after_gap)
+            if after_gap:
+                if resampler is not None and clock.held_s > 0:
+                    # Short packets may all be still in it.
+                    rest = resampler.flush()
+                    self._append(Block(rest, clock.next_block_s, gap, input_flaws.mean_and_reset()))
+                first, gap, resampler, input_flaws = False, True, None, FlawAverage()
+                clock.skip_gap(sound_s, arrival_s, lost_s=lost / rate)
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
-            met.add(flaws(y, rate), y.size)
+            input_flaws.add(measure_flaws(y, rate), y.size)
             out = y if resampler is None else resampler.push(y)
-            held_s += y.size / rate
+            start_s = clock.advance(sound_s, arrival_s, block_s=out.size / self._sr)
             if out.size:
-                self._append(Block(out, time_s, gap, met.take()))
-                time_s += out.size / self._sr
-                held_s -= out.size / self._sr
+                self._append(Block(out, start_s, gap, input_flaws.mean_and_reset()))
                 gap = False
-            ahead_s.append(came_s - time_s - held_s)
-            self.ended = time_s + held_s, max(ahead_s)
+            self.clock_state = clock.state
             self.received += y.size  # last, so that whatever is counted can be taken
         pipe.close()  # not from another thread, which would wait for this one
 
-    def _next(self, pipe: IO[bytes]) -> _Packet | None:
+    def _next_packet(self, pipe: IO[bytes]) -> _Packet | None:
         try:
-            return _packet(pipe)
+            return _read_packet(pipe)
         except ValueError:
-            self.out_of_step = True
+            self.out_of_sync = True
             return None
 
     def _append(self, block: Block) -> None:
-        with self._arrived:
+        with self._not_empty:
             self._blocks.append(block)
             self._buffered += block.y.size
             # If the reader is far behind, drop the oldest: new sound is worth more.
             while self._buffered > BUFFER_S * self._sr and len(self._blocks) > 1:
                 self._buffered -= self._blocks.popleft().y.size
                 self._blocks[0] = replace(self._blocks[0], gap=True)
-            self._arrived.notify()
+            self._not_empty.notify()
 
 
-def _packet(pipe: IO[bytes]) -> _Packet | None:
+def _read_packet(pipe: IO[bytes]) -> _Packet | None:
     """The next packet; None at the end of the pipe, ValueError if what follows is no packet."""
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    magic, rate, count, lost, overflows, came_s = HEADER.unpack(header)
-    if magic != MAGIC or count > MAX_PACKET:
-        raise ValueError("out of step")
+    magic, rate, count, lost, overflows, arrival_s = HEADER.unpack(header)
+    if magic != MAGIC or count > MAX_PACKET_SAMPLES:
+        raise ValueError("out of sync")
     data = pipe.read(count * SAMPLE_BYTES)
     if len(data) < count * SAMPLE_BYTES:
         return None
     y = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
-    return rate, y, lost, overflows, came_s
+    return rate, y, lost, overflows, arrival_s

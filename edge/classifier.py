@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.model import ModelFile
 from edge.quiet import quiet_stderr
-from edge.temperature import tempered
+from edge.temperature import apply_temperature
 
 # Package -> module with the Interpreter, in order of preference: the successor is several times
 # as fast on the same network.
@@ -47,8 +47,8 @@ class Classifier:
         network does not match its manifest.
         """
         self.manifest = model.manifest
-        package, self._interpreter = _started(model, runtime, threads)
-        self.runtime = _named(package)
+        package, self._interpreter = _load(model, runtime, threads)
+        self.runtime = _package_label(package)
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if (len(inputs), len(outputs)) != (1, 1):
@@ -56,11 +56,11 @@ class Classifier:
             raise ModelError(f"{model.path} has {found}: one of each is needed")
         (self._input,), (self._output,) = inputs, outputs
         self._check(model)
-        self._knocking = model.manifest.labels.index("knocking")
+        self._knocking_index = model.manifest.labels.index("knocking")
 
     def _check(self, model: ModelFile) -> None:
         px = self.manifest.front_end.network_px
-        wanted = {
+        checks = {
             "input shape": (tuple(self._input["shape"]), (1, px, px, 3)),
             "input type": (
                 self._input["dtype"],
@@ -69,9 +69,9 @@ class Classifier:
             "output shape": (tuple(self._output["shape"]), (1, len(self.manifest.labels))),
             "output type": (self._output["dtype"], np.float32),
         }
-        for what, (is_, should_be) in wanted.items():
-            if is_ != should_be:
-                raise ModelError(f"{model.path}: {what} is {is_}, its manifest says {should_be}")
+        for what, (actual, expected) in checks.items():
+            if actual != expected:
+                raise ModelError(f"{model.path}: {what} is {actual}, its manifest says {expected}")
 
     def probabilities(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of each label for ``picture`` (224, 224, 3) uint8 RGB: (2,), adding up to 1.
@@ -79,24 +79,24 @@ class Classifier:
         An int8 network takes the picture as it is, the others take it divided by 255. All NaN if
         the output is not a set of probabilities; an output that was never filled is 0 and 0.
         """
-        whole = self.manifest.precision == "int8"
-        x = picture if whole else picture.astype(np.float32) / np.float32(255)
+        is_int8 = self.manifest.precision == "int8"
+        x = picture if is_int8 else picture.astype(np.float32) / np.float32(255)
         self._interpreter.set_tensor(self._input["index"], x[np.newaxis])
         self._interpreter.invoke()
         p = np.array(self._interpreter.get_tensor(self._output["index"])[0], dtype=np.float32)
         if not (p.min() >= 0 and abs(float(p.sum()) - 1) <= SUM_TOLERANCE):
             return np.full_like(p, np.nan)
-        return tempered(p, self.manifest.temperature)
+        return apply_temperature(p, self.manifest.temperature)
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for ``picture`` (224, 224, 3) uint8 RGB, in [0, 1].
 
         NaN if the network's output is not valid; the caller must not treat that as normal.
         """
-        return float(self.probabilities(picture)[self._knocking])
+        return float(self.probabilities(picture)[self._knocking_index])
 
 
-def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
+def _load(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
     """The first usable package for ``runtime``, and its interpreter with the network loaded."""
     if runtime != "auto" and runtime not in RUNTIMES:
         raise ConfigError(f"runtime {runtime!r} must be one of auto, {', '.join(RUNTIMES)}")
@@ -107,33 +107,34 @@ def _started(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
                 f"runtime {runtime!r} is not installed: pip install {runtime}, or set it to 'auto'"
             )
         candidates = [runtime]
-    broken = []
+    failures = []
     for package in candidates:
         try:
-            return package, _interpreter(package, model, threads)
+            return package, _make_interpreter(package, model, threads)
         # With a numpy it was not built for, tflite-runtime imports and fails only afterwards.
         except (ImportError, AttributeError, SystemError) as error:
-            words = " ".join(str(error).split())
-            broken.append(f"{_named(package)} cannot be used with numpy {np.__version__}: {words}")
+            label, message = _package_label(package), " ".join(str(error).split())
+            failures.append(f"{label} cannot be used with numpy {np.__version__}: {message}")
             cause = error
-    if broken:
+    if failures:
         remedy = "pip install ai-edge-litert==2.1.0, or 'numpy<2' for tflite-runtime"
-        raise MissingPackageError(f"{'; '.join(broken)}: {remedy}") from cause
+        raise MissingPackageError(f"{'; '.join(failures)}: {remedy}") from cause
     raise MissingPackageError("no TFLite runtime is installed: pip install knockknock-edge")
 
 
-def _interpreter(package: str, model: ModelFile, threads: int) -> Any:
+def _make_interpreter(package: str, model: ModelFile, threads: int) -> Any:
     module = importlib.import_module(RUNTIMES[package])
     try:
         with quiet_stderr():
-            made = module.Interpreter(model_content=model.network, num_threads=threads)
-            made.allocate_tensors()
+            interpreter = module.Interpreter(model_content=model.network, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{model.path} cannot be loaded by {_named(package)}: {error}") from error
-    return made
+        label = _package_label(package)
+        raise ModelError(f"{model.path} cannot be loaded by {label}: {error}") from error
+    return interpreter
 
 
-def _named(package: str) -> str:
+def _package_label(package: str) -> str:
     """The name of ``package`` with its version, if that is known."""
     try:
         return f"{package} {version(package)}"

@@ -14,7 +14,7 @@ from edge import __version__
 from edge.arguments import named_path
 from edge.config import RUNTIME_NAMES
 from edge.devices_command import add_devices_parser
-from edge.errors import ConfigError, EdgeError, complain, unwritten, what_failed
+from edge.errors import ConfigError, EdgeError, os_error_message, output_error, print_error
 from edge.run_command import add_run_parser
 
 EXAMPLES = """\
@@ -79,11 +79,11 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of our output has stopped reading
         code = 0
     except SystemExit as leaving:  # from --help, or an invalid command line
-        raise SystemExit(_flushed(parser.prog, int(leaving.code or 0))) from None
-    return _flushed(parser.prog, code)
+        raise SystemExit(_flush_output(parser.prog, int(leaving.code or 0))) from None
+    return _flush_output(parser.prog, code)
 
 
-def _flushed(program: str, code: int) -> int:
+def _flush_output(program: str, code: int) -> int:
     """Flush the output; return ``code``, or ConfigError's if the last lines cannot be written.
 
     If this were left to the interpreter, a closed pipe would end with a message of its own and
@@ -97,7 +97,7 @@ def _flushed(program: str, code: int) -> int:
             # Discard what is buffered, or the interpreter will try to write it once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if not isinstance(error, BrokenPipeError) and not code:
-                complain(program, unwritten(error))
+                print_error(program, output_error(error))
                 code = ConfigError.exit_code
     return code
 
@@ -111,14 +111,14 @@ def _run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) ->
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except EdgeError as error:
-        complain(parser.prog, error)
+        print_error(parser.prog, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except OSError as error:  # access denied, a full disk: not handled by each command
         if isinstance(error, BrokenPipeError):
             raise
-        complain(parser.prog, ConfigError(what_failed(error)))
+        print_error(parser.prog, ConfigError(os_error_message(error)))
         return ConfigError.exit_code
 
 
@@ -182,9 +182,9 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per window")
     parser.add_argument(
-        "--picture", type=named_path, metavar="DIR", help="save each window's picture in folder DIR"
+        "--picture", type=named_path, metavar="DIR", help="save the pictures the network saw in DIR"
     )
-    parser.set_defaults(run=_by("edge.predict_command"))
+    parser.set_defaults(run=_run_lazily("edge.predict_command"))
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -206,10 +206,10 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--tap-test", action="store_true", help="only listen for taps on the engine block"
     )
-    parser.set_defaults(run=_by("edge.doctor"))
+    parser.set_defaults(run=_run_lazily("edge.doctor"))
 
 
-def _by(module: str) -> Callable[[argparse.Namespace], int]:
+def _run_lazily(module: str) -> Callable[[argparse.Namespace], int]:
     """``run`` of ``module``, imported when called: numpy and scipy take a Pi two seconds."""
 
     def run(arguments: argparse.Namespace) -> int:

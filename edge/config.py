@@ -19,7 +19,7 @@ from edge.gate_config import GateConfig
 from edge.rates import RATES
 
 DEFAULT_PATH = Path("/etc/knockknock/edge.toml")
-MAX_FILE = 2**20
+MAX_FILE_BYTES = 2**20
 RUNTIME_NAMES = ("auto", "ai-edge-litert", "tflite-runtime")
 _KINDS = {
     int: "a whole number",
@@ -107,7 +107,9 @@ class Config:
         sections = {}
         for section, values in content.items():
             if section not in hints:
-                raise ConfigError(f"{name}: unknown section [{section}]{_meant(section, hints)}")
+                raise ConfigError(
+                    f"{name}: unknown section [{section}]{_suggestion(section, hints)}"
+                )
             if not isinstance(values, dict):
                 raise ConfigError(f"{name}: {section} must be a section, written [{section}]")
             sections[section] = _section(hints[section], section, values, name)
@@ -124,15 +126,15 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Settings from the file ``path``; ConfigError if it cannot be read or is invalid."""
-        return cls.from_toml(_text(path), str(path))
+        return cls.from_toml(_read_text(path), str(path))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # reading /dev/zero would never end
             raise ConfigError(f"{path} is not a file")
-        if path.stat().st_size > MAX_FILE:
-            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes: not a settings file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: not a settings file")
         text = path.read_text(encoding="utf-8-sig")  # Windows editors may write a BOM
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} cannot be read: it is not in UTF-8, save it as UTF-8") from error
@@ -143,14 +145,14 @@ def _text(path: Path) -> str:
     return text
 
 
-def lamp_of(path: Path) -> IndicatorConfig | None:
+def read_indicator_config(path: Path) -> IndicatorConfig | None:
     """The settings of the lamp in ``path``, even if others are invalid.
 
     None if they cannot be read, or if the section's name may be misspelt. The defaults are no
     substitute: something else may be connected to the default pin.
     """
     try:
-        content = tomllib.loads(_text(path))
+        content = tomllib.loads(_read_text(path))
         if "indicator" not in content and content.keys() - get_type_hints(Config).keys():
             return None
         values = dict(content.get("indicator", {}))
@@ -161,8 +163,8 @@ def lamp_of(path: Path) -> IndicatorConfig | None:
 
 
 # Sections and keys that a running listener applies on reload; all others only at its start.
-TAKEN_OVER = {"gate", "detector"}
-TAKEN_OVER_KEYS = {"listen.hop_s", "listen.threshold", "health.hot_c"}
+RELOADABLE_SECTIONS = {"gate", "detector"}
+RELOADABLE_KEYS = {"listen.hop_s", "listen.threshold", "health.hot_c"}
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
@@ -170,15 +172,15 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     return [
         f"{section.name}.{key.name}"
         for section in fields(Config)
-        if section.name not in TAKEN_OVER
+        if section.name not in RELOADABLE_SECTIONS
         for key in fields(getattr(old, section.name))
-        if f"{section.name}.{key.name}" not in TAKEN_OVER_KEYS
+        if f"{section.name}.{key.name}" not in RELOADABLE_KEYS
         and getattr(getattr(old, section.name), key.name)
         != getattr(getattr(new, section.name), key.name)
     ]
 
 
-def _meant(wrong: str, known: dict[str, Any]) -> str:
+def _suggestion(wrong: str, known: dict[str, Any]) -> str:
     close = difflib.get_close_matches(wrong, known, n=1)
     if close:
         return f": did you mean {close[0]}?"
@@ -192,7 +194,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "listen.hop_s": (0.1, 2),  # the lamp shows a fault after 5 s without a window
     "listen.threads": (0, 16),
     "listen.threshold": (0, 0.999),
-    "gate.silence_db": (-120, -30),  # a higher limit would reject every window as silence
+    "gate.silence_db": (-120, -30),  # a higher limit would reject ordinary engines as silence
     "gate.flat_seconds": (0.01, 2),
     "gate.clipping": (0.05, 1),
     "gate.dc_ratio": (1, 1000),
@@ -217,7 +219,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 OFF_AT_ZERO = {"gate.repetition"}  # 0 turns these off, although it is below the smallest value
 # The service's working directory is deleted at each stop, with everything below it.
-FULL_PATHS = {"listen.model", "blackbox.directory", "health.status_file"}
+ABSOLUTE_PATHS = {"listen.model", "blackbox.directory", "health.status_file"}
 
 
 # ALSA device names, but not a USB id such as abcd:0014, which looks like one.
@@ -231,7 +233,7 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
     checked = {}
     for key, value in values.items():
         if key not in hints:
-            raise ConfigError(f"{name}: unknown key {section}.{key}{_meant(key, hints)}")
+            raise ConfigError(f"{name}: unknown key {section}.{key}{_suggestion(key, hints)}")
         checked[key] = _value(f"{section}.{key}", value, hints[key], name)
     made = cls(**checked)
     if isinstance(made, DetectorConfig) and not made.keep <= made.needed <= made.windows:
@@ -260,15 +262,14 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
             limits = f"{RATES[0]} and {RATES[1]} Hz"
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {limits}")
         return tuple(value)
-    if (
-        kind is float and type(value) is int and abs(value) < 1e15
-    ):  # float() of a huge one overflows
+    # Larger ones are refused below: float() of a huge one overflows.
+    if kind is float and type(value) is int and abs(value) < 1e15:
         value = float(value)
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{name}: {key} = {value!r} contains a null byte: remove it")
     if type(value) is not kind:
         raise ConfigError(f"{name}: {key} = {value!r} must be {_KINDS[kind]}")
-    if key in FULL_PATHS and value and not Path(value).is_absolute():
+    if key in ABSOLUTE_PATHS and value and not Path(value).is_absolute():
         raise ConfigError(
             f"{name}: {key} = {value!r} must be an absolute path, from /; ~ is not expanded"
         )

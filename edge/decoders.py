@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
-from edge.frontend.resample import Reach, reach
+from edge.frontend.resample import InputSpan, input_span
 from edge.missing_sound import (
-    Clock,
-    chained,
-    said_to_end_s,
-    say_cut_off,
-    say_no_end,
-    say_short,
-    share_there,
+    FramePlacer,
+    declared_end_s,
+    is_chained,
+    share_present,
+    warn_if_shorter,
+    warn_if_truncated,
+    warn_if_unterminated,
 )
 from edge.rates import RATES
-from edge.wav import CodingError, WavReader
+from edge.wav import EncodingError, WavReader
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +69,15 @@ class Part(NamedTuple):
         last = None if self.end_s is None else round(self.end_s * self.sr)
         return round(self.start_s * self.sr), last
 
-    def reach(self, rate: int) -> Reach:
+    def input_span(self, rate: int) -> InputSpan:
         """The samples needed at ``rate`` Hz: a resampler looks a little beyond both ends."""
         if not RATES[0] <= rate <= RATES[1]:
-            return Reach(0, None, 0)  # Recording refuses the rate at the first piece
-        return reach(*self.samples(), rate, self.sr)
+            return InputSpan(0, None, 0)  # Recording refuses the rate at the first piece
+        return input_span(*self.samples(), rate, self.sr)
 
     def frames(self, rate: int) -> tuple[int, int | None]:
         """First frame and number of frames (None: to the end) needed at ``rate`` Hz."""
-        start, stop, _ = self.reach(rate)
+        start, stop, _ = self.input_span(rate)
         return start, None if stop is None else stop - start
 
 
@@ -89,7 +89,7 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
         raise RecordingError(f"{path} is empty: nothing was recorded")
     if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
         return _from_wav(path, part)
-    if _only_av_knows(magic):
+    if _needs_av(magic):
         return _from_av(path, part)
     suffix = path.suffix.lower()
     wave = suffix in {".wav", ".wave"}
@@ -104,21 +104,21 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
 def _from_wav(path: Path, part: Part) -> Iterator[Piece]:
     try:
         wav = WavReader(path)
-    except CodingError as error:
+    except EncodingError as error:
         try:
             yield from _from_av(path, part)
         except MissingPackageError as missing:
             raise MissingPackageError(f"{error}, or install av: pip install av") from missing
         return
     with wav:
-        start, left = part.frames(wav.sr)
+        start, remaining = part.frames(wav.sr)
         wav.skip(start)
-        for piece in wav.pieces(_piece(wav.sr)):
-            cut = piece if left is None else piece[:left]
+        for piece in wav.pieces(_piece_frames(wav.sr)):
+            cut = piece if remaining is None else piece[:remaining]
             if cut.size == 0:
                 return
             yield Piece(cut, wav.sr)
-            left = None if left is None else left - len(cut)
+            remaining = None if remaining is None else remaining - len(cut)
 
 
 def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
@@ -128,77 +128,79 @@ def _from_soundfile(path: Path, part: Part) -> Iterator[Piece]:
         # As bytes: soundfile cannot encode a name that is not UTF-8.
         with soundfile.SoundFile(os.fsencode(path)) as file:
             if file.format == "RAW":
-                raise _headerless(path)
-            start, left = part.frames(file.samplerate)
+                raise _headerless_error(path)
+            start, remaining = part.frames(file.samplerate)
             start = min(start, file.frames)
             file.seek(start)
             # After each read soundfile seeks to the current position if the file is seekable; after
             # damage libsndfile then loses its place.
             file.seekable = lambda: False
-            while left is None or left > 0:
-                n = _piece(file.samplerate)
-                n = n if left is None else min(n, left)
+            while remaining is None or remaining > 0:
+                n = _piece_frames(file.samplerate)
+                n = n if remaining is None else min(n, remaining)
                 piece = file.read(n, dtype="float32", always_2d=True)
                 if not len(piece):
                     at_s = (start + done) / file.samplerate
-                    say_short(path, at_s, file.frames / file.samplerate)
-                    say_cut_off(path, at_s, share_there(path))
+                    warn_if_shorter(path, at_s, file.frames / file.samplerate)
+                    warn_if_truncated(path, at_s, share_present(path))
                     return
                 yield Piece(piece, file.samplerate)
                 done += len(piece)
-                left = None if left is None else left - len(piece)
+                remaining = None if remaining is None else remaining - len(piece)
     except soundfile.SoundFileError as error:
         if done:  # a recorder lost power or a copy was cut off: keep what was decoded
             at_s = (start + done) / file.samplerate
             log.warning("%s is damaged at %.1f s: the rest is left out", path, at_s)
             return
-        words = str(getattr(error, "error_string", error)).strip(" .")
+        reason = str(getattr(error, "error_string", error)).strip(" .")
         raise RecordingError(
-            f"{path} cannot be decoded ({words}): record or copy it again"
+            f"{path} cannot be decoded ({reason}): record or copy it again"
         ) from error
 
 
 def _from_av(path: Path, part: Part) -> Iterator[Piece]:
     """Decode the first audio track of anything that FFmpeg's libraries support."""
     av = _import("av", path)
-    clock = Clock()
+    placer = FramePlacer()
     try:
         # An absolute path: FFmpeg would take 12:30.mp3 for a network address. "replace": titles
         # may not be UTF-8, and are not used here.
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
             if container.format.name in HEADERLESS:
-                raise _headerless(path)
-            stream = _audio_of(path, container)
+                raise _headerless_error(path)
+            stream = _audio_track(path, container)
             if container.format.name == "caf" and stream.codec_context.name == "alac":
                 # The last packet is already short; FFmpeg would trim its padding a second time.
                 stream.codec_context.flags2 |= SKIP_MANUAL
-            links = container.format.name == "ogg" and chained(path)
-            clock = Clock(links=links)
-            clock.origin_s = (container.start_time or 0) / av.time_base
+            chained = container.format.name == "ogg" and is_chained(path)
+            placer = FramePlacer(chained=chained)
+            placer.origin_s = (container.start_time or 0) / av.time_base
             frames = _frames(path, container, stream, av.error.FFmpegError)
             # Converts the sample format only, not the rate.
             planar = av.AudioResampler(format="fltp")
-            to_end = yield from _placed(frames, part, planar, clock)
-            clock.holes.say(path)
-            if to_end and clock.heard:
+            read_to_end = yield from _placed(frames, part, planar, placer)
+            placer.holes.warn(path)
+            if read_to_end and placer.any_decoded:
                 # FFmpeg only guesses the length of a chained file.
-                said_s = 0.0 if links else said_to_end_s(path, container, stream, av.time_base)
-                share = clock.at_s / said_s if said_s > 0 else share_there(path)
-                say_cut_off(path, clock.at_s, share)
-                say_no_end(path, clock.at_s)
+                declared_s = 0.0
+                if not chained:
+                    declared_s = declared_end_s(path, container, stream, av.time_base)
+                share = placer.position_s / declared_s if declared_s > 0 else share_present(path)
+                warn_if_truncated(path, placer.position_s, share)
+                warn_if_unterminated(path, placer.position_s)
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, RecordingError):
             raise
-        if clock.heard:
-            clock.holes.say(path)
-            words = "%s cannot be decoded from %.1f s on: the rest is left out"
-            log.warning(words, path, clock.at_s)
+        if placer.any_decoded:
+            placer.holes.warn(path)
+            message = "%s cannot be decoded from %.1f s on: the rest is left out"
+            log.warning(message, path, placer.position_s)
             return
         raise RecordingError(f"{path} {UNREADABLE}") from error
 
 
 def _placed(
-    frames: Iterator[Any], part: Part, planar: Any, clock: Clock
+    frames: Iterator[Any], part: Part, planar: Any, placer: FramePlacer
 ) -> Generator[Piece, None, bool]:
     """Yield what of ``frames`` lies in ``part``; returns whether they were read to their end.
 
@@ -206,75 +208,77 @@ def _placed(
     """
     for frame in frames:
         if frame is None:
-            clock.lose()
+            placer.note_undecodable()
             continue
         rate = frame.sample_rate
-        clock.look(frame.time, frame.samples / rate)
-        start, left = part.frames(rate)
-        for plain in planar.resample(frame):
-            samples, at = plain.to_ndarray().T, round(clock.at_s * rate)
-            first = max(0, start - at)
-            last = len(samples) if left is None else start + left - at
+        placer.place(frame.time, frame.samples / rate)
+        start, remaining = part.frames(rate)
+        for planar_frame in planar.resample(frame):
+            samples, position = planar_frame.to_ndarray().T, round(placer.position_s * rate)
+            first = max(0, start - position)
+            last = len(samples) if remaining is None else start + remaining - position
             if last <= 0:
                 return False
             if first < len(samples):
-                hole_to = (at + first) / rate if clock.jumped else None
-                yield Piece(samples[first:last], rate, hole_to)
-                clock.jumped = False
-            clock.at_s += len(samples) / rate
-            clock.heard = True
+                start_s = (position + first) / rate if placer.discontinuous else None
+                yield Piece(samples[first:last], rate, start_s)
+                placer.discontinuous = False
+            placer.position_s += len(samples) / rate
+            placer.any_decoded = True
     return True
 
 
-def _audio_of(path: Path, container: Any) -> Any:
+def _audio_track(path: Path, container: Any) -> Any:
     """The first audio track; RecordingError if there is none."""
     if container.streams.audio:
         return container.streams.audio[0]
     # FFmpeg reads a text file as a video of a terminal, "tty".
-    film = container.streams.video and container.format.name != "tty"
-    raise RecordingError(f"{path} {'has no audio track' if film else UNREADABLE}")
+    is_video = container.streams.video and container.format.name != "tty"
+    raise RecordingError(f"{path} {'has no audio track' if is_video else UNREADABLE}")
 
 
-def _headerless(path: Path) -> RecordingError:
+def _headerless_error(path: Path) -> RecordingError:
     return RecordingError(
         f"{path} has no header with its sampling rate and encoding: convert it to WAV"
     )
 
 
-def _frames(path: Path, container: Any, stream: Any, damaged: type[Exception]) -> Iterator[Any]:
+def _frames(
+    path: Path, container: Any, stream: Any, decode_error: type[Exception]
+) -> Iterator[Any]:
     """Decoded frames of ``stream``; None for each packet that cannot be decoded.
 
-    Such packets are skipped, as a player does. ``damaged``: the exception that the decoder raises.
+    Such packets are skipped, as a player does. ``decode_error``: what the decoder raises.
     RecordingError at the end if more packets failed than were decoded.
     """
-    good = bad = 0
+    decoded = failed = 0
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except damaged:
-            bad += 1
-            if bad == 1:
+        except decode_error:
+            failed += 1
+            if failed == 1:
                 log.warning("%s is damaged: what cannot be decoded is left out", path)
             yield None
             continue
-        good += bool(frames)
+        decoded += bool(frames)
         yield from frames
-    if bad > good:
+    if failed > decoded:
         raise RecordingError(f"{path} {UNREADABLE}")
 
 
-def _only_av_knows(magic: bytes) -> bool:
+def _needs_av(magic: bytes) -> bool:
     """Whether a file that begins with ``magic`` needs PyAV, whatever its name.
 
     That is MP4, MP3, AAC, AMR, Ogg, Matroska: what telephones record. MP3 and AAC without a
     container begin with eleven set bits (their frame sync), but never with 32, as an erased block
     of a memory card does.
     """
-    bare = magic[:2] >= b"\xff\xe0" and magic[:4] != b"\xff" * 4
-    return bare or magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS)
+    frame_sync = magic[:2] >= b"\xff\xe0" and magic[:4] != b"\xff" * 4
+    return frame_sync or magic[4:8] == b"ftyp" or magic.startswith(AV_MAGICS)
 
 
-def _piece(rate: int) -> int:
+def _piece_frames(rate: int) -> int:
     """Number of frames to read at a time."""
     return max(1, round(PIECE_SECONDS * rate))
 

@@ -10,7 +10,7 @@ import sys
 
 from edge.child import child_environment
 from edge.errors import AudioDeviceError, MissingPackageError
-from edge.finding import locked, ways
+from edge.finding import jack_lock_hint, join_remedies
 
 EXAMPLES = """\
 examples:
@@ -23,7 +23,7 @@ A part of the name, or the USB id, goes into the settings:
   device = "USB PnP"
 """
 
-LIST_SECONDS = 30.0  # a driver that hangs must not hang us
+LIST_TIMEOUT_S = 30.0  # a driver that hangs must not hang us
 
 
 def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,27 +45,27 @@ def list_devices() -> list[dict[str, object]]:
     AudioDeviceError if PortAudio fails, MissingPackageError without PyAudio. PortAudio runs in a
     process of its own, which is killed if a driver hangs.
     """
-    done = _ask([sys.executable, "-m", "edge.capture_process", "--list"])
+    done = _run_with_timeout([sys.executable, "-m", "edge.capture_process", "--list"])
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()
+        errors = done.stderr.strip().splitlines()
         kind = (
             MissingPackageError
             if done.returncode == MissingPackageError.exit_code
             else AudioDeviceError
         )
-        raise kind(words[-1] if words else f"PortAudio crashed (exit code {done.returncode})")
+        raise kind(errors[-1] if errors else f"PortAudio crashed (exit code {done.returncode})")
     try:
-        found: list[dict[str, object]] = json.loads(done.stdout)
+        devices: list[dict[str, object]] = json.loads(done.stdout)
     except ValueError as error:
         raise AudioDeviceError(
             f"the list of microphones is not JSON but {done.stdout[:60]!r}: try again, and see: "
             "arecord -l"
         ) from error
-    return found
+    return devices
 
 
-def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` and capture its output; AudioDeviceError if it takes over LIST_SECONDS.
+def _run_with_timeout(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` and capture its output; AudioDeviceError if it takes over LIST_TIMEOUT_S.
 
     Unlike ``subprocess.run``, which waits without limit for the process it has killed.
     """
@@ -78,17 +78,17 @@ def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
         env=child_environment(),
     )
     try:
-        answer, words = process.communicate(timeout=LIST_SECONDS)
+        answer, errors = process.communicate(timeout=LIST_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        remedy = ways("unplug the microphone and plug it in again", locked())
+        remedy = join_remedies("unplug the microphone and plug it in again", jack_lock_hint())
         raise AudioDeviceError(
-            f"the sound drivers did not answer within {LIST_SECONDS:g} s: {remedy}"
+            f"the sound drivers did not answer within {LIST_TIMEOUT_S:g} s: {remedy}"
         ) from error
     finally:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # blocked in the kernel
             process.wait(1)
-    return subprocess.CompletedProcess(command, process.returncode, answer, words)
+    return subprocess.CompletedProcess(command, process.returncode, answer, errors)
 
 
 def _run(arguments: argparse.Namespace) -> int:

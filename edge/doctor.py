@@ -27,17 +27,23 @@ from edge.assembly import free_cores, load_network
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
-from edge.finding import Finding, in_use, ways
+from edge.finding import Finding, device_in_use_hint, join_remedies
 from edge.frontend import FrontEnd
-from edge.golden import WRONG, golden_answer, golden_sound
-from edge.installed import KEEP_THEM, STATE, load_config, lost_at_a_cut, records_folder
+from edge.golden import MISMATCH, golden_answer, golden_sound
+from edge.installed import (
+    OVERLAY_REMEDY,
+    STATE_DIRECTORY,
+    load_config,
+    records_folder,
+    volatile_warning,
+)
 from edge.lamp import flash
 
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
 ACCOUNT = "knockknock"  # the account that the service runs as
-FASTER = "-m pip install ai-edge-litert==2.1.0"
+INSTALL_LITERT = "-m pip install ai-edge-litert==2.1.0"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,7 +67,7 @@ def examine(config: Config) -> Iterator[Finding]:
     """Run the checks one after another; each finding is yielded as soon as it is known."""
     yield from _model(config)
     yield _versions()
-    yield sound_check.microphone(config)
+    yield sound_check.check_microphone(config)
     yield _lamp(config)
     yield _board(config)
     yield _space(config)
@@ -81,10 +87,10 @@ def _model(config: Config) -> Iterator[Finding]:
         yield Finding("fail", "model", f"{model.path.name} has no golden answer to check", remedy)
         return
     detail = f"{model.path.name} in {classifier.runtime}: {answer}"
-    if answer.holds:
+    if answer.within_tolerance:
         yield Finding("ok", "model", detail)
     else:
-        yield Finding("fail", "model", detail, WRONG)
+        yield Finding("fail", "model", detail, MISMATCH)
     y = golden_sound(0, front_end.config.n_samples)
     yield _speed(front_end, classifier, y, config)
 
@@ -96,26 +102,27 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
         "picture": lambda: front_end.picture(y),
         "network": lambda: classifier.predict(picture),
     }
-    took = {name: _median_ms(stage) for name, stage in stages.items()}
-    total = took["picture"] + took["network"]
+    times_ms = {name: _median_ms(stage) for name, stage in stages.items()}
+    total = times_ms["picture"] + times_ms["network"]
     share = total / (1000 * config.listen.hop_s)
-    detail = ", ".join(f"{name} {ms:.0f} ms" for name, ms in took.items())
+    detail = ", ".join(f"{name} {ms:.0f} ms" for name, ms in times_ms.items())
     detail += f"; {share:.0%} of a window's time"
     if share < 0.5:
         return Finding("ok", "speed", detail)
-    return Finding("warn", "speed", detail, _faster(classifier.runtime, config.listen.threads))
+    remedy = _speed_remedy(classifier.runtime, config.listen.threads)
+    return Finding("warn", "speed", detail, remedy)
 
 
-def _faster(runtime: str, threads: int) -> str:
+def _speed_remedy(runtime: str, threads: int) -> str:
     """Remedies for a board that is too slow, the best first."""
-    helps = ["raise listen.hop_s", "cool the board"]
+    remedies = ["raise listen.hop_s", "cool the board"]
     if 0 < threads < free_cores():
-        helps.insert(0, f"set listen.threads = 0 (all cores but one) instead of {threads}")
+        remedies.insert(0, f"set listen.threads = 0 (all cores but one) instead of {threads}")
     if runtime.startswith("tflite-runtime"):
         as_root = "" if os.access(sys.prefix, os.W_OK) else "sudo "
-        faster = f"{as_root}{shlex.quote(sys.executable)} {FASTER}"
-        helps.insert(0, f"{faster}, which is several times as fast")
-    return "; or ".join(helps)
+        install = f"{as_root}{shlex.quote(sys.executable)} {INSTALL_LITERT}"
+        remedies.insert(0, f"{install}, which is several times as fast")
+    return "; or ".join(remedies)
 
 
 def _median_ms(stage: Callable[[], object], rounds: int = 7) -> float:
@@ -139,16 +146,17 @@ def _versions() -> Finding:
 
 
 def _lamp(config: Config) -> Finding:
-    told = config.indicator
-    pins = told.pins
+    lamp = config.indicator
+    pins = lamp.pins
     if not pins:
         return Finding(
             "warn", "lamp", "no pin is set", "set indicator.led_pin; until then, see the log"
         )
     for pin in pins:
-        problem = flash(pin, active_high=told.active_high, seconds=0.5)
+        problem = flash(pin, active_high=lamp.active_high, seconds=0.5)
         if problem:
-            remedy = ways(in_use(), "on a Pi: check gpiozero, lgpio and group gpio")
+            check = "on a Pi: check gpiozero, lgpio and group gpio"
+            remedy = join_remedies(device_in_use_hint(), check)
             return Finding("fail", "lamp", problem, remedy)
     names = " and ".join(map(str, pins))
     return Finding("ok", "lamp", f"GPIO {names} on for half a second: did you see it?")
@@ -169,9 +177,9 @@ def _board(config: Config) -> Finding:
 def _space(config: Config) -> Finding:
     folder = records_folder(config, None)
     own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
-    if not own and STATE.is_dir():
-        folder = STATE
-    while not _visible(folder):
+    if not own and STATE_DIRECTORY.is_dir():
+        folder = STATE_DIRECTORY
+    while not _is_visible(folder):
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e6
     with contextlib.suppress(OSError):  # the working directory has been deleted
@@ -179,13 +187,13 @@ def _space(config: Config) -> Finding:
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which proves nothing for the service.
     as_root = os.geteuid() == 0 and _service_uid() is not None
-    may = folder == STATE or _service_may_write(folder)
-    if not (may or (os.access(folder, os.W_OK) and not as_root)):
+    writable_by_service = folder == STATE_DIRECTORY or _service_may_write(folder)
+    if not (writable_by_service or (os.access(folder, os.W_OK) and not as_root)):
         where = "is not writable by the service" if as_root else "is not writable by this user"
         remedy = "without write access the service keeps no records: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} {where}", remedy)
-    if lost := lost_at_a_cut(folder):
-        return Finding("warn", "space", lost, KEEP_THEM)
+    if warning := volatile_warning(folder):
+        return Finding("warn", "space", warning, OVERLAY_REMEDY)
     if free < MIN_FREE_MB:
         return Finding("warn", "space", detail, "free some space, or old records are deleted early")
     return Finding("ok", "space", detail)
@@ -197,7 +205,7 @@ def _service_may_write(folder: Path) -> bool:
         account = pwd.getpwnam(ACCOUNT)
         groups = os.getgrouplist(ACCOUNT, account.pw_gid)
 
-        def may(path: Path, wanted: int) -> bool:
+        def has_access(path: Path, wanted: int) -> bool:
             there = path.stat()
             grouped = 3 if there.st_gid in groups else 0
             shift = 6 if there.st_uid == account.pw_uid else grouped
@@ -205,8 +213,8 @@ def _service_may_write(folder: Path) -> bool:
 
         # Not access(2), which checks the permissions of the calling process.
         writable = not os.statvfs(folder).f_flag & os.ST_RDONLY
-        reached = all(may(parent, os.X_OK) for parent in folder.resolve().parents)
-        return writable and reached and may(folder, os.W_OK | os.X_OK)
+        reached = all(has_access(parent, os.X_OK) for parent in folder.resolve().parents)
+        return writable and reached and has_access(folder, os.W_OK | os.X_OK)
     return False
 
 
@@ -217,7 +225,7 @@ def _service_uid() -> int | None:
     return None
 
 
-def _visible(folder: Path) -> bool:
+def _is_visible(folder: Path) -> bool:
     """Whether ``folder`` exists and may be seen by this user (Python 3.11 raises if not)."""
     try:
         return folder.exists()

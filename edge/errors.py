@@ -14,7 +14,7 @@ import errno
 import sys
 
 # An OSError without a file name is attributed to the output if it has one of these numbers.
-OF_OUTPUT = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
+OUTPUT_ERRNOS = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
 
 
 class EdgeError(Exception):
@@ -57,19 +57,19 @@ class SignalError(EdgeError, ValueError):
     """An array handed to the front end has the wrong shape, dtype or values."""
 
 
-def unwritten(error: OSError) -> ConfigError:
+def output_error(error: OSError) -> ConfigError:
     """The error to raise when standard output cannot be written."""
     return ConfigError(f"the output cannot be written: {error.strerror}")
 
 
-def what_failed(error: OSError) -> str:
+def os_error_message(error: OSError) -> str:
     """A message for ``error`` with its file name, or about the output if its number suggests so."""
     if error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(unwritten(error) if error.errno in OF_OUTPUT else error.strerror or error)
+    return str(output_error(error) if error.errno in OUTPUT_ERRNOS else error.strerror or error)
 
 
-def complain(program: str, error: BaseException) -> None:
+def print_error(program: str, error: BaseException) -> None:
     """Print one line on standard error; if that fails, the exit code still tells."""
     with contextlib.suppress(OSError):
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

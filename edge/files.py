@@ -26,7 +26,7 @@ def write_atomically(
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = Path(os.path.realpath(path))  # Path.resolve raises at a loop of links, on Python 3.12
+    path = Path(os.path.realpath(path))  # Path.resolve() raises on a symlink loop before 3.13
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not tempfile, which ignores the umask and makes files that only their owner can read.
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -11,19 +11,19 @@ Level = Literal["ok", "warn", "fail"]
 UNIT = Path("/etc/systemd/system/knockknock-edge.service")
 
 
-def ways(*remedies: str) -> str:
+def join_remedies(*remedies: str) -> str:
     """Join the non-empty ``remedies`` into one line."""
     return "; ".join(filter(None, remedies))
 
 
-def in_use() -> str:
+def device_in_use_hint() -> str:
     """How to release devices that an installed service may use; "" if none is installed."""
     if not UNIT.exists():
         return ""
     return "if the service runs, stop it: systemctl stop knockknock-edge"
 
 
-def locked(shm: Path = Path("/dev/shm")) -> str:  # noqa: S108 - the kernel's own
+def jack_lock_hint(shm: Path = Path("/dev/shm")) -> str:  # noqa: S108 - the kernel's own
     """How to remove a JACK lock that may be left over; "" if there is no JACK database.
 
     PortAudio looks for a JACK server. The JACK library keeps a database below ``shm``: if a program
@@ -38,11 +38,11 @@ class Finding:
     """One line of the report."""
 
     level: Level
-    what: str
+    check: str
     detail: str
     remedy: str = ""
 
     def line(self) -> str:
         """The finding as it is printed; a remedy follows on a line of its own."""
         remedy = f"\n{'':22}-> {self.remedy}" if self.remedy else ""
-        return f"{self.level:<6}{self.what:<16}{self.detail}{remedy}"
+        return f"{self.level:<6}{self.check:<16}{self.detail}{remedy}"

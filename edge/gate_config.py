@@ -11,14 +11,14 @@ class GateConfig:
 
     The extremes among those engines: the quietest has -42 dB rms in BAND_HZ, the most clipped 5 %
     of its samples in flat tops, the most tonal 99.9 % of its power in 290 Hz, the most repetitive
-    an autocorrelation of 0.979, the most noise-like a structure of 1.5. The longest drop-out is
-    0.31 s (before a codec starts).
+    an autocorrelation of 0.979, the most noise-like a structure of 1.5. The most
+    drop-out in a window is 0.31 s in all (before a codec starts).
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
     flat_seconds: float = 0.5  # total of stretches without movement; from here on: a drop-out
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
     dc_ratio: float = 4.0  # |mean| / standard deviation; above: converter offset, no sound
-    tone_hz: float = 120.0  # width of the FFT bins with TONAL of the power; below: a hum. 0: off
+    tone_hz: float = 120.0  # width of the bins with TONAL_SHARE of the power; below: a hum. 0: off
     repetition: float = 0.995  # autocorrelation at lags to 0.93 s; above: a stuck buffer. 0: off
     hiss: float = 1.1  # distance from noise of any colour; below: a dead capsule. 0: off

@@ -12,7 +12,7 @@ from edge.classifier import Classifier
 from edge.frontend import FrontEnd
 
 TOLERANCE = 0.05  # in p; runtimes round differently, by more than one step of 1/256
-WRONG = "this runtime computes wrongly: set listen.runtime"  # said if GoldenAnswer.holds is False
+MISMATCH = "this runtime computes wrongly: set listen.runtime"  # if not within_tolerance
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class GoldenAnswer:
     """A network's answer to the golden sound, compared with the one in its manifest."""
 
     p: float  # p_knocking, in [0, 1]; NaN if the answer is not a number
-    off: float  # absolute difference from the manifest's, 0 or more; infinity for NaN
+    error: float  # absolute difference from the manifest's, 0 or more; infinity for NaN
 
     @property
-    def holds(self) -> bool:
+    def within_tolerance(self) -> bool:
         """Whether this runtime computes what the export computed."""
-        return self.off <= TOLERANCE
+        return self.error <= TOLERANCE
 
     def __str__(self) -> str:
         """The answer in words, for a log or a report."""
-        return f"golden answer {self.p:.3f}, off by {self.off:.3f}"
+        return f"golden answer {self.p:.3f}, off by {self.error:.3f}"
 
 
 def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
@@ -43,9 +43,9 @@ def golden_sound(seed: int, n_samples: int) -> NDArray[np.float32]:
 
 def golden_answer(front_end: FrontEnd, classifier: Classifier) -> GoldenAnswer | None:
     """The network's answer to the golden sound; None if its manifest has none to compare with."""
-    known = classifier.manifest.golden
-    if not {"seed", "p_knocking"} <= known.keys():
+    expected = classifier.manifest.golden
+    if not {"seed", "p_knocking"} <= expected.keys():
         return None
-    y = golden_sound(int(known["seed"]), front_end.config.n_samples)
+    y = golden_sound(int(expected["seed"]), front_end.config.n_samples)
     p = classifier.predict(front_end.picture(y))
-    return GoldenAnswer(p, math.inf if math.isnan(p) else abs(p - known["p_knocking"]))
+    return GoldenAnswer(p, math.inf if math.isnan(p) else abs(p - expected["p_knocking"]))

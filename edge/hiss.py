@@ -4,8 +4,8 @@ In Gaussian noise of any colour the power in each FFT bin is exponentially distr
 and over frequency alike. An engine departs from this on at least one axis: its strokes come in
 bursts, and its firing makes spectral lines. Both are measured by known methods. For bursts, the
 spectral flatness of Gray and Markel (1974) is taken along time; it is used like spectral kurtosis
-(Antoni 2006) but depends less on a single loud moment. For lines, Fisher's test (1929) is applied
-to the periodogram.
+(Antoni 2006) but depends less on a single loud moment. For lines, the highest power in a narrow
+band is compared with the noise floor, much as in Fisher's test of a periodogram (1929).
 
 Mains lines, such as an open input picks up, are ignored. So are changes of the overall level that
 are slower than strokes, or that last: pumping gain control, gusts, a plug that is out for a moment.
@@ -24,65 +24,67 @@ from edge.hann import hann
 
 # Limits of noise. Of 2700 pieces of noise, 2 s long, white or falling by up to 6 dB an octave, one
 # exceeds one of these, none by 10 %. Each of 1393 windows of real engines exceeds one by 50 %.
-BURSTS, LINE, MOVING_LINE = 0.037, 12.0, 15.0
+BURSTINESS_LIMIT, LINE_LIMIT, MOVING_LINE_LIMIT = 0.037, 12.0, 15.0
 FRAME_S = 0.0232  # separates the strokes of an engine; bands of 43 Hz
-LEVEL_S = 0.15  # a change that lasts half of this or longer is one of the overall level, no stroke
-GONE = 1e-3  # share of the median level (-30 dB); frames below it are left out as drop-outs
-BURSTS_HZ = (40.0, 4100.0)
-LINES_HZ = (16.0, 2000.0)
-LINE_HZ = 4.5  # width of a line: no engine turns perfectly evenly
-BLOCK_HZ = 40.0  # the noise floor is the median over blocks of this width
+LEVEL_WINDOW_S = 0.15  # a change that lasts half of this or longer is one of level, no stroke
+DROPOUT_RATIO = 1e-3  # of the median level (-30 dB); frames below it are left out as drop-outs
+BURST_BAND_HZ = (40.0, 4100.0)
+LINE_BAND_HZ = (16.0, 2000.0)
+LINE_WIDTH_HZ = 4.5  # width of a line: no engine turns perfectly evenly
+FLOOR_BLOCK_HZ = 40.0  # the noise floor is the median over blocks of this width
 PARTS = 4  # of 0.5 s each, in which the lines of an engine being revved hardly move
-MAINS_HZ, MAINS_WIDTH_HZ = (50.0, 60.0), 1.25  # all harmonics; half width: main lobe and a bit
+MAINS_HZ, MAINS_HALF_WIDTH_HZ = (50.0, 60.0), 1.25  # all harmonics; main lobe and a bit
 
 
 def structure(y: NDArray[np.float32], sr: int) -> float:
     """How far ``y`` (n,), ``sr`` Hz, is from noise: hardly any noise of 2 s exceeds 1.
 
     The largest of three ratios: the burstiness, the strongest line, and the mean of the strongest
-    lines of PARTS equal parts, each divided by its limit for noise (BURSTS, LINE, MOVING_LINE).
-    Infinite for less than half a second, which is too short to tell.
+    lines of PARTS equal parts, each divided by its limit for noise (BURSTINESS_LIMIT, LINE_LIMIT,
+    MOVING_LINE_LIMIT). Infinite for less than half a second, which is too short to tell.
     """
     if y.size < sr / 2:
         return np.inf
     moving = [strongest_line(part, sr) for part in np.array_split(y, PARTS)]
     return max(
-        bursts(y, sr) / BURSTS,
-        strongest_line(y, sr) / LINE,
-        float(np.mean(moving)) / MOVING_LINE,
+        burstiness(y, sr) / BURSTINESS_LIMIT,
+        strongest_line(y, sr) / LINE_LIMIT,
+        float(np.mean(moving)) / MOVING_LINE_LIMIT,
     )
 
 
-def bursts(y: NDArray[np.float32], sr: int) -> float:
-    """Burstiness: how much more than in noise the power of 43 Hz bands varies within LEVEL_S.
+def burstiness(y: NDArray[np.float32], sr: int) -> float:
+    """How much more than in noise the power of 43 Hz bands varies within LEVEL_WINDOW_S.
 
     ``log(mean) - mean(log)`` of a band's power over time is Euler's constant for noise, more for
     bursts, and less for steady sound (a hum), which counts as noise. The result is the mean excess
-    over the bands in BURSTS_HZ; changes of the overall level are divided out beforehand.
+    over the bands in BURST_BAND_HZ; changes of the overall level are divided out beforehand.
     """
     n = round(FRAME_S * sr)
     frames = np.lib.stride_tricks.sliding_window_view(y, n)[:: n // 2] * hann(n)
-    low, high = (round(f * n / sr) for f in BURSTS_HZ)
+    low, high = (round(f * n / sr) for f in BURST_BAND_HZ)
     power = np.square(np.abs(scipy.fft.rfft(frames, axis=1)[:, low:high]), dtype=np.float64)
     power += np.finfo(float).tiny  # for the logarithm of an empty band
-    level = _running_median((power / power.mean(axis=0)).mean(axis=1), LEVEL_S * sr / (n // 2))
-    there = level > GONE * np.median(level)
-    power = power[there] / level[there, np.newaxis]
+    relative = (power / power.mean(axis=0)).mean(axis=1)
+    level = _running_median(relative, LEVEL_WINDOW_S * sr / (n // 2))
+    present = level > DROPOUT_RATIO * np.median(level)
+    power = power[present] / level[present, np.newaxis]
     excess = np.log(power.mean(axis=0)) - np.log(power).mean(axis=0) - np.euler_gamma
     return float(np.maximum(excess, 0).mean())
 
 
 def strongest_line(y: NDArray[np.float32], sr: int) -> float:
-    """Highest mean power in any LINE_HZ, relative to the noise floor; mains lines left out."""
+    """Highest mean power in a band of LINE_WIDTH_HZ, relative to the noise floor; no mains lines."""
     power = np.square(np.abs(scipy.fft.rfft(y * hann(y.size))), dtype=np.float64)
-    step = sr / y.size
-    low, high = (round(f / step) for f in (LINES_HZ[0] - LINE_HZ, LINES_HZ[1] + LINE_HZ))
+    bin_hz = sr / y.size
+    low = round((LINE_BAND_HZ[0] - LINE_WIDTH_HZ) / bin_hz)
+    high = round((LINE_BAND_HZ[1] + LINE_WIDTH_HZ) / bin_hz)
     power = power[low:high] + np.finfo(float).tiny
-    power /= _colour(power, max(1, round(BLOCK_HZ / step)))
-    f = (low + np.arange(power.size)) * step
+    power /= _noise_floor(power, max(1, round(FLOOR_BLOCK_HZ / bin_hz)))
+    f = (low + np.arange(power.size)) * bin_hz
     for mains in MAINS_HZ:
-        power[np.abs(f - mains * np.round(f / mains)) < max(MAINS_WIDTH_HZ, 2 * step)] = 1
-    width = max(1, round(LINE_HZ / step))
+        power[np.abs(f - mains * np.round(f / mains)) < max(MAINS_HALF_WIDTH_HZ, 2 * bin_hz)] = 1
+    width = max(1, round(LINE_WIDTH_HZ / bin_hz))
     return float(np.convolve(power, np.full(width, 1 / width), "valid").max())
 
 
@@ -93,7 +95,7 @@ def _running_median(values: NDArray[np.float64], n: float) -> NDArray[np.float64
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
 
 
-def _colour(power: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+def _noise_floor(power: NDArray[np.float64], block: int) -> NDArray[np.float64]:
     """Noise floor (n,): the mean noise power, interpolated from the medians of blocks of ``power``.
 
     In noise the power of a bin is exponentially distributed: its mean is its median / log 2.

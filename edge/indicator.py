@@ -35,9 +35,9 @@ class Signal(StrEnum):
 class Pattern:
     """Seconds lit and dark in turn, repeated; how it looks, and what it means."""
 
-    seconds: tuple[float, ...]
-    looks: str
-    means: str
+    durations_s: tuple[float, ...]
+    description: str
+    meaning: str
 
 
 PATTERNS: dict[Signal, Pattern] = {
@@ -55,26 +55,26 @@ PATTERNS: dict[Signal, Pattern] = {
     Signal.FAULT: Pattern(
         (0.1, 0.2, 0.1, 0.2, 0.1, 1.3), "three blinks every 2 s", "a part has failed: edge doctor"
     ),
-    # Dark from the test to the first window. If none comes within FIRST_S the lamp shows a fault,
-    # which is before this pattern would repeat.
+    # Dark from the test to the first window. If none comes within FIRST_WINDOW_S the lamp shows a
+    # fault, which is before this pattern would repeat.
     Signal.STARTING: Pattern((1.0, 29.0), "solid for 1 s at start", "lamp test"),
 }
 STEP_S = 0.05
 STALE_S = 5.0  # without a window for this long the heartbeat stops: nothing is being analysed
-FIRST_S = 15.0  # limit for the first window: the board or the microphone may be slow to start
-HANGS_S = 10.0  # a lamp driver that blocks for this long is not expected to recover
-LOOKED_S = 1.0  # most silence to count per check: beyond it, the whole process was stopped
-CLOSE_S = 1.0  # longest wait for the lamp's thread at the end
+FIRST_WINDOW_S = 15.0  # its limit: the board or the microphone may be slow to start
+HANG_S = 10.0  # a lamp driver that blocks for this long is not expected to recover
+MAX_STEP_S = 1.0  # most silence to count per check: beyond it, the whole process was stopped
+CLOSE_TIMEOUT_S = 1.0  # longest wait for the lamp's thread at the end
 # These patterns blink every 2 or 4 s, and a change between them keeps the phase. If each restarted,
 # sound at the edge of what can be judged would blink with every window, which looks like the fast
 # blinking of a lost microphone.
-CALM = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED}
+PHASE_LOCKED = {Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED}
 NEEDS_WINDOWS = set(Signal) - {Signal.FAULT, Signal.MICROPHONE_LOST}
 
 
 def lit(signal: Signal, seconds: float) -> bool:
     """Whether the lamp is lit ``seconds`` after it began to show ``signal``."""
-    pattern = PATTERNS[signal].seconds
+    pattern = PATTERNS[signal].durations_s
     at = seconds % sum(pattern)
     for number, duration in enumerate(pattern):
         if at < duration:
@@ -86,9 +86,9 @@ def lit(signal: Signal, seconds: float) -> bool:
 def pattern_table() -> str:
     """The table of patterns for the help text, one per line."""
     rows = [("lamp", "meaning")]
-    rows += [(pattern.looks, pattern.means) for pattern in PATTERNS.values()]
+    rows += [(pattern.description, pattern.meaning) for pattern in PATTERNS.values()]
     rows.append(("dark", "not running, no power, or up to 15 s at start"))
-    return "\n".join(f"  {looks:<26}{means}" for looks, means in rows)
+    return "\n".join(f"  {description:<26}{meaning}" for description, meaning in rows)
 
 
 class Indicator:
@@ -101,16 +101,16 @@ class Indicator:
         self._clock = clock
         self._lock = threading.Lock()
         self._signal, self._since = Signal.STARTING, clock()
-        self._window_at = clock() + FIRST_S - STALE_S
+        self._window_at = clock() + FIRST_WINDOW_S - STALE_S
         self._lamps = [
             Lamp(pin, active_high=config.active_high, clock=clock)
             for pin in (config.led_pin, config.knock_pin, config.buzzer_pin)
         ]
-        self._stumbled = ""
+        self._lamp_error = ""
         self._ticks = self._ticks_seen = 0  # of the lamp's thread
-        self._looked_at, self._silent_s = clock(), 0.0
+        self._watched_at, self._silent_s = clock(), 0.0
         self._hang = ""  # the problem, while the lamp's thread hangs
-        self._ended = threading.Event()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -118,22 +118,22 @@ class Indicator:
     def failure(self) -> str:
         """Why a lamp that this machine should have does not work; "" if all work."""
         failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
-        return self._hang or self._stumbled or next(failed, "")
+        return self._hang or self._lamp_error or next(failed, "")
 
     def watch(self) -> None:
         """Check whether the lamp's thread hangs, which it cannot report itself. Call it regularly.
 
-        At most LOOKED_S counts between two calls: if the whole process was stopped, perhaps for a
-        night, the thread still has nearly all of HANGS_S left to show that it works.
+        At most MAX_STEP_S counts between two calls: if the whole process was stopped, perhaps for a
+        night, the thread still has nearly all of HANG_S left to show that it works.
         """
         now, ticks = self._clock(), self._ticks
-        since_s, self._looked_at = now - self._looked_at, now
-        if ticks != self._ticks_seen or self._ended.is_set():
+        since_s, self._watched_at = now - self._watched_at, now
+        if ticks != self._ticks_seen or self._closing.is_set():
             self._ticks_seen, self._silent_s, self._hang = ticks, 0.0, ""
             return
-        self._silent_s += min(since_s, LOOKED_S)
-        if self._silent_s > HANGS_S and not self._hang:
-            self._hang = f"the lamp does not answer for {HANGS_S:g} s: what it shows is outdated"
+        self._silent_s += min(since_s, MAX_STEP_S)
+        if self._silent_s > HANG_S and not self._hang:
+            self._hang = f"the lamp does not answer for {HANG_S:g} s: what it shows is outdated"
             log.error("%s", self._hang, extra={"kind": "hang"})
 
     @property
@@ -146,12 +146,12 @@ class Indicator:
         with self._lock:
             if signal is self._signal:
                 return
-            if not {signal, self._signal} <= CALM:
+            if not {signal, self._signal} <= PHASE_LOCKED:
                 self._since = self._clock()
             self._signal = signal
         # Not under the lock: a log that hangs must not block the lamp. The rate limit treats each
         # signal as a kind of its own, so that many changes to others cannot suppress a fault.
-        log.info("lamp: %s (%s)", PATTERNS[signal].looks, signal, extra={"kind": signal})
+        log.info("lamp: %s (%s)", PATTERNS[signal].description, signal, extra={"kind": signal})
 
     def window_done(self) -> None:
         """Report that a window was processed, judged or not; the heartbeat depends on this."""
@@ -180,8 +180,8 @@ class Indicator:
 
     def close(self) -> None:
         """Turn all lamps off and release their pins, unless a driver hangs: that would block us."""
-        self._ended.set()
-        self._thread.join(CLOSE_S)
+        self._closing.set()
+        self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             log.error("the lamp does not answer: it may stay lit")
             return
@@ -189,15 +189,15 @@ class Indicator:
             lamp.close()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        while not self._closing.is_set():
             self._ticks += 1
             lit_now, knocks = self.levels()
-            stumbled = ""
+            lamp_error = ""
             for lamp, level in zip(self._lamps, (lit_now, knocks, knocks), strict=True):
                 try:
                     lamp.set(lit=level)
                 except Exception as error:  # the thread goes on for the other lamps' sake
-                    stumbled = f"a lamp cannot be set: {type(error).__name__}: {error}"
-                    log.exception("a lamp cannot be set", extra={"kind": "stumble"})
-            self._stumbled = stumbled
-            self._ended.wait(STEP_S)
+                    lamp_error = f"a lamp cannot be set: {type(error).__name__}: {error}"
+                    log.exception("a lamp cannot be set", extra={"kind": "lamp_error"})
+            self._lamp_error = lamp_error
+            self._closing.wait(STEP_S)

@@ -8,10 +8,10 @@ from pathlib import Path
 from edge.config import DEFAULT_PATH, Config
 from edge.errors import ConfigError
 
-STATE = Path("/var/lib/knockknock")  # the service's state directory
+STATE_DIRECTORY = Path("/var/lib/knockknock")  # the service's state directory
 # An overlay is assumed to keep its changes in memory, as on a Pi with a read-only root.
-MEMORY = {"overlay", "tmpfs", "ramfs"}
-KEEP_THEM = (
+MEMORY_FILE_SYSTEMS = {"overlay", "tmpfs", "ramfs"}
+OVERLAY_REMEDY = (
     "keep records on a partition of their own and limit the overlay to the root, with "
     "overlayroot=tmpfs:recurse=0 in /boot/firmware/cmdline.txt: docs/raspberry-pi.md"
 )
@@ -41,21 +41,23 @@ def records_folder(config: Config, state: Path | None) -> Path:
     return Path(named.split(":")[0]) / "records"
 
 
-def lost_at_a_cut(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+def volatile_warning(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     """A warning if ``folder`` is on a file system in memory, which loses records; "" if not."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
-        folder = Path(os.path.realpath(folder))  # Path.resolve() raises on a symlink loop
+        folder = Path(
+            os.path.realpath(folder)
+        )  # Path.resolve() raises on a symlink loop before 3.13
     except OSError:  # not known, as in a working directory that is deleted
         return ""
-    found, kind = Path("/"), ""
+    best, kind = Path("/"), ""
     for line in lines:
-        mount, _, told = line.partition(" - ")  # proc(5): spaces in a name are written as \\040
-        at = Path(mount.split()[4].replace("\\040", " "))
+        mount, _, details = line.partition(" - ")  # proc(5): spaces in a name are written as \\040
+        mount_point = Path(mount.split()[4].replace("\\040", " "))
         # The deepest mount above the folder; of several at one place the last hides the others.
-        if folder.is_relative_to(at) and at.is_relative_to(found):
-            found, kind = at, told.split()[0]
-    if kind not in MEMORY:
+        if folder.is_relative_to(mount_point) and mount_point.is_relative_to(best):
+            best, kind = mount_point, details.split()[0]
+    if kind not in MEMORY_FILE_SYSTEMS:
         return ""
     return f"{folder} is in memory ({kind}): records are lost at the next power cut"
 

@@ -17,7 +17,7 @@ class RateLimit(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._times: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=BURST))
-        self._held_back: dict[str, int] = defaultdict(int)
+        self._dropped: dict[str, int] = defaultdict(int)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether ``record`` may pass."""
@@ -27,10 +27,10 @@ class RateLimit(logging.Filter):
         kind = f"{record.name}:{record.levelno}:{getattr(record, 'kind', record.msg)}"
         times, now = self._times[kind], time.monotonic()
         if len(times) == BURST and now - times[0] < PERIOD_S:
-            self._held_back[kind] += 1
+            self._dropped[kind] += 1
             return False
-        if missed := self._held_back.pop(kind, 0):
-            record.msg = f"{record.msg} ({missed} like this were left out)"
+        if dropped := self._dropped.pop(kind, 0):
+            record.msg = f"{record.msg} ({dropped} like this were left out)"
         times.append(now)
         return True
 
@@ -45,20 +45,20 @@ class _Format(logging.Formatter):
         return f"<{priority}>{line}"
 
 
-def _journal_listens() -> bool:
+def _stderr_is_journal() -> bool:
     """Whether standard error is the stream in JOURNAL_STREAM (systemd.exec(5)).
 
     That variable alone proves little: programs started by a service inherit it, even if their
     output goes elsewhere.
     """
-    ours = os.fstat(2)
-    return os.environ.get("JOURNAL_STREAM") == f"{ours.st_dev}:{ours.st_ino}"
+    stderr = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
 
 
 def set_up_logging(*, verbose: bool) -> None:
     """Log to standard error; with priorities if it is connected to the journal."""
     handler = logging.StreamHandler(sys.stderr)
-    if _journal_listens():
+    if _stderr_is_journal():
         handler.setFormatter(_Format("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))

@@ -16,9 +16,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-DEVICES = Path("/dev")
+DEV = Path("/dev")
 RETRY_S = 10.0  # wait before a pin that was in use, or failed, is tried again
-LONGEST = 200  # characters quoted of another library's message
+MAX_QUOTE = 200  # characters quoted of another library's message
 
 
 class NoGpioError(Exception):
@@ -30,48 +30,48 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
 
     NoGpioError if the machine has no GPIO at all, OSError if this pin is not available now.
     """
-    pipes = _send_pipes_away()
+    pipe_folder = _redirect_lgpio_pipes()
     try:
         from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the only place that uses it
     except ImportError as error:
         raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
-    tried: list[warnings.WarningMessage] = []  # one warning for each back end that failed
+    failures: list[warnings.WarningMessage] = []  # one warning for each back end that failed
     try:
-        with _coming_back(), warnings.catch_warnings(record=True) as tried:
+        with _working_directory_kept(), warnings.catch_warnings(record=True) as failures:
             warnings.simplefilter("always")
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
         # gpiozero also raises this where GPIO exists but is not accessible yet, early in a boot.
-        kind = OSError if any(DEVICES.glob("gpiochip*")) else NoGpioError
-        raise kind(f"no lamp on GPIO {pin}: {_words(error)}{_of_lgpio(tried)}") from error
+        kind = OSError if any(DEV.glob("gpiochip*")) else NoGpioError
+        raise kind(f"no lamp on GPIO {pin}: {_message(error)}{_lgpio_reason(failures)}") from error
     except Exception as error:  # gpiozero and its back ends raise whatever they like
-        raise OSError(f"no lamp on GPIO {pin}: {_words(error)}") from error
+        raise OSError(f"no lamp on GPIO {pin}: {_message(error)}") from error
     finally:
         # Once loaded, lgpio has its pipe open and no longer needs its name. Remove the folder now:
         # nothing would, if the program were killed.
-        if pipes is not None and "lgpio" in sys.modules:
-            pipes.cleanup()
+        if pipe_folder is not None and "lgpio" in sys.modules:
+            pipe_folder.cleanup()
 
 
 @contextmanager
-def _coming_back() -> Iterator[None]:
+def _working_directory_kept() -> Iterator[None]:
     """Restore the working directory afterwards: loading lgpio changes it to LG_WD."""
-    place = os.O_PATH | os.O_DIRECTORY  # works for a folder that may be entered but not listed
+    flags = os.O_PATH | os.O_DIRECTORY  # works for a folder that may be entered but not listed
     try:
-        here = os.open(".", place)
+        directory = os.open(".", flags)
     except OSError:  # may not even be entered: relative names are useless there, so return to /
-        here = os.open("/", place)
+        directory = os.open("/", flags)
     try:
         yield
     finally:
         try:
-            os.fchdir(here)
+            os.fchdir(directory)
         finally:
-            os.close(here)
+            os.close(directory)
 
 
 @cache
-def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
+def _redirect_lgpio_pipes() -> tempfile.TemporaryDirectory[str] | None:
     """Have lgpio make its named pipes in a temporary folder; it is removed at exit at the latest.
 
     By default lgpio leaves them in the working directory, which may be a folder of recordings. If
@@ -84,14 +84,14 @@ def _send_pipes_away() -> tempfile.TemporaryDirectory[str] | None:
     return folder
 
 
-def _of_lgpio(tried: list[warnings.WarningMessage]) -> str:
+def _lgpio_reason(failures: list[warnings.WarningMessage]) -> str:
     """Why lgpio, which works on every Pi, could not be used: gpiozero's error does not say."""
-    said = (" ".join(str(warning.message).split()) for warning in tried)
-    reason = next((words for words in said if "lgpio:" in words), "")
-    return f" ({reason[reason.index('lgpio:') :][:LONGEST]})" if reason else ""
+    messages = (" ".join(str(warning.message).split()) for warning in failures)
+    reason = next((message for message in messages if "lgpio:" in message), "")
+    return f" ({reason[reason.index('lgpio:') :][:MAX_QUOTE]})" if reason else ""
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -108,11 +108,11 @@ class Lamp:
         self._pin, self._active_high, self._clock = pin, active_high, clock
         self._led: Any = None
         self._next_try = float("inf") if pin < 0 else clock()
-        self._try()
+        self._open_if_due()
 
     def set(self, *, lit: bool) -> None:
         """Turn it on or off."""
-        self._try()
+        self._open_if_due()
         if self._led is None:
             return
         try:
@@ -122,7 +122,7 @@ class Lamp:
                 self._led.off()
         except Exception as error:  # the pin was taken away; continue without
             self._led = None
-            self._fail(f"the lamp on GPIO {self._pin} fails: {_words(error)}", RETRY_S)
+            self._fail(f"the lamp on GPIO {self._pin} fails: {_message(error)}", RETRY_S)
 
     def close(self) -> None:
         """Turn it off and release the pin."""
@@ -131,7 +131,7 @@ class Lamp:
                 self._led.off()
                 self._led.close()
 
-    def _try(self) -> None:
+    def _open_if_due(self) -> None:
         if self._led is not None or self._clock() < self._next_try:
             return
         try:

@@ -13,23 +13,24 @@ import time
 from collections.abc import Sequence
 
 from edge.capture_start import capture_command, start_capture
-from edge.capture_stream import KILLED_S, CaptureStream
+from edge.capture_stream import EXIT_TIMEOUT_S, CaptureStream
 from edge.config import AudioConfig
-from edge.pace import rate_in_words
+from edge.rate_monitor import rate_error_message
+from edge.sound_clock import ClockState
 from edge.window import Block
 
 log = logging.getLogger(__name__)
 
 NOT_OPENED, SILENT = "not opened yet", "no samples arrive"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-OPEN_S = 10.0  # limit from start to first sample; a Pi 3 needs 2 s to start Python
-STEADY_S = 5.0  # after this much sound the back-off starts from the beginning again
+OPEN_TIMEOUT_S = 10.0  # limit from start to first sample; a Pi 3 needs 2 s to start Python
+BACK_OFF_RESET_S = 5.0  # after this much sound the back-off starts from the beginning again
 
 
 class Microphone:
     """A supervised microphone. One thread calls :meth:`read`, which waits at most its timeout.
 
-    Only three calls may take KILLED_S longer: :meth:`close`, a :meth:`read` after the capture
+    Only three calls may take EXIT_TIMEOUT_S longer: :meth:`close`, a :meth:`read` after the capture
     process has exited, and a :meth:`read` that gives it up.
     """
 
@@ -51,13 +52,13 @@ class Microphone:
         self.sr = sr
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: CaptureStream | None = None
-        self._stuck: subprocess.Popen[bytes] | None = None  # killed, but has not exited
+        self._hung_process: subprocess.Popen[bytes] | None = None  # killed, but has not exited
         self._started = False
         self._failures = 0
         self._next_try = 0.0
         self._ever_heard = False
-        self._steady_s = 0.0  # sound received from this process
-        self._ended = (0.0, 0.0)  # see CaptureStream
+        self._process_sound_s = 0.0  # sound received from this process
+        self._clock_state = ClockState()  # of the latest stream's clock
         self.problem = NOT_OPENED  # why there is no sound; "" while there is
         self.gaps = 0  # how many times sound was lost
         self.restarts = 0  # of the capture process
@@ -65,7 +66,7 @@ class Microphone:
         self._overflows_before = 0  # those of earlier capture processes
         self.rate_error = 0.0  # relative: -0.3 if three in ten samples are missing; 0.0: fine
         if process is not None:
-            self._listen_to(process)
+            self._attach(process)
 
     @property
     def opening(self) -> bool:
@@ -90,17 +91,19 @@ class Microphone:
         assert self._stream is not None and self._process is not None  # noqa: S101 - just opened
         blocks = self._stream.take(timeout_s)
         if not blocks and self._process.poll() is not None:
-            blocks = self._stream.rest()
+            blocks = self._stream.drain()
         if blocks:
-            self._heard(blocks)
-        elif self._stream.out_of_step:
-            self._lose("the capture process sent invalid data")
+            self._on_blocks(blocks)
+        elif self._stream.out_of_sync:
+            self._give_up("the capture process sent invalid data")
         elif self._process.poll() is not None:
             # If it was killed (a negative code), its last line is not an error but library output.
-            words = self._stream.last_words() if self._process.returncode > 0 else ""
-            self._lose(words or "the capture process has died")
-        elif now - self._stream.arrived > (self._config.stall_s if self.samples else OPEN_S):
-            self._lose(SILENT)
+            error = self._stream.last_error_line() if self._process.returncode > 0 else ""
+            self._give_up(error or "the capture process has died")
+        else:
+            limit_s = self._config.stall_s if self.samples else OPEN_TIMEOUT_S
+            if now - self._stream.last_read_s > limit_s:
+                self._give_up(SILENT)
         return blocks
 
     def close(self) -> None:
@@ -108,62 +111,62 @@ class Microphone:
         if self._process is not None:
             self._process.kill()
             try:
-                self._process.wait(KILLED_S)
+                self._process.wait(EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:  # it is blocked in a driver that hangs in the kernel
                 log.error("capture process %d does not exit after SIGKILL", self._process.pid)
-                self._stuck = self._process
+                self._hung_process = self._process
         if self._stream is not None:
-            self._ended = self._stream.ended
+            self._clock_state = self._stream.clock_state
         self._process = self._stream = None
 
     def _open(self) -> None:
-        if self._stuck is not None and self._stuck.poll() is None:
+        if self._hung_process is not None and self._hung_process.poll() is None:
             # No second process while one hangs: it would cost memory and find the device busy.
-            self._lose("the sound driver hangs: unplug the microphone and plug it in again")
+            self._give_up("the sound driver hangs: unplug the microphone and plug it in again")
             return
-        self._stuck = None
+        self._hung_process = None
         try:
             process = start_capture(self._command)
         except OSError as error:  # out of memory, or of processes
-            self._lose(f"the capture process cannot be started: {error.strerror}")
+            self._give_up(f"the capture process cannot be started: {error.strerror}")
             return
-        self._listen_to(process)
+        self._attach(process)
 
-    def _listen_to(self, process: subprocess.Popen[bytes]) -> None:
+    def _attach(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._stream = CaptureStream(process, self.sr, self._ended)
-        self._steady_s = 0.0
+        self._stream = CaptureStream(process, self.sr, self._clock_state)
+        self._process_sound_s = 0.0
         self._overflows_before = self.overflows
         self.restarts += self._started
         self._started = True
 
-    def _heard(self, blocks: list[Block]) -> None:
+    def _on_blocks(self, blocks: list[Block]) -> None:
         # The very first block is marked as a gap, but nothing was lost before it.
         self.gaps += sum(block.gap for block in blocks) - (not self._ever_heard)
         self._ever_heard = True
         if self._stream is not None:
             self.overflows = self._overflows_before + self._stream.overflows
-            self._keep_pace(self._stream.rate_error)
+            self._update_rate_error(self._stream.rate_error)
         if self.problem:
             name = self._stream.device if self._stream else ""
             log.info("microphone delivers%s", f": {name}" if name else "")
         self.problem = ""
         # With a loose plug there is a little sound after each start: that resets no back-off.
-        self._steady_s += sum(block.y.size for block in blocks) / self.sr
-        if self._steady_s >= STEADY_S:
+        self._process_sound_s += sum(block.y.size for block in blocks) / self.sr
+        if self._process_sound_s >= BACK_OFF_RESET_S:
             self._failures = 0
 
-    def _keep_pace(self, error: float) -> None:
+    def _update_rate_error(self, error: float) -> None:
         if error and not self.rate_error:
-            log.warning("%s", rate_in_words(error))
+            log.warning("%s", rate_error_message(error))
         self.rate_error = error
 
-    def _lose(self, why: str) -> None:
-        wait = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+    def _give_up(self, why: str) -> None:
+        wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
         self._failures += 1
-        self._next_try = time.monotonic() + wait
+        self._next_try = time.monotonic() + wait_s
         if why != self.problem:
-            log.warning("microphone lost: %s; next try in %g s", why, wait)
+            log.warning("microphone lost: %s; next try in %g s", why, wait_s)
         self.problem = why
         self.rate_error = 0.0  # what was measured does not apply to the next process
         self.close()

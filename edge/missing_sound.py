@@ -10,22 +10,24 @@ from typing import Any, BinaryIO, Literal
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_S = 1e9  # lengths from here on are placeholders for an unknown one
-# A loss counts if it exceeds both, s and share: a video may go on a little after its sound.
-MISSING_S, MISSING = 0.5, 0.02
+UNKNOWN_LENGTH_S = 1e9  # lengths from here on are placeholders for an unknown one
+# A loss counts if it exceeds both, the first in s and the second as a share of the whole: a video
+# may go on a little after its sound.
+MISSING_S, MISSING_SHARE = 0.5, 0.02
 # Formats, by their FFmpeg names, that store the duration of each track. For others FFmpeg guesses
 # it from the file size, or gives that of the whole video.
-SAY_IT = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wav"}
-MP3_LENGTHS = (b"Xing", b"Info", b"VBRI")  # headers in the first frame that hold the length
+FORMATS_WITH_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "mp3", "ogg", "wav"}
+MP3_LENGTH_TAGS = (b"Xing", b"Info", b"VBRI")  # headers in the first frame that hold the length
 # Sizes from here on are placeholders of writers that did not know the size yet.
-NO_SIZE_32, NO_SIZE_64 = 0x7F000000, 2**62
+UNKNOWN_SIZE_32, UNKNOWN_SIZE_64 = 0x7F000000, 2**62
 MAX_CHUNKS = 100  # before the sound; a real file has a handful
 W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")  # "riff" as a GUID, which begins Wave64
-OGG_PAGE = 65_307  # largest page, bytes
-OGG_ENDS = 4  # end-of-stream flag of a page
-LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+MAX_OGG_PAGE = 65_307  # bytes
+OGG_END_OF_STREAM = 4  # flag of a page
+DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 HOLE_S = 0.1  # sound is missing where a time stamp is later than expected by more than this
-BACK_S = 1.0  # time stamps going back by more begin another recording; by less is a writer's error
+# Time stamps going back by more begin another recording; by less is a writer's error.
+BACK_JUMP_S = 1.0
 # FFmpeg lets the time stamps of each link of a chained file continue those of the link before. The
 # padding of the last Vorbis or Opus block makes them lag behind the sound by more than this; of
 # FLAC in Ogg nothing shows.
@@ -33,13 +35,13 @@ SPLICE_S = 0.002
 SCAN_BYTES = 2**20
 
 
-def say_short(path: Path, ends_s: float, whole_s: float) -> None:
+def warn_if_shorter(path: Path, end_s: float, whole_s: float) -> None:
     """Warn if a file whose length is known to the sample (as of FLAC) ends before ``whole_s``."""
-    if HOLE_S < whole_s - ends_s < UNKNOWN_S:
-        _say_missing(path, ends_s, whole_s)
+    if HOLE_S < whole_s - end_s < UNKNOWN_LENGTH_S:
+        _warn_rest_missing(path, end_s, whole_s)
 
 
-def share_there(path: Path) -> float:
+def share_present(path: Path) -> float:
     """Share of the claimed bytes that are present; 1.0 if all are, or if no size is claimed.
 
     Claimed by the headers of AIFF, RF64 and AVI for the whole file, of AU, CAF and Sony's Wave64 up
@@ -47,132 +49,134 @@ def share_there(path: Path) -> float:
     """
     with path.open("rb") as file:
         head = file.read(28)
-        there = file.seek(0, os.SEEK_END)
-        said, most = 0, NO_SIZE_32
+        present = file.seek(0, os.SEEK_END)
+        claimed, placeholder = 0, UNKNOWN_SIZE_32
         if head[:4] == b"FORM":
-            said = 8 + int.from_bytes(head[4:8], "big")
+            claimed = 8 + int.from_bytes(head[4:8], "big")
         elif head[:4] == b"RIFF" and head[8:11] == b"AVI":
-            said = 8 + int.from_bytes(head[4:8], "little")
+            claimed = 8 + int.from_bytes(head[4:8], "little")
         elif head[:4] == b".snd":
-            said = int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
+            claimed = int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
         elif head[:4] == b"RF64" and head[12:16] == b"ds64":
-            said, most = 8 + int.from_bytes(head[20:28], "little"), NO_SIZE_64
+            claimed, placeholder = 8 + int.from_bytes(head[20:28], "little"), UNKNOWN_SIZE_64
         elif head[:4] == b"caff":
-            said, most = _data_end(file, 8, 4, "big"), NO_SIZE_64
+            claimed, placeholder = _data_end(file, 8, 4, "big"), UNKNOWN_SIZE_64
         elif head[:16] == W64:
-            said, most = _data_end(file, 40, 16, "little"), NO_SIZE_64
-    return there / said if there < said < most else 1.0
+            claimed, placeholder = _data_end(file, 40, 16, "little"), UNKNOWN_SIZE_64
+    return present / claimed if present < claimed < placeholder else 1.0
 
 
-def _data_end(file: BinaryIO, at: int, name: int, order: Literal["big", "little"]) -> int:
+def _data_end(file: BinaryIO, at: int, name_bytes: int, order: Literal["big", "little"]) -> int:
     """Offset, bytes, at which the data chunk ends by its own header; 0 if there is none.
 
-    The first chunk is at ``at``. Each begins with a name of ``name`` bytes and a size of eight. In
+    The first chunk is at ``at``. Each begins with a name of ``name_bytes`` and a size of eight. In
     Wave64 (names of 16 bytes) the size includes this header, and chunks are aligned to eight bytes.
     """
     for _ in range(MAX_CHUNKS):
         file.seek(at)
-        head = file.read(name + 8)
-        size = int.from_bytes(head[name:], order) + (0 if name == 16 else len(head))
-        if len(head) < name + 8 or at + size >= 2**63:
+        head = file.read(name_bytes + 8)
+        size = int.from_bytes(head[name_bytes:], order) + (0 if name_bytes == 16 else len(head))
+        if len(head) < name_bytes + 8 or at + size >= 2**63:
             break
         if head.startswith(b"data"):
             return at + size
-        at += -(-size // 8) * 8 if name == 16 else size
+        at += -(-size // 8) * 8 if name_bytes == 16 else size
     return 0
 
 
-def said_to_end_s(path: Path, container: Any, stream: Any, units: int) -> float:
+def declared_end_s(path: Path, container: Any, stream: Any, units_per_s: int) -> float:
     """When the sound ends by the file's metadata, s; 0.0 if unknown or only FFmpeg's guess.
 
-    Counted from the start of ``container``. ``units``: FFmpeg's time units in a second.
+    Counted from the start of ``container``. ``units_per_s``: of FFmpeg's times.
     """
-    named = container.format.name
-    origin_s = (container.start_time or 0) / units
-    if named == "matroska,webm":
-        if written := LENGTH.fullmatch(stream.metadata.get("DURATION", "")):
-            hours, minutes, seconds = map(float, written.groups())
+    container_format = container.format.name
+    origin_s = (container.start_time or 0) / units_per_s
+    if container_format == "matroska,webm":
+        if match := DURATION_TAG.fullmatch(stream.metadata.get("DURATION", "")):
+            hours, minutes, seconds = map(float, match.groups())
             return 3600 * hours + 60 * minutes + seconds - origin_s
-        # The duration is the whole file's: a video may go on for long after its sound.
-        return 0.0 if container.streams.video else (container.duration or 0) / units - origin_s
-    if named not in SAY_IT or (named == "mp3" and not _mp3_says_how_long(path)):
+        if container.streams.video:  # the duration is the whole file's: it may go on for long
+            return 0.0
+        return (container.duration or 0) / units_per_s - origin_s
+    if container_format not in FORMATS_WITH_DURATION:
         return 0.0
-    if not stream.duration or not stream.time_base:
+    guessed = container_format == "mp3" and not _mp3_declares_length(path)
+    if guessed or not stream.duration or not stream.time_base:
         return 0.0
-    ends = (stream.start_time or 0) + stream.duration
-    return float(ends * stream.time_base) - origin_s
+    end = (stream.start_time or 0) + stream.duration
+    return float(end * stream.time_base) - origin_s
 
 
-def _mp3_says_how_long(path: Path) -> bool:
+def _mp3_declares_length(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(10)
         if head[:3] == b"ID3":  # its size is four bytes of seven bits each
             file.seek(10 + sum(byte << 7 * (3 - n) for n, byte in enumerate(head[6:10])))
         first = file.read(2000)
-    return any(mark in first for mark in MP3_LENGTHS)
+    return any(mark in first for mark in MP3_LENGTH_TAGS)
 
 
 class Holes:
     """Counts holes between neighbouring frames by their time stamps; slow drift is no hole."""
 
     def __init__(self) -> None:
-        self._ended_s: float | None = None
+        self._expected_s: float | None = None
         self._first_s, self._count, self._sum_s = 0.0, 0, 0.0
 
-    def look(self, time_s: float | None, seconds: float, origin_s: float) -> float:
-        """Take the next frame, which starts at ``time_s`` (None: unknown) and lasts ``seconds``.
+    def add(self, time_s: float | None, duration_s: float, origin_s: float) -> float:
+        """Take the next frame, which starts at ``time_s`` (None: unknown) and lasts ``duration_s``.
 
         Returns how much sound is missing before it, s; negative if the time stamp goes back.
         """
         if time_s is None:
-            self._ended_s = None
+            self._expected_s = None
             return 0.0
-        missing_s = 0.0 if self._ended_s is None else time_s - self._ended_s
+        missing_s = 0.0 if self._expected_s is None else time_s - self._expected_s
         if missing_s > HOLE_S:
             self._first_s = self._first_s if self._count else time_s - missing_s - origin_s
             self._count, self._sum_s = self._count + 1, self._sum_s + missing_s
-        self._ended_s = time_s + seconds
+        self._expected_s = time_s + duration_s
         return missing_s
 
-    def say(self, path: Path) -> None:
+    def warn(self, path: Path) -> None:
         """Log one warning with all holes so far, if there are any."""
         if self._count:
             places = "1 place" if self._count == 1 else f"{self._count} places"
-            words = "%s: %.1f s of sound are missing in %s, the first at %.1f s"
-            log.warning(words, path, self._sum_s, places, self._first_s)
+            message = "%s: %.1f s of sound are missing in %s, the first at %.1f s"
+            log.warning(message, path, self._sum_s, places, self._first_s)
 
 
-class Clock:
+class FramePlacer:
     """Places decoded frames in time: by their time stamps, or right after the frame before."""
 
-    def __init__(self, *, links: bool = False) -> None:
-        """``links``: whether the file is a chain of recordings, none of which continues another."""
-        self._links = links
+    def __init__(self, *, chained: bool = False) -> None:
+        """``chained``: whether the file is a chain of independent recordings."""
+        self._chained = chained
         self.origin_s = 0.0  # time stamp that stands for time 0; a new one for each recording
-        self.at_s = 0.0  # time of the next samples, from the beginning of the file
-        self.heard = False  # whether anything was decoded
-        self.jumped = False  # whether the next samples do not continue those before
+        self.position_s = 0.0  # time of the next samples, from the beginning of the file
+        self.any_decoded = False  # whether anything was decoded
+        self.discontinuous = False  # whether the next samples do not continue those before
         self.holes = Holes()
 
-    def lose(self) -> None:
+    def note_undecodable(self) -> None:
         """Note a packet that cannot be decoded: the next frame does not continue the last one."""
-        self.jumped = True
-        self.holes.look(None, 0.0, 0.0)
+        self.discontinuous = True
+        self.holes.add(None, 0.0, 0.0)
 
-    def look(self, time_s: float | None, seconds: float) -> None:
+    def place(self, time_s: float | None, duration_s: float) -> None:
         """Place the next frame, which starts at time stamp ``time_s`` (None: it has none)."""
-        step_s = self.holes.look(time_s, seconds, self.origin_s)
+        step_s = self.holes.add(time_s, duration_s, self.origin_s)
         if time_s is None:
             return
-        lag_s = self.at_s + self.origin_s - time_s
-        if step_s < -BACK_S or (self._links and lag_s > SPLICE_S):  # another recording
-            self.origin_s, self.jumped = time_s - self.at_s, True
+        lag_s = self.position_s + self.origin_s - time_s
+        if step_s < -BACK_JUMP_S or (self._chained and lag_s > SPLICE_S):  # another recording
+            self.origin_s, self.discontinuous = time_s - self.position_s, True
         due_s = time_s - self.origin_s
-        if due_s > self.at_s + (0 if self.jumped else HOLE_S):
-            self.at_s, self.jumped = due_s, True
+        if due_s > self.position_s + (0 if self.discontinuous else HOLE_S):
+            self.position_s, self.discontinuous = due_s, True
 
 
-def chained(path: Path) -> bool:
+def is_chained(path: Path) -> bool:
     """Whether an Ogg file is a chain: several recordings, one after another.
 
     Pages that begin a stream come first in a recording. One after any other page begins the next.
@@ -187,34 +191,34 @@ def chained(path: Path) -> bool:
     return False
 
 
-def say_no_end(path: Path, ends_s: float) -> None:
+def warn_if_unterminated(path: Path, end_s: float) -> None:
     """Warn if the last page of an Ogg file is incomplete or not marked as end of stream."""
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * OGG_PAGE))  # a tag may follow
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * MAX_OGG_PAGE))  # a tag may follow
         tail = file.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]
     segments = page[26] if len(page) > 26 else 0
     size = 27 + segments + sum(page[27 : 27 + segments])
-    if len(page) < size or not page[5] & OGG_ENDS:
+    if len(page) < size or not page[5] & OGG_END_OF_STREAM:
         log.warning(
             "%s may be cut off at %.1f s: it has no complete end-of-stream page "
             "(some recorders never write one)",
             path,
-            ends_s,
+            end_s,
         )
 
 
-def say_cut_off(path: Path, ends_s: float, share: float) -> None:
+def warn_if_truncated(path: Path, end_s: float, share: float) -> None:
     """Warn that a file is cut off if only ``share`` of its sound, or bytes, is present.
 
-    Losses below MISSING_S or MISSING may be rounding and are ignored.
+    Losses below MISSING_S or MISSING_SHARE may be rounding and are ignored.
     """
-    if 0 < share < 1 and ends_s / share - ends_s > max(MISSING_S, MISSING * ends_s):
-        _say_missing(path, ends_s, ends_s / share)
+    if 0 < share < 1 and end_s / share - end_s > max(MISSING_S, MISSING_SHARE * end_s):
+        _warn_rest_missing(path, end_s, end_s / share)
 
 
-def _say_missing(path: Path, ends_s: float, whole_s: float) -> None:
-    words = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
-    log.warning(words, path, ends_s, whole_s)
+def _warn_rest_missing(path: Path, end_s: float, whole_s: float) -> None:
+    message = "%s is damaged at %.1f s: the rest of its %.1f s is missing, copy it again"
+    log.warning(message, path, end_s, whole_s)

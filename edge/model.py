@@ -22,15 +22,15 @@ from typing import Any, Self
 from edge.errors import ConfigError, ModelError
 from edge.files import write_atomically
 from edge.frontend import FrontEndConfig
-from edge.temperature import TEMPERATURES, highest_p
+from edge.temperature import TEMPERATURE_RANGE, highest_p
 
 FORMAT = 1
-MANIFEST = "manifest.json"
-SHIPPED = "knock-int8.tflite"
+MANIFEST_NAME = "manifest.json"
+SHIPPED_MODEL = "knock-int8.tflite"
 PRECISIONS = ("int8", "float16", "float32")
-MAX_FILE = 512 * 2**20  # bytes, far above any model; a stray video must not fill the memory
-MAX_MANIFEST = 2**20
-CHECKPOINTS = (".pth", ".safetensors")
+MAX_FILE_BYTES = 512 * 2**20  # bytes, far above any model; a stray video must not fill the memory
+MAX_MANIFEST_BYTES = 2**20
+CHECKPOINT_SUFFIXES = (".pth", ".safetensors")
 # What zipfile raises for a damaged archive, found by flipping a bit in every byte. Manifest's
 # ModelError is a ValueError.
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError, OSError)
@@ -65,7 +65,7 @@ class Manifest:
             raise ModelError(f"precision {self.precision!r} must be one of {', '.join(PRECISIONS)}")
         if not 0 < self.threshold < 1:
             raise ModelError(f"threshold {self.threshold!r} must lie between 0 and 1")
-        low, high = TEMPERATURES
+        low, high = TEMPERATURE_RANGE
         if not low <= self.temperature < high:
             raise ModelError(f"temperature {self.temperature!r} must lie between {low} and {high}")
         if self.threshold > self.highest_p:
@@ -73,8 +73,8 @@ class Manifest:
                 f"threshold {self.threshold:g} is never reached: {self.precision} answers divided "
                 f"by a temperature of {self.temperature:g} end at {self.highest_p:.3f}"
             )
-        known = "seed" in self.golden and "p_knocking" in self.golden
-        if known and not (
+        has_golden = "seed" in self.golden and "p_knocking" in self.golden
+        if has_golden and not (
             0 <= self.golden["p_knocking"] <= 1
             and float(self.golden["seed"]).is_integer()
             and self.golden["seed"] >= 0
@@ -127,21 +127,21 @@ class ModelFile:
         """Read and check ``path``; ModelError if damaged, inconsistent or no KnockKnock model."""
         try:
             if path.exists() and not path.is_file():  # /dev/zero has no end
-                raise ModelError(f"model {path} is not a regular file")
+                raise ModelError(f"model {path} is not a file")
             size = path.stat().st_size
-            content = path.read_bytes() if size <= MAX_FILE else b""
+            content = path.read_bytes() if size <= MAX_FILE_BYTES else b""
         except OSError as error:
             raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
         if content[4:8] != b"TFL3":
-            is_one = path.suffix in CHECKPOINTS
-            way = "convert it with convert export" if is_one else "make one with convert export"
-            raise ModelError(f"{path} is not a TFLite model: {way}")
+            is_checkpoint = path.suffix in CHECKPOINT_SUFFIXES
+            remedy = "convert it" if is_checkpoint else "make one"
+            raise ModelError(f"{path} is not a TFLite model: {remedy} with convert export")
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)
         except DAMAGED as error:
             raise ModelError(
-                f"{path} is truncated, or not a KnockKnock model ({error}): copy it again, "
+                f"{path} is cut off, or not a KnockKnock model ({error}): copy it again, "
                 "or make one with convert export"
             ) from error
         if hashlib.sha256(network).hexdigest() != parsed.network_sha256:
@@ -152,8 +152,8 @@ class ModelFile:
 def _split(content: bytes) -> tuple[bytes, bytes]:
     """Network and manifest of a file's content."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entry = archive.getinfo(MANIFEST)
-        if entry.file_size > MAX_MANIFEST:
+        entry = archive.getinfo(MANIFEST_NAME)
+        if entry.file_size > MAX_MANIFEST_BYTES:
             raise ModelError(f"manifest of {entry.file_size} bytes is too large")
         # zipfile has added the length of the network to the offsets; the first entry is the start.
         start = min(info.header_offset for info in archive.infolist())
@@ -169,7 +169,7 @@ def write_model(path: Path, network: bytes, manifest: Manifest) -> None:
     values["network_sha256"] = hashlib.sha256(network).hexdigest()
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-        entry = zipfile.ZipInfo(MANIFEST, date_time=(1980, 1, 1, 0, 0, 0))
+        entry = zipfile.ZipInfo(MANIFEST_NAME, date_time=(1980, 1, 1, 0, 0, 0))
         zipped.writestr(entry, Manifest(**values).to_json())
     write_atomically(path, network + archive.getvalue())
 
@@ -193,8 +193,8 @@ def default_model() -> Path:
         return Path(named)
     package = Path(__file__).resolve().parent
     places = [
-        package.parent / "models" / SHIPPED,  # a source checkout
-        *(Path(folder) / "share" / "knockknock" / SHIPPED for folder in _data_folders()),
+        package.parent / "models" / SHIPPED_MODEL,  # a source checkout
+        *(Path(folder) / "share" / "knockknock" / SHIPPED_MODEL for folder in _data_folders()),
     ]
     for place in places:
         if place.is_file():

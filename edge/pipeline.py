@@ -16,11 +16,11 @@ from edge.gate_config import GateConfig
 from edge.window import Block, Window, Windower, mean_flaws
 
 Answer = Literal["knocking", "normal", "unknown"]
-PAD_SECONDS = 0.024  # a window too short by no more than this (one STFT hop) is zero-padded
-TAIL_SECONDS = 0.1  # if at least this much is uncovered at the end, it gets a last window
+MAX_PAD_S = 0.024  # a window too short by no more than this (one STFT hop) is zero-padded
+MIN_TAIL_S = 0.1  # if at least this much is uncovered at the end, it gets a last window
 
 
-class Judge(Protocol):
+class PictureClassifier(Protocol):
     """What the pipeline asks of a classifier."""
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
@@ -44,7 +44,7 @@ class Verdict:
         """Whether the window knocks, for the detector; None if it could not be judged."""
         return None if self.verdict == "unknown" else self.verdict == "knocking"
 
-    def unless(self, fault: Fault | None) -> Verdict:
+    def with_fault(self, fault: Fault | None) -> Verdict:
         """Itself, or ``unknown`` if the caller knows of a ``fault`` that the gate cannot see."""
         if fault is None or self.verdict == "unknown":
             return self
@@ -59,9 +59,11 @@ class Verdict:
 class Pipeline:
     """Judges windows: gate, picture, network, threshold."""
 
-    def __init__(self, front_end: FrontEnd, judge: Judge, threshold: float) -> None:
+    def __init__(
+        self, front_end: FrontEnd, classifier: PictureClassifier, threshold: float
+    ) -> None:
         self.front_end = front_end
-        self.judge = judge
+        self.classifier = classifier
         self.set_limits(threshold)
 
     def set_limits(self, threshold: float, gate: GateConfig | None = None) -> None:
@@ -72,29 +74,29 @@ class Pipeline:
     def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
         """One verdict per window, every ``hop_s`` seconds, until the blocks end.
 
-        The end of the signal is covered by a last window that ends there; so is the end of the
-        sound before each gap.
+        If MIN_TAIL_S or more are uncovered at the end of the signal, a last window ends there;
+        likewise before each gap.
         """
         config = self.front_end.config
         windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)
-        heard: list[Block] = []  # filled only until there is enough sound for one window
+        first_blocks: list[Block] = []  # filled only until there is enough sound for one window
         for block in blocks:
-            if block.gap and heard:
-                yield from self._end(heard, windower)
-                heard = []
-            if sum(b.y.size for b in heard) < config.n_samples:
-                heard.append(block)
+            if block.gap and first_blocks:
+                yield from self._judge_end(first_blocks, windower)
+                first_blocks = []
+            if sum(b.y.size for b in first_blocks) < config.n_samples:
+                first_blocks.append(block)
             for window in windower.push(block):
                 yield self.judge_window(window)
-        if heard:
-            yield from self._end(heard, windower)
+        if first_blocks:
+            yield from self._judge_end(first_blocks, windower)
 
-    def _end(self, heard: list[Block], windower: Windower) -> Iterator[Verdict]:
-        """The verdict on what is left when the sound ends; ``heard`` is its beginning."""
+    def _judge_end(self, first_blocks: list[Block], windower: Windower) -> Iterator[Verdict]:
+        """The verdict on what is left when the sound ends; ``first_blocks`` is its beginning."""
         config = self.front_end.config
-        if sum(b.y.size for b in heard) < config.n_samples:
-            yield self._judge_short(heard)
-        elif rest := windower.tail(least=round(TAIL_SECONDS * config.sr)):
+        if sum(b.y.size for b in first_blocks) < config.n_samples:
+            yield self._judge_short(first_blocks)
+        elif rest := windower.tail(min_new=round(MIN_TAIL_S * config.sr)):
             yield self.judge_window(rest)
 
     def judge_window(self, window: Window) -> Verdict:
@@ -103,7 +105,7 @@ class Pipeline:
         if fault is not None:
             return self._unknown(window, fault)
         picture = self.front_end.picture(window.y)
-        p = self.judge.predict(picture)
+        p = self.classifier.predict(picture)
         if not (math.isfinite(p) and 0 <= p <= 1):
             return Verdict(window.start_s, window.end_s, "unknown", None, Fault.BAD_ANSWER, picture)
         name: Answer = "knocking" if p >= self.threshold else "normal"
@@ -115,7 +117,7 @@ class Pipeline:
         start_s = blocks[0].start_s
         window = Window(y, start_s, start_s + y.size / config.sr, mean_flaws(blocks))
         missing = config.n_samples - y.size
-        if missing > PAD_SECONDS * config.sr:
+        if missing > MAX_PAD_S * config.sr:
             return self._unknown(window, Fault.TOO_SHORT)
         padded = np.concatenate([y, np.zeros(missing, dtype=np.float32)])
         return self.judge_window(Window(padded, start_s, window.end_s, window.flaws))

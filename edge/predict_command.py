@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
-from edge.errors import ConfigError, EdgeError, RecordingError, complain, unwritten
+from edge.errors import ConfigError, EdgeError, RecordingError, output_error, print_error
 from edge.frontend import FrontEnd
 from edge.gate import Fault
 from edge.model import ModelFile, default_model
@@ -29,8 +29,8 @@ from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
 from edge.recording import Recording
 
-WORD_S = 2.0  # how often progress is printed
-LONGEST_STEM = 180  # bytes of a recording's name that are used in its pictures' names
+PROGRESS_INTERVAL_S = 2.0
+MAX_STEM_BYTES = 180  # bytes of a recording's name that are used in its pictures' names
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,11 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         except (EdgeError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            if not isinstance(
-                error, EdgeError
-            ):  # Python's message names no file, or names it twice
+            # Python's own message names no file, or names it twice.
+            if not isinstance(error, EdgeError):
                 error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
-            complain("edge", error)
+            print_error("edge", error)
             worst = max(worst, error.exit_code)
     return worst
 
@@ -79,7 +78,7 @@ def _picture_names(files: Sequence[Path]) -> list[str]:
     """First part of each file's picture names: its name, numbered if several files share it."""
     # Truncated, because time and verdict are appended and a name may have at most 255 bytes.
     plain = [re.sub(r"[^\w.-]+", "_", path.name).encode() for path in files]
-    stems = [name[:LONGEST_STEM].decode(errors="ignore") for name in plain]
+    stems = [name[:MAX_STEM_BYTES].decode(errors="ignore") for name in plain]
     names: list[str] = []
     for stem in stems:
         numbered = (f"{stem}-{n}" for n in itertools.count(1))
@@ -99,38 +98,44 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     counts: Counter[str] = Counter()
     reasons: set[str] = set()
     detector, alert_s = Detector(DetectorConfig()), math.inf
-    lost: ConfigError | None = None
+    picture_error: ConfigError | None = None
     replaced = 0
-    told = _Progress(path)
+    progress = _Progress(path)
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
-        _say(f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason")
+        _print_line(
+            f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason"
+        )
     for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         reasons.add(verdict.reason)
         if detector.update(verdict.knocks, verdict.end_s).started:
             alert_s = min(alert_s, verdict.end_s)
-        _say(_as_json(path, verdict) if arguments.json else _as_row(verdict))
-        told.at(verdict.end_s)
+        _print_line(_as_json(path, verdict) if arguments.json else _as_row(verdict))
+        progress.report(verdict.end_s)
         if arguments.picture and verdict.picture is not None:
             start = f"{verdict.start_s:0{width}.{places}f}s"
             picture = arguments.picture / f"{name}_{start}_{verdict.verdict}.png"
             replaced += os.path.exists(picture)  # noqa: PTH110 - Path.exists() may raise
-            failed = _keep_picture(picture, verdict.picture)
-            lost = lost or failed
+            error = _write_picture(picture, verdict.picture)
+            picture_error = picture_error or error
     if not arguments.json:
-        found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        _say(f"{'':>10}{'':>10}  {found} (a window knocks if p is {pipeline.threshold:g} or more)")
-        _say(f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n")
+        summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        _print_line(
+            f"{'':>10}{'':>10}  {summary} (a window knocks if p is {pipeline.threshold:g} or more)"
+        )
+        _print_line(
+            f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n"
+        )
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
-        _hint(
-            f"{path}: channel {arguments.channel} is silent; the file has {source.channels} "
-            "channels, numbered from 0: try another --channel"
+        _print_note(
+            f"{path}: channel {arguments.channel} has no usable sound; the file has "
+            f"{source.channels} channels, numbered from 0: try another --channel"
         )
     if replaced:  # perhaps another car's recording of the same name
-        _hint(f"{path}: replaced {replaced} pictures in {arguments.picture}")
-    if lost is not None:  # raised only now, after every window was judged
-        raise lost
+        _print_note(f"{path}: replaced {replaced} pictures in {arguments.picture}")
+    if picture_error is not None:  # raised only now, after every window was judged
+        raise picture_error
 
 
 class _Progress:
@@ -138,15 +143,15 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        seen = sys.stdout is not None and sys.stdout.isatty()
-        self._wanted = sys.stderr.isatty() and not seen
-        self._next = time.monotonic() + WORD_S
+        stdout_seen = sys.stdout is not None and sys.stdout.isatty()
+        self._enabled = sys.stderr.isatty() and not stdout_seen
+        self._next_s = time.monotonic() + PROGRESS_INTERVAL_S
 
-    def at(self, seconds: float) -> None:
+    def report(self, seconds: float) -> None:
         """Report that the recording is judged up to ``seconds``."""
-        if self._wanted and time.monotonic() >= self._next:
-            self._next = time.monotonic() + WORD_S
-            _hint(f"{self._path}: judged to {seconds:.0f} s")
+        if self._enabled and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + PROGRESS_INTERVAL_S
+            _print_note(f"{self._path}: judged to {seconds:.0f} s")
 
 
 def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str:
@@ -160,21 +165,21 @@ def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str
     return f"not enough for an alert ({rule})"
 
 
-def _hint(line: str) -> None:
+def _print_note(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal has gone: go on judging
         print(line, file=sys.stderr)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:  # an error of the output, not of the recording
-        raise unwritten(error) from error
+        raise output_error(error) from error
 
 
-def _keep_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:
+def _write_picture(path: Path, picture: NDArray[np.uint8]) -> ConfigError | None:
     """Write ``picture``; return an error, so that the rest of the recording is still judged."""
     try:
         write_png(path, picture)

@@ -12,9 +12,9 @@ from edge.decoders import Part, pieces
 from edge.errors import RecordingError
 from edge.frontend.config import FrontEndConfig
 from edge.frontend.resample import Resampler
-from edge.gate import flaws
+from edge.gate import measure_flaws
 from edge.rates import RATES
-from edge.window import Block, Flaws, FlawsOfInput
+from edge.window import Block, FlawAverage, Flaws
 
 
 class Recording:
@@ -51,18 +51,18 @@ class Recording:
             raise RecordingError(f"{self.path} {what}")
         heard = False
         first, last = self._part.samples()
-        for y, at, goes_on, met in self._resampled():
-            gap = heard and not goes_on
-            asked = slice(max(0, first - at), None if last is None else max(0, last - at))
-            if y[asked].size:
-                yield Block(y[asked], (at + asked.start) / self.sr, gap, met)
+        for y, at, continues, input_flaws in self._resampled():
+            gap = heard and not continues
+            wanted = slice(max(0, first - at), None if last is None else max(0, last - at))
+            if y[wanted].size:
+                yield Block(y[wanted], (at + wanted.start) / self.sr, gap, input_flaws)
                 heard = True
         if not heard:
             start_s, end_s, _ = self._part
-            why = "it ends before --start, or sound is missing there"
+            reason = "it ends before --start, or sound is missing there"
             if end_s is not None and end_s - start_s < 1 / RATES[0]:
-                why = f"no sample lies between that and {end_s:g} s"
-            raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {why}")
+                reason = f"no sample lies between that and {end_s:g} s"
+            raise RecordingError(f"{self.path} has no audio at {start_s:g} s: {reason}")
 
     def _resampled(self) -> Iterator[tuple[NDArray[np.float32], int, bool, Flaws]]:
         """The requested part at ``sr``, and a little more on both sides.
@@ -71,29 +71,29 @@ class Recording:
         continue those before, and their flaws as recorded.
         """
         resampler: Resampler | None = None
-        rate, at, goes_on, met = 0, 0, False, FlawsOfInput()
+        rate, at, continues, input_flaws = 0, 0, False, FlawAverage()
         for piece in pieces(self.path, self._part):
             if piece.start_s is not None or piece.rate != rate:
                 if resampler is not None:
                     rest = resampler.flush()
-                    yield rest, at, goes_on, met.take()
+                    yield rest, at, continues, input_flaws.mean_and_reset()
                     at += rest.size
                 self._check_rate(piece.rate)
                 if piece.start_s is not None:
                     at = round(piece.start_s * self.sr)
                 elif rate == 0:
-                    at = self._part.reach(piece.rate).first
+                    at = self._part.input_span(piece.rate).first_output
                 rate = piece.rate
                 resampler = None if rate == self.sr else Resampler(rate, self.sr)
-                goes_on, met = False, FlawsOfInput()
-            y = self._pick(piece.samples)
-            met.add(flaws(y, rate), y.size)
+                continues, input_flaws = False, FlawAverage()
+            y = self._pick_channel(piece.samples)
+            input_flaws.add(measure_flaws(y, rate), y.size)
             y = y if resampler is None else resampler.push(y)
             if y.size:
-                yield y, at, goes_on, met.take()
-                at, goes_on = at + y.size, True
+                yield y, at, continues, input_flaws.mean_and_reset()
+                at, continues = at + y.size, True
         if resampler is not None:
-            yield resampler.flush(), at, goes_on, met.take()
+            yield resampler.flush(), at, continues, input_flaws.mean_and_reset()
 
     def read(self) -> NDArray[np.float32]:
         """The whole requested part at once: (n,) float32.
@@ -102,7 +102,7 @@ class Recording:
         """
         return np.concatenate([block.y for block in self.blocks()])
 
-    def _pick(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _pick_channel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         self.channels = channels = samples.shape[1]
         if self._channel >= channels:
             raise RecordingError(

@@ -11,7 +11,7 @@ from edge.window import Block
 
 log = logging.getLogger(__name__)
 
-WORD_S = 5.0  # interval between progress messages at full speed, where no clock shows the position
+PROGRESS_INTERVAL_S = 5.0  # of messages at full speed, where no clock shows the position
 
 
 class Replay:
@@ -30,14 +30,14 @@ class Replay:
         self._blocks = recording.blocks()
         self._next: Block | None = None
         self._began = time.monotonic()
-        self._next_word = self._began + WORD_S
+        self._next_progress = self._began + PROGRESS_INTERVAL_S
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """The blocks that are due; waits up to ``timeout_s`` for the first. None at the end."""
         if self._speed == math.inf:
             block = next(self._blocks, None)
-            if block is not None and time.monotonic() >= self._next_word:
-                self._next_word = time.monotonic() + WORD_S
+            if block is not None and time.monotonic() >= self._next_progress:
+                self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
                 log.info("at %.0f s of the recording", block.start_s)
             return None if block is None else [block]
         due: list[Block] = []
@@ -46,16 +46,16 @@ class Replay:
             self._next = self._next or next(self._blocks, None)
             if self._next is None:
                 return due or None
-            ends = self._next.start_s + self._next.y.size / self.sr
+            end_s = self._next.start_s + self._next.y.size / self.sr
             now = time.monotonic()
-            wait = self._began + ends / self._speed - now
-            over = now >= deadline
-            if due and (over or wait > 0):
+            wait_s = self._began + end_s / self._speed - now
+            timed_out = now >= deadline
+            if due and (timed_out or wait_s > 0):
                 return due
-            if wait > 0:
-                if over:
+            if wait_s > 0:
+                if timed_out:
                     return []
-                time.sleep(min(wait, deadline - now))
+                time.sleep(min(wait_s, deadline - now))
                 continue
             due.append(self._next)
             self._next = None

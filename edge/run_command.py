@@ -1,6 +1,6 @@
-"""``edge run``: opens the microphone and lights the lamp first, then loads everything else.
+"""``edge run``: starts to open the microphone, lights the lamp and meanwhile loads the rest.
 
-numpy, scipy and the network are imported after both, because that takes a Pi two seconds.
+numpy, scipy and the network are imported last, because that takes a Pi two seconds.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge.arguments import named_path
 from edge.capture_start import capture_command, start_capture
-from edge.config import DEFAULT_PATH, Config, lamp_of
+from edge.config import DEFAULT_PATH, Config, read_indicator_config
 from edge.errors import ConfigError
-from edge.hang_up import HangUp, meaning, speak_to_nobody_if_gone
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.installed import installed_config, load_config, status_file
 from edge.journal import set_up_logging
+from edge.sighup import SighupAction, sighup_action, silence_closed_terminal
 
 if TYPE_CHECKING:
     from edge.service import Service
@@ -109,26 +109,26 @@ def _run(arguments: argparse.Namespace) -> int:
     # When systemd aborts a hanging process, the traceback must reach the journal. Use a copy of
     # standard error, which itself is redirected to /dev/null while a runtime loads the network.
     faulthandler.enable(os.dup(2))
-    hang_up = meaning()
-    ended = INTERRUPTED if arguments.source else 0
-    _answer_signals(hang_up, ended)
+    on_sighup = sighup_action()
+    exit_code = INTERRUPTED if arguments.source else 0
+    _handle_signals(on_sighup, exit_code)
     try:
         # Resolved once: if the file is deleted later, a reload must not fall back to the defaults.
         settings = arguments.config or installed_config()
         config = load_config(settings)
     except ConfigError:
-        lamp = lamp_of(arguments.config or DEFAULT_PATH)
-        _tell_of_fault(Indicator(lamp) if lamp else None, wait=True)
+        lamp = read_indicator_config(arguments.config or DEFAULT_PATH)
+        _show_fault(Indicator(lamp) if lamp else None, wait=True)
         raise
-    service = _listen(config, settings, arguments, hang_up)
-    speak_to_nobody_if_gone()
+    service = _listen(config, settings, arguments, on_sighup)
+    silence_closed_terminal()
     if arguments.source:
         return _summary(service, arguments.source)
     return 0
 
 
 def _listen(
-    config: Config, settings: Path | None, arguments: argparse.Namespace, hang_up: HangUp
+    config: Config, settings: Path | None, arguments: argparse.Namespace, on_sighup: SighupAction
 ) -> Service:
     """Run the service until it ends, and return it for its counters; failures show on the lamp."""
     indicator = capture = None
@@ -148,16 +148,16 @@ def _listen(
             speed=arguments.speed,
             state=arguments.state,
         )
-        service.run(hang_up)
+        service.run(on_sighup)
     except BaseException as error:
         # The service's own signal handlers would have no effect any more.
-        _answer_signals(hang_up, INTERRUPTED if arguments.source else 0)
+        _handle_signals(on_sighup, INTERRUPTED if arguments.source else 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if capture is not None:
             capture.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver that hangs
                 capture.wait(1)
-        _tell_of_fault(indicator, wait=isinstance(error, Exception))
+        _show_fault(indicator, wait=isinstance(error, Exception))
         raise
     indicator.close()
     return service
@@ -179,24 +179,24 @@ def _check_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _answer_signals(hang_up: HangUp, code: int) -> None:
-    """Handle signals while no service does: SIGHUP must not kill us, SIGTERM must clean up.
+def _handle_signals(on_sighup: SighupAction, exit_code: int) -> None:
+    """Handle signals while no service does: SIGTERM, and SIGHUP if it means stop, end the program.
 
-    Exiting with ``code`` rather than being killed lets the lamp be turned off.
+    Any other SIGHUP is ignored. Exiting with ``exit_code``, not being killed, turns the lamp off.
     """
 
-    def leave(*_: object) -> NoReturn:
-        sys.exit(code)
+    def exit_cleanly(*_: object) -> NoReturn:
+        sys.exit(exit_code)
 
-    signal.signal(signal.SIGHUP, leave if hang_up is HangUp.STOP else signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, exit_cleanly if on_sighup is SighupAction.STOP else signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, exit_cleanly)
 
 
-def _tell_of_fault(indicator: Indicator | None, *, wait: bool) -> None:
-    """Show a fault on the lamp for a while: dark would mean "not running".
+def _show_fault(indicator: Indicator | None, *, wait: bool) -> None:
+    """Show a fault on the lamp, under systemd for FAULT_SECONDS: dark would mean "not running".
 
-    With ``wait`` False, after a request to stop, only turn the lamp off. The wait before systemd
-    tries again is kept without a lamp, too, because a fast restart loop would wear out the card.
+    With ``wait`` False, after a request to stop, only turn the lamp off. Under systemd it waits
+    without a lamp, too, because a fast restart loop would wear out the card.
     """
     try:
         if indicator is not None and wait:
@@ -213,7 +213,7 @@ def _summary(service: Service, path: Path) -> int:
     c = service.counters
     reasons = ", ".join(f"{count} {name}" for name, count in sorted(c.unknown_reasons.items()))
     if service.stopped:
-        print(f"{path}: stopped at {service.heard_to_s:.1f} s", file=sys.stderr)
+        print(f"{path}: stopped at {service.judged_to_s:.1f} s", file=sys.stderr)
     elif not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
         print(

@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edge import health, pace
+from edge import health
 from edge.blackbox import Alert, BlackBox
 from edge.config import Config, needs_restart
 from edge.detector import Detector
 from edge.errors import EdgeError
 from edge.gate import Fault
-from edge.hang_up import HangUp
 from edge.indicator import Indicator, Signal
 from edge.pipeline import Pipeline, Verdict
+from edge.rate_monitor import rate_error_message
+from edge.sighup import SighupAction
 from edge.sound_memory import SoundMemory
 from edge.source import LiveSource
 from edge.status import (
@@ -37,9 +38,9 @@ from edge.window import Block, Window, Windower
 
 log = logging.getLogger(__name__)
 
-READ_S = 0.25  # longest wait for sound, so that signals and the status are handled in time
+READ_TIMEOUT_S = 0.25  # longest wait for sound, so that signals and the status are handled in time
 BEHIND_S = 5.0  # for so long after windows were skipped, analysis counts as being behind
-START_S = 60.0  # by how much each notification extends the start timeout; TimeoutStartSec=
+EXTEND_START_S = 60.0  # longest time between two notifications at start; TimeoutStartSec=
 
 
 class Service:
@@ -55,12 +56,12 @@ class Service:
         blackbox: BlackBox,
         status: health.StatusFile,
         skip_when_behind: bool = True,
-        prove: Callable[[], None] | None = None,
+        self_test: Callable[[], None] | None = None,
         reload: Callable[[], Config] | None = None,
     ) -> None:
         """``skip_when_behind`` is off for a recording at full speed, whose sound is never stale.
 
-        ``prove`` raises if the network computes wrong results. It runs once the first sound has
+        ``self_test`` raises if the network computes wrong results. It runs once the first sound has
         arrived: it then delays no window, which takes two seconds of sound, and does not compete
         for the processor with the opening of the microphone. ``reload`` re-reads the settings.
         """
@@ -70,21 +71,21 @@ class Service:
         self._source, self.pipeline = source, pipeline
         self._model_threshold = pipeline.threshold
         self._indicator, self._blackbox, self._status = indicator, blackbox, status
-        self._skip, self._prove, self._reload = skip_when_behind, prove, reload
+        self._skip_when_behind, self._self_test, self._reload = skip_when_behind, self_test, reload
         self._notify = health.Notifier()
-        self._stop = self._hup = self._ready = self._played = False
-        self._was_lost = False  # the sound was lost, and no window has been processed since
+        self._stop = self._reload_requested = self._ready = self._source_ended = False
+        self._sound_lost = False  # the sound was lost, and no window has been processed since
         self._behind_until = self._next_status = 0.0
-        self._last: Verdict | None = None
-        self._broken = False  # the network's latest answer was not a probability
+        self._last_verdict: Verdict | None = None
+        self._network_failed = False  # the network's latest answer was not a probability
         self._last_end = (0.0, 0.0)  # end of the last window: source's clock, monotonic clock
         self._board, self._losses = Board(), Losses()
-        self._losing = self._config_problem = ""
+        self._loss_problem = self._config_problem = ""
         self._memory = SoundMemory(config.blackbox.seconds, pipeline.front_end.config.sr)
         self._apply(config)
 
     def _apply(self, new: Config, old: Config | None = None) -> None:
-        """Apply the settings that can change while the service runs (config.TAKEN_OVER).
+        """Apply the settings that can change while the service runs (config.RELOADABLE_SECTIONS).
 
         Parts whose settings equal those in ``old`` keep their state: an alert, a part of a window.
         """
@@ -102,10 +103,10 @@ class Service:
     @property
     def stopped(self) -> bool:
         """Whether it was asked to stop before its source had ended."""
-        return self._stop and not self._played
+        return self._stop and not self._source_ended
 
     @property
-    def heard_to_s(self) -> float:
+    def judged_to_s(self) -> float:
         """The end of the last window, on the source's clock."""
         return self._last_end[0]
 
@@ -118,28 +119,28 @@ class Service:
         """Ask :meth:`run` to return; safe in a signal handler."""
         self._stop = True
 
-    def _hang_up(self, *_: Any) -> None:
-        self._hup = True
+    def _request_reload(self, *_: Any) -> None:
+        self._reload_requested = True
 
-    def run(self, hang_up: HangUp = HangUp.RELOAD) -> None:
+    def run(self, on_sighup: SighupAction = SighupAction.RELOAD) -> None:
         """Listen until stopped. The indicator is not closed: that is up to the caller."""
-        answers = {HangUp.RELOAD: self._hang_up, HangUp.STOP: self.stop}
+        handlers = {SighupAction.RELOAD: self._request_reload, SighupAction.STOP: self.stop}
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
-        signal.signal(signal.SIGHUP, answers.get(hang_up, signal.SIG_IGN))
+        signal.signal(signal.SIGHUP, handlers.get(on_sighup, signal.SIG_IGN))
         state = str(Signal.FAULT)
         try:
             while not self._stop:
-                blocks = self._source.read(READ_S)
+                blocks = self._source.read(READ_TIMEOUT_S)
                 if blocks is None:
-                    self._played = True
+                    self._source_ended = True
                     break
-                if blocks and self._prove is not None:
-                    self._prove()
-                    self._prove = None
+                if blocks and self._self_test is not None:
+                    self._self_test()
+                    self._self_test = None
                 self._listen(blocks)
-                if self._hup:
-                    self._reread()
+                if self._reload_requested:
+                    self._reload_settings()
                 self._housekeeping()
             self._notify(STOPPING="1", STATUS="stopping")
             state = "stopped"
@@ -156,7 +157,7 @@ class Service:
             self._memory.add(block)
             due += self._windower.push(block)
         self.counters.windows_due += len(due)
-        if self._skip and len(due) > 1:
+        if self._skip_when_behind and len(due) > 1:
             # Being up to date matters more than old sound: judge only the newest window.
             self.counters.windows_skipped += len(due) - 1
             self._behind_until = time.monotonic() + BEHIND_S
@@ -164,34 +165,34 @@ class Service:
         for window in due:
             self._judge(window)
         # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
-        if not due and (missed := self._windower.missed()):
+        if not due and (missed := self._windower.missed_window()):
             self.counters.windows_due += 1
-            self._take(Verdict(*missed, "unknown", None, Fault.GAP, None))
+            self._handle_verdict(Verdict(*missed, "unknown", None, Fault.GAP, None))
 
     def _judge(self, window: Window) -> None:
         # At a wrong rate sound is spliced or out of tune, and the network's answer is worthless.
         fault = Fault.WRONG_RATE if self._source.rate_error else None
-        self._take(self.pipeline.judge_window(window).unless(fault))
+        self._handle_verdict(self.pipeline.judge_window(window).with_fault(fault))
 
-    def _take(self, verdict: Verdict) -> None:
-        self._last, self._last_end = verdict, (verdict.end_s, time.monotonic())
-        self._was_lost = False
+    def _handle_verdict(self, verdict: Verdict) -> None:
+        self._last_verdict, self._last_end = verdict, (verdict.end_s, time.monotonic())
+        self._sound_lost = False
         log.debug("window to %.1f s: %s", verdict.end_s, verdict.in_words())
         self.counters.count(verdict)
-        detection = self._detector.update(verdict.knocks, verdict.end_s)
-        if detection.started:
+        change = self._detector.update(verdict.knocks, verdict.end_s)
+        if change.started:
             self._alert(verdict)
-        elif detection.ended:
+        elif change.ended:
             log.info("alert ended at %.1f s", verdict.end_s)
         self._indicator.window_done()
         self._show()
-        whole = verdict.reason != Fault.GAP
+        has_sound = verdict.reason != Fault.GAP
         if verdict.reason == Fault.BAD_ANSWER or verdict.p_knocking is not None:
-            self._broken = verdict.p_knocking is None  # the network sees nothing the gate refuses
-        if self._broken:
+            self._network_failed = verdict.p_knocking is None  # not asked where the gate refuses
+        if self._network_failed:
             return  # not a working analysis: let the watchdog restart us, which may cure it
         # Repeated until systemd has taken it: without READY=1 there would be no watchdog.
-        if whole and not self._ready and self._notify(READY="1", STATUS="listening"):
+        if has_sound and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
             log.info("ready: first window judged, %s", verdict.verdict)
         # Only here: a window was processed. A gap counts, too, since no restart would cure it.
@@ -208,8 +209,8 @@ class Service:
         )
         self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, verdict.end_s))
 
-    def _reread(self) -> None:
-        self._hup = False
+    def _reload_settings(self) -> None:
+        self._reload_requested = False
         if self._reload is None:
             return
         try:
@@ -224,32 +225,32 @@ class Service:
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
-        self._losing = self._losses.count(self._source.gaps, now)
+        self._loss_problem = self._losses.count(self._source.gaps, now)
         self._blackbox.watch()
         self._indicator.watch()
         if self._source.problem:
             # No sound: an alert must end all the same. Extrapolate the source's clock.
-            end_s, at = self._last_end
-            if self._detector.pass_time(end_s + now - at).ended:
+            end_s, at_s = self._last_end
+            if self._detector.pass_time(end_s + now - at_s).ended:
                 log.info("alert ended: no more windows to judge")
             self._windower.sound_stops()
             if not self._source.opening:
                 # The last verdict no longer holds, and the next window may take a while to come.
-                self._last, self._was_lost = None, True
+                self._last_verdict, self._sound_lost = None, True
                 self._indicator.expect_window()
         self._show()
         if now < self._next_status:
             return
         self._next_status = now + 1.0
         # Every second, because the kernel drops an under-voltage alarm within two seconds.
-        self._board.look(health.board(), now)
+        self._board.update(health.board(), now)
         status = self.describe()
         self._status.write(status)
-        told = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
+        fields = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
         # The start may wait long for a microphone, but must time out on a hang or bad answers.
-        if not self._ready and (self._source.problem or not self._broken):
-            told["EXTEND_TIMEOUT_USEC"] = str(round(START_S * 1e6))
-        self._notify(**told)
+        if not self._ready and (self._source.problem or not self._network_failed):
+            fields["EXTEND_TIMEOUT_USEC"] = str(round(EXTEND_START_S * 1e6))
+        self._notify(**fields)
 
     def _show(self) -> None:
         self._indicator.show(signal_of(self.state()))
@@ -261,21 +262,21 @@ class Service:
         return State(
             source_problem=source.problem,
             opening=not self._ready and not stale and source.opening,
-            back=self._was_lost and not source.problem,
+            recovering=self._sound_lost and not source.problem,
             stale=stale,
             alert=self._detector.alert,
-            last=self._last,
+            last=self._last_verdict,
             faults=(self._blackbox.problem, self._indicator.failure, self._config_problem),
             remarks=(self._indicator.missing,),
-            degraded=(*self._lagging(), *board),
+            degraded=(*self._sound_problems(), *board),
         )
 
-    def _lagging(self) -> list[str]:
+    def _sound_problems(self) -> list[str]:
         """Messages about lost sound and skipped windows; "" for each that does not apply."""
         behind = time.monotonic() < self._behind_until
         return [
-            self._losing,
-            pace.rate_in_words(self._source.rate_error),
+            self._loss_problem,
+            rate_error_message(self._source.rate_error),
             "analysis is behind: windows are skipped" if behind else "",
         ]
 
@@ -293,7 +294,7 @@ class Service:
             "gaps": self._source.gaps,
             "restarts": self._source.restarts,
             "overflows": self._source.overflows,
-            **self._board.told(),
+            **self._board.as_status(),
             "monotonic_s": round(time.monotonic(), 3),
             "boot_id": health.boot_id(),
         }

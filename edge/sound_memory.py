@@ -17,7 +17,7 @@ class SoundMemory:
     """The last seconds of sound, as 16-bit samples, in bounded memory."""
 
     def __init__(self, seconds: float, sr: int) -> None:
-        self._limit, self._sr = round(seconds * sr), sr
+        self._max_size, self._sr = round(seconds * sr), sr
         self._end_s = 0.0  # where the last block ended, on the sound's own clock
         self._pieces: deque[NDArray[np.int16]] = deque()
         self._size = 0
@@ -35,10 +35,10 @@ class SoundMemory:
         piece = to_int16(np.nan_to_num(block.y))  # a replayed recording may hold NaN or infinity
         self._pieces.append(piece)
         self._size += piece.size
-        while self._size - self._pieces[0].size >= self._limit:
+        while self._size - self._pieces[0].size >= self._max_size:
             self._size -= self._pieces.popleft().size
 
     def read(self) -> NDArray[np.float32]:
         """The remembered sound: (n,) float32, at most the configured seconds."""
-        whole = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
-        return whole[-self._limit :].astype(np.float32) / np.float32(32768)
+        sound = np.concatenate([*self._pieces, np.empty(0, dtype=np.int16)])
+        return sound[-self._max_size :].astype(np.float32) / np.float32(32768)

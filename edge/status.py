@@ -12,7 +12,7 @@ from edge.gate import Fault
 from edge.indicator import STALE_S, Signal
 from edge.pipeline import Verdict
 
-LOSSES, LOSSES_S = 3, 60.0  # this many gaps within this many seconds count as losing sound
+LOSS_GAPS, LOSS_PERIOD_S = 3, 60.0  # this many gaps within this many seconds count as losing sound
 UNDER_VOLTAGE_S = 60.0  # how long an under-voltage is still reported after it was last seen
 
 
@@ -22,7 +22,7 @@ class State:
 
     source_problem: str = ""  # why there is no sound
     opening: bool = False  # the source is being opened for the first time, which may take a while
-    back: bool = False  # there is sound again, but no window of it has been processed yet
+    recovering: bool = False  # there is sound again, but no window of it has been processed yet
     stale: bool = False  # no window was processed for STALE_S
     alert: bool = False  # the detector reports knocking
     last: Verdict | None = None  # on the latest window
@@ -37,7 +37,7 @@ def signal_of(state: State) -> Signal:
     cases = [
         (Signal.MICROPHONE_LOST, bool(state.source_problem) and not state.opening),
         (Signal.FAULT, state.stale),
-        (Signal.MICROPHONE_LOST, state.back),
+        (Signal.MICROPHONE_LOST, state.recovering),
         (Signal.STARTING, last is None),
         (Signal.KNOCKING, state.alert),
         (Signal.FAULT, last is not None and last.reason == Fault.BAD_ANSWER),
@@ -51,9 +51,10 @@ def signal_of(state: State) -> Signal:
 def problems_of(state: State) -> list[str]:
     """Everything that is wrong, in words, the most serious first."""
     stale = f"no window was processed for {STALE_S:g} s" if state.stale else ""
-    back = "sound has come back, but no window of it has been judged yet" if state.back else ""
-    told = (state.source_problem, stale, back, *state.faults, *state.remarks, *state.degraded)
-    return [problem for problem in told if problem]
+    back = "sound has come back, but no window of it has been processed yet"
+    recovering = back if state.recovering else ""
+    problems = (state.source_problem, stale, recovering, *state.faults, *state.remarks)
+    return [problem for problem in (*problems, *state.degraded) if problem]
 
 
 def verdict_of(state: State) -> dict[str, Any]:
@@ -92,32 +93,32 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, Any] = {}
-        self._low, self._low_at, self._seen = False, -float("inf"), 0
+        self._readings: dict[str, Any] = {}
+        self._low, self._low_at, self._dips = False, -float("inf"), 0
 
-    def look(self, found: dict[str, Any], now: float) -> None:
+    def update(self, readings: dict[str, Any], now: float) -> None:
         """Take the readings of health.board at ``now`` s; a reading is None where unknown."""
-        low = bool(found.get("under_voltage"))
-        self._seen += low and not self._low
+        low = bool(readings.get("under_voltage"))
+        self._dips += low and not self._low
         self._low_at = now if low else self._low_at
-        self._found, self._low = found, low
+        self._readings, self._low = readings, low
 
     def problems(self, hot_c: float, now: float) -> list[str]:
         """What is wrong with the board at ``now`` s, in words; ``hot_c`` degrees Celsius is hot."""
-        told = []
-        temperature = self._found.get("temperature_c")
+        problems = []
+        temperature = self._readings.get("temperature_c")
         if temperature is not None and temperature >= hot_c:
-            told.append(f"hot: {temperature:.0f} degrees Celsius")
-        if self._found.get("throttled"):
-            told.append("throttled: the processor is slowed down, it is too hot")
+            problems.append(f"hot: {temperature:.0f} degrees Celsius")
+        if self._readings.get("throttled"):
+            problems.append("throttled: the processor is slowed down, it is too hot")
         if now - self._low_at <= UNDER_VOLTAGE_S:
-            times = "once" if self._seen == 1 else f"{self._seen} times"
-            told.append(f"under-voltage: the supply is too weak, {times} since the start")
-        return told
+            times = "once" if self._dips == 1 else f"{self._dips} times"
+            problems.append(f"under-voltage: the supply is too weak, {times} since the start")
+        return problems
 
-    def told(self) -> dict[str, Any]:
+    def as_status(self) -> dict[str, Any]:
         """The entries for the status file."""
-        return {**self._found, "under_voltage_seen": self._seen}
+        return {**self._readings, "under_voltage_seen": self._dips}
 
 
 class Losses:
@@ -131,10 +132,10 @@ class Losses:
         """Take the number of ``gaps`` since the start, at ``now`` s; what is wrong, or ""."""
         self._times.extend([now] * min(gaps - self._seen, 1000))
         self._seen = gaps
-        while self._times and now - self._times[0] > LOSSES_S:
+        while self._times and now - self._times[0] > LOSS_PERIOD_S:
             self._times.popleft()
         n = len(self._times)
-        return f"sound is being lost: {n} gaps in the last minute" if n >= LOSSES else ""
+        return f"sound is being lost: {n} gaps in the last minute" if n >= LOSS_GAPS else ""
 
 
 @dataclass

@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 # Format codes of ADPCM (Microsoft, IMA), A-law, mu-law, GSM, G.726 and MP3, as telephones and
 # dashboard cameras write them.
-CODINGS = {0x02, 0x06, 0x07, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64}
+COMPRESSED_CODES = {0x02, 0x06, 0x07, 0x11, 0x31, 0x45, 0x50, 0x55, 0x64}
 MAX_CHANNELS = 64
 MAX_FORMAT = 64  # bytes read of a format chunk; the longest known one has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a limit for damaged ones
-SIZES = 2**32  # chunk sizes have 32 bits: in longer files many writers let them wrap around
-STREAMED = 0x7FFFF000  # sizes from here on are placeholders, as written to a pipe
+SIZE_MODULUS = 2**32  # chunk sizes have 32 bits: in longer files many writers let them wrap around
+PLACEHOLDER_SIZE = 0x7FFFF000  # sizes from here on are placeholders, as written to a pipe
 
 
-class CodingError(RecordingError):
+class EncodingError(RecordingError):
     """A WAVE file in an encoding that this module does not decode: ADPCM, mu-law, MP3."""
 
 
@@ -49,7 +49,7 @@ class WavReader:
     def __init__(self, path: Path) -> None:
         """Open and read the header; RecordingError if this is not a WAVE file we can read."""
         self.path = path
-        self._at_end = ""  # a warning, logged when all of the sound has been read
+        self._final_warning = ""  # a warning, logged when all of the sound has been read
         self._file: BinaryIO = path.open("rb")
         try:
             self._read_header()
@@ -66,9 +66,9 @@ class WavReader:
     def _read_header(self) -> None:
         riff = self._file.read(12)
         if not riff:
-            raise self._damaged("is empty: nothing was recorded")
+            raise self._error("is empty: nothing was recorded")
         if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            raise self._damaged(
+            raise self._error(
                 "is not a WAVE file, whatever its name says: record or copy it again, "
                 "or give it the right suffix"
             )
@@ -76,7 +76,7 @@ class WavReader:
         for _ in range(MAX_HEADER_CHUNKS):
             header = self._file.read(8)
             if len(header) < 8:
-                raise self._damaged("ends before any audio: the recording was cut off")
+                raise self._error("ends before any audio: the recording was cut off")
             name, size = struct.unpack("<4sI", header)
             if name == b"fmt ":
                 self._read_format(self._file.read(min(size, MAX_FORMAT)))
@@ -84,26 +84,26 @@ class WavReader:
                 described = True
             elif name == b"data":
                 if not described:
-                    raise self._damaged("has audio before its format: the header is damaged")
+                    raise self._error("has audio before its format: the header is damaged")
                 self._locate_data(size)
                 return
             else:
                 self._file.seek(size + size % 2, os.SEEK_CUR)
-        raise self._damaged("has no audio among its first chunks: the header is damaged")
+        raise self._error("has no audio among its first chunks: the header is damaged")
 
     def _read_format(self, fmt: bytes) -> None:
         if len(fmt) < 16:
-            raise self._damaged("has a format chunk of too few bytes: the header is damaged")
+            raise self._error("has a format chunk of too few bytes: the header is damaged")
         code, self.channels, self.sr, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
         if code == EXTENSIBLE and len(fmt) >= 26:
             code = struct.unpack("<H", fmt[24:26])[0]
         if not 1 <= self.channels <= MAX_CHANNELS:
-            raise self._damaged(
+            raise self._error(
                 f"claims {self.channels} channels: 1 to {MAX_CHANNELS} can be read; "
                 "the header is damaged, record or copy it again"
             )
         if self.sr == 0:
-            raise self._damaged(
+            raise self._error(
                 "claims a sampling rate of 0 Hz: the header is damaged, record or copy it again"
             )
         if (code, bits) not in {
@@ -114,7 +114,7 @@ class WavReader:
             (FLOAT, 32),
             (FLOAT, 64),
         }:
-            kind = CodingError if code in CODINGS else RecordingError
+            kind = EncodingError if code in COMPRESSED_CODES else RecordingError
             raise kind(
                 f"{self.path} holds samples of format {code} with {bits} bits: "
                 "save it as 16-bit PCM"
@@ -135,15 +135,16 @@ class WavReader:
             claimed = present
         elif claimed < present:
             claimed = self._unwrapped(claimed, present, start)
-        elif present + frame < claimed <= STREAMED - frame:  # some round the placeholder to frames
-            second = self.sr * frame
-            self._at_end = (
-                f"{self.path} is damaged at {present / second:.1f} s: the rest of its "
-                f"{claimed / second:.1f} s is missing, copy it again"
+        # Some round the placeholder down to whole frames.
+        elif present + frame < claimed <= PLACEHOLDER_SIZE - frame:
+            byte_rate = self.sr * frame
+            self._final_warning = (
+                f"{self.path} is damaged at {present / byte_rate:.1f} s: the rest of its "
+                f"{claimed / byte_rate:.1f} s is missing, copy it again"
             )
         self.n_frames = min(claimed, present) // frame
         if self.n_frames == 0:
-            raise self._damaged("holds no samples: nothing was recorded")
+            raise self._error("holds no samples: nothing was recorded")
         self._file.seek(start)
 
     def _unwrapped(self, claimed: int, present: int, start: int) -> int:
@@ -153,12 +154,12 @@ class WavReader:
         bytes, or only chunks, after the sound. Otherwise the header is trusted, and a warning at
         the end names the bytes left out.
         """
-        whole = claimed + (present - claimed) // SIZES * SIZES
-        second = self.sr * self.channels * self._bytes
-        if present - whole < second or self._only_chunks(start + whole + whole % 2):
+        whole = claimed + (present - claimed) // SIZE_MODULUS * SIZE_MODULUS
+        byte_rate = self.sr * self.channels * self._bytes
+        if present - whole < byte_rate or self._only_chunks(start + whole + whole % 2):
             return whole
-        self._at_end = (
-            f"{self.path} goes on for {present - claimed} bytes after {claimed / second:.1f} s, "
+        self._final_warning = (
+            f"{self.path} goes on for {present - claimed} bytes after {claimed / byte_rate:.1f} s, "
             "where its header says it ends: they are left out; if they are sound, recover it with: "
             f"ffmpeg -ignore_length 1 -i {shlex.quote(str(self.path))} whole.flac"
         )
@@ -178,7 +179,7 @@ class WavReader:
             at += size % 2
         return False
 
-    def _damaged(self, what: str) -> RecordingError:
+    def _error(self, what: str) -> RecordingError:
         return RecordingError(f"{self.path} {what}")
 
     def skip(self, n_frames: int) -> None:
@@ -197,8 +198,8 @@ class WavReader:
                 return
             self.n_frames -= len(raw) // frame
             yield self._decode(raw).reshape(-1, self.channels)
-        if self._at_end:
-            log.warning("%s", self._at_end)
+        if self._final_warning:
+            log.warning("%s", self._final_warning)
 
     def _decode(self, raw: bytes) -> NDArray[np.float32]:
         if self._code == FLOAT:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from convert import faults
 from convert.dataset import find_clips
 from convert.errors import DatasetError
-from convert.evaluate import TorchJudge
+from convert.evaluate import TorchClassifier
 from convert.judgeable import all_judgeable
 from convert.output import is_for_tflite
 from convert.progress import bar
@@ -179,8 +179,8 @@ def pipeline_of(model: Path) -> Pipeline:
         file = ModelFile.read(model)
         front_end = FrontEnd(file.manifest.front_end)
         return Pipeline(front_end, Classifier(file), file.manifest.threshold)
-    judge = TorchJudge(model)
-    return Pipeline(FrontEnd(), judge, judge.threshold)
+    classifier = TorchClassifier(model)
+    return Pipeline(FrontEnd(), classifier, classifier.threshold)
 
 
 def engines_of(

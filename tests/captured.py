@@ -8,22 +8,25 @@ import numpy as np
 
 from edge.capture_process import HEADER, MAGIC
 from edge.capture_stream import CaptureStream
+from edge.sound_clock import ClockState
+
+NEW_CLOCK = ClockState()
 
 
-def packet(samples, came_s, *, rate=22_050, lost=0, overflows=0):
+def packet(samples, arrival_s, *, rate=22_050, lost=0, overflows=0):
     """A packet of :mod:`edge.capture_process`: ``samples`` int16, or an int for that many zeros."""
     data = bytes(2 * samples) if isinstance(samples, int) else np.asarray(samples, "<i2").tobytes()
-    return HEADER.pack(MAGIC, rate, len(data) // 2, lost, overflows, came_s) + data
+    return HEADER.pack(MAGIC, rate, len(data) // 2, lost, overflows, arrival_s) + data
 
 
-def stream_of(packets, *, words=b"", ended=(0.0, 0.0), kind=CaptureStream):
+def stream_of(packets, *, words=b"", resume_at=NEW_CLOCK, kind=CaptureStream):
     """A stream at 22 050 Hz that has read all ``packets``; its blocks can be taken."""
 
     class Process:
         stdout, stderr = io.BytesIO(b"".join(packets)), io.BytesIO(words)
 
     process: Any = Process()
-    stream = kind(process, 22_050, ended)
+    stream = kind(process, 22_050, resume_at)
     for thread in stream._threads:
         thread.join(60)  # seconds, long enough for a busy machine
         assert not thread.is_alive()

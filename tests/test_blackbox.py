@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.blackbox import PIN, Alert, BlackBox
+from edge.blackbox import PIN_FILE, Alert, BlackBox
 from edge.config import BlackBoxConfig
 from edge.sound_memory import SoundMemory
 from edge.wav import WavReader, write_wav
@@ -32,7 +32,7 @@ def alert(number, seconds=1.0, at=None):
 def keep(box, *numbers):
     for number in numbers:
         assert box.keep(alert(number))
-        wait_for(box._waiting.empty)
+        wait_for(box._queue.empty)
 
 
 def records(folder):
@@ -71,7 +71,7 @@ def test_the_oldest_makes_room_but_never_a_pinned_one(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=3), SR)
     keep(box, 1, 2)
     wait_for(lambda: len(records(tmp_path)) == 2)
-    (tmp_path / "000001" / PIN).touch()
+    (tmp_path / "000001" / PIN_FILE).touch()
     keep(box, 3, 4, 5)
     box.close(20.0)
     assert records(tmp_path) == ["000001", "000004", "000005"]
@@ -91,12 +91,12 @@ def test_bytes_are_capped(tmp_path):
 def test_nothing_is_dropped_before_a_record_needs_the_room(tmp_path):
     for _ in range(2):  # nor does another start drop anything
         box = BlackBox(tmp_path, BlackBoxConfig(max_records=1), SR)
-        wait_for(lambda box=box: box._tried)
+        wait_for(lambda box=box: box._write_tested)
         keep(box, 1)
         box.close(20.0)
         assert len(records(tmp_path)) == 1
     box = BlackBox(tmp_path, BlackBoxConfig(max_records=1), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     box._prepare()
     box.close(20.0)
     assert records(tmp_path) == ["000002"]
@@ -106,7 +106,7 @@ def test_what_a_power_cut_left_is_swept_away(tmp_path):
     (tmp_path / ".000001.part").mkdir()
     (tmp_path / ".writable.1a2b").touch()
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     box.close(20.0)
     assert [path.name for path in tmp_path.iterdir()] == [".writable"]
 
@@ -243,7 +243,7 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
         return rename(path, target)
 
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(Path, "rename", note_rename)
     box.keep(alert(1))
@@ -264,7 +264,7 @@ def test_every_file_is_on_the_disk_before_the_record_has_its_name(tmp_path, monk
 def test_a_folder_that_cannot_be_waited_for_keeps_its_records(tmp_path, monkeypatch, wrong, kept):
     """Some network file systems cannot fsync a folder (EINVAL); EIO is a failing disk."""
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     sync = os.fsync
 
     def fsync(handle):

@@ -28,7 +28,7 @@ def test_a_disk_that_hangs_holds_up_no_end_and_what_is_lost_is_said(
     monkeypatch.setattr(BlackBox, "_write", lambda *_: slow.wait(20))
     box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=0), 22_050)
     box.keep(alert(1))
-    wait_for(box._waiting.empty)
+    wait_for(box._queue.empty)
     for number in range(2, kept + 1):
         assert box.keep(alert(number))
     closing = threading.Thread(target=box.close, daemon=True)
@@ -71,7 +71,7 @@ def test_a_disk_that_is_behind_costs_records_not_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(BlackBox, "_write", lambda box, a: (slow.wait(20), write(box, a)))
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     assert box.keep(alert(1, at=0.0))
-    wait_for(box._waiting.empty)
+    wait_for(box._queue.empty)
     assert box.keep(alert(2, at=100.0))
     assert box.keep(alert(3, at=200.0))
     assert not box.keep(alert(4, at=300.0))
@@ -96,7 +96,7 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
 
     monkeypatch.setattr(BlackBox, "_write", stuck)
     box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     box.keep(alert(1))
     assert begun.wait(20)
     for now[0] in (1000.0, 1000.0 + STALL_S):
@@ -119,7 +119,7 @@ def test_a_writer_with_nothing_to_write_is_no_disk_that_hangs(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
     keep(box, 1)
     wait_for(lambda: box.written == 1)
-    wait_for(lambda: box._began is None)
+    wait_for(lambda: box._busy_since is None)
     now[0] = 1e6
     assert box.problem == ""
     box.close(20.0)
@@ -134,7 +134,7 @@ def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
 
     monkeypatch.setattr(BlackBox, "_prepare", refuse)
     box = BlackBox(tmp_path, BlackBoxConfig(), SR, clock=lambda: now[0])
-    wait_for(lambda: box._began is not None)
+    wait_for(lambda: box._busy_since is not None)
     now[0] = 31.0
     assert "not responded" in box.problem
     slow.set()
@@ -144,7 +144,7 @@ def test_a_disk_that_hung_and_then_refused_says_why(tmp_path, monkeypatch):
 
 def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
 
     def refuse(*_, **__):
         raise OSError(5, "Input/output error")
@@ -177,7 +177,7 @@ def test_the_oldest_goes_though_its_number_has_fewer_digits(tmp_path):
 
 def test_what_is_half_written_is_in_nobodys_way(tmp_path):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     (tmp_path / ".000001.part").mkdir()
     keep(box, 1)
     box.close(20.0)
@@ -234,7 +234,7 @@ def test_a_leftover_that_cannot_be_removed_is_named_once_and_in_no_way(
 
 def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp_path, monkeypatch):
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
-    wait_for(lambda: box._tried)
+    wait_for(lambda: box._write_tested)
     monkeypatch.setattr("edge.blackbox.os.access", lambda *_: False)
 
     def refuse(*_):
@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
     assert str(tmp_path / "file" / "box") in box.problem
     assert box.keep(alert(1))
     (tmp_path / "file").unlink()
-    wait_for(box._waiting.empty)
+    wait_for(box._queue.empty)
     box.keep(alert(2))
     box.close(20.0)
     assert box.problem == ""
@@ -290,7 +290,7 @@ def test_a_disk_that_is_nearly_full_drops_the_oldest_and_then_refuses(tmp_path, 
     keep(box, 1, 2, 3)
     wait_for(lambda: box.written == 3)
     record = sum(f.stat().st_size for f in (tmp_path / "000001").iterdir())
-    needed = BlackBox._bytes(alert(4).sound.size) + RESERVE_BYTES
+    needed = BlackBox._max_bytes(alert(4).sound.size) + RESERVE_BYTES
     free = needed - record - 1  # two records must be dropped
     monkeypatch.setattr(
         "edge.blackbox.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, free)

@@ -14,12 +14,12 @@ import pytest
 from edge.capture_process import (
     HEADER,
     MAGIC,
-    MOST,
-    OPENED,
+    MAX_COUNT,
+    OPENED_PREFIX,
     QUEUE_SECONDS,
     Capture,
     Input,
-    _listed,
+    _list_inputs,
     inputs_of,
     open_stream,
 )
@@ -95,7 +95,7 @@ def test_every_input_is_listed_with_the_rates_that_open(capture):
 
 def test_to_try_a_rate_leaves_nothing_open():
     instance = FakePyAudio([CARD])
-    (listed,) = _listed(as_module(instance), instance)
+    (listed,) = _list_inputs(as_module(instance), instance)
     assert listed["rates"] == RATES
     assert len(instance.streams) == len(RATES)
     assert all(stream.closed for stream in instance.streams)
@@ -111,7 +111,7 @@ def test_the_wanted_channel_comes_at_the_first_rate_that_opens(capture, channel)
         assert (rate, samples.size, lost, overflows) == (44_100, 2205, 0, 0)
         assert samples.tolist() == [n % COUNTED for n in range(expected, expected + 2205)]
         expected += 2205
-    assert process.stderr.readline().decode().strip() == f"{OPENED}{NAME}"
+    assert process.stderr.readline().decode().strip() == f"{OPENED_PREFIX}{NAME}"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(capture):
     packet(process)
     process.stdout.close()
     assert process.wait(10) == 0
-    assert process.stderr.read().decode().strip() == f"{OPENED}{NAME}"
+    assert process.stderr.read().decode().strip() == f"{OPENED_PREFIX}{NAME}"
 
 
 def test_what_a_sound_library_prints_gets_among_no_packets(capture):
@@ -295,7 +295,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
 
 def test_more_than_a_header_can_tell_is_as_much_as_it_can():
     capture = Capture(as_module(None), 0, 1)
-    capture._overflows = MOST
+    capture._overflows = MAX_COUNT
     for _ in range(round(QUEUE_SECONDS / 0.05)):
         capture(b"", 0, None, 0)
     for _ in range(3):  # hours each, in the place of many small ones
@@ -303,8 +303,9 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can():
     capture.packets.get_nowait()
     capture(b"", 0, None, OVERFLOW)
     *_, (_, lost, overflows, _) = list(capture.packets.queue)
-    assert (lost, overflows) == (MOST, MOST)
-    assert HEADER.unpack(HEADER.pack(MAGIC, 44_100, 0, lost, overflows, 1.0))[3:5] == (MOST, MOST)
+    assert (lost, overflows) == (MAX_COUNT, MAX_COUNT)
+    header = HEADER.pack(MAGIC, 44_100, 0, lost, overflows, 1.0)
+    assert HEADER.unpack(header)[3:5] == (MAX_COUNT, MAX_COUNT)
 
 
 def test_one_channel_is_passed_on_as_it_is():

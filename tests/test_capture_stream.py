@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from edge.capture_process import HEADER, MAGIC, OPENED
-from edge.capture_stream import CaptureStream, _packet
+from edge.capture_process import HEADER, MAGIC, OPENED_PREFIX
+from edge.capture_stream import CaptureStream, _read_packet
 from edge.config import AudioConfig
-from edge.microphone import BACK_OFF_S, OPEN_S, Microphone
+from edge.microphone import BACK_OFF_S, OPEN_TIMEOUT_S, Microphone
 from edge.window import Windower, mean_flaws
 from tests.audio import noise
 from tests.captured import packet, stream_of
@@ -17,9 +17,9 @@ from tests.captured import packet, stream_of
 SR = 22_050
 
 
-def test_what_is_out_of_step_is_no_sound():
-    with pytest.raises(ValueError, match="out of step"):
-        _packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
+def test_what_is_out_of_sync_is_no_sound():
+    with pytest.raises(ValueError, match="out of sync"):
+        _read_packet(io.BytesIO(HEADER.pack(0, 44_100, 2, 0, 0, 1.0) + bytes(4)))
 
 
 def test_a_pause_that_nobody_reports_is_a_gap():
@@ -40,10 +40,10 @@ class Sized(io.BytesIO):
 
 def test_a_broken_stream_is_no_sound():
     pipe = Sized(HEADER.pack(MAGIC, 44_100, 2**31, 0, 0, 1.0) + b"abc")
-    with pytest.raises(ValueError, match="out of step"):
-        _packet(pipe)
+    with pytest.raises(ValueError, match="out of sync"):
+        _read_packet(pipe)
     assert pipe.most <= 1000
-    assert _packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0, 1.0) + b"abcd")) is None
+    assert _read_packet(io.BytesIO(HEADER.pack(MAGIC, 44_100, 100, 0, 0, 1.0) + b"abcd")) is None
 
 
 def test_nothing_from_before_a_gap_sounds_after_it():
@@ -96,15 +96,15 @@ def test_packets_that_each_stand_alone_are_sound_in_pieces(rate):
     missed = []
     for block in blocks:
         assert windower.push(block) == []
-        missed += [windower.missed()]
+        missed += [windower.missed_window()]
     assert len([found for found in missed if found]) >= 3
 
 
 def test_the_device_is_the_one_that_was_opened_and_no_chatter():
-    words = f"ALSA lib: hello\n{OPENED}USB PnP (hw:1,0)\nALSA lib: overrun\n".encode()
+    words = f"ALSA lib: hello\n{OPENED_PREFIX}USB PnP (hw:1,0)\nALSA lib: overrun\n".encode()
     stream = stream_of([], words=words)
     assert stream.device == "USB PnP (hw:1,0)"
-    assert stream.last_words() == "ALSA lib: overrun"
+    assert stream.last_error_line() == "ALSA lib: overrun"
 
 
 @pytest.mark.parametrize("speed", [0.98, 0.9999, 1.0, 1.0003, 1.02])
@@ -126,7 +126,7 @@ def test_an_outage_is_as_long_as_it_was_whoever_hears_its_end():
     n = 1100
     fast = [1000 + (i + 1) * n / SR / 1.01 for i in range(2000)]  # by the end 1 s of drift
     first = stream_of(packet(n, at) for at in fast)
-    block = stream_of([packet(n, fast[-1] + 8)], ended=first.ended).take(0)[0]
+    block = stream_of([packet(n, fast[-1] + 8)], resume_at=first.clock_state).take(0)[0]
     before = first.take(0)[-1]
     # Less 0.01 s, by which so fast a card drifts in the second over which drift is measured.
     assert block.start_s - before.start_s == pytest.approx(7.99, abs=0.002)
@@ -183,10 +183,10 @@ def test_waiting_for_the_next_try_takes_no_longer_than_was_asked(monkeypatch):
 
 
 def test_it_is_tried_for_ever_and_soon_enough(monkeypatch):
-    assert BACK_OFF_S[-1] <= 30 and OPEN_S <= 10
+    assert BACK_OFF_S[-1] <= 30 and OPEN_TIMEOUT_S <= 10
     microphone = Microphone(AudioConfig(), SR, command=["false"])
     for _ in range(3 * len(BACK_OFF_S)):
-        microphone._lose("gone")
+        microphone._give_up("gone")
     assert microphone._next_try - time.monotonic() <= BACK_OFF_S[-1]
 
 
@@ -219,4 +219,4 @@ def test_flaws_of_packets_that_yield_nothing_yet_are_not_lost(rate, samples, mon
     monkeypatch.setattr("edge.capture_stream.BUFFER_S", 100)
     loud = 3000 * noise(samples / rate, rate)
     sent = [packet(loud if i % 2 else samples, i * samples / rate, rate=rate) for i in range(400)]
-    assert mean_flaws(stream_of(sent).take(0)).still == pytest.approx(0.5, abs=0.02)
+    assert mean_flaws(stream_of(sent).take(0)).stuck == pytest.approx(0.5, abs=0.02)

@@ -9,7 +9,14 @@ import pytest
 from convert.made import write_demo
 from edge.blackbox import BlackBox
 from edge.classifier import RUNTIMES
-from edge.config import FULL_PATHS, LIMITS, RUNTIME_NAMES, Config, lamp_of, needs_restart
+from edge.config import (
+    ABSOLUTE_PATHS,
+    LIMITS,
+    RUNTIME_NAMES,
+    Config,
+    needs_restart,
+    read_indicator_config,
+)
 from edge.errors import ConfigError
 from edge.gate import Gate
 from edge.recording import Recording
@@ -91,7 +98,7 @@ def test_a_file_that_a_power_cut_emptied_does_not_mean_the_defaults(tmp_path, le
     file.write_text(left, encoding="utf-8")
     with pytest.raises(ConfigError, match="is empty: was power cut"):
         Config.read(file)
-    assert lamp_of(file) is None
+    assert read_indicator_config(file) is None
 
 
 def test_the_shipped_file_says_every_setting_with_its_default():
@@ -193,7 +200,7 @@ def test_a_rate_beyond_what_can_be_resampled_is_refused():
         Config.from_toml("[audio]\nrates = [200000]", "x")
 
 
-@pytest.mark.parametrize("key", sorted(FULL_PATHS))
+@pytest.mark.parametrize("key", sorted(ABSOLUTE_PATHS))
 @pytest.mark.parametrize("path", ["records", "./a", "~/a", "../a", "~knock/a", " /a"])
 def test_a_path_that_means_another_place_under_systemd_is_refused(key, path):
     section, name = key.split(".")
@@ -209,7 +216,7 @@ def test_every_path_in_the_settings_must_be_a_full_one():
     """A text that is no path is named here, so that a new one is thought of."""
     others = {"audio.device", "listen.runtime"}
     texts = {f"{s}.{k}" for s, told in DEFAULTS.items() for k, v in told.items() if type(v) is str}
-    assert texts - others == FULL_PATHS
+    assert texts - others == ABSOLUTE_PATHS
 
 
 def test_windows_two_and_a_half_times_apart_are_refused():
@@ -246,5 +253,5 @@ def test_a_likeness_that_real_engines_have_is_no_limit_but_0_is_none():
 
 def test_limits_that_other_parts_rely_on():
     assert LIMITS["audio.stall_s"][1] <= 60
-    record = BlackBox._bytes(round(LIMITS["blackbox.seconds"][1] * SR))
+    record = BlackBox._max_bytes(round(LIMITS["blackbox.seconds"][1] * SR))
     assert LIMITS["blackbox.max_mb"][0] * 1e6 >= record

@@ -30,8 +30,8 @@ def hangs(started, *, killed):
 def test_a_driver_that_hangs_is_given_up_even_if_nothing_ends_it(monkeypatch, killed):
     """What is stuck in the kernel outlives SIGKILL."""
     started: list[subprocess.Popen[str]] = []
-    monkeypatch.setattr("edge.devices_command.LIST_SECONDS", 0.2)
-    monkeypatch.setattr("edge.devices_command.locked", lambda: "free the lock")
+    monkeypatch.setattr("edge.devices_command.LIST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edge.devices_command.jack_lock_hint", lambda: "free the lock")
     monkeypatch.setattr("edge.devices_command.subprocess.Popen", hangs(started, killed=killed))
     began = time.monotonic()
     try:

@@ -17,7 +17,7 @@ import pytest
 from edge import doctor
 from edge.config import Config
 from edge.doctor import _board, _lamp, _model, _space, _speed
-from edge.finding import Finding, locked, ways
+from edge.finding import Finding, jack_lock_hint, join_remedies
 from edge.frontend import FrontEnd
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise
@@ -67,10 +67,10 @@ def test_only_what_can_be_there_is_named_as_a_remedy(tmp_path, monkeypatch):
     assert "systemctl stop" not in _lamp(Config()).remedy
     (tmp_path / "edge.service").touch()
     assert "systemctl stop" in _lamp(Config()).remedy
-    assert ways("one", locked(tmp_path), "two") == "one; two"
+    assert join_remedies("one", jack_lock_hint(tmp_path), "two") == "one; two"
     lock = tmp_path / f"jack_db-{os.getuid()}"
     lock.mkdir()
-    assert f"rm -r {lock}" in locked(tmp_path)
+    assert f"rm -r {lock}" in jack_lock_hint(tmp_path)
 
 
 def test_a_lamp_that_is_not_set_is_not_said_to_be_lit():
@@ -115,8 +115,8 @@ def test_a_folder_closed_to_whoever_asks_ends_no_report(tmp_path, monkeypatch):
 
 def test_the_space_is_that_where_the_records_go(tmp_path, monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    monkeypatch.setattr("edge.doctor.STATE", tmp_path)
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # whatever disk the tests run on
+    monkeypatch.setattr("edge.doctor.STATE_DIRECTORY", tmp_path)
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")  # whatever disk it runs on
     assert str(tmp_path) in _space(Config()).detail
     own = tmp_path / "own"
     own.mkdir()
@@ -192,7 +192,7 @@ def test_a_board_that_suffers_is_a_warning(monkeypatch, temperature, low, thrott
 
 def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")  # whatever disk the tests run on
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")  # whatever disk it runs on
     free = [10**9]
     monkeypatch.setattr(
         "edge.doctor.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, free[0])
@@ -208,7 +208,7 @@ def test_a_folder_full_or_closed_is_a_warning(tmp_path, monkeypatch):
 def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, monkeypatch):
     """Such as a USB stick given to the service, when another user runs the doctor."""
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
     assert _space(config).level == "warn"
@@ -218,7 +218,7 @@ def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, mon
 
 def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: True)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
@@ -237,7 +237,7 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(owner).pw_name)
     assert _space(config).level == "ok"
     monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
-    monkeypatch.setattr("edge.doctor.STATE", tmp_path)
+    monkeypatch.setattr("edge.doctor.STATE_DIRECTORY", tmp_path)
     assert _space(config).level == "ok"
 
 
@@ -252,7 +252,7 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     ],
 )
 def test_root_is_told_what_is_open_to_the_service(mode, read_only, grouped, level, monkeypatch):
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda _: "")
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.geteuid", lambda: 0)
     flags = os.ST_RDONLY if read_only else 0
     there = SimpleNamespace(f_flag=flags, f_frsize=1, f_blocks=1e9, f_bfree=1e9, f_bavail=1e9)
@@ -278,10 +278,10 @@ GONE = """
 import os
 from edge.config import Config
 from edge.doctor import _space
-from edge.installed import lost_at_a_cut, records_folder
+from edge.installed import volatile_warning, records_folder
 os.rmdir(os.getcwd())
-print(_space(Config()).what)
-print([lost_at_a_cut(records_folder(Config(), None))])
+print(_space(Config()).check)
+print([volatile_warning(records_folder(Config(), None))])
 """
 
 
@@ -331,14 +331,14 @@ def test_what_makes_a_slow_board_faster_is_named_where_it_is_not_done_yet(
     remedy = _speed(FrontEnd(), told, noise(2), config).remedy
     assert "listen.hop_s" in remedy
     assert ("listen.threads = 0" in remedy) == (threads == 1)
-    install = f"{sys.executable} {doctor.FASTER}"  # the environment that runs the doctor
+    install = f"{sys.executable} {doctor.INSTALL_LITERT}"  # the environment that runs the doctor
     assert (install in remedy) == runtime.startswith("tflite")
     assert "ai-edge-litert==2.1.0" in (ROOT / "pyproject.toml").read_text()
 
 
 def test_records_in_memory_are_a_warning(tmp_path, monkeypatch):
     config = Config.from_toml(f'[blackbox]\ndirectory = "{tmp_path}"\n', "my.toml")
-    monkeypatch.setattr("edge.doctor.lost_at_a_cut", lambda folder: f"{folder}: in memory")
+    monkeypatch.setattr("edge.doctor.volatile_warning", lambda folder: f"{folder}: in memory")
     finding = _space(config)
     assert (finding.level, finding.detail) == ("warn", f"{tmp_path}: in memory")
     assert "overlayroot=tmpfs:recurse=0" in finding.remedy

@@ -121,7 +121,7 @@ def test_elaborate_knocks_are_as_loud_and_as_often_real_as_is_told():
     assert KNOCK_LEVEL_DB == Recipe().level_db == (2, 20)
     assert "2 to 20 dB above the loudest tenth" in TOLD
     assert REAL_KNOCKS == 0.15
-    assert "A share of 0.15 are real knocks" in TOLD
+    assert "Of all knocking examples, 15 % are real knocks" in TOLD
 
 
 def test_simple_knocks_are_as_loud_as_is_told(monkeypatch):
@@ -132,14 +132,14 @@ def test_simple_knocks_are_as_loud_as_is_told(monkeypatch):
     # Root mean square of all of the engine, and of all of the knock with its pauses.
     assert spans(db(at[MADE] / BURST**0.5 / at[ENGINE]), -6, 14)
     assert OVERALL_LEVEL_DB == SIMPLE.level_db == (-6, 14)
-    assert "-6 to 14 dB of the engine's whole level" in TOLD
+    assert "-6 to 14 dB relative to the engine's overall level" in TOLD
 
 
 @pytest.mark.parametrize(
     ("recipe", "low", "high", "told"),
     [
-        (Recipe(), 0.6, 1.6, "real ones at 0.6 to 1.6 times their speed"),
-        (SIMPLE, 0.8, 1.25, "over an engine at 0.8 to 1.25 of its speed"),
+        (Recipe(), 0.6, 1.6, "Real ones are played at 0.6 to 1.6 times their speed"),
+        (SIMPLE, 0.8, 1.25, "mixed into an engine played at 0.8 to 1.25 times its speed"),
     ],
 )
 def test_recordings_are_played_at_other_speeds(recipe, low, high, told):

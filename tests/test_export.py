@@ -81,7 +81,7 @@ def test_the_golden_sound_is_seen_through_the_models_own_front_end():
 
 @pytest.mark.parametrize(("threshold", "temperature"), [(0.998, 0.5), (0.3, 2.0)])
 def test_the_network_is_compared_whatever_its_threshold(threshold, temperature):
-    """An int8 network's own answers end at 0.996: a threshold beyond is for tempered ones."""
+    """An int8 network's own answers end at 0.996: a threshold beyond is for scaled ones."""
     manifest = Manifest(
         "net", ("knocking", "normal"), threshold, "int8", FrontEndConfig(), temperature
     )

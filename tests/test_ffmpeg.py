@@ -34,7 +34,7 @@ def test_what_only_its_name_calls_sound_is_refused(tmp_path, suffix):
     pytest.importorskip("soundfile" if suffix == "au" else "av")
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b"once upon a time there was an engine" * 3000)
-    with pytest.raises(RecordingError, match=r"rate and coding: convert it to WAV"):
+    with pytest.raises(RecordingError, match=r"rate and encoding: convert it to WAV"):
         Recording(path, sr=SR).read()
 
 
@@ -62,7 +62,7 @@ def test_where_reading_fails_what_was_heard_is_there_and_the_rest_is_said(tmp_pa
     path.write_bytes(content[: len(content) // 2] + bytes(len(content)))
     y = Recording(path, sr=SR).read()
     assert 4 * SR < y.size < 6 * SR
-    assert f"{path} cannot be decoded from {y.size / SR:.1f} s on: its rest" in caplog.messages[-1]
+    assert f"{path} cannot be decoded from {y.size / SR:.1f} s on: the rest" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("error", ["BlockingIOError", "UndefinedError", "DecoderNotFoundError"])

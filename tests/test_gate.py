@@ -6,8 +6,8 @@ from edge.gate import (
     BAND_HZ,
     Fault,
     Gate,
-    flaws,
-    in_long_runs,
+    count_in_runs,
+    measure_flaws,
 )
 from edge.gate_config import GateConfig
 from tests.audio import noise
@@ -41,7 +41,7 @@ def test_far_beyond_full_scale(gate, value):
 @pytest.mark.parametrize("value", [0, 0.5, 1, -1])
 def test_digital_silence_and_a_stuck_converter_are_flat_lines(gate, value):
     y = np.full(2 * SR, value, dtype=np.float32)
-    assert gate.check(y, flaws(y, SR)) is Fault.FLAT_LINE
+    assert gate.check(y, measure_flaws(y, SR)) is Fault.FLAT_LINE
 
 
 def test_a_drop_out_in_good_sound(gate):
@@ -171,9 +171,9 @@ def test_sound_with_many_small_holes(gate, share, ms, rate):
     hole = np.arange(2 * rate) / rate * 1000 % (ms / share) < ms
     y = np.where(hole, 0, noise(2, rate)).astype(np.float32)
     heard = y if rate == SR else resample(y, rate, SR)
-    assert gate.check(heard, flaws(y, rate)) is Fault.FLAT_LINE
+    assert gate.check(heard, measure_flaws(y, rate)) is Fault.FLAT_LINE
     seldom = np.where(hole & (np.arange(y.size) % rate < rate / 5), 0, noise(2, rate))
-    assert gate.check(resample(seldom, rate, SR), flaws(seldom.astype("f4"), rate)) is None
+    assert gate.check(resample(seldom, rate, SR), measure_flaws(seldom.astype("f4"), rate)) is None
 
 
 @pytest.mark.parametrize(("on_ms", "off_ms"), [(5, 5), (20, 80), (30, 30), (90, 90), (500, 300)])
@@ -203,7 +203,7 @@ def test_a_buffer_that_is_played_for_ever(gate, period_s):
 
 
 @pytest.mark.parametrize(
-    ("flags", "least", "n"),
+    ("flags", "min_length", "n"),
     [
         ([], 1, 0),
         ([0, 0], 1, 0),
@@ -214,15 +214,15 @@ def test_a_buffer_that_is_played_for_ever(gate, period_s):
         ([0, 1, 1, 0, 1, 1, 1], 4, 0),
     ],
 )
-def test_in_long_runs(flags, least, n):
-    assert in_long_runs(np.array(flags, dtype=bool), least) == n
+def test_count_in_runs(flags, min_length, n):
+    assert count_in_runs(np.array(flags, dtype=bool), min_length) == n
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 def test_flaws_of_what_is_not_finite_are_no_warning(value):
     y = noise(0.05)
     y[[100, 101, 500]] = value
-    assert all(0 <= share <= 1 for share in flaws(y, SR))
+    assert all(0 <= share <= 1 for share in measure_flaws(y, SR))
 
 
 @pytest.mark.parametrize("hz", [20, 4600, 5200])

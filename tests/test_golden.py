@@ -25,20 +25,20 @@ def test_every_runtime_gives_the_answer_that_the_export_wrote_down(front_end, ru
     assert answer is not None
     # To the last of five digits on the processor at hand; another may round by a step of 1/256 in
     # a few places.
-    assert answer.off <= 0.02
-    assert answer.holds
+    assert answer.error <= 0.02
+    assert answer.within_tolerance
 
 
-@pytest.mark.parametrize(("said", "off"), [(0.26, 0.06), (float("nan"), float("inf"))])
-def test_how_far_an_answer_is_off(front_end, classifier, monkeypatch, said, off):
+@pytest.mark.parametrize(("said", "error"), [(0.26, 0.06), (float("nan"), float("inf"))])
+def test_how_far_an_answer_is_off(front_end, classifier, monkeypatch, said, error):
     golden = {"seed": 3, "p_knocking": 0.2}
     classifier.manifest = dataclasses.replace(classifier.manifest, golden=golden)
     monkeypatch.setattr(classifier, "predict", lambda picture: said)
     answer = golden_answer(front_end, classifier)
     assert answer is not None
-    assert answer.off == pytest.approx(off)
-    assert str(answer) == f"golden answer {said:.3f}, off by {off:.3f}"
-    assert not answer.holds
+    assert answer.error == pytest.approx(error)
+    assert str(answer) == f"golden answer {said:.3f}, off by {error:.3f}"
+    assert not answer.within_tolerance
 
 
 def test_without_a_golden_answer_there_is_nothing_to_compare(front_end, classifier):
@@ -47,14 +47,14 @@ def test_without_a_golden_answer_there_is_nothing_to_compare(front_end, classifi
 
 
 @pytest.mark.parametrize(
-    ("said", "holds"), [(0.249, True), (0.151, True), (0.251, False), (0.149, False)]
+    ("said", "within"), [(0.249, True), (0.151, True), (0.251, False), (0.149, False)]
 )
 def test_an_answer_holds_up_to_a_twentieth_to_either_side(
-    front_end, classifier, monkeypatch, said, holds
+    front_end, classifier, monkeypatch, said, within
 ):
     golden = {"seed": 3, "p_knocking": 0.2}
     classifier.manifest = dataclasses.replace(classifier.manifest, golden=golden)
     monkeypatch.setattr(classifier, "predict", lambda picture: said)
     answer = golden_answer(front_end, classifier)
     assert answer is not None
-    assert answer.holds is holds
+    assert answer.within_tolerance is within

@@ -17,7 +17,7 @@ from tests.dice import Dice
 
 
 class Brightness:
-    """A judge that answers how bright a picture is."""
+    """A classifier that answers how bright a picture is."""
 
     def predict(self, picture):
         return float(picture.mean() / 255)
@@ -132,7 +132,7 @@ def test_either_kind_of_file_is_judged_by_its_own_threshold():
     for name in ("knock-int8.tflite", "knock.pth"):
         pipeline = pipeline_of(Path("models") / name)
         assert pipeline.threshold == pytest.approx(0.8)
-        assert 0 <= pipeline.judge.predict(np.zeros((224, 224, 3), np.uint8)) <= 1
+        assert 0 <= pipeline.classifier.predict(np.zeros((224, 224, 3), np.uint8)) <= 1
 
 
 def test_the_program_prints_a_table_and_writes_it(recordings_made, tmp_path, monkeypatch, capsys):

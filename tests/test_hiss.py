@@ -3,7 +3,7 @@ import pytest
 
 from edge.gate import Fault, Gate
 from edge.gate_config import GateConfig
-from edge.hiss import BURSTS, LINE, bursts, strongest_line, structure
+from edge.hiss import BURSTINESS_LIMIT, LINE_LIMIT, burstiness, strongest_line, structure
 from tests.audio import hiss, noise
 
 SR = 22_050
@@ -40,7 +40,7 @@ def test_at_any_rate(sr, seconds):
 
 
 def test_longer_pieces_of_noise_are_nearer_to_it():
-    assert bursts(hiss(20), SR) < bursts(hiss(2), SR) / 2
+    assert burstiness(hiss(20), SR) < burstiness(hiss(2), SR) / 2
 
 
 @pytest.mark.parametrize("depth", [0.3, 0.6])  # a deeper one is smeared by the frames
@@ -51,7 +51,8 @@ def test_bursts_of_a_beat_are_what_the_logarithm_says(depth):
     y = (1 + depth * np.sin(2 * np.pi * hz * t)) * hiss(20)
     # The mean of log(1 + d sin) over a turn is log((1 + sqrt(1 - d^2)) / 2).
     exact = np.log(1 + depth**2 / 2) - 2 * np.log((1 + np.sqrt(1 - depth**2)) / 2)
-    assert bursts(y.astype("f4"), SR) == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
+    found = burstiness(y.astype("f4"), SR)
+    assert found == pytest.approx(exact, abs=0.02)  # noise of 20 s has 0.01
 
 
 @pytest.mark.parametrize("hz", [23, 135, 1775])
@@ -73,7 +74,7 @@ def test_a_line_of_the_mains_is_none():
         # at most. Heard, they would be fifteen times as strong.
         assert strongest_line(y, SR) == pytest.approx(strongest_line(hiss(2), SR), rel=0.3)
     y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * 55 * t).astype("f4")
-    assert strongest_line(y, SR) > 2 * LINE
+    assert strongest_line(y, SR) > 2 * LINE_LIMIT
 
 
 @pytest.mark.parametrize("hz", [50, 60, 50.05, 59.95])
@@ -89,7 +90,7 @@ def test_an_engine_that_is_revved_has_lines_that_move():
     for seed in range(4):
         engine = sum(0.016 * np.sin(2 * np.pi * k * turns + k) for k in range(1, 12))
         y = (hiss(2, seed=seed) + engine).astype("f4")
-        assert strongest_line(y, SR) < 0.95 * LINE
+        assert strongest_line(y, SR) < 0.95 * LINE_LIMIT
         assert structure(y, SR) > 1.2
         assert Gate(sr=SR).check(y) is None
 
@@ -154,7 +155,7 @@ def test_what_knocks_in_hiss_is_heard():
     y = hiss(2)
     for start in range(1000, y.size - 200, SR // 8):
         y[start : start + 200] *= 5  # 9 ms, eight times a second
-    assert bursts(y, SR) > 3 * BURSTS
+    assert burstiness(y, SR) > 3 * BURSTINESS_LIMIT
     assert Gate(sr=SR).check(y) is None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import FIRST_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
+from edge.indicator import FIRST_WINDOW_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
 from edge.journal import BURST, RateLimit
 from edge.lamp import RETRY_S, Lamp
 from tests.wait import wait_for
@@ -58,7 +58,7 @@ def test_solid_means_knocking_and_nothing_else():
 
 def test_the_table_tells_all():
     for pattern in PATTERNS.values():
-        assert pattern.looks in pattern_table()
+        assert pattern.description in pattern_table()
     assert "dark" in pattern_table()
 
 
@@ -150,9 +150,9 @@ def test_a_start_that_gets_nowhere_looks_like_a_fault_and_never_like_a_knock():
         clock.now = 100.0 + step / 100
         traces.append(indicator.levels())
     assert all(traces[i] == (True, True) for i in range(99))  # the lamp test, of all lamps
-    assert not any(any(levels) for levels in traces[101 : round(100 * FIRST_S)])
-    late = traces[round(100 * FIRST_S) + 1 :]
-    first = round(100 * FIRST_S) + 1
+    assert not any(any(levels) for levels in traces[101 : round(100 * FIRST_WINDOW_S)])
+    late = traces[round(100 * FIRST_WINDOW_S) + 1 :]
+    first = round(100 * FIRST_WINDOW_S) + 1
     assert [lamp for lamp, _ in late] == [lit(Signal.FAULT, after(i)) for i in range(first, 3000)]
     assert not any(knocks for _, knocks in late)
     indicator.close()
@@ -204,7 +204,7 @@ def test_a_busy_pin_is_named_and_tried_again(mock_pins):
 @pytest.mark.parametrize(("chips", "times"), [([], 1), (["gpiochip0"], 2)])
 def test_without_any_gpio_it_is_tried_once(monkeypatch, tmp_path, chips, times):
     """But where there is some, gpiozero's no may be that of a boot that is not that far yet."""
-    monkeypatch.setattr("edge.lamp.DEVICES", tmp_path)
+    monkeypatch.setattr("edge.lamp.DEV", tmp_path)
     for chip in chips:
         (tmp_path / chip).touch()
     tried = []
@@ -244,7 +244,7 @@ def test_a_pin_that_fails_while_lit_is_given_up_and_taken_again(mock_pins, monke
 def test_the_readme_shows_the_same_table():
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
     for pattern in PATTERNS.values():
-        assert f"| {pattern.looks} | {pattern.means} |" in readme
+        assert f"| {pattern.description} | {pattern.meaning} |" in readme
 
 
 def test_a_log_that_hangs_does_not_hold_up_the_lamp():

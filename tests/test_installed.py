@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.installed import lost_at_a_cut
+from edge.installed import volatile_warning
 
 # A Pi with a read-only root: raspi-config's overlay, with a partition for records and a stick. The
 # kernel promises no order but that of mounts at one place.
@@ -35,7 +35,7 @@ MOUNTS = """\
 def test_records_on_an_overlay_or_in_memory_are_lost(tmp_path, folder, kind, memory):
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS.format(kind=kind))
-    told = lost_at_a_cut(Path(folder), mounts)
+    told = volatile_warning(Path(folder), mounts)
     assert told == (
         f"{folder} is in memory ({memory}): records are lost at the next power cut"
         if memory
@@ -44,16 +44,16 @@ def test_records_on_an_overlay_or_in_memory_are_lost(tmp_path, folder, kind, mem
 
 
 def test_where_the_kernel_says_nothing_nothing_is_claimed(tmp_path):
-    assert lost_at_a_cut(tmp_path, tmp_path / "none") == ""
+    assert volatile_warning(tmp_path, tmp_path / "none") == ""
 
 
 def test_links_in_a_ring_are_no_traceback(tmp_path):
     (tmp_path / "ring").symlink_to(tmp_path / "ring")
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS.format(kind="ext4"))
-    assert "is in memory" in lost_at_a_cut(tmp_path / "ring", mounts)
+    assert "is in memory" in volatile_warning(tmp_path / "ring", mounts)
 
 
 def test_memory_is_memory_here_too():
-    assert "tmpfs" in lost_at_a_cut(Path("/dev/shm"))  # noqa: S108 - the kernel's own
-    assert lost_at_a_cut(Path("/proc")) == ""
+    assert "tmpfs" in volatile_warning(Path("/dev/shm"))  # noqa: S108 - the kernel's own
+    assert volatile_warning(Path("/proc")) == ""

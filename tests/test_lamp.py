@@ -8,7 +8,16 @@ import warnings
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import FIRST_S, HANGS_S, PATTERNS, STALE_S, STEP_S, Indicator, Signal, lit
+from edge.indicator import (
+    FIRST_WINDOW_S,
+    HANG_S,
+    PATTERNS,
+    STALE_S,
+    STEP_S,
+    Indicator,
+    Signal,
+    lit,
+)
 from edge.lamp import Lamp
 from tests.wait import wait_for
 
@@ -38,9 +47,9 @@ def test_no_signal_but_bad_news_outlives_the_windows(signal_):
 
 
 def test_times_of_the_lamp():
-    assert (STALE_S, FIRST_S) == (5.0, 15.0)
+    assert (STALE_S, FIRST_WINDOW_S) == (5.0, 15.0)
     assert inspect.signature(Indicator).parameters["clock"].default is time.monotonic
-    assert STEP_S <= min(s for p in PATTERNS.values() for s in p.seconds) / 2
+    assert STEP_S <= min(s for p in PATTERNS.values() for s in p.durations_s) / 2
 
 
 def test_any_lamp_that_fails_is_a_problem(monkeypatch):
@@ -203,7 +212,7 @@ def told(indicator):
 def test_a_lamp_that_hangs_is_told_once_until_it_answers(hanging, caplog):
     led, clock, indicator = hanging
     assert led.hangs.wait(5)
-    assert not any(asked(indicator, clock, HANGS_S))
+    assert not any(asked(indicator, clock, HANG_S))
     assert all("does not answer" in said for said in asked(indicator, clock, 30)[2:])
     assert sum("does not answer" in r.getMessage() for r in caplog.records) == 1
     led.goes_on.set()
@@ -223,7 +232,7 @@ def test_a_lamp_is_not_accused_for_the_time_that_all_stood_still(hanging):
     assert led.hangs.wait(5)
     assert told(indicator) == ""
     clock.now += 8 * 3600
-    assert not any(asked(indicator, clock, HANGS_S / 2))
+    assert not any(asked(indicator, clock, HANG_S / 2))
 
 
 def test_a_lamp_that_hangs_does_not_hold_up_the_end(hanging, caplog):

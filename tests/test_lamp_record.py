@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edge.indicator import CALM, PATTERNS, STEP_S, Signal, lit
+from edge.indicator import PATTERNS, PHASE_LOCKED, STEP_S, Signal, lit
 from tests.hil.lamp_record import LATE_S, settings_of, shown
 
 # All but the lamp test, which is shown once and has a period of 30 s.
@@ -54,9 +54,9 @@ def test_the_lamp_test_is_recognised_once_all_of_it_was_seen():
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(ONES, 2)))
 def test_while_one_takes_over_from_another_there_is_no_third(first, second):
-    """For changes at any phase, as the indicator makes them: CALM patterns keep the phase."""
+    """For changes at any phase, as the indicator makes them: some keep the phase."""
     for change in np.arange(4.03, 8.0, 0.1):
-        since = 0.0 if {first, second} <= CALM else change
+        since = 0.0 if {first, second} <= PHASE_LOCKED else change
 
         def level(t, change=change, since=since):
             return lit(first, t) if t < change else lit(second, t - since)
@@ -109,7 +109,7 @@ def test_one_blink_is_no_pattern_yet():
     """Only a whole period shows how long the pause is."""
     for signal in ONES:
         if signal is not Signal.KNOCKING:
-            period = sum(PATTERNS[signal].seconds)
+            period = sum(PATTERNS[signal].durations_s)
             assert shown(record(lambda t, signal=signal: lit(signal, t), 0.95 * period)) == {}
 
 

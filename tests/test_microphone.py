@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.capture_process import OPENED
-from edge.capture_stream import _packet
+from edge.capture_process import OPENED_PREFIX
+from edge.capture_stream import _read_packet
 from edge.config import AudioConfig
 from edge.microphone import Microphone
 from edge.window import Block
@@ -181,10 +181,10 @@ def test_a_process_that_does_not_die_is_left_and_not_joined_by_others(listening,
         return wait(timeout)
 
     with monkeypatch.context() as kernel:
-        kernel.setattr("edge.microphone.KILLED_S", 0.05)
+        kernel.setattr("edge.microphone.EXIT_TIMEOUT_S", 0.05)
         kernel.setattr(stuck, "kill", lambda: None)  # as in state D, where no signal arrives
         kernel.setattr(stuck, "wait", noted)
-        microphone._lose("no samples arrive")
+        microphone._give_up("no samples arrive")
         assert waited == [0.05]
         gather(microphone, lambda _: "driver hangs" in microphone.problem, seconds=5)
     assert "driver hangs" in microphone.problem
@@ -207,10 +207,10 @@ def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
 
     def late(pipe):
         time.sleep(0.3)
-        return _packet(pipe)
+        return _read_packet(pipe)
 
-    monkeypatch.setattr("edge.capture_stream._packet", late)
-    script = f"say:{OPENED}knockmic say:unplugged 3 die"
+    monkeypatch.setattr("edge.capture_stream._read_packet", late)
+    script = f"say:{OPENED_PREFIX}knockmic say:unplugged 3 die"
     command = [sys.executable, "-m", "tests.fake_capture", script]
     monkeypatch.chdir(ROOT)
     microphone = Microphone(AudioConfig(), SR, command=command)
@@ -314,7 +314,7 @@ def test_the_time_never_goes_back_though_the_card_is_fast(listening):
 
 
 def test_after_steady_sound_the_next_try_comes_soon_again(listening, monkeypatch):
-    monkeypatch.setattr("edge.microphone.STEADY_S", 2.5 * PACKET / SR)
+    monkeypatch.setattr("edge.microphone.BACK_OFF_RESET_S", 2.5 * PACKET / SR)
     microphone = listening("3 die")
     for _ in range(3):
         gather(microphone, lambda b: size(b) >= 3 * PACKET)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.missing_sound import Holes, said_to_end_s
+from edge.missing_sound import Holes, declared_end_s
 from edge.recording import Recording
 from tests.audio import noise
 from tests.test_decoders import film
@@ -105,12 +105,12 @@ def test_a_picture_that_outlasts_the_sound_is_no_damage(tmp_path, caplog, suffix
 def test_time_stamps_that_drift_from_the_samples_are_no_holes(tmp_path, caplog):
     holes = Holes()
     for n in range(100_000):  # half an hour and more, 0.05 % slower
-        holes.look(n * 0.0232 * 1.0005, 0.0232, 0.0)
-    holes.say(tmp_path)
+        holes.add(n * 0.0232 * 1.0005, 0.0232, 0.0)
+    holes.warn(tmp_path)
     assert caplog.messages == []
-    holes.look(4000.0, 0.02, 0.0)
-    holes.look(4001.0, 0.02, 0.0)
-    holes.say(tmp_path)
+    holes.add(4000.0, 0.02, 0.0)
+    holes.add(4001.0, 0.02, 0.0)
+    holes.warn(tmp_path)
     (said,) = caplog.messages
     assert " in 2 places" in said
 
@@ -193,7 +193,7 @@ def told(named, *, seconds=None, tag=None, origin_s=0, whole_s=60, picture=False
         time_base=Fraction(1, 1000),
         metadata={"DURATION": tag} if tag else {},
     )
-    return said_to_end_s(Path(__file__), container, stream, 1_000_000)
+    return declared_end_s(Path(__file__), container, stream, 1_000_000)
 
 
 def test_a_length_counts_where_the_track_says_it_and_no_guess_does():

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from edge.missing_sound import SCAN_BYTES, chained
+from edge.missing_sound import SCAN_BYTES, is_chained
 from edge.recording import Recording
 from tests.audio import noise, tone
 
@@ -185,4 +185,4 @@ def test_a_recording_is_several_only_where_one_begins_behind_the_sound_of_anothe
         (b"", False),
     ):
         path.write_bytes(content)
-        assert chained(path) == several
+        assert is_chained(path) == several

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import main
-from edge.errors import what_failed
+from edge.errors import os_error_message
 from edge.predict_command import _Progress
 from tests.audio import noise, wav_file
 
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_of_at_the_end_at_the_latest(command):
     ],
 )
 def test_only_what_looks_like_the_output_is_said_to_be_of_it(error, words):
-    assert what_failed(error).startswith(words)
+    assert os_error_message(error).startswith(words)
 
 
 @pytest.mark.parametrize("command", ["edge --help", "edge run --check-config", "convert --help"])
@@ -89,7 +89,8 @@ def test_a_closed_output_on_a_terminal_ends_no_judging(engine):
     line = f"{sys.executable} -m edge predict {engine} {engine} >&-"
     done = shell(f"script -qec {shlex.quote(line)} /dev/null")
     # On a busy machine it reports its progress meanwhile, on the terminal.
-    lines = [text for text in done.stdout.splitlines() if ": judged to " not in text]
+    progress = f"{engine}: judged to "
+    lines = [text for text in done.stdout.splitlines() if not text.startswith(progress)]
     assert (done.returncode, lines) == (0, [])
 
 
@@ -120,10 +121,10 @@ def test_it_says_how_far_it_is_where_the_verdicts_go_elsewhere(monkeypatch):
         stderr = Terminal()
         monkeypatch.setattr("sys.stderr", stderr)
         now[0] = 0.0
-        told = _Progress(Path("a.wav"))
+        progress = _Progress(Path("a.wav"))
         for at in (10, 20, 30):
             now[0] += 1.5
-            told.at(at)
+            progress.report(at)
         assert stderr.getvalue() == expected
 
 

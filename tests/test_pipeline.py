@@ -13,7 +13,7 @@ SR = 22_050
 
 
 class Told:
-    """A judge that says what it was told to, and counts."""
+    """A classifier that says what it was told to, and counts."""
 
     def __init__(self, p):
         self.p = p
@@ -43,20 +43,20 @@ def front_end():
 
 
 def verdicts(front_end, y, p=0.9, hop_s=1.0, **source):
-    judge = Told(p)
+    classifier = Told(p)
     heard = list(
-        Pipeline(front_end, judge, 0.5).verdicts(Played(y, **source).blocks(), hop_s=hop_s)
+        Pipeline(front_end, classifier, 0.5).verdicts(Played(y, **source).blocks(), hop_s=hop_s)
     )
-    return heard, judge
+    return heard, classifier
 
 
 @pytest.mark.parametrize(
     ("p", "name"), [(0.9, "knocking"), (0.5, "knocking"), (0.499, "normal"), (0.0, "normal")]
 )
 def test_the_threshold_decides(front_end, p, name):
-    (verdict,), judge = verdicts(front_end, noise(2), p)
+    (verdict,), classifier = verdicts(front_end, noise(2), p)
     assert (verdict.verdict, verdict.p_knocking, verdict.reason) == (name, p, "")
-    np.testing.assert_array_equal(judge.pictures[0], front_end.picture(noise(2)))
+    np.testing.assert_array_equal(classifier.pictures[0], front_end.picture(noise(2)))
 
 
 @pytest.mark.parametrize("p", [math.nan, math.inf, -0.1, 1.1])
@@ -80,23 +80,23 @@ def test_a_broken_answer_is_unknown(front_end, p):
 def test_the_whole_recording_is_covered(front_end, seconds, hop_s, starts):
     heard, _ = verdicts(front_end, noise(seconds), hop_s=hop_s)
     assert [round(v.start_s, 2) for v in heard] == starts
-    assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)  # TAIL_SECONDS may be left
+    assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)  # MIN_TAIL_S may be left
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 1.9])
 def test_too_short_is_unknown_and_not_judged(front_end, seconds):
-    (verdict,), judge = verdicts(front_end, noise(seconds))
-    assert (verdict.verdict, verdict.reason, judge.pictures) == ("unknown", "too_short", [])
+    (verdict,), classifier = verdicts(front_end, noise(seconds))
+    assert (verdict.verdict, verdict.reason, classifier.pictures) == ("unknown", "too_short", [])
     assert verdict.end_s == pytest.approx(seconds, abs=1e-3)
 
 
 def test_only_the_bad_part_is_unknown(front_end):
     y = noise(8)
     y[3 * SR : 5 * SR] = 0
-    heard, judge = verdicts(front_end, y, p=0.1, hop_s=2.0)
+    heard, classifier = verdicts(front_end, y, p=0.1, hop_s=2.0)
     assert [v.verdict for v in heard] == ["normal", "unknown", "unknown", "normal"]
     assert [v.reason for v in heard] == ["", "flat_line", "flat_line", ""]
-    assert len(judge.pictures) == 2
+    assert len(classifier.pictures) == 2
 
 
 def test_overdriven_before_the_resampler_is_unknown_and_what_follows_is_judged(front_end, tmp_path):
@@ -116,10 +116,10 @@ def test_what_lies_before_a_gap_is_covered_to_its_end(front_end):
 
 
 def test_pieces_too_short_to_judge_are_said_to_be(front_end):
-    found, judge = verdicts(front_end, noise(3), gap_at=8 * 4096)  # 1.49 and 1.51 s
+    found, classifier = verdicts(front_end, noise(3), gap_at=8 * 4096)  # 1.49 and 1.51 s
     assert [(v.verdict, v.reason) for v in found] == [("unknown", "too_short")] * 2
     assert found[1].start_s == pytest.approx(8 * 4096 / SR)
-    assert judge.pictures == []
+    assert classifier.pictures == []
 
 
 def test_no_verdict_spans_a_gap(front_end):

@@ -141,7 +141,7 @@ def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
     path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR, channels=2)
     said = edge("predict", path, "--channel", 1).stderr
     assert said.startswith(
-        f"{path}: channel 1 is silent; the file has 2 channels, numbered from 0: "
+        f"{path}: channel 1 has no usable sound; the file has 2 channels, numbered from 0: "
     )
     assert edge("predict", path).stderr == ""
 

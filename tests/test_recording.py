@@ -74,7 +74,7 @@ def test_of_what_lies_around_a_part_nothing_is_heard(tmp_path):
     path = wav_file(tmp_path / "a.wav", y, 44_100)
     blocks = list(Recording(path, start_s=2, end_s=4, sr=SR).blocks())
     assert sum(block.y.size for block in blocks) == 2 * SR
-    assert mean_flaws(blocks).still < 0.05  # a block at each end, of 46 ms
+    assert mean_flaws(blocks).stuck < 0.05  # a block at each end, of 46 ms
     with pytest.raises(RecordingError, match="ends before --start"):
         Recording(path, start_s=6, end_s=7, sr=SR).read()
     with pytest.raises(RecordingError, match=r"no sample lies between that and 3\.00001 s"):
@@ -182,7 +182,7 @@ def test_flaws_of_pieces_that_yield_nothing_yet_count_with_the_next_block(
     y[: y.size // 2] = 0
     blocks = list(Recording(wav_file(tmp_path / "a.wav", y, rate)).blocks())
     assert all(block.y.size for block in blocks[:-1])
-    assert mean_flaws(blocks).still == pytest.approx(0.5, abs=0.02)
+    assert mean_flaws(blocks).stuck == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_decoder_without_its_library_is_named_with_the_remedy(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.repetition import LAGS_S, repetition
+from edge.repetition import LAG_RANGE_S, repetition
 from tests.audio import noise, tone
 
 SR = 22_050
@@ -45,7 +45,7 @@ def test_likeness_is_the_share_of_what_is_the_same(signal_to_noise_db):
 
 
 def test_a_longer_while_than_a_buffer_holds_is_not_looked_at():
-    assert repetition(np.resize(noise(LAGS_S[1] + 0.1), 2 * SR), SR) < 0.2
+    assert repetition(np.resize(noise(LAG_RANGE_S[1] + 0.1), 2 * SR), SR) < 0.2
 
 
 @pytest.mark.parametrize("at_s", [0.07, 0.3, 1.0, 1.7, 1.93])

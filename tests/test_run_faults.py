@@ -10,7 +10,7 @@ import time
 import pytest
 
 from edge import installed, run_command
-from edge.config import Config, lamp_of
+from edge.config import Config, read_indicator_config
 from edge.errors import ConfigError
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
@@ -42,7 +42,7 @@ def test_the_lamp_of_broken_settings(tmp_path, text, pin):
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(ConfigError):
         Config.read(tmp_path / "a.toml")
-    lamp = lamp_of(tmp_path / "a.toml")
+    lamp = read_indicator_config(tmp_path / "a.toml")
     assert (lamp.led_pin if lamp else None) == pin
 
 
@@ -58,7 +58,7 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
         raise error
 
     monkeypatch.setattr("edge.assembly.build", fails)
-    monkeypatch.setattr("edge.run_command._tell_of_fault", lambda _, *, wait: told.append(wait))
+    monkeypatch.setattr("edge.run_command._show_fault", lambda _, *, wait: told.append(wait))
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     with pytest.raises(type(error)):
         run_command._run(arguments(tmp_path))
@@ -131,7 +131,7 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
     shown: list[object] = []
 
     class Failing:
-        def run(self, hang_up):
+        def run(self, on_sighup):
             raise RuntimeError("bug")
 
     monkeypatch.setattr("edge.assembly.build", lambda *_, **__: Failing())

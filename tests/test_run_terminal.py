@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.hang_up import HangUp, meaning
+from edge.sighup import SighupAction, sighup_action
 from tests.run_program import arguments, edge, status
 from tests.wait import wait_for
 
@@ -84,7 +84,7 @@ def test_by_nohup_it_goes_on(tmp_path):
 
 
 @pytest.fixture
-def hang_up_is_default():
+def sighup_is_default():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -94,28 +94,33 @@ def hang_up_is_default():
 def terminals(monkeypatch):
     """A set of the file descriptors 0 to 2 that pass for terminals."""
     found: set[int] = set()
-    monkeypatch.setattr("edge.hang_up.os.isatty", lambda number: number in found)
+    monkeypatch.setattr("edge.sighup.os.isatty", lambda number: number in found)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     return found
 
 
-@pytest.mark.usefixtures("hang_up_is_default")
+@pytest.mark.usefixtures("sighup_is_default")
 @pytest.mark.parametrize(
     ("of", "means"),
-    [(set(), HangUp.RELOAD), ({0}, HangUp.STOP), ({1}, HangUp.STOP), ({2}, HangUp.STOP)],
+    [
+        (set(), SighupAction.RELOAD),
+        ({0}, SighupAction.STOP),
+        ({1}, SighupAction.STOP),
+        ({2}, SighupAction.STOP),
+    ],
 )
 def test_any_terminal_will_do(terminals, of, means):
     terminals |= of
-    assert meaning() is means
+    assert sighup_action() is means
 
 
-@pytest.mark.usefixtures("hang_up_is_default")
+@pytest.mark.usefixtures("sighup_is_default")
 def test_what_was_ignored_stays_so_but_a_service_reloads(terminals, monkeypatch):
     terminals.add(2)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    assert meaning() is HangUp.NOTHING
+    assert sighup_action() is SighupAction.IGNORE
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
-    assert meaning() is HangUp.RELOAD
+    assert sighup_action() is SighupAction.RELOAD
 
 
 def test_a_terminal_that_goes_during_the_start_ends_it_too(tmp_path):

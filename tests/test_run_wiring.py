@@ -59,7 +59,7 @@ def test_the_service_is_built_from_what_the_model_says(
 def test_the_service_says_once_that_its_records_are_in_memory(
     tmp_path, monkeypatch, caplog, service
 ):
-    monkeypatch.setattr(assembly, "lost_at_a_cut", lambda folder: f"{folder}: in memory")
+    monkeypatch.setattr(assembly, "volatile_warning", lambda folder: f"{folder}: in memory")
     monkeypatch.setattr(assembly, "Service", lambda *_, blackbox, **__: blackbox.close())
     monkeypatch.setattr(assembly, "Microphone", Mic)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
@@ -101,10 +101,10 @@ def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
         def close(self):
             shown.append("closed")
 
-    run_command._tell_of_fault(Lamp(), wait=True)  # type: ignore[arg-type]
+    run_command._show_fault(Lamp(), wait=True)  # type: ignore[arg-type]
     assert shown == [Signal.FAULT, "closed"]
     shown.clear()
-    run_command._tell_of_fault(Lamp(), wait=False)  # type: ignore[arg-type]
+    run_command._show_fault(Lamp(), wait=False)  # type: ignore[arg-type]
     assert shown == ["closed"]  # it was told to end, it did not fail
 
 
@@ -117,7 +117,7 @@ def test_a_lamp_that_cannot_even_be_made_waits_as_every_crash_does(monkeypatch, 
     monkeypatch.setattr(run_command, "Indicator", fails)
     monkeypatch.setattr(run_command, "start_capture", lambda _: None)
     monkeypatch.setattr(
-        run_command, "_tell_of_fault", lambda lamp, *, wait: waited.append((lamp, wait))
+        run_command, "_show_fault", lambda lamp, *, wait: waited.append((lamp, wait))
     )
     with pytest.raises(RuntimeError):
         listen()

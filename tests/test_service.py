@@ -227,7 +227,7 @@ def test_parts_whose_threads_hang_are_told_of(make, monkeypatch, caplog):
     goes_on = threading.Event()
     monkeypatch.setattr("edge.blackbox.STALL_S", -1.0)  # at once
     monkeypatch.setattr("edge.blackbox.BlackBox._prepare", lambda _: goes_on.wait(20))
-    monkeypatch.setattr("edge.indicator.HANGS_S", 0.0)
+    monkeypatch.setattr("edge.indicator.HANG_S", 0.0)
     monkeypatch.setattr("edge.indicator.Indicator._run", lambda _: None)
     service = make(seconds(8))
     wait_for(lambda: service._blackbox.problem)
@@ -274,7 +274,7 @@ def test_the_network_is_proved_once_and_before_anything_is_judged(make):
             order.append("judged")
             return 0.1
 
-    service = make(["not yet", *seconds(5)], Notes(), prove=lambda: order.append("proved"))
+    service = make(["not yet", *seconds(5)], Notes(), self_test=lambda: order.append("proved"))
     service.run()
     assert order == ["proved", "judged", "judged"]
 
@@ -284,7 +284,7 @@ def test_a_network_that_is_not_proved_judges_nothing(make):
         raise ModelError("computes wrongly")
 
     judge = Judge()
-    service = make(seconds(6), judge, prove=refuse)
+    service = make(seconds(6), judge, self_test=refuse)
     with pytest.raises(ModelError):
         service.run()
     assert service.counters.windows_due == 0

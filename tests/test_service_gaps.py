@@ -32,7 +32,7 @@ def timed(make, monkeypatch):
 
     def play(blocks, watch, judge=None):
         now_s = [0.0]
-        monkeypatch.setattr("edge.indicator.HANGS_S", 1e9)  # its thread runs in real time
+        monkeypatch.setattr("edge.indicator.HANG_S", 1e9)  # its thread runs in real time
         monkeypatch.setattr("edge.service.time.monotonic", lambda: now_s[0])
 
         def heard(block):

@@ -43,7 +43,7 @@ def test_behind_the_newest_window_is_judged(make):
     service = make(Burst(seconds(8)), skip=True)
     service.run()
     assert service.counters.windows_skipped == 4
-    assert service._last.end_s == pytest.approx(4.0)
+    assert service._last_verdict.end_s == pytest.approx(4.0)
 
 
 def test_the_heartbeat_comes_after_the_verdict(make):
@@ -118,7 +118,7 @@ def test_what_has_failed_is_told(make, tmp_path, part):
     watch, told = Watch(), Watch(Service.describe)
     service = make([*seconds(6), fail, watch, told])
     watch.service = told.service = service
-    wait_for(lambda: service._blackbox._tried)
+    wait_for(lambda: service._blackbox._write_tested)
     service.run()
     words = "broken" if part != "_blackbox" else f"black box {tmp_path / 'box'}: File exists"
     assert words in told.shown[0]["problems"]
@@ -192,6 +192,6 @@ def test_a_fault_is_shown_though_the_engine_is_off(make):
 
     service = make([*seconds(4), *[np.zeros(SR // 2, dtype=np.float32)] * 6, watch, fail, watch])
     watch.service = service
-    wait_for(lambda: service._blackbox._tried)
+    wait_for(lambda: service._blackbox._write_tested)
     service.run()
     assert watch.shown == [Signal.UNJUDGED, Signal.FAULT]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edge.health import Notifier
-from edge.service import START_S
+from edge.service import EXTEND_START_S
 from edge.window import Block
 from tests.audio import noise
 from tests.listener import SR, Judge, seconds
@@ -158,4 +158,4 @@ def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, mon
     assert sum(asked[:ready]) >= 5
     assert not any(asked[ready:])
     unit = (ROOT / "systemd" / "knockknock-edge.service").read_text()
-    assert f"TimeoutStartSec={START_S:g}\n" in unit
+    assert f"TimeoutStartSec={EXTEND_START_S:g}\n" in unit

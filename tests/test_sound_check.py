@@ -7,7 +7,7 @@ from edge.config import Config
 from edge.gate import Gate
 from edge.gate_config import GateConfig
 from edge.microphone import NOT_OPENED
-from edge.sound_check import Taps, _level, microphone, tap_test
+from edge.sound_check import TapDetector, _level_finding, check_microphone, tap_test
 from edge.window import Block, Flaws
 from tests.audio import hiss, noise, tone
 
@@ -66,8 +66,8 @@ def test_the_level_and_what_to_do(plug, scale_db, level, words):
     y = noise(3.5)
     y *= np.float32(0.05 * 10 ** (scale_db / 20) / y.std())
     source = plug(y)
-    finding = microphone(Config())
-    assert (finding.level, finding.what) == (level, "microphone")
+    finding = check_microphone(Config())
+    assert (finding.level, finding.check) == (level, "microphone")
     assert words in finding.line()
     assert "3.0 s heard" in finding.detail
     assert ("sudo alsactl store" in finding.remedy) == (level == "warn")  # or a power cut undoes it
@@ -78,7 +78,7 @@ def test_it_judges_windows_as_the_listener_does(plug):
     y = noise(4)
     y[SR // 2 : SR // 2 + round(0.51 * SR)] = 0  # of 3 s it would be a sixth, of a window a quarter
     plug(y)
-    assert "flat_line" in microphone(Config()).detail
+    assert "flat_line" in check_microphone(Config()).detail
 
 
 def test_sound_in_pieces_is_no_sound(plug):
@@ -87,7 +87,7 @@ def test_sound_in_pieces_is_no_sound(plug):
         Block(block.y, block.start_s, gap=number % 30 == 0)  # every 1.5 s
         for number, block in enumerate(source._blocks)
     ]
-    finding = microphone(Config())
+    finding = check_microphone(Config())
     assert finding.level == "fail"
     assert "sound is lost" in finding.detail
     assert "cable" in finding.line()
@@ -95,7 +95,7 @@ def test_sound_in_pieces_is_no_sound(plug):
 
 def test_bare_hiss_is_a_warning_as_the_engine_may_be_off(plug):
     plug(hiss(4))
-    finding = microphone(Config())
+    finding = check_microphone(Config())
     assert finding.level == "warn"
     assert "hiss" in finding.detail
     assert "start the engine" in finding.line()
@@ -113,7 +113,7 @@ def test_bare_hiss_is_a_warning_as_the_engine_may_be_off(plug):
 )
 def test_what_the_service_would_not_judge_fails(plug, y, words):
     plug(y)
-    finding = microphone(Config())
+    finding = check_microphone(Config())
     assert finding.level == "fail"
     assert words in finding.remedy
     assert ("sudo alsactl store" in finding.remedy) == ("gain" in words)
@@ -121,14 +121,14 @@ def test_what_the_service_would_not_judge_fails(plug, y, words):
 
 def test_sound_overdriven_before_the_resampler_fails():
     y = noise(3.0)
-    finding = _level([Block(y, 0.0, flaws=Flaws(0.9, 0.0))], Gate(GateConfig(), sr=SR), SR)
+    finding = _level_finding([Block(y, 0.0, flaws=Flaws(0.9, 0.0))], Gate(GateConfig(), sr=SR), SR)
     assert finding.level == "fail"
     assert "clipping" in finding.detail
 
 
-@pytest.mark.parametrize("check", [microphone, tap_test])
+@pytest.mark.parametrize("check", [check_microphone, tap_test])
 def test_a_lock_is_named_only_where_something_hangs(plug, check, monkeypatch):
-    monkeypatch.setattr("edge.sound_check.locked", lambda: "free the lock")
+    monkeypatch.setattr("edge.sound_check.jack_lock_hint", lambda: "free the lock")
     plug(noise(0), "no samples arrive")
     assert "free the lock" in check(Config()).remedy
     plug(noise(0), "there is no microphone: plug one in")
@@ -139,13 +139,13 @@ def test_a_lock_is_named_only_where_something_hangs(plug, check, monkeypatch):
     ("seconds", "problem", "words"),
     [(0.0, "no microphone matches", "no microphone matches"), (1.0, "", "too few samples")],
 )
-@pytest.mark.parametrize("check", [microphone, tap_test])
+@pytest.mark.parametrize("check", [check_microphone, tap_test])
 def test_a_microphone_that_does_not_deliver_fails(plug, check, seconds, problem, words):
     source = plug(noise(seconds), problem)
     finding = check(Config())
     assert finding.level == "fail"
     assert source.closed
-    if check is microphone or not seconds:
+    if check is check_microphone or not seconds:
         assert words in finding.detail
         assert "edge devices" in finding.remedy
 
@@ -162,7 +162,7 @@ def blows(y, at_s, height):
 @pytest.mark.parametrize("piece", [1102, 100, 5000])
 def test_every_tap_is_heard_once_however_it_comes(piece):
     y = blows(np.float32(0.005) * noise(5), [1.0, 1.5, 3.21, 4.0], 0.5)
-    taps = Taps(SR)
+    taps = TapDetector(SR)
     heard = [tap for at in range(0, y.size, piece) for tap in taps.push(y[at : at + piece])]
     assert len(heard) == 4
     assert all(-8 < level < -5 for level in heard)  # 0.5 is -6 dB
@@ -170,11 +170,11 @@ def test_every_tap_is_heard_once_however_it_comes(piece):
 
 def test_a_blow_that_rings_is_one_and_what_does_not_stand_out_is_none():
     quiet = np.float32(0.005) * noise(3)
-    assert len(Taps(SR).push(blows(quiet, [1.0, 1.05], 0.5))) == 1
-    assert len(Taps(SR).push(blows(quiet, [1.0, 1.2], 0.5))) == 2
-    assert Taps(SR).push(quiet) == []
+    assert len(TapDetector(SR).push(blows(quiet, [1.0, 1.05], 0.5))) == 1
+    assert len(TapDetector(SR).push(blows(quiet, [1.0, 1.2], 0.5))) == 2
+    assert TapDetector(SR).push(quiet) == []
     loud = np.float32(0.2) * noise(3)
-    assert Taps(SR).push(blows(loud, [1.0], 0.5)) == []
+    assert TapDetector(SR).push(blows(loud, [1.0], 0.5)) == []
 
 
 def test_taps_are_told_and_counted(plug, capsys):
@@ -190,7 +190,7 @@ def test_taps_are_told_and_counted(plug, capsys):
 
 
 def test_a_gap_is_no_tap():
-    taps = Taps(SR)
+    taps = TapDetector(SR)
     hiss = 0.001 * noise(2)
     assert taps.push(hiss) == []
     assert taps.push(100 * noise(1), gap=True) == []  # another sound begins

@@ -9,8 +9,8 @@ from edge.gate import Fault
 from edge.indicator import Signal
 from edge.pipeline import Verdict
 from edge.status import (
-    LOSSES,
-    LOSSES_S,
+    LOSS_GAPS,
+    LOSS_PERIOD_S,
     UNDER_VOLTAGE_S,
     Board,
     Losses,
@@ -35,7 +35,7 @@ def test_nothing_wrong_is_listening_and_no_words():
 RANKS: list[tuple[dict[str, Any], Signal]] = [
     ({"source_problem": "cable out"}, Signal.MICROPHONE_LOST),
     ({"stale": True}, Signal.FAULT),
-    ({"back": True}, Signal.MICROPHONE_LOST),
+    ({"recovering": True}, Signal.MICROPHONE_LOST),
     ({"last": None}, Signal.STARTING),
     ({"alert": True}, Signal.KNOCKING),
     ({"faults": ("", "disk full")}, Signal.FAULT),
@@ -69,7 +69,7 @@ def test_a_microphone_that_is_being_opened_is_not_lost():
 
 
 def test_sound_that_has_come_back_is_not_well_before_a_window_of_it_is_judged():
-    (told,) = problems_of(State(back=True))
+    (told,) = problems_of(State(recovering=True))
     assert "come back" in told
 
 
@@ -95,17 +95,17 @@ def test_the_lamp_never_says_well_with_a_fault_or_a_dead_microphone():
         assert well == (last is NORMAL and not (problem or stale or alert or fault))
 
 
-@pytest.mark.parametrize("gaps", [LOSSES - 1, LOSSES])
+@pytest.mark.parametrize("gaps", [LOSS_GAPS - 1, LOSS_GAPS])
 def test_sound_that_is_lost_again_and_again(gaps):
     losses = Losses()
     assert losses.count(0, 100) == ""
     for n in range(gaps):
         told = losses.count(n + 1, 100 + n)
-    assert bool(told) == (gaps >= LOSSES)
-    assert (f"{gaps} gaps" in told) == (gaps >= LOSSES)
+    assert bool(told) == (gaps >= LOSS_GAPS)
+    assert (f"{gaps} gaps" in told) == (gaps >= LOSS_GAPS)
     # Only the last minute counts.
-    assert bool(losses.count(gaps, 100 + LOSSES_S)) == (gaps >= LOSSES)
-    assert losses.count(gaps, 101.1 + LOSSES_S) == ""
+    assert bool(losses.count(gaps, 100 + LOSS_PERIOD_S)) == (gaps >= LOSS_GAPS)
+    assert losses.count(gaps, 101.1 + LOSS_PERIOD_S) == ""
     # Memory stays bounded, whatever the number.
     assert "1000 gaps" in losses.count(10**9, 300)
 
@@ -114,13 +114,13 @@ def board(*found):
     """A board observed once per second from 100 s on, as in ``found``."""
     made = Board()
     for second, (temperature, low) in enumerate(found):
-        made.look({"temperature_c": temperature, "under_voltage": low}, 100.0 + second)
+        made.update({"temperature_c": temperature, "under_voltage": low}, 100.0 + second)
     return made
 
 
 def test_heat_and_supply():
     assert Board().problems(80, 0) == []
-    assert Board().told() == {"under_voltage_seen": 0}
+    assert Board().as_status() == {"under_voltage_seen": 0}
     assert board((None, None)).problems(80, 100) == []
     assert board((79.9, False)).problems(80, 100) == []
     assert board((80.0, True)).problems(80, 100) == [
@@ -140,9 +140,9 @@ def test_a_processor_that_is_held_back_is_told_of():
         (True, ["throttled: the processor is slowed down, it is too hot"]),
         (False, []),
     ):
-        made.look({"temperature_c": 60.0, "under_voltage": False, "throttled": throttled}, 100)
+        made.update({"temperature_c": 60.0, "under_voltage": False, "throttled": throttled}, 100)
         assert made.problems(80, 100) == words
-        assert made.told()["throttled"] is throttled
+        assert made.as_status()["throttled"] is throttled
 
 
 def test_a_supply_that_was_too_weak_for_a_moment_is_told_of_and_counted():
@@ -150,7 +150,7 @@ def test_a_supply_that_was_too_weak_for_a_moment_is_told_of_and_counted():
     (told,) = was.problems(80, 103 + UNDER_VOLTAGE_S)
     assert told.endswith("2 times since the start")
     assert was.problems(80, 103.1 + UNDER_VOLTAGE_S) == []
-    assert was.told() == {
+    assert was.as_status() == {
         "temperature_c": 40.0,
         "under_voltage": False,
         "under_voltage_seen": 2,

@@ -10,7 +10,7 @@ from convert.errors import DatasetError
 from convert.tuning import best_temperature, threshold_for, tune
 from edge.frontend import FrontEndConfig
 from edge.model import Manifest, ModelFile, write_model
-from edge.temperature import tempered
+from edge.temperature import apply_temperature
 from tests.graded import judged, report
 from tests.labelled import sound
 
@@ -60,8 +60,8 @@ def test_tuning_changes_the_manifest_and_nothing_else(model, tmp_path):
     assert before.network == after.network
     assert after.manifest == made
     assert made.temperature == pytest.approx(2, rel=0.15)
-    tempered = 1 / (1 + np.exp(-z[~knocks] / made.temperature))
-    assert (tempered >= made.threshold).mean() <= 0.06
+    scaled = 1 / (1 + np.exp(-z[~knocks] / made.temperature))
+    assert (scaled >= made.threshold).mean() <= 0.06
     assert made.golden["p_knocking"] < 0.9  # the answer a device must give now
     with pytest.raises(DatasetError, match="knock"):
         tune(model, report(judged("b", "normal", p)), 0.05, tmp_path / "x.tflite")
@@ -133,14 +133,16 @@ def test_a_threshold_lets_through_all_that_the_rate_allows():
 def test_a_threshold_lies_between_two_answers_at_any_temperature(
     model, tmp_path, monkeypatch, temperature, allowed
 ):
-    """Half a step of the network's own answers may be two of the tempered ones, or a quarter."""
+    """Half a step of the network's own answers may be two of the scaled ones, or a quarter."""
     monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: temperature)
     answers = np.arange(16, 221) / 256  # as int8 answers
-    healthy = [float(tempered(np.array([p, 1 - p], np.float32), 1.4)[0]) for p in answers]
+    healthy = [float(apply_temperature(np.array([p, 1 - p], np.float32), 1.4)[0]) for p in answers]
     graded = report(judged("k", "knocking", [0.9] * 20), judged("n", "normal", healthy))
     graded = dataclasses.replace(graded, temperature=1.4)
     made = tune(model, graded, allowed / answers.size, tmp_path / "tuned.tflite")
-    device = [float(tempered(np.array([p, 1 - p], np.float32), temperature)[0]) for p in answers]
+    device = [
+        float(apply_temperature(np.array([p, 1 - p], np.float32), temperature)[0]) for p in answers
+    ]
     called = [p >= made.threshold for p in device]
     assert sum(called) == allowed
 

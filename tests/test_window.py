@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.indicator import STALE_S
-from edge.window import NO_FLAWS, Block, Flaws, FlawsOfInput, Windower, mean_flaws
+from edge.window import NO_FLAWS, Block, FlawAverage, Flaws, Windower, mean_flaws
 
 SR = 1000
 
@@ -52,12 +52,12 @@ def test_no_window_spans_a_gap():
 
 def test_a_window_that_gaps_prevent_is_missed_once_it_is_overdue():
     windower = Windower(500, 100, SR)
-    assert windower.missed() is None
+    assert windower.missed_window() is None
     missed = []
     for at in range(1000, 3000, 50):  # in pieces of 250, with 50 lost before each
         if at % 300 != 250:
             windower.push(Block(np.zeros(50, np.float32), at / SR, gap=at % 300 == 0))
-            missed.append(windower.missed())
+            missed.append(windower.missed_window())
     ends = [round(found[1] * SR) for found in missed if found]
     # After 500 and two of 100; then one every hop, or with the next block of 50.
     assert ends[0] == 1750
@@ -71,7 +71,7 @@ def test_with_long_hops_one_is_missed_before_the_lamp_calls_it_a_fault():
     ends = []
     for number in range(200):
         windower.push(Block(np.zeros(SR // 10, np.float32), 2 + number / 10, gap=number % 10 == 0))
-        ends += [found[1] for found in [windower.missed()] if found]
+        ends += [found[1] for found in [windower.missed_window()] if found]
     waits = np.diff([2.0, *ends])
     assert waits[0] == pytest.approx(4.6)  # a window, a hop, half a second, the next block
     assert waits[1:] == pytest.approx(2.0, abs=0.11)  # or with the next block
@@ -82,19 +82,19 @@ def test_no_window_is_missed_of_sound_that_has_stopped():
     windower = Windower(500, 100, SR)
     windower.push(Block(np.zeros(550, np.float32), 1.0))
     windower.push(Block(np.zeros(10, np.float32), 9.0, gap=True))
-    assert windower.missed() == pytest.approx((8.51, 9.01))
+    assert windower.missed_window() == pytest.approx((8.51, 9.01))
     windower.sound_stops()
     windower.push(Block(np.zeros(10, np.float32), 19.0, gap=True))
-    assert windower.missed() is None
+    assert windower.missed_window() is None
     windower.push(Block(np.zeros(500, np.float32), 19.01))
-    assert windower.missed() is None  # there was one
+    assert windower.missed_window() is None  # there was one
 
 
 def test_the_tail_ends_with_the_signal():
     windower = Windower(500, 400, SR)
     for block in blocks(1250, 64):
         windower.push(block)
-    tail = windower.tail(least=1)
+    tail = windower.tail(min_new=1)
     assert tail is not None
     assert tail.y[-1] == 1249
     assert tail.end_s == pytest.approx(1.25)
@@ -103,9 +103,9 @@ def test_the_tail_ends_with_the_signal():
 def test_no_tail_where_everything_is_covered_or_too_little_came():
     windower = Windower(500, 500, SR)
     windower.push(Block(np.zeros(400, dtype=np.float32), 0.0))
-    assert windower.tail(least=1) is None
+    assert windower.tail(min_new=1) is None
     windower.push(Block(np.zeros(100, dtype=np.float32), 0.4))
-    assert windower.tail(least=1) is None
+    assert windower.tail(min_new=1) is None
 
 
 def test_memory_is_bounded():
@@ -121,14 +121,14 @@ def test_a_hop_of_nothing_is_refused():
 
 
 def test_flaws_are_averaged_over_what_went_in_since_the_last_block():
-    met = FlawsOfInput()
-    assert met.take() == NO_FLAWS
-    met.add(Flaws(1.0, 0.0), 100)
-    met.add(Flaws(0.0, 0.5), 300)
-    assert met.take() == Flaws(0.25, 0.375)
-    assert met.take() == Flaws(0.25, 0.375)  # what only the filter still held
-    met.add(Flaws(0.1, 0.2), 10)
-    assert met.take() == pytest.approx(Flaws(0.1, 0.2))
+    average = FlawAverage()
+    assert average.mean_and_reset() == NO_FLAWS
+    average.add(Flaws(1.0, 0.0), 100)
+    average.add(Flaws(0.0, 0.5), 300)
+    assert average.mean_and_reset() == Flaws(0.25, 0.375)
+    assert average.mean_and_reset() == Flaws(0.25, 0.375)  # what only the filter still held
+    average.add(Flaws(0.1, 0.2), 10)
+    assert average.mean_and_reset() == pytest.approx(Flaws(0.1, 0.2))
 
 
 def test_long_blocks_weigh_more():

@@ -21,7 +21,7 @@ from edge.frontend.config import FrontEndConfig
 
 __all__ = ["FrontEnd", "FrontEndConfig"]
 
-LARGEST = 1e15  # largest sample value; squares of spectra of larger ones overflow float32
+MAX_AMPLITUDE = 1e15  # squares of spectra of larger ones overflow float32
 
 
 class FrontEnd:
@@ -44,7 +44,7 @@ class FrontEnd:
 
         ``y`` is (n_samples,) float32. The result is float32 and has (n_frames - 1) * hop_length
         samples (44 032 of 44 100): it ends at the centre of the last frame. Raises SignalError for
-        another shape or dtype, for values that are not finite and for those above LARGEST.
+        another shape or dtype, for values that are not finite and for those above MAX_AMPLITUDE.
         """
         config = self.config
         self._check(y)
@@ -100,7 +100,7 @@ class FrontEnd:
                 f"window has shape {y.shape}: {self.config.n_samples} samples at "
                 f"{self.config.sr} Hz, one channel, are needed"
             )
-        if not np.abs(y).max() <= LARGEST:  # true for NaN as well
+        if not np.abs(y).max() <= MAX_AMPLITUDE:  # true for NaN as well
             raise SignalError(
                 "window contains NaN, infinite or absurdly large samples: scale it to [-1, 1)"
             )

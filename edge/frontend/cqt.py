@@ -18,7 +18,7 @@ from edge.frontend.stft import frames
 # Filter for halving the rate. librosa does it with soxr's "HQ" recipe, whose impulse response is,
 # to within 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three parameters. They were
 # found by least squares and are checked against soxr in the tests. The filter is flat up to 0.913
-# of the new Nyquist frequency and 126 dB down from that frequency on.
+# of the new Nyquist frequency and 126 dB down from 1.0 of it on.
 HALVING_CUTOFF = 0.956872  # -6 dB point, in units of the new Nyquist frequency
 HALVING_TAPS = 389  # the window reaches zero half a sample beyond the outermost taps
 HALVING_BETA = 13.04
@@ -54,14 +54,14 @@ def octave_kernel(config: FrontEndConfig) -> NDArray[np.float32]:
         wave = np.exp(2j * np.pi * freq / config.sr * k) * window
         start = (n - k.size) // 2
         row[start : start + k.size] = wave / np.abs(wave).sum() * length / n
-    spectrum = drop_weakest(np.fft.fft(basis, axis=1)[:, : n // 2 + 1], config.sparsity)
+    spectrum = sparsify_rows(np.fft.fft(basis, axis=1)[:, : n // 2 + 1], config.sparsity)
     # sum_f B[f] rfft(x)[f] = sum_f B[f] sum_k x[k] e^(-2 pi i f k / n): swap the sums.
     dft = np.exp(-2j * np.pi * np.outer(np.arange(n // 2 + 1), np.arange(n)) / n)
     kernel = (spectrum @ dft).T
     return np.concatenate([kernel.real, kernel.imag], axis=1).astype(np.float32)
 
 
-def drop_weakest(spectrum: NDArray[np.complex128], share: float) -> NDArray[np.complex128]:
+def sparsify_rows(spectrum: NDArray[np.complex128], share: float) -> NDArray[np.complex128]:
     """Zero each row's weakest coefficients, which hold less than ``share`` of its L1 norm."""
     magnitude = np.abs(spectrum)
     ascending = np.sort(magnitude, axis=1)

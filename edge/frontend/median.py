@@ -68,27 +68,27 @@ def _core_middle(padded: NDArray[np.float32], k: int, group: int, n_groups: int)
     n_starts = n_groups + n_blocks - 1
 
     blocks = [padded[first + j :: group][:n_starts] for j in range(group)]
-    known = {1: _sort(blocks)}
+    cache = {1: _sort(blocks)}
     if n_blocks == 1:
-        return known[1]
+        return cache[1]
     left = 1 << ((n_blocks - 1).bit_length() - 1)
-    low = [v[:n_groups] for v in _run(known, left, n_starts)]
-    high = [v[left : left + n_groups] for v in _run(known, n_blocks - left, n_starts)]
+    low = [v[:n_groups] for v in _run(cache, left, n_starts)]
+    high = [v[left : left + n_groups] for v in _run(cache, n_blocks - left, n_starts)]
     return _middle(low, high, group)
 
 
-def _run(known: dict[int, Run], length: int, n_starts: int) -> Run:
-    """Sorted runs of ``length`` blocks from each starting block; ``known`` caches all lengths.
+def _run(cache: dict[int, Run], length: int, n_starts: int) -> Run:
+    """Sorted runs of ``length`` blocks from each starting block; ``cache`` keeps all lengths.
 
     Not an inner function with a cache: that would be a reference cycle, whose arrays would stay
     alive until the garbage collector finds it, and that runs rarely.
     """
-    if length not in known:
+    if length not in cache:
         left = 1 << ((length - 1).bit_length() - 1)  # largest power of two below length
         n = n_starts - length + 1
-        low, high = _run(known, left, n_starts), _run(known, length - left, n_starts)
-        known[length] = _merge([v[:n] for v in low], [v[left : left + n] for v in high])
-    return known[length]
+        low, high = _run(cache, left, n_starts), _run(cache, length - left, n_starts)
+        cache[length] = _merge([v[:n] for v in low], [v[left : left + n] for v in high])
+    return cache[length]
 
 
 def _sort(values: Run) -> Run:
@@ -135,8 +135,8 @@ def _middle(a: Run, b: Run, count: int) -> Run:
     return _sort(below) + _sort(above)
 
 
-def _extremes(bitonic: Run, count: int, better: np.ufunc) -> Run:
-    """The ``count`` largest (``better`` = maximum) or smallest values of a bitonic sequence.
+def _extremes(bitonic: Run, count: int, pick: np.ufunc) -> Run:
+    """The ``count`` largest (``pick`` = maximum) or smallest values of a bitonic sequence.
 
     Comparing the two halves element by element keeps the better values, which are bitonic again. A
     length that is not a power of two counts as padded at its end.
@@ -144,7 +144,7 @@ def _extremes(bitonic: Run, count: int, better: np.ufunc) -> Run:
     while len(bitonic) > count:
         half = 1 << ((len(bitonic) - 1).bit_length() - 1)
         bitonic = [
-            better(v, bitonic[i + half]) if i + half < len(bitonic) else v
+            pick(v, bitonic[i + half]) if i + half < len(bitonic) else v
             for i, v in enumerate(bitonic[:half])
         ]
     return bitonic

@@ -73,9 +73,9 @@ class Renderer:
         )[::-1]
         # Enlarging is linear, and so is selecting cells: one matrix per axis does both.
         enlarge = bilinear_weights(px, config.network_px)
-        self._from_rows = enlarge @ _picking(self._rows, config.n_bins)
-        self._from_columns = (enlarge @ _picking(self._columns, config.n_frames)).T
-        covered = np.outer(self._from_rows.sum(1), self._from_columns.sum(0))
+        self._row_weights = enlarge @ _selection_matrix(self._rows, config.n_bins)
+        self._column_weights = (enlarge @ _selection_matrix(self._columns, config.n_frames)).T
+        covered = np.outer(self._row_weights.sum(1), self._column_weights.sum(0))
         self._margin = np.float32(255) * (1 - covered)[:, None, :]
 
     def figure(self, S_db: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -98,8 +98,8 @@ class Renderer:
         n_bins, n_frames = indices.shape
         colours = magma().astype(np.float32)[indices]  # (n_bins, n_frames, 3)
         by_row = colours.transpose(0, 2, 1).reshape(n_bins, 3 * n_frames)
-        tall = (self._from_rows @ by_row).reshape(-1, n_frames)  # (network_px * 3, n_frames)
-        wide = (tall @ self._from_columns).reshape(len(self._from_rows), 3, -1)
+        tall = (self._row_weights @ by_row).reshape(-1, n_frames)  # (network_px * 3, n_frames)
+        wide = (tall @ self._column_weights).reshape(len(self._row_weights), 3, -1)
         picture = (wide + (self._margin + np.float32(0.5))).astype(np.uint8)
         return np.ascontiguousarray(picture.transpose(0, 2, 1))
 
@@ -111,10 +111,10 @@ class Renderer:
         ``rows (px, n_bins)``, ``columns (px, n_frames)``, ``margin (px, px)`` and ``colours
         (256, 3)``: each channel of the picture is ``rows @ colours[indices] @ columns.T + margin``.
         """
-        columns = np.ascontiguousarray(self._from_columns.T)
-        return self._from_rows, columns, self._margin[:, 0], magma().astype(np.float32)
+        columns = np.ascontiguousarray(self._column_weights.T)
+        return self._row_weights, columns, self._margin[:, 0], magma().astype(np.float32)
 
 
-def _picking(cells: NDArray[np.intp], n_cells: int) -> NDArray[np.float32]:
+def _selection_matrix(cells: NDArray[np.intp], n_cells: int) -> NDArray[np.float32]:
     """A matrix (pixels, n_cells) that selects each pixel's cell; a zero row where there is none."""
     return (cells[:, None] == np.arange(n_cells)).astype(np.float32)

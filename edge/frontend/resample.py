@@ -22,7 +22,7 @@ from edge.errors import SignalError
 from edge.rates import RATES
 
 ATTENUATION_DB = 96.0  # design value; the tests require 80 dB over the whole stop band
-TRANSITION = 0.1  # width of the transition band, as a share of the lower Nyquist frequency
+TRANSITION_WIDTH = 0.1  # of the low-pass, as a share of the lower Nyquist frequency
 MAX_PHASES = 4410  # exact for all multiples of 5 Hz; taps take 2 MB, or 19 MB from 192 kHz
 MIN_BLOCK = 1024  # least outputs computed at a time, to make numpy's overhead small
 
@@ -33,7 +33,7 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
     Where the ratio is approximated (see above), the length differs by up to 0.01 %.
 
     The response is flat within 0.01 dB up to 0.9 of the lower Nyquist frequency and at least 80 dB
-    down from that frequency on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
+    down from 1.0 of it on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
     range.
     """
     if sr_in == sr_out:
@@ -42,35 +42,35 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
     return np.concatenate([resampler.push(y), resampler.flush()])
 
 
-class Reach(NamedTuple):
+class InputSpan(NamedTuple):
     """Which samples of a signal to push into a :class:`Resampler`, and where its output starts."""
 
     start: int  # index of the first input
     stop: int | None  # one past the last input; None: the signal's end
-    first: int  # index of the first output
+    first_output: int  # its index
 
 
-def reach(first: int, last: int | None, sr_in: int, sr_out: int) -> Reach:
+def input_span(first: int, last: int | None, sr_in: int, sr_out: int) -> InputSpan:
     """What to push to get outputs ``first`` to ``last`` exactly as from the whole signal.
 
     Equal to the bit; ``last`` is excluded, None means to the end. More outputs come on both sides.
     """
     if sr_in == sr_out:
-        return Reach(first, last, first)
-    up, down, cycles, half = _steps(sr_in, sr_out)
+        return InputSpan(first, last, first)
+    up, down, cycles, half = _step_sizes(sr_in, sr_out)
     # Skip whole steps, but not those just before `first`: the first ones that are pushed lack the
     # inputs before them, so their outputs differ.
     skipped = max(0, first // (cycles * up) - -(-half // (cycles * down)))
     stop = None if last is None else last * down // up + half + 1
-    return Reach(skipped * cycles * down, stop, skipped * cycles * up)
+    return InputSpan(skipped * cycles * down, stop, skipped * cycles * up)
 
 
 @lru_cache(maxsize=8)  # asked for every frame of a long recording
-def _steps(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
+def _step_sizes(sr_in: int, sr_out: int) -> tuple[int, int, int, int]:
     """``up``, ``down``, cycles of ``up`` outputs per step, half the filter's length in inputs."""
     ratio = Fraction(sr_in, sr_out).limit_denominator(MAX_PHASES)
     up, down = ratio.denominator, ratio.numerator
-    return up, down, -(-MIN_BLOCK // up), int(np.ceil(_width(up, down)))
+    return up, down, -(-MIN_BLOCK // up), int(np.ceil(_half_length(up, down)))
 
 
 class Resampler:
@@ -89,7 +89,7 @@ class Resampler:
                     f"sampling rate {sr} Hz is outside {RATES[0]} to {RATES[1]} Hz: "
                     "record at a usual rate such as 44100 or 48000"
                 )
-        self._up, self._down, self._cycles, self._half = _steps(sr_in, sr_out)
+        self._up, self._down, self._cycles, self._half = _step_sizes(sr_in, sr_out)
         self._bank = _polyphase_bank(self._up, self._down)
         self._pending = np.zeros(self._half, dtype=np.float32)  # silence before the first sample
         self._n_in = 0
@@ -97,10 +97,10 @@ class Resampler:
 
     def flush(self) -> NDArray[np.float32]:
         """The remaining outputs, as if zeros followed the input. No calls may follow."""
-        owed = -(-self._n_in * self._up // self._down) - self._n_out
-        n_steps = -(-owed // (self._cycles * self._up)) + 1
+        n_left = -(-self._n_in * self._up // self._down) - self._n_out
+        n_steps = -(-n_left // (self._cycles * self._up)) + 1
         zeros = np.zeros(n_steps * self._cycles * self._down + 2 * self._half, dtype=np.float32)
-        return self.push(zeros)[:owed]
+        return self.push(zeros)[:n_left]
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the next input samples (n,) float32 and return the outputs that are complete now."""
@@ -134,9 +134,9 @@ class Resampler:
         return out.reshape(-1)
 
 
-def _width(up: int, down: int) -> float:
+def _half_length(up: int, down: int) -> float:
     """Half the length of the filter, in inputs."""
-    return (ATTENUATION_DB - 7.95) / (2.285 * np.pi * TRANSITION * min(1.0, up / down)) / 2
+    return (ATTENUATION_DB - 7.95) / (2.285 * np.pi * TRANSITION_WIDTH * min(1.0, up / down)) / 2
 
 
 @lru_cache(maxsize=4)  # recordings of a folder have one rate, or a few
@@ -147,16 +147,16 @@ def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     lies ``q / up`` samples before the output: the sinc is taken at ``q / up - k``. Kaiser window
     and length by Kaiser's formulas (1974).
     """
-    cutoff = min(1.0, up / down)  # lower Nyquist frequency, as a share of the input's
+    nyquist = min(1.0, up / down)  # lower Nyquist frequency, as a share of the input's
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
-    width = _width(up, down)
-    half = int(np.ceil(width))
-    middle = cutoff * (1 - TRANSITION / 2)
+    half_length = _half_length(up, down)
+    half = int(np.ceil(half_length))
+    cutoff = nyquist * (1 - TRANSITION_WIDTH / 2)
     bank = np.empty((up, 2 * half + 1), dtype=np.float32)
     for q in range(up):  # one at a time: with many phases, all at once would take gigabytes
         t = q / up - np.arange(-half, half + 1)
-        bend = np.sqrt(np.clip(1 - (t / width) ** 2, 0, None))
-        taps = middle * np.sinc(middle * t) * np.i0(beta * bend) * (np.abs(t) <= width)
+        bend = np.sqrt(np.clip(1 - (t / half_length) ** 2, 0, None))
+        taps = cutoff * np.sinc(cutoff * t) * np.i0(beta * bend) * (np.abs(t) <= half_length)
         bank[q] = taps / taps.sum()
     bank.setflags(write=False)
     return bank

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.microphone import BACK_OFF_S, OPEN_S
+from edge.microphone import BACK_OFF_S, OPEN_TIMEOUT_S
 from tests.boot.bay import ROOT, UNIT, Bay, missing
 from tests.hil.program import engine
 from tests.hil.virtual_microphone import VirtualMicrophone
@@ -21,7 +21,7 @@ from tests.hil.virtual_microphone import missing as no_sound
 pytestmark = pytest.mark.boot
 BACK_S = 3.0  # a listener that died must be back by then
 STOP_S = 2.0
-WATCHDOG_S, KILLING_S, START_S = 30.0, 4.0, 60.0  # as in the unit
+WATCHDOG_S, KILLING_S, EXTEND_START_S = 30.0, 4.0, 60.0  # as in the unit
 SETTINGS = "etc/knockknock/edge.toml"
 
 
@@ -122,13 +122,13 @@ def test_it_stops_in_time_and_with_a_good_name(bay, capsys):
 def test_a_start_without_a_microphone_is_none_that_hangs(bay, sound):
     sound.pause()
     bay.run("systemctl", "restart", "--no-block", UNIT)
-    time.sleep(START_S + 10)
+    time.sleep(EXTEND_START_S + 10)
     state = bay.state()
     assert state["ActiveState"] == "activating", bay.journal()
     assert state["NRestarts"] == "0", bay.journal()
     sound.play(engine())
     # The longest pause between two attempts, one failed attempt, and a start as at boot.
-    bay.wait("active", BACK_OFF_S[-1] + OPEN_S + 20)
+    bay.wait("active", BACK_OFF_S[-1] + OPEN_TIMEOUT_S + 20)
 
 
 def test_an_upgrade_keeps_settings_and_records(bay):

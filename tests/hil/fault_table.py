@@ -16,15 +16,15 @@ COLUMNS = (
     "back after it is mended",
     "records kept",
 )
-HEAD = f"""# Faults, and how the listener responds
+HEAD = f"""# Faults, and how the service responds
 
-Written by `make faults`, which causes each of these faults while the listener runs on real
+Written by `make faults`, which causes each of these faults while the service runs on real
 PortAudio and a virtual microphone. State, reason and times come from its `status.json`, which it
 writes once a second; if it does not run for long enough to write one, the time is the lamp's. The
 lamp's pattern was recognised in a record of every setting of its pin; once the fault was mended,
 the pattern of `listening` had to follow. The black box's folder held records before the fault.
-Afterwards, with the listener stopped, each of them had to be there, identical in every byte, with
-no partly written file beside them.
+Afterwards, with the service stopped, each of them had to be there, identical in every byte, with
+no half-written file beside them.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -52,7 +52,7 @@ class Row:
 
 def looks(signal: Signal) -> str:
     """The pattern of ``signal``, in words."""
-    return PATTERNS[signal].looks
+    return PATTERNS[signal].description
 
 
 def in_words(status: dict[str, Any]) -> str:

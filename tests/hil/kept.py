@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge.blackbox import PIN, BlackBox
+from edge.blackbox import PIN_FILE, BlackBox
 from edge.config import BlackBoxConfig
 from tests.listener import SR
 from tests.test_blackbox import alert, check_record, records
@@ -23,7 +23,7 @@ class Kept:
         assert records(folder) == [f"{number:06d}" for number in range(1, COUNT + 1)]
         if pinned:
             for name in records(folder):
-                (folder / name / PIN).touch()
+                (folder / name / PIN_FILE).touch()
         self.names = records(folder)
         self._before = contents(folder)
 

@@ -57,7 +57,7 @@ def shown(settings: list[Setting], since: float = -math.inf) -> dict[Signal, flo
     found: dict[Signal, float] = {}
     for runs in stretches([(at, lit) for at, lit in settings if at > since]):
         for signal in set(Signal) - set(found):
-            at = _first(runs, PATTERNS[signal].seconds)
+            at = _first(runs, PATTERNS[signal].durations_s)
             if at is not None:
                 found[signal] = at
     return found
