@@ -15,7 +15,7 @@ from convert.errors import DatasetError
 from convert.fingerprint import fingerprint
 from convert.folders import SUFFIXES, called_sounds
 from convert.judgeable import judgeable
-from convert.labels import FOLDERS, TABLE, file_called, read_table, sources_of, spelt
+from convert.labels import FOLDERS, TABLE, canonical, file_called, read_table, sources_of
 from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.errors import RecordingError
@@ -108,7 +108,7 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
         except (DatasetError, OSError, RuntimeError, ValueError):
             given = {}  # nothing is trained here, so an unusable table is no reason to fail
     files = [path.relative_to(folder) for path in used]
-    labels = [next((spelt(n) for n in f.parts if spelt(n) in FOLDERS), "") for f in files]
+    labels = [next((canonical(n) for n in f.parts if canonical(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)
     return [
         given.get(path.resolve()) or guess.source for path, guess in zip(used, guesses, strict=True)

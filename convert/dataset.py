@@ -27,11 +27,11 @@ from convert.folders import besides, by_label, closed, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
+    canonical,
     file_called,
     need_one_spelling,
     read_table,
     sources_of,
-    spelt,
 )
 from convert.paths import what_is
 from convert.progress import bar
@@ -42,7 +42,7 @@ from edge.recording import Recording
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 # Kinds of normal recordings that do not count as healthy engines: other faults, by their names in
-# convert synth and common ones, and words that contradict the label. Spelt as by spelt().
+# convert synth and common ones, and words that contradict the label. Spelt as by canonical().
 NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
@@ -70,7 +70,7 @@ class Clip:
     @property
     def is_healthy(self) -> bool:
         """Whether it is of a healthy engine: kind ``diesel`` is, ``Other fault`` is not."""
-        return self.label == "normal" and spelt(self.kind) not in NOT_HEALTHY
+        return self.label == "normal" and canonical(self.kind) not in NOT_HEALTHY
 
     @property
     def group(self) -> str:
@@ -136,7 +136,7 @@ def _in_order(clips: Sequence[Clip]) -> list[Clip]:
 
 def _say_healthy(clips: Iterable[Clip]) -> None:
     """Name kinds that count as healthy only because they are unknown: one may be a fault."""
-    kinds = Counter(c.kind for c in clips if c.is_healthy and spelt(c.kind) != "engine")
+    kinds = Counter(c.kind for c in clips if c.is_healthy and canonical(c.kind) != "engine")
     if kinds:
         names = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         print(f"counted as healthy engines: {names}", file=sys.stderr)

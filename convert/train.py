@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
-from convert.device import GRADED, enough_memory
+from convert.device import GRADING_BATCH, report_out_of_memory
 from convert.errors import DatasetError
 from convert.example_cache import grading_code_digest, training_code_digest
 from convert.fingerprint import fingerprint
@@ -78,7 +78,7 @@ def train(
     remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go(grade_start=init is not None)
-    with enough_memory(GRADED):
+    with report_out_of_memory(GRADING_BATCH):
         epoch, weights = run.best_epoch()
     network.load_state_dict(weights)
     if config.keep:
@@ -182,7 +182,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
     chosen = digest(grading_code_digest(), MAX_WINDOWS, *map(identity, held_out))
     # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
-    with enough_memory(config.batch_size, "--batch-size"):
+    with report_out_of_memory(config.batch_size, "--batch-size"):
         return Fit(
             network, examples, check=check, real=real, work=work, config=config, frozen=frozen
         )

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
-from convert.device import half_precision, moved
+from convert.device import half_precision, to_device
 from convert.examples import KNOCKING
 from convert.fit import MASKED, ema_decay_at
 from convert.network import KnockNet
@@ -63,7 +63,10 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.shown)
         batch = roll_and_mask(indices, MASKED, self._rng)
-        pictures, truth = self._pictures(moved(batch, self.device)), moved(labels, self.device)
+        pictures, truth = (
+            self._pictures(to_device(batch, self.device)),
+            to_device(labels, self.device),
+        )
         shown, shares = mixup(pictures, truth, self._config.mixup, self._rng)
         with half_precision(self.device):
             logits = self._network(shown)
