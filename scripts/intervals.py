@@ -15,7 +15,7 @@ N_BOOTSTRAP = 1000
 Called = Mapping[str, NDArray[np.bool_]]  # by source, or car: whether each window is called
 
 
-class Pairs(NamedTuple):
+class PairwiseAuc(NamedTuple):
     """AUCs of one network on sources it never heard: each that knocks against each healthy one."""
 
     auc: NDArray[np.float64]  # (knocking sources, healthy ones)
@@ -42,7 +42,7 @@ def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] |
     return min(low, float(least)), max(high, float(most))
 
 
-def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, float]:
+def interval_of_auc(parts: Sequence[PairwiseAuc], *, seed: int = 1) -> tuple[float, float]:
     """95 % interval of the mean of the parts' mean AUCs, by a bootstrap over all sources.
 
     A source that is both knocking and healthy is drawn once for both. A part without any pair in a

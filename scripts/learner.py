@@ -24,14 +24,14 @@ from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 
 # Peak learning rate; examples shown until it is reached, and until it falls again.
-RATE, WARM, FALLS = 2e-3, 4_000, 16_000
+PEAK_RATE, WARMUP, PLATEAU_END = 2e-3, 4_000, 16_000
 EMA_DECAY = 0.998  # of the averaged weights, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def learning_rate(shown: int) -> float:
     """Learning rate after ``shown`` examples: warm-up, plateau, then inverse square root."""
-    return RATE * min(1.0, shown / WARM) * min(1.0, (FALLS / max(shown, 1)) ** 0.5)
+    return PEAK_RATE * min(1.0, shown / WARMUP) * min(1.0, (PLATEAU_END / max(shown, 1)) ** 0.5)
 
 
 class Learner:
@@ -49,10 +49,10 @@ class Learner:
         self._network.train()
         self._pictures = Pictures(FULL_PX, self.device)
         self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), RATE, weight_decay=config.weight_decay, fused=True
+            self._network.parameters(), PEAK_RATE, weight_decay=config.weight_decay, fused=True
         )
         self.shown = 0
-        self._under_way: deque[torch.cuda.Event] = deque()
+        self._pending: deque[torch.cuda.Event] = deque()
 
     def _update_ema(self, averaged: Tensors, current: Tensors, _: object) -> None:
         keep = ema_decay_at(EMA_DECAY, self.shown // self._config.batch_size)
@@ -84,10 +84,10 @@ class Learner:
         if self.device.type != "cuda":
             return
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        self._under_way.append(event)
+        self._pending.append(event)
         event.record()
-        if len(self._under_way) > 2:
-            self._under_way.popleft().synchronize()
+        if len(self._pending) > 2:
+            self._pending.popleft().synchronize()
 
     @torch.no_grad()
     def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:

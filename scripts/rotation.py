@@ -54,7 +54,7 @@ examples:
   python -m scripts.rotation recordings --examples 33095 --batch-size 64 --small-epochs 0 \\
     --full-epochs 2 --threshold 0.7          # with a GPU"""
 
-MORE = 5000  # examples are drawn in such steps, until enough of them lack any one part
+STEP = 5000  # examples are drawn in such steps, until enough of them lack any one part
 CHECKED = 600  # examples that contain the left-out part, to choose the best epoch
 # All seeds train on the same examples: runs differ only in initial weights, order and noise.
 EXAMPLE_SEED = 21
@@ -96,7 +96,7 @@ class SharedExamples:
         group_in_part = np.array(
             [[name in part for part in self._parts.groups] for name in self._groups]
         )
-        total = MORE
+        total = STEP
         while True:
             cached = load_or_make(
                 lambda: self._maker,
@@ -110,7 +110,7 @@ class SharedExamples:
             least = int((~has_part).sum(0).min())
             if least >= count:
                 return Examples(cached.indices, cached.labels), has_part
-            total = MORE * max(total // MORE + 1, math.ceil(count * total / max(least, 1) / MORE))
+            total = STEP * max(total // STEP + 1, math.ceil(count * total / max(least, 1) / STEP))
 
 
 def judge(
@@ -247,7 +247,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    print(table(rotate(arguments), arguments.threshold))
+    print(table(cross_validate(arguments), arguments.threshold))
     return 0
 
 
@@ -261,7 +261,7 @@ def _probability(text: str) -> float:
     return value
 
 
-def rotate(arguments: argparse.Namespace) -> list[Scores]:
+def cross_validate(arguments: argparse.Namespace) -> list[Scores]:
     """Train and judge all parts, and write the answers as JSON; resumes an interrupted run."""
     config = TrainConfig(**{name: getattr(arguments, name) for name in OPTIONS})
     parts = Parts(find_clips(arguments.folders))

@@ -52,14 +52,14 @@ class Stream:
         self._until = self._until + int(missing[0]) if missing.size else self.size
         return self._until
 
-    def batches(self, without: int, size: int, ends: float) -> Iterator[NDArray[np.int64]]:
+    def batches(self, without: int, size: int, deadline_s: float) -> Iterator[NDArray[np.int64]]:
         """Batches of ``size`` numbers of examples that contain nothing of the part ``without``.
 
-        No example comes twice. Waits for more until ``ends``, in seconds of the monotonic clock, or
-        until all examples have been used.
+        No example comes twice. Waits for more until ``deadline_s`` of the monotonic clock, or until
+        all examples have been used.
         """
         seen, waiting = 0, np.empty(0, np.int64)
-        while time.monotonic() < ends:
+        while time.monotonic() < deadline_s:
             until = self.until()
             fresh = np.arange(seen, until)
             waiting = np.concatenate(
@@ -68,7 +68,7 @@ class Stream:
             seen = until
             if len(waiting) < size and until == self.size:
                 return
-            while len(waiting) >= size and time.monotonic() < ends:
+            while len(waiting) >= size and time.monotonic() < deadline_s:
                 batch, waiting = waiting[:size], waiting[size:]
                 yield batch
             time.sleep(WAIT_S)

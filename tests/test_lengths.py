@@ -90,8 +90,8 @@ def test_a_reader_does_not_overtake_a_maker_that_goes_on_meanwhile(tmp_path):
 
 def test_the_learning_rate_rises_then_falls_with_the_root_of_what_was_shown():
     assert learning_rate(0) == 0
-    assert learning_rate(learner.WARM) == learner.RATE == learning_rate(learner.FALLS)
-    assert learning_rate(4 * learner.FALLS) == pytest.approx(learner.RATE / 2)
+    assert learning_rate(learner.WARMUP) == learner.PEAK_RATE == learning_rate(learner.PLATEAU_END)
+    assert learning_rate(4 * learner.PLATEAU_END) == pytest.approx(learner.PEAK_RATE / 2)
 
 
 def test_the_average_is_of_the_weights_and_judges_without_noise():
@@ -118,13 +118,13 @@ def held(tmp_path):
         np.array(kinds),
         np.array(["k", *["e"] * 5, *["f"] * 5, "made"] * 3),
     )
-    windows.keep(tmp_path / "held.npz")
+    windows.save(tmp_path / "held.npz")
     return windows
 
 
 def test_windows_to_judge_come_back_as_they_were_kept(tmp_path):
     windows = held(tmp_path)
-    again = HeldOut.kept(tmp_path / "held.npz")
+    again = HeldOut.load(tmp_path / "held.npz")
     for one, other in zip(vars(windows).values(), vars(again).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(again.only(1).kind) == 12
@@ -205,7 +205,7 @@ def test_ctrl_c_is_left_to_the_process_that_started_the_others():
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
     other = multiprocessing.get_context("fork").Process(target=look, daemon=True)
-    with lengths._deaf_to_interrupts():
+    with lengths._ignoring_interrupts():
         other.start()
     assert signal.signal(signal.SIGINT, before) == signal.default_int_handler
     other.join()
@@ -280,7 +280,7 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        run._keep(Judge(1, TrainConfig()), Task(1, 1), 4)
+        run._save_answers(Judge(1, TrainConfig()), Task(1, 1), 4)
     assert [path.name for path in tmp_path.iterdir()] == ["held.npz"]
 
 

@@ -16,10 +16,10 @@ from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from scripts import ablations, held_out, rotation
-from scripts.ablations import Rotation
+from scripts.ablations import CrossValidation
 from scripts.held_out import Parts
 from scripts.rotation import SharedExamples, judge, table
-from scripts.scores import Scores, counts_as
+from scripts.scores import Scores, kind_of
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(rotation, "MORE", 40)
+    monkeypatch.setattr(rotation, "STEP", 40)
     monkeypatch.setattr(held_out, "STRANGE", 4)
 
 
@@ -124,13 +124,13 @@ def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
 
 def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch):
     clips = [dataclasses.replace(clip, kind="diesel") for clip in find_clips([recordings])]
-    rotated = Rotation(Parts(clips), 1)
+    rotated = CrossValidation(Parts(clips), 1)
 
     def z(_, epochs, __, shown, **___):
         return np.zeros((len(shown), epochs), "f4")
 
     monkeypatch.setattr(ablations, "fit", z)
-    monkeypatch.setattr(Rotation, "_examples", lambda *_: None)
+    monkeypatch.setattr(CrossValidation, "_examples", lambda *_: None)
     (score,) = rotated.judge(ablations.VARIATIONS[0], 1, [1])
     assert set(score.kind) == {"engine"}
     figures = score.figures(0)
@@ -140,7 +140,7 @@ def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch
 
 def test_what_a_recording_counts_as():
     def counted(label, kind):
-        return counts_as(Clip(Path("a.wav"), label, kind, "a"))
+        return kind_of(Clip(Path("a.wav"), label, kind, "a"))
 
     assert counted("normal", "diesel") == counted("knocking", "diesel") == "engine"
     assert counted("normal", "Other fault") == counted("normal", "belt") == "engine_other_fault"
@@ -255,11 +255,11 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
 
 def test_examples_of_a_recipe_are_kept_until_the_next(recordings, monkeypatch):
     """Of all of them at once, hours later the memory would be full."""
-    rotated = Rotation(Parts(find_clips([recordings])), 2)
+    rotated = CrossValidation(Parts(find_clips([recordings])), 2)
     monkeypatch.setattr(ablations, "make_examples", lambda maker, numbers, _: map(maker, numbers))
     base, whole, other = (
         ablations.Variation("base"),
-        ablations.Variation("whole", whole=True),
+        ablations.Variation("whole", skip_hpss=True),
         ablations.Variation("other", Recipe(plain=1)),
     )
     first = rotated._examples(base, 0)
