@@ -13,7 +13,7 @@ from scripts import hearing
 from scripts.hearing import Listener, Outcome, by_level, figures, pipeline_of, table
 from scripts.held_out import add_strange_knock
 from tests.audio import noise, steady, tone
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 class Brightness:
@@ -121,8 +121,8 @@ def test_levels_part_the_strange_knocks():
 
 @pytest.mark.parametrize("style", faults.BELT_STYLES)
 def test_a_belt_of_a_style_is_what_might_have_been_drawn(style):
-    told = Dice(3, {("choice", faults.BELT_STYLES): style})
-    drawn = faults.belt(told, steady(900, 4))
+    rng = ScriptedRng(3, {("choice", faults.BELT_STYLES): style})
+    drawn = faults.belt(rng, steady(900, 4))
     np.testing.assert_array_equal(
         faults.belt(np.random.default_rng(3), steady(900, 4), style), drawn
     )

@@ -7,7 +7,7 @@ from convert import synth
 from convert.intake import C, intake
 from convert.synth import SR
 from tests.audio import steady
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def lines(y):
@@ -36,8 +36,8 @@ def test_each_cylinder_draws_in_air_once_in_two_turns(rpm, cylinders):
 def test_a_stroke_begins_a_turn_after_its_cylinder_has_fired(monkeypatch, cylinders, beside):
     given = {}
 
-    def watched(_rng, n, _sr, **told):
-        given.update(told)
+    def watched(_rng, n, _sr, **fixed):
+        given.update(fixed)
         return np.zeros(n)
 
     monkeypatch.setattr(synth, "intake", watched)
@@ -53,18 +53,20 @@ def test_a_stroke_begins_a_turn_after_its_cylinder_has_fired(monkeypatch, cylind
     assert given["half_turn"] == pytest.approx(SR / 40)
 
 
-def one_stroke(seed=0, half_turn=2.0, **told):
+def one_stroke(seed=0, half_turn=2.0, **fixed):
     """Of a duct, plenum and runner of middling size."""
     pipes = {
         ("uniform", 0.02, 0.035): 0.03,
-        ("uniform", 2e-3, 8e-3): told.get("litres", 4.0) / 1000,
+        ("uniform", 2e-3, 8e-3): fixed.get("litres", 4.0) / 1000,
         ("uniform", 0.2, 0.8): 0.5,
-        ("uniform", 0.25, 0.6): told.get("runner", 0.4),
+        ("uniform", 0.25, 0.6): fixed.get("runner", 0.4),
         ("uniform", 3, 10, 4): np.full(4, 10.0),
         ("uniform", 0.3, 1.0): 1.0,
     }
     start, gain = np.array([100.0]), np.ones(1)
-    return intake(Dice(seed, pipes), 2 * SR, SR, times=start, gains=gain, half_turn=half_turn)
+    return intake(
+        ScriptedRng(seed, pipes), 2 * SR, SR, times=start, gains=gain, half_turn=half_turn
+    )
 
 
 @pytest.mark.parametrize("litres", [2.0, 8.0])
@@ -110,7 +112,7 @@ def test_an_intake_is_fainter_than_the_exhaust(monkeypatch):
             monkeypatch.setattr(
                 synth, "intake_sound", lambda *a, part=part: part * intake_sound(*a)
             )
-            engines.append(synth.engine(Dice(seed, {("uniform", 0.3, 1.5): 1.0}), shaft))
+            engines.append(synth.engine(ScriptedRng(seed, {("uniform", 0.3, 1.5): 1.0}), shaft))
         np.testing.assert_array_equal(engines[0], engines[1])
         found.append(np.abs(engines[0] - engines[2]).max())  # of an exhaust of 1
     assert 0.05 <= min(found) < 0.15

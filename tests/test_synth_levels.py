@@ -6,7 +6,7 @@ import pytest
 from convert import lookalikes, synth
 from convert.synth import SR
 from tests.audio import steady, tone, watch_trains
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def test_a_tone_amid_the_band_is_as_loud_as_its_rms():
@@ -61,7 +61,7 @@ def bare_knock(seed, kind):
     """A knock of modes alone, at 1200 rpm."""
     soft = {"main_bearing": (0.1, 0.6), "rod": (0.2, 1.2)}
     soft |= {"piston_slap": (0.4, 2.0), "wrist_pin": (0.3, 1.5)}
-    rng = Dice(seed, {("uniform", *soft[kind]): 0.0})
+    rng = ScriptedRng(seed, {("uniform", *soft[kind]): 0.0})
     return synth.knock(rng, steady(1200, 4, 1), kind)
 
 
@@ -73,7 +73,7 @@ FIRING = {("choice", ("firing", "rattle", "single")): "firing"}
 @pytest.mark.parametrize("times", [1, 2])
 def test_clatter_is_never_slower_than_22_a_second(rpm, cylinders, times, monkeypatch):
     trains = watch_trains(monkeypatch, lookalikes)
-    lookalikes.clatter(Dice(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
+    lookalikes.clatter(ScriptedRng(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
     ((at, _),) = trains
     rate = SR / np.diff(at).mean()
     # Each firing or twice that; fewer than three cylinders would fire too seldom.

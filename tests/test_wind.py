@@ -6,7 +6,7 @@ import pytest
 from convert import bay
 from convert.synth import SR
 from tests.audio import tone
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def octaves(y, edges):
@@ -18,9 +18,16 @@ def octaves(y, edges):
 
 @pytest.mark.parametrize("exponent", [5 / 3, 2.0])
 def test_wind_falls_with_frequency_as_turbulence_does(exponent):
-    told = {("uniform", 5 / 3, 2): exponent, ("uniform", 3, 15): 5.0, ("uniform", 100, 250): 1000.0}
+    fixed = {
+        ("uniform", 5 / 3, 2): exponent,
+        ("uniform", 3, 15): 5.0,
+        ("uniform", 100, 250): 1000.0,
+    }
     power = np.mean(
-        [octaves(bay.wind(Dice(seed, told), 8 * SR, SR), (20, 40, 80)) for seed in range(10)],
+        [
+            octaves(bay.wind(ScriptedRng(seed, fixed), 8 * SR, SR), (20, 40, 80))
+            for seed in range(10)
+        ],
         axis=0,
     )
     # Means of 1600 values and more: each known to 0.1 dB. The microphone is too small
@@ -67,10 +74,10 @@ def test_gusts_come_and_go_within_about_a_second():
 
 def swing_db(strength):
     """How far the levels of half seconds lie apart above 30 Hz, where half a second is long."""
-    told = {("uniform", 0.2, 0.5): strength}
+    fixed = {("uniform", 0.2, 0.5): strength}
     found = []
     for seed in range(10):
-        y = bay.band_limit(bay.wind(Dice(seed, told), 20 * SR, SR), SR, 60, 5000)
+        y = bay.band_limit(bay.wind(ScriptedRng(seed, fixed), 20 * SR, SR), SR, 60, 5000)
         power = np.square(y[: y.size // (SR // 2) * (SR // 2)]).reshape(-1, SR // 2).mean(axis=1)
         found.append(np.std(10 * np.log10(power)))
     return np.mean(found)
@@ -89,7 +96,7 @@ def test_a_gusty_wind_swells_and_a_steady_one_does_not():
 def test_wind_is_as_loud_as_it_says(level):
     doors = [0.99, 0.99, 0.99, 0.0, 0.99, 0.99, 0.99]
     draws = {("random",): doors, ("uniform", -25, 6): level, ("uniform", 0.05, 1): 1.0}
-    y = bay.record(Dice(0, draws), tone(2, SR, 1000), SR)
+    y = bay.record(ScriptedRng(0, draws), tone(2, SR, 1000), SR)
     power = np.abs(np.fft.rfft(y)) ** 2  # of whole periods: the tone is one value
     ratio = (power.sum() - power[2000]) / power[2000]
     assert 10 * np.log10(ratio) == pytest.approx(level, abs=0.1)
