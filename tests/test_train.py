@@ -141,7 +141,7 @@ def test_other_code_does_not_go_on_with_a_run(
     anew()
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
     with (tmp_path / "convert" / f"{name}.py").open("a") as module:
-        module.write("# changed\n")
+        module.write("CHANGED = 1\n")
     anew()
     with pytest.raises(DatasetError, match="another version of this program"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
