@@ -71,11 +71,11 @@ def in_words(figures: FalseAlarms) -> str:
 
     ``0 in 15.6 min: 0.0 per hour, 95 % upper limit 11.5; 3 sources are too short for an alert``
     """
-    said, short = "-", figures["sources_too_short"]
+    phrase, short = "-", figures["sources_too_short"]
     if figures["per_hour"] is not None:
         minutes, rate = 60 * figures["hours"], figures["per_hour"]
-        said = f"{figures['alerts']} in {minutes:.1f} min: {rate:.1f} per hour"
-        said += f", 95 % upper limit {figures['per_hour_at_most']:.1f}"
+        phrase = f"{figures['alerts']} in {minutes:.1f} min: {rate:.1f} per hour"
+        phrase += f", 95 % upper limit {figures['per_hour_at_most']:.1f}"
     if short:
-        said += f"; {short} {'source is' if short == 1 else 'sources are'} too short for an alert"
-    return said
+        phrase += f"; {short} {'source is' if short == 1 else 'sources are'} too short for an alert"
+    return phrase

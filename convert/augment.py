@@ -48,7 +48,7 @@ def mixup(
     )
 
 
-class NoiseTape:
+class NoiseBuffer:
     """Gaussian noise taken from a random position of one long buffer.
 
     Generating noise for every tensor would take much of a training step on a CPU. Two cuts may
@@ -56,35 +56,35 @@ class NoiseTape:
     """
 
     def __init__(self) -> None:
-        self._tape = torch.empty(0)
+        self._buffer = torch.empty(0)
 
-    def rewind(self) -> None:
+    def reset(self) -> None:
         """Discard the buffer, so that the noise from here on depends only on torch's seed."""
-        self._tape = torch.empty(0)
+        self._buffer = torch.empty(0)
 
     def like(self, x: Tensor) -> Tensor:
         """Standard normal noise with the shape (B, C, H, W), dtype and device of ``x``."""
-        tape, spare = self._tape, 1024  # possible start positions, besides the first
-        alike = (tape.dtype, tape.device) == (x.dtype, x.device)
-        if not alike or tape.numel() < x.numel() + spare:
+        buffer, spare = self._buffer, 1024  # possible start positions, besides the first
+        alike = (buffer.dtype, buffer.device) == (x.dtype, x.device)
+        if not alike or buffer.numel() < x.numel() + spare:
             size = max(1 << 22, 2 * x.numel())
-            self._tape = torch.randn(size, dtype=x.dtype, device=x.device)
-        start = int(torch.randint(self._tape.numel() - x.numel() + 1, ()))
+            self._buffer = torch.randn(size, dtype=x.dtype, device=x.device)
+        start = int(torch.randint(self._buffer.numel() - x.numel() + 1, ()))
         b, c, h, w = x.shape
         # Channels last in memory, as in the network, so that both are read in the same order.
-        return self._tape[start : start + x.numel()].view(b, h, w, c).permute(0, 3, 1, 2)
+        return self._buffer[start : start + x.numel()].view(b, h, w, c).permute(0, 3, 1, 2)
 
 
-def add_rounding_noise(network: KnockNet, steps: float) -> NoiseTape:
+def add_rounding_noise(network: KnockNet, steps: float) -> NoiseBuffer:
     """Add noise of ``steps`` int8 steps to the tensors that export will round, in training only.
 
     A network trained with this noise is robust to quantisation. Noise is added to the output of
     each residual block, between its convolutions, and to both terms of its sum, where negative
     outliers that no later layer sees make the int8 scale coarse. It is Gaussian instead of actual
     rounding, whose gradient is zero (Fan et al., "Training with Quantization Noise", ICLR 2021).
-    Returns the noise source, to be rewound where a run must be repeatable.
+    Returns the noise source, to be reset where a run must be repeatable.
     """
-    noise = NoiseTape()
+    noise = NoiseBuffer()
     if steps <= 0:
         return noise
 

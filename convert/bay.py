@@ -40,22 +40,24 @@ def wind(rng: np.random.Generator, n: int, sr: int) -> Sound:
     largest, smallest = rng.uniform(3, 15), rng.uniform(100, 250)  # frequencies of eddies, Hz
     power = np.maximum(f, largest) ** -rng.uniform(5 / 3, 2) / (1 + (f / smallest) ** 4)
     noise = scipy.fft.irfft(scipy.fft.rfft(rng.normal(size=n)) * np.sqrt(power), n=n)
-    speed = 1 + rng.uniform(0.2, 0.5) * _wander(rng, n, round(sr * rng.uniform(0.7, 1.5)))
+    speed = 1 + rng.uniform(0.2, 0.5) * _ornstein_uhlenbeck(
+        rng, n, round(sr * rng.uniform(0.7, 1.5))
+    )
     y = noise * np.maximum(speed, 0) ** 2
     return np.asarray((y - y.mean()) / y.std())  # a constant pressure is no sound
 
 
-def _wander(rng: np.random.Generator, n: int, remembered: int) -> Sound:
+def _ornstein_uhlenbeck(rng: np.random.Generator, n: int, correlation_time: int) -> Sound:
     """An Ornstein-Uhlenbeck process, (n,), with unit variance.
 
-    Its correlation time is ``remembered`` samples; it is drawn 20 times in that time and
+    ``correlation_time`` is in samples; the process is drawn 20 times in that time and
     interpolated linearly.
     """
-    step = max(1, remembered // 20)
-    kept = np.exp(-step / remembered)
+    step = max(1, correlation_time // 20)
+    decay = np.exp(-step / correlation_time)
     values = rng.normal(size=n // step + 2)
     for i in range(1, values.size):
-        values[i] = kept * values[i - 1] + np.sqrt(1 - kept**2) * values[i]
+        values[i] = decay * values[i - 1] + np.sqrt(1 - decay**2) * values[i]
     return np.interp(np.arange(n), step * np.arange(values.size), values)
 
 
@@ -120,7 +122,7 @@ def shaped_like(y: Sound, model: Sound, sr: int, share: float) -> Sound:
     return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y) * np.exp(share * shape), n=y.size))
 
 
-def beat_seconds(y: Sound, sr: int) -> float | None:
+def beat_period_s(y: Sound, sr: int) -> float | None:
     """Period of the strongest beat of ``y`` between 50 and 400 ms, or None if it has none.
 
     Found in the autocorrelation of the log level (10 ms frames, 250 to 4500 Hz), less its moving
@@ -130,11 +132,13 @@ def beat_seconds(y: Sound, sr: int) -> float | None:
     banded = band_limit(y, sr, 250, 4500)[: y.size // frame * frame]
     level = np.log(np.square(banded).reshape(-1, frame).mean(axis=1) + 1e-10)
     level = level - np.convolve(np.pad(level, 25, "edge"), np.full(51, 1 / 51), "valid")
-    likeness = np.correlate(level, level, "full")[level.size - 1 :]
-    middle = likeness[5:41]
-    peaks = (middle >= likeness[4:40]) & (middle >= likeness[6:42])  # not the slope from lag 0
+    autocorrelation = np.correlate(level, level, "full")[level.size - 1 :]
+    middle = autocorrelation[5:41]
+    peaks = (middle >= autocorrelation[4:40]) & (
+        middle >= autocorrelation[6:42]
+    )  # not the slope from lag 0
     lag = 5 + int(np.where(peaks, middle, -np.inf).argmax())
-    return lag / 100 if peaks.any() and likeness[lag] > 0.15 * likeness[0] else None
+    return lag / 100 if peaks.any() and autocorrelation[lag] > 0.15 * autocorrelation[0] else None
 
 
 def gain_control(rng: np.random.Generator, y: Sound, sr: int) -> Sound:

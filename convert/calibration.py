@@ -15,7 +15,7 @@ from convert.errors import DatasetError
 from convert.fingerprint import fingerprint
 from convert.folders import SUFFIXES, called_sounds
 from convert.judgeable import judgeable
-from convert.labels import FOLDERS, TABLE, file_called, read_table, sources_of, spelt
+from convert.labels import FOLDERS, TABLE, canonical, file_called, read_table, sources_of
 from convert.made import make
 from convert.parity import MIN_PICTURES
 from edge.errors import RecordingError
@@ -25,7 +25,7 @@ from edge.gate import Gate
 N_CALIBRATION = 200  # pictures of recordings for calibration, at most
 N_MADE_CALIBRATION = 40  # synthetic ones for calibration, every other one knocking
 N_REAL, N_MADE = 300, 100  # for the parity check: of recordings, at most; synthetic, at least
-LEAST_CALIBRATION = 16  # windows; fewer say too little about the value ranges
+MIN_CALIBRATION = 16  # windows; fewer say too little about the value ranges
 PER_RECORDING = 4  # windows at most, evenly spread over it
 N_SOURCES = 50  # named in a manifest, which every Pi reads; further ones are only counted
 TRIES = 20  # attempts at a synthetic sound that the gate accepts; nearly all are accepted
@@ -61,11 +61,11 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
         _take(part, count, front_end, unreadable)
         for part, count in ((order[::2], N_CALIBRATION), (order[1::2], N_REAL))
     )
-    if len(first) < LEAST_CALIBRATION:
+    if len(first) < MIN_CALIBRATION:
         why = f"; {len(unreadable)} could not be read, first: {unreadable[0]}" if unreadable else ""
         raise DatasetError(
             f"{folder} gives {len(first)} calibration windows from {len(found)} recordings, "
-            f"{LEAST_CALIBRATION} are needed: add recordings of 2 s or more{why}"
+            f"{MIN_CALIBRATION} are needed: add recordings of 2 s or more{why}"
         )
     made = list(made_pictures(max(N_MADE, MIN_PICTURES - len(second)), front_end, seed=seed))
     # Clear knocks, rare in real recordings, give the largest activations in the last layers.
@@ -108,7 +108,7 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
         except (DatasetError, OSError, RuntimeError, ValueError):
             given = {}  # nothing is trained here, so an unusable table is no reason to fail
     files = [path.relative_to(folder) for path in used]
-    labels = [next((spelt(n) for n in f.parts if spelt(n) in FOLDERS), "") for f in files]
+    labels = [next((canonical(n) for n in f.parts if canonical(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)
     return [
         given.get(path.resolve()) or guess.source for path, guess in zip(used, guesses, strict=True)

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from convert.dataset import LABELS
 from convert.errors import CheckpointError
-from convert.labels import composed
+from convert.labels import nfc
 from convert.network import HeadStyle, KnockNet
 from convert.output import holds_tflite
-from convert.split import Learnt
+from convert.split import TrainedOn
 from edge.errors import ConfigError
 from edge.files import write_atomically
 from edge.model import are_labels
@@ -52,7 +52,7 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5  # this and the next: defaults if the file has none
     temperature: float = 1.0
-    learnt: Learnt = field(default_factory=Learnt)
+    trained_on: TrainedOn = field(default_factory=TrainedOn)
 
     @property
     def chosen_by(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def load_checkpoint(
     network = KnockNet(head=style)
     _load_into(network, state, path)
     instead = {"labels": labels, "threshold": threshold, "temperature": temperature}
-    meta = _said(content, path, {name: v for name, v in instead.items() if v is not None})
+    meta = _meta_of(content, path, {name: v for name, v in instead.items() if v is not None})
     return Checkpoint(
         network.eval(),
         f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
@@ -110,7 +110,7 @@ def load_checkpoint(
         meta,
         _number(meta, "threshold", 0.5, (0.0, 1.0), path),
         _number(meta, "temperature", 1.0, TEMPERATURE_RANGE, path),
-        _learnt(meta, path),
+        _trained_on(meta, path),
     )
 
 
@@ -134,10 +134,10 @@ def _number(
     return float(value)
 
 
-def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
+def _meta_of(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata in the file, overridden by ``instead``."""
-    said = content.get("meta")
-    meta = dict(said) if isinstance(said, Mapping) else {}
+    stated = content.get("meta")
+    meta = dict(stated) if isinstance(stated, Mapping) else {}
     own = None
     with contextlib.suppress(CheckpointError):  # ``instead`` may correct invalid labels
         own = _labels(meta, path)
@@ -150,13 +150,13 @@ def _said(content: Mapping[str, Any], path: Path, instead: Mapping[str, Any]) ->
     return meta
 
 
-def _learnt(meta: Mapping[str, Any], path: Path) -> Learnt:
-    said = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
-    if not all(isinstance(names, list | tuple) for names in said):
+def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
+    stated = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
+    if not all(isinstance(names, list | tuple) for names in stated):
         raise CheckpointError(f"{path}: what it was trained on is not a list of names")
-    sources, files, cars = (frozenset(composed(str(name)) for name in names) for names in said)
+    sources, files, cars = (frozenset(nfc(str(name)) for name in names) for names in stated)
     complete = "trained_on" in meta and not meta.get("start_unknown", False)
-    return Learnt(sources, files, cars, complete)
+    return TrainedOn(sources, files, cars, complete)
 
 
 def load_body(path: Path, network: KnockNet) -> None:

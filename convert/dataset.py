@@ -27,22 +27,22 @@ from convert.folders import besides, by_label, closed, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
+    canonical,
     file_called,
     need_one_spelling,
     read_table,
     sources_of,
-    spelt,
 )
 from convert.paths import what_is
 from convert.progress import bar
-from convert.skipped import LEAST_S, Skipped, count_and_name
+from convert.skipped import MIN_CLIP_S, Skipped, count_and_name
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.recording import Recording
 
 LABELS = ("knocking", "normal")  # the network's classes, in the original's order
 # Kinds of normal recordings that do not count as healthy engines: other faults, by their names in
-# convert synth and common ones, and words that contradict the label. Spelt as by spelt().
+# convert synth and common ones, and words that contradict the label. Spelt as by canonical().
 NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
@@ -70,7 +70,7 @@ class Clip:
     @property
     def is_healthy(self) -> bool:
         """Whether it is of a healthy engine: kind ``diesel`` is, ``Other fault`` is not."""
-        return self.label == "normal" and spelt(self.kind) not in NOT_HEALTHY
+        return self.label == "normal" and canonical(self.kind) not in NOT_HEALTHY
 
     @property
     def group(self) -> str:
@@ -136,7 +136,7 @@ def _in_order(clips: Sequence[Clip]) -> list[Clip]:
 
 def _say_healthy(clips: Iterable[Clip]) -> None:
     """Name kinds that count as healthy only because they are unknown: one may be a fault."""
-    kinds = Counter(c.kind for c in clips if c.is_healthy and spelt(c.kind) != "engine")
+    kinds = Counter(c.kind for c in clips if c.is_healthy and canonical(c.kind) != "engine")
     if kinds:
         names = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         print(f"counted as healthy engines: {names}", file=sys.stderr)
@@ -254,7 +254,7 @@ def load(clip: Clip) -> NDArray[np.float32]:
 def readable(
     clips: Sequence[Clip], *, quiet: bool = False, skipped: Skipped | None = None
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    """Yield every readable recording of ``LEAST_S`` or longer with its samples.
+    """Yield every readable recording of ``MIN_CLIP_S`` or longer with its samples.
 
     The others are added to ``skipped`` and named at the end, unless ``quiet`` because they have
     been named before.
@@ -268,7 +268,7 @@ def readable(
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:
             skipped.unreadable.append(f"{clip.path} holds silence, or samples that are not finite")
-        elif sound.size < LEAST_S * FrontEndConfig().sr:
+        elif sound.size < MIN_CLIP_S * FrontEndConfig().sr:
             skipped.short.append(str(clip.path))
         else:
             yield clip, sound

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convert.errors import DatasetError
 
-GRADED = 64  # batch size for grading, in pictures
+GRADING_BATCH = 64  # batch size for grading, in pictures
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # CPU capabilities, as torch names them
 
 
@@ -29,7 +29,7 @@ def half_precision(device: torch.device) -> torch.autocast:
 
 
 @contextlib.contextmanager
-def enough_memory(batch_size: int, option: str = "") -> Iterator[None]:
+def report_out_of_memory(batch_size: int, option: str = "") -> Iterator[None]:
     """Turn an out-of-memory error of the GPU in the block into a DatasetError.
 
     It names ``batch_size`` and, if given, the command-line ``option`` that sets it.
@@ -43,7 +43,7 @@ def enough_memory(batch_size: int, option: str = "") -> Iterator[None]:
         ) from error
 
 
-def moved(batch: NDArray[np.generic], device: torch.device) -> Tensor:
+def to_device(batch: NDArray[np.generic], device: torch.device) -> Tensor:
     """Copy ``batch`` to the device, to a GPU without waiting for the copy."""
     tensor = torch.from_numpy(batch)
     if device.type == "cuda":

@@ -17,7 +17,7 @@ from convert.output import is_for_tflite
 from convert.parity import torch_probabilities
 from convert.progress import bar
 from convert.skipped import say_unreadable
-from convert.split import Learnt, heard
+from convert.split import TrainedOn, groups_trained_on
 from convert.tuning import need_both
 from edge.classifier import Classifier
 from edge.config import ListenConfig
@@ -79,14 +79,14 @@ def evaluate(
         if labels:
             raise ConfigError("--labels is for a .pth: a .tflite has its labels in its manifest")
         file = ModelFile.read(model)
-        _say_silent(model)
+        _warn_unrecorded(model)
         classifier, own = Classifier(file), file.manifest.threshold
         temperature = file.manifest.temperature
         front_end = FrontEnd(file.manifest.front_end)
     else:
         classifier = TorchClassifier(model, labels=labels, threshold=threshold)
         own, front_end, temperature = classifier.threshold, FrontEnd(), classifier.temperature
-        clips = _unheard(clips, classifier.checkpoint.learnt, model, only=hold_out_only)
+        clips = _clips_to_grade(clips, classifier.checkpoint.trained_on, model, only=hold_out_only)
         _say_chosen_by(classifier.checkpoint.chosen_by, clips)
     if not clips:
         raise DatasetError("no recording is left to grade: all sources were used for training")
@@ -97,12 +97,14 @@ def evaluate(
     return Report(str(model), limit, judged, seed, hop_s, temperature, unreadable, config)
 
 
-def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> list[Clip]:
+def _clips_to_grade(
+    clips: list[Clip], trained_on: TrainedOn, model: Path, *, only: bool
+) -> list[Clip]:
     """``clips``, with a warning about training data; with ``only``, just clips of other sources.
 
     CheckpointError with ``only`` if the checkpoint does not list all its training data.
     """
-    known = heard(clips, learnt)
+    known = groups_trained_on(clips, trained_on)
     new = [clip for clip in clips if clip.group not in known]
     if not only:
         if known:
@@ -111,10 +113,10 @@ def _unheard(clips: list[Clip], learnt: Learnt, model: Path, *, only: bool) -> l
                 "was trained on: figures on them are too optimistic; see --hold-out-only",
                 file=sys.stderr,
             )
-        elif not learnt.complete:
-            _say_silent(model)
+        elif not trained_on.complete:
+            _warn_unrecorded(model)
         return clips
-    if not learnt.complete:
+    if not trained_on.complete:
         raise CheckpointError(
             f"{model} does not list everything it was trained on, which --hold-out-only needs"
         )
@@ -132,7 +134,7 @@ def _say_chosen_by(chosen_by: Sequence[str], clips: Sequence[Clip]) -> None:
         )
 
 
-def _say_silent(model: Path) -> None:
+def _warn_unrecorded(model: Path) -> None:
     print(
         f"{model} does not say what it was trained on: figures on its training recordings are "
         "too optimistic",
@@ -149,16 +151,16 @@ def _judge(
         source = Recording(clip.path, sr=pipeline.front_end.config.sr)
         try:
             # Do not keep whole verdicts: each holds a picture, and a drive has thousands.
-            said = [
+            windows = [
                 (v.start_s, v.p_knocking, v.reason)
                 for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
-        every = np.array([np.nan if p is None else p for _, p, _ in said], dtype=np.float32)
-        starts = np.array([start for start, _, _ in said])
-        judged.append(Judged(clip, every, starts, tuple(why for _, _, why in said if why)))
+        p_all = np.array([np.nan if p is None else p for _, p, _ in windows], dtype=np.float32)
+        starts = np.array([start for start, _, _ in windows])
+        judged.append(Judged(clip, p_all, starts, tuple(why for _, _, why in windows if why)))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")

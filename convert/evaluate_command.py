@@ -35,7 +35,7 @@ resample sources or, where a car column groups several sources, cars."""
 
 
 # The lowest rate other than 0; one window in a million is six days of recordings.
-LEAST_RATE = 1e-6
+MIN_FPR = 1e-6
 
 
 def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -114,9 +114,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--for-false-rate and --out go together")
     if rate is not None and not 0 <= rate < 1:
         raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
-    if rate is not None and 0 < rate < LEAST_RATE:
+    if rate is not None and 0 < rate < MIN_FPR:
         raise ConfigError(
-            f"--for-false-rate {rate:g} is too low to be measured: give {LEAST_RATE:g} or more, "
+            f"--for-false-rate {rate:g} is too low to be measured: give {MIN_FPR:g} or more, "
             "or 0 to allow no false positive at all"
         )
     if rate is not None and not is_for_tflite(arguments.model):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from convert import faults, lookalikes, synth
-from convert.bay import beat_seconds, record, shaped_like, sharpen
+from convert.bay import beat_period_s, record, shaped_like, sharpen
 from convert.dataset import Clip, not_silent
 from convert.errors import DatasetError
 from convert.recipe import SIMPLE, Recipe
@@ -58,7 +58,7 @@ class Example(NamedTuple):
 
     indices: NDArray[np.uint8]  # colour indices of the spectrogram, (84, 87)
     label: int  # index into dataset.LABELS
-    heard: frozenset[str]  # Clip.group of each recording it was made from
+    groups: frozenset[str]  # Clip.group of each recording it was made from
 
 
 def fill_pools(recordings: Iterable[tuple[Clip, NDArray[np.float32]]]) -> Pools:
@@ -89,30 +89,30 @@ class ExampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._front_end = front_end or FrontEnd()
-        self._heard: set[str] = set()  # groups in the example being made
+        self._groups: set[str] = set()  # groups in the example being made
         self._simple: ExampleMaker | None = None
         if recipe.simple > 0:
             like_it = replace(SIMPLE, knocking=recipe.knocking, real_knocks=recipe.real_knocks)
             self._simple = ExampleMaker(pools, like_it, seed, self._front_end)
-            self._simple._heard = self._heard
+            self._simple._groups = self._groups
         self._n = self._front_end.config.n_samples
         self._seconds = self._n / self._front_end.config.sr
 
     def __call__(self, number: int) -> Example:
         """Make example ``number``."""
-        self._heard.clear()
+        self._groups.clear()
         y, label = self.sound(number)
         indices = colour_indices(self._front_end.spectrogram(y))
-        return Example(indices, label, frozenset(self._heard))
+        return Example(indices, label, frozenset(self._groups))
 
     def sound(self, number: int) -> tuple[NDArray[np.float32], int]:
         """Make the audio of example ``number``: ((44100,) float32, label)."""
         rng = np.random.default_rng([self._seed, number])
         if self._simple is not None and rng.random() < self._recipe.simple:
-            return self._simple._drawn(rng)
-        return self._drawn(rng)
+            return self._simple._mixture(rng)
+        return self._mixture(rng)
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
+    def _mixture(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
         if rng.random() < self._recipe.knocking:
             y, label = self._knocking(rng), KNOCKING
         else:
@@ -122,32 +122,34 @@ class ExampleMaker:
     def _knocking(self, rng: np.random.Generator) -> Sound:
         if self._pools.knocking and rng.random() < self._recipe.real_knocks:
             return self._real_knock(rng)
-        background = self._bystander(rng, self._background(rng))
-        if rng.random() < self._recipe.distracted:
-            background = lookalikes.distract(rng, background)
-        knock = self._made_knock(rng, background)
+        background = self._add_recording(rng, self._background(rng))
+        if rng.random() < self._recipe.lookalikes_knocking:
+            background = lookalikes.add_lookalike(rng, background)
+        knock = self._synthetic_knock(rng, background)
         if rng.random() < self._recipe.shaped:
             knock = shaped_like(knock, background, synth.SR, rng.uniform(0.2, 0.8))
         level_db = rng.uniform(*self._recipe.level_db)
-        if self._recipe.overall:
+        if self._recipe.rms_level:
             gain = background.std() / max(float(knock.std()), 1e-9)
             return background + knock * gain * 10 ** (level_db / 20)
         return synth.mix(background, knock, level_db)
 
-    def _made_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
+    def _synthetic_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
         if rng.random() < self._recipe.plain:
             return synth.plain_knock(rng, self._seconds)
-        beat = beat_seconds(background, synth.SR) if rng.random() < self._recipe.locked else None
+        beat = (
+            beat_period_s(background, synth.SR) if rng.random() < self._recipe.beat_locked else None
+        )
         return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat)
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:
             return self._cut(rng, self._pools.not_engine)
         if rng.random() < self._recipe.starter:
-            return self._bystander(rng, faults.faulty(rng, self._seconds, "starter")[0])
-        background = self._bystander(rng, self._background(rng))
-        if rng.random() < self._recipe.distractors:
-            background = lookalikes.distract(rng, background)
+            return self._add_recording(rng, faults.faulty(rng, self._seconds, "starter")[0])
+        background = self._add_recording(rng, self._background(rng))
+        if rng.random() < self._recipe.lookalikes_normal:
+            background = lookalikes.add_lookalike(rng, background)
         return background
 
     def _real_knock(self, rng: np.random.Generator) -> Sound:
@@ -155,22 +157,24 @@ class ExampleMaker:
         y = self._cut(rng, self._pools.knocking)
         if rng.random() < self._recipe.sharpened:
             y = sharpen(rng, y, synth.SR)
-        return self._bystander(rng, y, share=max(0.6, self._recipe.bystander))
+        return self._add_recording(rng, y, share=max(0.6, self._recipe.second_recording))
 
-    def _bystander(self, rng: np.random.Generator, y: Sound, share: float | None = None) -> Sound:
+    def _add_recording(
+        self, rng: np.random.Generator, y: Sound, share: float | None = None
+    ) -> Sound:
         """``y``, at times with another healthy engine or a non-engine sound, whatever the label.
 
-        No bystander knocks, so the label stays true. Two engines of similar loudness act as a
-        third one that nobody has recorded.
+        The added sound never knocks, so the label stays true. Two engines of similar loudness act
+        as a third one that nobody has recorded.
         """
         pools = [pool for pool in (self._pools.engine, self._pools.not_engine) if pool]
-        if not pools or rng.random() >= (self._recipe.bystander if share is None else share):
+        if not pools or rng.random() >= (self._recipe.second_recording if share is None else share):
             return y
         other = self._cut(rng, pools[int(rng.integers(len(pools)))])
         return synth.mix(y, other, rng.uniform(-20, 0))
 
     def _background(self, rng: np.random.Generator) -> Sound:
-        if not self._pools.engine or rng.random() < self._recipe.made_engine:
+        if not self._pools.engine or rng.random() < self._recipe.synthetic_engine:
             if rng.random() < self._recipe.loping:
                 return lookalikes.loping_engine(rng, self._seconds)
             return synth.engine(rng, synth.random_crank(rng, self._seconds))
@@ -189,7 +193,7 @@ class ExampleMaker:
 
     def _any_cut(self, rng: np.random.Generator, pool: list[Source]) -> Sound:
         name, sounds = pool[int(rng.integers(len(pool)))]
-        self._heard.add(name)
+        self._groups.add(name)
         y = sounds[int(rng.integers(len(sounds)))]
         low, high = self._recipe.speeds
         speed = np.exp(rng.uniform(np.log(low), np.log(high))) if rng.random() < 0.7 else 1.0

@@ -66,8 +66,8 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         folder = Path(name)
         folded = _to_onnx(loaded.network, pictures, folder)
         network = _to_tflite(folded, config.precision, pictures, folder)
-        write_model(folder / "candidate.tflite", network, _bare(manifest))
-        parity, said = _compare(loaded.network, folded, manifest, shown, folder)
+        write_model(folder / "candidate.tflite", network, _without_temperature(manifest))
+        parity, p_tflite = _compare(loaded.network, folded, manifest, shown, folder)
     print(parity.table(), file=sys.stderr)
     parity.refuse()
     quantised_on = {
@@ -75,7 +75,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         **pictures.described,
         **sources,
     }
-    manifest = _complete(manifest, parity, quantised_on, said[-1])
+    manifest = _final_manifest(manifest, parity, quantised_on, p_tflite[-1])
     _write(out, network, manifest)
     return manifest
 
@@ -131,7 +131,7 @@ def _compare(
 ) -> tuple[Parity, NDArray[np.float32]]:
     """Compare the files in ``folder`` with ``original`` on ``pictures``; see check_parity."""
     with Stage("[5/6] parity") as stage:
-        parity, said = check_parity(
+        parity, p_tflite = check_parity(
             original,
             folded,
             onnx=folder / ONNX,
@@ -144,7 +144,7 @@ def _compare(
             folder=folder,
         )
         stage.result = f"{parity.n_pictures} pictures"
-    return parity, said
+    return parity, p_tflite
 
 
 def _write(out: Path, network: bytes, manifest: Manifest) -> None:
@@ -183,7 +183,7 @@ def _check(config: ExportConfig) -> None:
             raise ConfigError(f"--{what} {value:g} must lie between {low:g} and {high:g}")
 
 
-def _bare(manifest: Manifest) -> Manifest:
+def _without_temperature(manifest: Manifest) -> Manifest:
     """``manifest`` without temperature, so that the answers compared are the network's own.
 
     The threshold is replaced, too: without its temperature it may be one that no answer reaches.
@@ -191,7 +191,7 @@ def _bare(manifest: Manifest) -> Manifest:
     return dataclasses.replace(manifest, temperature=1.0, threshold=0.5)
 
 
-def _complete(
+def _final_manifest(
     manifest: Manifest,
     parity: Parity,
     calibration: dict[str, Any],

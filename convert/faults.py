@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from convert.bay import band_limit, coloured_noise
-from convert.synth import SR, Crank, Sound, crank, engine, mix, place, random_crank
+from convert.synth import SR, Crank, Sound, crank, engine, mix, pulse_train, random_crank
 
 FaultKind = Literal["starter", "misfire", "belt"]
 FAULT_KINDS: tuple[FaultKind, ...] = ("starter", "misfire", "belt")
@@ -47,7 +47,9 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
     y = y + rng.uniform(0, 1.5) * _unit(breath) * load ** rng.uniform(1, 4)
     if rng.random() < 0.4:
         fires = rng.choice(shaft.events(per_turn), int(rng.integers(1, 6)))
-        y = y + place(shaft.n, fires, rng.uniform(0.5, 4, fires.size), puff(rng, 50, 1200))
+        y = y + pulse_train(
+            shaft.n, fires, rng.uniform(0.5, 4, fires.size), exhaust_pulse(rng, 50, 1200)
+        )
     return _unit(y)
 
 
@@ -63,7 +65,7 @@ def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
         dead = rng.random(times.size) < np.where(dead, 0.8, rng.uniform(0, 0.15))
     firing = rng.lognormal(0, 0.12, times.size) * np.where(dead, rng.uniform(0, 0.3), 1)
     high = float(np.exp(rng.uniform(5, 7.4)))  # logarithms of 148 and 1636 Hz
-    pulses = place(shaft.n, times, firing, puff(rng, 40, high))
+    pulses = pulse_train(shaft.n, times, firing, exhaust_pulse(rng, 40, high))
     y = _unit(engine(rng, shaft, firing))
     return y + 10 ** (rng.uniform(-5, 20) / 20) * _unit(pulses)
 
@@ -112,7 +114,7 @@ def belt(rng: np.random.Generator, shaft: Crank, style: BeltStyle | None = None)
     return _unit(squeal * (1 - rng.uniform(0, 1) * tremble))
 
 
-def puff(rng: np.random.Generator, low: float, high: float) -> Sound:
+def exhaust_pulse(rng: np.random.Generator, low: float, high: float) -> Sound:
     """One cylinder's exhaust pulse, limited to ``low`` to ``high`` Hz: (SR / 4,), peak 1.
 
     Four tones of 50 to 500 Hz and, in half of the pulses, noise. It decays with a time constant of

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from convert.alarms import FalseAlarms, false_alarms, in_words
 from convert.dataset import Clip
-from convert.metrics import FEW_SOURCES, auc, calibration_bins, interval_over_sources, recall_at
+from convert.metrics import (
+    FEW_SOURCES,
+    auc,
+    calibration_bins,
+    cluster_bootstrap_interval,
+    recall_at,
+)
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
@@ -29,19 +35,19 @@ class Judged:
     """One recording and the network's answers for its windows."""
 
     clip: Clip
-    every: NDArray[np.float32]  # (windows,) p_knocking in order of time, NaN where unknown
+    p_all: NDArray[np.float32]  # (windows,) p_knocking in order of time, NaN where unknown
     starts: NDArray[np.float64]  # (windows,) start of each window, s
     reasons: tuple[str, ...] = ()  # of the unknown windows, in order of time
 
     @property
     def p(self) -> NDArray[np.float32]:
         """p_knocking of the windows that were judged."""
-        return self.every[np.isfinite(self.every)]
+        return self.p_all[np.isfinite(self.p_all)]
 
     @property
     def unknown(self) -> int:
         """Number of windows that could not be judged."""
-        return int(np.isnan(self.every).sum())
+        return int(np.isnan(self.p_all).sum())
 
 
 def _by_car(recordings: Iterable[Judged]) -> dict[str, NDArray[np.float32]]:
@@ -125,7 +131,7 @@ class Report:
                 sources.setdefault(judged.clip.source, []).append(judged)
         return {
             kind: false_alarms(
-                [np.concatenate([j.every for j in parts]) for parts in found[kind].values()],
+                [np.concatenate([j.p_all for j in parts]) for parts in found[kind].values()],
                 self.threshold,
                 self.hop_s,
             )
@@ -173,7 +179,9 @@ class Report:
         """95 % interval over sources; None if a side has one source, which shows no spread."""
         if min(len(knocks), len(others)) < 2:
             return None
-        return [round(v, 4) for v in interval_over_sources(auc, knocks, others, seed=self.seed)]
+        return [
+            round(v, 4) for v in cluster_bootstrap_interval(auc, knocks, others, seed=self.seed)
+        ]
 
     def rows(self, by: str) -> dict[str, dict[str, Any]]:
         """Figures by label and kind (``normal/engine``) or label and source (``normal/golf``)."""
@@ -223,10 +231,10 @@ def interval(figures: Mapping[str, Any]) -> str:
     if figures["auc_95"] is None:
         return "unknown: one source"
     low, high = figures["auc_95"]
-    said = f"{low:.3f} to {high:.3f}"
+    phrase = f"{low:.3f} to {high:.3f}"
     if figures["auc_95_too_narrow"]:
-        said += f"; too narrow, with only {figures['fewest_sources']} sources"
-    return said
+        phrase += f"; too narrow, with only {figures['fewest_sources']} sources"
+    return phrase
 
 
 def share(value: float | None) -> str:

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
-from convert.device import GRADED, enough_memory, half_precision, moved
+from convert.device import GRADING_BATCH, half_precision, report_out_of_memory, to_device
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL
 from convert.metrics import auc
@@ -99,21 +99,21 @@ class Fit:
     def go(self, *, grade_start: bool = False) -> None:
         """Run all epochs that are not done yet; ``grade_start``: grade the network before, too."""
         remove_leftovers(self.work, "state.pt", "best.pt", "history.json")
-        with enough_memory(self.config.batch_size, "--batch-size"):
+        with report_out_of_memory(self.config.batch_size, "--batch-size"):
             first = self._resume()
         if grade_start and not self.start:
             self._grade_start()
         for epoch in range(first, self.epochs):
             began = time.monotonic()
             side = self._side(epoch)
-            with enough_memory(self.config.batch_size, "--batch-size"):
+            with report_out_of_memory(self.config.batch_size, "--batch-size"):
                 loss = self._epoch(epoch, Pictures(side, self.device))
             if not math.isfinite(loss):
                 raise DatasetError(
                     f"the loss of epoch {epoch + 1} is {loss}: the training has diverged, start "
                     "again with a smaller --learning-rate"
                 )
-            with enough_memory(GRADED):
+            with report_out_of_memory(GRADING_BATCH):
                 figures = {"loss": loss, "side": side, **self._figures(side)}
             figures["seconds"] = round(time.monotonic() - began, 1)
             self.history.append(figures)
@@ -152,7 +152,7 @@ class Fit:
         """
         self.ema.load_state_dict(weights)
         side = self._side(self.epochs - 1)
-        with enough_memory(GRADED):
+        with report_out_of_memory(GRADING_BATCH):
             figures = {"keep": self.config.keep, "side": side, **self._figures(side)}
         print(f"with {_shown(figures)}")
         self.history.append(figures)
@@ -162,7 +162,7 @@ class Fit:
     def _grade_start(self) -> None:
         """Grade the network as it was given, on pictures as large as those of the last epoch."""
         side = self._side(self.epochs - 1)
-        with enough_memory(GRADED):
+        with report_out_of_memory(GRADING_BATCH):
             self.start = {"side": side, **self._figures(side)}
         print(f"before training: {_shown(self.start)}", flush=True)
 
@@ -174,7 +174,7 @@ class Fit:
         rng = np.random.default_rng([config.seed, epoch])
         # Dropout and noise must be the same if the run is resumed here.
         torch.manual_seed(1000 * config.seed + epoch)
-        self._noise.rewind()
+        self._noise.reset()
         self.network.train()
         # Never in the last epoch, or the body might not be trained at all.
         frozen = self.frozen_start and epoch < min(config.frozen_epochs, self.epochs - 1)
@@ -200,7 +200,10 @@ class Fit:
         for i in range(self.n_batches):
             chosen = np.sort(order[i * size : (i + 1) * size])
             batch = roll_and_mask(self.examples.indices[chosen], MASKED, rng)
-            yield moved(batch, self.device), moved(self.examples.labels[chosen], self.device)
+            yield (
+                to_device(batch, self.device),
+                to_device(self.examples.labels[chosen], self.device),
+            )
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -237,8 +240,8 @@ class Fit:
         answers.
         """
         answers = [np.empty(0, dtype=np.float32)]
-        for i in bar(range(0, len(examples.indices), GRADED), "grading", unit=""):
-            part = torch.from_numpy(examples.indices[i : i + GRADED])
+        for i in bar(range(0, len(examples.indices), GRADING_BATCH), "grading", unit=""):
+            part = torch.from_numpy(examples.indices[i : i + GRADING_BATCH])
             logits = self.ema(pictures(part.to(self.device)))
             answers.append(logits.softmax(1)[:, KNOCKING].cpu().numpy())
         return np.concatenate(answers)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convert.errors import DatasetError
-from convert.labels import FOLDERS, TABLE, spelt
+from convert.labels import FOLDERS, TABLE, canonical
 from convert.paths import what_is
 from edge.decoders import SOUNDFILE_SUFFIXES
 
@@ -96,7 +96,7 @@ def by_label(folder: Path) -> list[tuple[Path, str]]:
     children = sorted(path for path in folder.iterdir() if what_is(path) == "folder")
     found = []
     for label in FOLDERS:
-        named = {path: sounds(path) for path in children if spelt(path.name) == label}
+        named = {path: sounds(path) for path in children if canonical(path.name) == label}
         held = {path.resolve(): path for path, inside in reversed(named.items()) if inside}
         if len(held) > 1:
             names = " and ".join(sorted(repr(path.name) for path in held.values()))

@@ -70,10 +70,10 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
                 )
             cells += [""] * (len(columns) - len(cells))
             row = dict(zip(columns, cells, strict=True))
-            if spelt(row["label"]) in FOLDERS:
-                row["label"] = spelt(row["label"])
+            if canonical(row["label"]) in FOLDERS:
+                row["label"] = canonical(row["label"])
             # Normalise all cells that are compared; a file name must stay as it is on the disk.
-            found.append((where, {k: v if k == "file" else composed(v) for k, v in row.items()}))
+            found.append((where, {k: v if k == "file" else nfc(v) for k, v in row.items()}))
     except csv.Error as error:
         raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote not closed?") from error
     return found
@@ -87,13 +87,13 @@ def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str
     at = columns.index("label") if "label" in columns else 0
     for name, cell in zip_longest(columns, cells, fillvalue=""):
         below = [line.split(",") for line in cell.splitlines()[1:]]
-        rows = [row for row in below if len(row) > at and spelt(row[at]) in FOLDERS]
+        rows = [row for row in below if len(row) > at and canonical(row[at]) in FOLDERS]
         if END in cell or rows or (below and name in OURS):
             called = " ".join(name.split()) or "last cell"
             raise DatasetError(f"{where}: its {called} spans several lines: is a quote not closed?")
 
 
-def spelt(name: str) -> str:
+def canonical(name: str) -> str:
     """The canonical spelling of a kind or label, such as ``other_fault`` for ``Other-Fault``."""
     return re.sub(r"[\s_-]+", "_", name.strip().lower())
 
@@ -119,19 +119,19 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
     homes: dict[int, tuple[bool, list[str]]] = {}
     for number, (path, label) in enumerate(files):
         elsewhere, folders = _folders(path, roots)
-        names = [spelt(name) for name in folders]
+        names = [canonical(name) for name in folders]
         at = names.index(label) + 1 if label in names else len(folders)
         inside.append(folders[at : at + 1])
         if not inside[-1]:
-            around = [name for name in folders if spelt(name) not in GENERIC]
+            around = [name for name in folders if canonical(name) not in GENERIC]
             homes[number] = elsewhere, around
-    outer = _told_apart(homes)
+    outer = _distinguishing_folders(homes)
     if not any(inside) and len(set(outer.values())) < 2:
         outer = {}
     found = []
     for number, (path, _) in enumerate(files):
         name = inside[number][0] if inside[number] else outer.get(number, "")
-        found.append(Guess(composed(name or _name_says(path)), by_folder=bool(name)))
+        found.append(Guess(nfc(name or _source_from_name(path)), by_folder=bool(name)))
     return found
 
 
@@ -148,7 +148,7 @@ def _folders(path: Path, roots: Sequence[Path]) -> tuple[bool, list[str]]:
     return elsewhere, [name for name in parts if name.lower() not in PARTS]
 
 
-def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
+def _distinguishing_folders(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
     """For each file, the folder that distinguishes it from the others, if there is one."""
     found: dict[int, str] = {}
     for outside in (False, True):  # files outside have other common folders
@@ -165,13 +165,13 @@ def _told_apart(homes: Mapping[int, tuple[bool, list[str]]]) -> dict[int, str]:
     return found
 
 
-def _name_says(path: Path) -> str:
+def _source_from_name(path: Path) -> str:
     source = path.stem.rpartition("_")[0]
     # "normal_0042" repeats the label: as one source "normal", nothing could be held out.
-    return path.stem if spelt(source) in ("", *FOLDERS) else source
+    return path.stem if canonical(source) in ("", *FOLDERS) else source
 
 
-def composed(name: str) -> str:
+def nfc(name: str) -> str:
     """``name`` in Unicode normalisation form NFC, with each accented letter as one character.
 
     macOS writes file names in decomposed form (NFD); names that look the same must compare equal.
@@ -181,7 +181,7 @@ def composed(name: str) -> str:
 
 def file_called(folder: Path, name: str) -> Path:
     """``folder / name``, or the file there with that name in another Unicode normalisation."""
-    forms = [name, composed(name), unicodedata.normalize("NFD", name)]
+    forms = [name, nfc(name), unicodedata.normalize("NFD", name)]
     return next((path for form in forms if what_is(path := folder / form) == "file"), folder / name)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from convert.bay import band_limit
-from convert.faults import belt, puff
-from convert.synth import SR, Crank, Sound, crank, engine, mix, place, strike
+from convert.faults import belt, exhaust_pulse
+from convert.synth import SR, Crank, Sound, crank, engine, impact, mix, pulse_train
 
 
 def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
@@ -21,7 +21,7 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
     """
     n_modes = int(rng.integers(3, 9))
     freqs = np.exp(rng.uniform(np.log(300), np.log(6000), n_modes))
-    wave = strike(
+    wave = impact(
         rng, freqs, rng.uniform(0.001, 0.012, n_modes), np.ones(n_modes), rng.uniform(0, 3)
     )
     style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
@@ -35,7 +35,7 @@ def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
         count = int(rng.uniform(20, 120)) if style == "rattle" else int(rng.integers(1, 4))
         times = np.sort(rng.uniform(0, shaft.n, count))
         gains = rng.lognormal(0, 0.6, count)
-    out = place(shaft.n, times, gains, wave)
+    out = pulse_train(shaft.n, times, gains, wave)
     return out / (np.abs(out).max() + 1e-12)
 
 
@@ -49,9 +49,9 @@ def ticks(rng: np.random.Generator, shaft: Crank) -> Sound:
     times = (np.arange(int(rate * shaft.n / SR) + 1) + rng.random()) * SR / rate
     times = times + rng.normal(0, rng.uniform(0.002, 0.02) * SR / rate, times.size)
     decays = rng.uniform(5e-4, 4e-3, 5)
-    wave = strike(rng, rng.uniform(2200, 9000, 5), decays, np.ones(5), rng.uniform(0, 1.5))
+    wave = impact(rng, rng.uniform(2200, 9000, 5), decays, np.ones(5), rng.uniform(0, 1.5))
     wave = band_limit(wave, SR, rng.uniform(1800, 2600), 11_000)
-    out = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), wave)
+    out = pulse_train(shaft.n, times, rng.lognormal(0, 0.2, times.size), wave)
     return out / (np.abs(out).max() + 1e-12)
 
 
@@ -66,13 +66,13 @@ def loping_engine(rng: np.random.Generator, seconds: float) -> Sound:
     shaft = crank(rng, seconds, rpm, int(rng.choice([1, 1, 2, 2, 3, 4])))
     per_turn = shaft.cylinders / 2 if rng.random() < 0.7 else 0.5
     times = shaft.events(per_turn, rng.random())
-    thud = puff(rng, 40, rng.uniform(150, 700))
-    thuds = place(shaft.n, times, rng.lognormal(0, 0.2, times.size), thud)
+    thud = exhaust_pulse(rng, 40, rng.uniform(150, 700))
+    thuds = pulse_train(shaft.n, times, rng.lognormal(0, 0.2, times.size), thud)
     y = engine(rng, shaft)
     return y / y.std() + thuds * 10 ** (rng.uniform(-5, 20) / 20)
 
 
-def distract(rng: np.random.Generator, background: Sound) -> Sound:
+def add_lookalike(rng: np.random.Generator, background: Sound) -> Sound:
     """``background`` with clatter, a belt or ticks mixed in; none of them a knock."""
     rpm = float(np.exp(rng.uniform(6.3, 7.86)))  # logarithms of 545 and 2592
     shaft = crank(rng, background.size / SR, rpm, 4)

@@ -74,7 +74,7 @@ def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
 def _cut(rng: np.random.Generator, real: NDArray[np.float32], n: int) -> synth.Sound:
     """``n`` samples from a random place in ``real`` that is not silent, repeated if it is shorter.
 
-    ``real`` must be ``LEAST_S`` or longer, as from :func:`convert.dataset.readable`, or the
+    ``real`` must be ``MIN_CLIP_S`` or longer, as from :func:`convert.dataset.readable`, or the
     repetition would sound like a knock.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 # With fewer sources on a side, the bootstrap sees too little of how sources differ: in simulations,
 # 95 % intervals covered the true value 56 times in 100 with 2 sources, 71 with 4, 88 with 8.
 FEW_SOURCES = 8
-DRAWS = 1000  # bootstrap draws for an interval
+N_BOOTSTRAP = 1000  # bootstrap draws for an interval
 BINS = 10  # of a reliability curve
 
 
@@ -27,12 +27,12 @@ def auc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     return float((below + not_above).mean() / 2 / negative.size)
 
 
-def allowed(fpr: float, negatives: int) -> int:
+def max_false_positives(fpr: float, negatives: int) -> int:
     """Number of false positives that a rate ``fpr`` allows: 57 of 100 ``negatives`` at 0.57."""
     return math.floor(round(fpr * negatives, 6))  # 0.57 * 100 is a little less than 57
 
 
-def least_negatives(fpr: float) -> int:
+def min_negatives(fpr: float) -> int:
     """Fewest negatives on which the rate ``fpr`` allows one false positive, 1 / ``fpr``.
 
     On fewer it cannot be told from a rate of 0. For a rate of 0, any number will do.
@@ -45,12 +45,12 @@ def recall_at(
 ) -> float | None:
     """Recall at a false-positive rate of at most ``fpr``.
 
-    None with fewer negatives than :func:`least_negatives`, on which the rate cannot be measured.
+    None with fewer negatives than :func:`min_negatives`, on which the rate cannot be measured.
     """
-    if negative.size < least_negatives(fpr):
+    if negative.size < min_negatives(fpr):
         return None
     highest = np.sort(negative)[::-1]
-    limit = highest[min(allowed(fpr, negative.size), negative.size - 1)]
+    limit = highest[min(max_false_positives(fpr, negative.size), negative.size - 1)]
     return float((positive > limit).mean())
 
 
@@ -84,14 +84,14 @@ def calibration_bins(p: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[d
     ]
 
 
-def interval_over_sources(
+def cluster_bootstrap_interval(
     figure: Callable[[NDArray[np.float32], NDArray[np.float32]], float],
     positive: Mapping[str, NDArray[np.float32]],
     negative: Mapping[str, NDArray[np.float32]],
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of ``figure``, drawing sources with replacement DRAWS times.
+    """95 % bootstrap interval of ``figure``, drawing sources with replacement N_BOOTSTRAP times.
 
     ``positive`` and ``negative`` map each source to its scores; neither may be empty. A source in
     both is drawn once for both: a car before and after its repair is one car. With fewer than
@@ -100,17 +100,17 @@ def interval_over_sources(
     rng = np.random.default_rng(seed)
     names, others = list(positive), [name for name in negative if name not in positive]
 
-    def drawn(among: Sequence[str]) -> list[str]:
+    def resampled(among: Sequence[str]) -> list[str]:
         return [among[i] for i in rng.integers(len(among), size=len(among))] if among else []
 
     figures: list[float] = []
-    while len(figures) < DRAWS:
-        cars = drawn(names)
-        falls = [negative[name] for name in cars if name in negative]
-        falls += [negative[name] for name in drawn(others)]
-        if falls:  # else no source with negatives was drawn, and the draw does not count
+    while len(figures) < N_BOOTSTRAP:
+        cars = resampled(names)
+        negatives = [negative[name] for name in cars if name in negative]
+        negatives += [negative[name] for name in resampled(others)]
+        if negatives:  # else no source with negatives was drawn, and the draw does not count
             figures.append(
-                figure(np.concatenate([positive[name] for name in cars]), np.concatenate(falls))
+                figure(np.concatenate([positive[name] for name in cars]), np.concatenate(negatives))
             )
     low, high = np.percentile(figures, [2.5, 97.5])
     return float(low), float(high)

@@ -107,11 +107,11 @@ def torch_probabilities(network: KnockNet, pictures: NDArray[np.uint8]) -> Proba
 
 
 def compare(
-    name: str, limit: float, original: Probabilities, other: Probabilities, *, threshold: float
+    name: str, limit: float, p_torch: Probabilities, other: Probabilities, *, threshold: float
 ) -> Comparison:
-    """Compare ``other`` with ``original``, both (N, 2) with knocking in the first column."""
-    difference = np.abs(original - other).max(axis=1)
-    same = (original[:, 0] >= threshold) == (other[:, 0] >= threshold)
+    """Compare ``other`` with ``p_torch``, both (N, 2) with knocking in the first column."""
+    difference = np.abs(p_torch - other).max(axis=1)
+    same = (p_torch[:, 0] >= threshold) == (other[:, 0] >= threshold)
     finite = np.isfinite(other).all()
     return Comparison(
         name,
@@ -142,35 +142,33 @@ def check_parity(
     does not take uint8 pictures as they are.
     """
     order = [knocking, 1 - knocking]
-    original = torch_probabilities(network, pictures)[:, order]
-    onnx_said = onnx_probabilities(onnx, pictures)[:, order]
-    comparisons = [
-        compare("ONNX", MAX_DIFFERENCE["onnx"], original, onnx_said, threshold=threshold)
-    ]
+    p_torch = torch_probabilities(network, pictures)[:, order]
+    p_onnx = onnx_probabilities(onnx, pictures)[:, order]
+    comparisons = [compare("ONNX", MAX_DIFFERENCE["onnx"], p_torch, p_onnx, threshold=threshold)]
     stored = folder / "pictures.npy"
     np.save(stored, pictures)
     layers: list[tuple[str, float]] = []
-    said: Probabilities | None = None
+    p_tflite: Probabilities | None = None
     for runtime in installed_runtimes():
         answers = probe(model, stored, runtime, layers=not layers, folder=folder)
         if precision == "int8":
             _check_input(answers)
         layers = layers or layer_errors(folded, answers, pictures[:LAYER_PICTURES])
-        said = answers.probabilities if said is None else said
+        p_tflite = answers.probabilities if p_tflite is None else p_tflite
         comparisons.append(
             compare(
                 f"{precision} in {answers.runtime}",
                 MAX_DIFFERENCE[precision],
-                original,
+                p_torch,
                 answers.probabilities[:, order],
                 threshold=threshold,
             )
         )
-    if said is None:
+    if p_tflite is None:
         raise ParityError(
             "no TFLite runtime is installed to check with: pip install ai-edge-litert"
         )
-    return Parity(len(pictures), comparisons, layers), said
+    return Parity(len(pictures), comparisons, layers), p_tflite
 
 
 def _check_input(answers: Answers) -> None:

@@ -125,8 +125,8 @@ def calibration_plot(report: Report) -> str:
     figure, axes = _axes()
     bins = report.calibration()
     axes.plot([0, 1], [0, 1], ":", c=GUIDE, label="perfectly calibrated")
-    said, true = [b["mean_p"] for b in bins], [b["true_share"] for b in bins]
-    axes.plot(said, true, "o-", c=KNOWN["engine"].colour, label="engines")
+    mean_p, true_share = [b["mean_p"] for b in bins], [b["true_share"] for b in bins]
+    axes.plot(mean_p, true_share, "o-", c=KNOWN["engine"].colour, label="engines")
     for b in bins:
         axes.annotate(
             f"{b['windows']:.0f}",

@@ -66,14 +66,14 @@ def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Pa
         words = " / ".join(done.stderr.strip().splitlines()[-2:]) or f"exit {done.returncode}"
         raise ExportError(f"the network cannot be used in {runtime}: {words}")
     with np.load(out) as stored:
-        said = json.loads(str(stored["said"]))
+        details = json.loads(str(stored["details"]))
         return Answers(
-            said["runtime"],
+            details["runtime"],
             stored["probabilities"],
-            said["input_scale"],
-            said["input_zero_point"],
-            [stored[f"layer{i}"] for i in range(len(said["kernels"]))],
-            said["kernels"],
+            details["input_scale"],
+            details["input_zero_point"],
+            [stored[f"layer{i}"] for i in range(len(details["kernels"]))],
+            details["kernels"],
         )
 
 
@@ -87,7 +87,7 @@ def main() -> int:
     _check_scales(interpreter)
     scale, zero_point = interpreter.get_input_details()[0]["quantization"]
     outputs, kernels = ([], []) if "--layers" not in sys.argv else _layers(interpreter, pictures)
-    said = {
+    details = {
         "runtime": classifier.runtime,
         "input_scale": float(scale),
         "input_zero_point": int(zero_point),
@@ -96,7 +96,7 @@ def main() -> int:
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        said=json.dumps(said),
+        details=json.dumps(details),
         probabilities=np.stack([classifier.probabilities(picture) for picture in pictures]),
         **{f"layer{i}": output for i, output in enumerate(outputs)},
     )

@@ -24,34 +24,34 @@ class Recipe:
     real_knocks: float = 0.0  # of those: real recordings, where there are any
     simple: float = 0.0  # of all examples: made by SIMPLE instead of by what follows
     level_db: tuple[float, float] = KNOCK_LEVEL_DB  # of synthetic knocks
-    overall: bool = False  # level_db is a ratio of overall root mean squares, not as in synth.mix()
+    rms_level: bool = False  # level_db is a ratio of overall root mean squares, not as in mix()
     plain: float = 0.0  # of synthetic knocks: of no particular kind, synth.plain_knock()
     smeared: float = 0.5  # of synthetic knocks: smeared on the way out of the engine
-    locked: float = 0.5  # of synthetic knocks: locked to the beat of their background
+    beat_locked: float = 0.5  # of synthetic knocks: locked to the beat of their background
     shaped: float = 0.4  # of synthetic knocks: with some of the spectrum of their background
-    made_engine: float = 0.25  # of backgrounds: synthetic engines
+    synthetic_engine: float = 0.25  # of backgrounds: synthetic engines
     loping: float = 0.5  # of those: slow, thudding ones
     sharpened: float = 0.3  # of real backgrounds: with their own beat emphasised
     speeds: tuple[float, float] = (0.6, 1.6)  # playback speeds of recordings, log-uniform
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
     starter: float = 0.08  # of the other normal ones: an engine being started
-    bystander: float = 0.3  # of examples with an engine: with another, no louder recording
-    distractors: float = 0.45  # of normal ones with an engine: with clatter, a belt or ticks
-    distracted: float = 0.25  # of synthetic knocks: the same in the background
+    second_recording: float = 0.3  # of examples with an engine: with another, no louder recording
+    lookalikes_normal: float = 0.45  # of normal ones with an engine: with clatter, a belt or ticks
+    lookalikes_knocking: float = 0.25  # of synthetic knocks: the same in the background
 
 
 # Knocks of no particular kind over unaltered engines. A network trained on these alone detects real
 # knocks of unseen cars no worse and mistakes fewer other sounds for knocks: docs/training.md.
 SIMPLE = Recipe(
     level_db=OVERALL_LEVEL_DB,
-    overall=True,
+    rms_level=True,
     plain=1.0,
     shaped=0.0,
     sharpened=0.0,
     speeds=(0.8, 1.25),
     other_fault=0.15,
-    bystander=0.0,
-    distractors=0.1,
-    distracted=0.0,
+    second_recording=0.0,
+    lookalikes_normal=0.1,
+    lookalikes_knocking=0.0,
 )

@@ -133,7 +133,7 @@ def _losses(report: Report, front_end: FrontEnd) -> list[str]:
     config = front_end.config
     losses = worst(report, N_LOSSES)
     many = "s" * (len(losses) > 1)
-    wrong = sum((j.every[i] >= report.threshold) != j.clip.knocks for j, i in losses)
+    wrong = sum((j.p_all[i] >= report.threshold) != j.clip.knocks for j, i in losses)
     return [
         f"<h2>Largest errors: the worst window of each of {len(losses)} recording{many}, {wrong} "
         "of them misclassified</h2>"
@@ -153,7 +153,7 @@ def worst(report: Report, count: int) -> list[tuple[Judged, int]]:
     for judged in report.judged:
         if not judged.p.size:
             continue
-        wrong = 1 - judged.every if judged.clip.knocks else judged.every
+        wrong = 1 - judged.p_all if judged.clip.knocks else judged.p_all
         index = int(np.nanargmax(wrong))
         found.append((float(wrong[index]), judged, index))
     found.sort(key=lambda item: -item[0])
@@ -175,7 +175,7 @@ def _loss(front_end: FrontEnd, judged: Judged, index: int) -> str:
         f'<figure><img src="data:image/png;base64,{picture}" alt="spectrogram" width=224>'
         f'<audio controls preload="none" src="data:audio/wav;base64,{sound}"></audio>'
         f"<figcaption>{escape(clip.path.name)}, {judged.starts[index]:g} s<br>"
-        f"label {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.every[index]:.3f}"
+        f"label {escape(clip.label)}/{escape(clip.kind)}, p of knocking {judged.p_all[index]:.3f}"
         "</figcaption></figure>"
     )
 

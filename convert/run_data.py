@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.dataset import LABELS, Clip, readable
-from convert.drawn import SHAPE, arrays, draw, makers
 from convert.errors import DatasetError
+from convert.example_cache import SHAPE, example_code_digest, load_arrays, load_or_make
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fingerprint import fingerprint
 from convert.fit import Examples
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from convert.skipped import LEAST_S, Skipped, say_unreadable
+from convert.skipped import MIN_CLIP_S, Skipped, say_unreadable
 from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
 
-MOST_WINDOWS = 2000  # per class, to grade each epoch on: takes minutes on two cores
+MAX_WINDOWS = 2000  # per class, to grade each epoch on: takes minutes on two cores
 NO_ENGINE = "no recording of a healthy engine is left to train on"
 NONE_TO_JUDGE_BY = "no recording of a healthy engine is left among those held out: hold out others"
 
@@ -58,43 +58,47 @@ def examples_of(
     If ``no_engine`` is given, it is the message of the DatasetError raised when no recording of a
     healthy engine can be used.
     """
-    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, makers())
+    known = digest(
+        list(map(identity, clips)), dataclasses.asdict(recipe), seed, example_code_digest()
+    )
     folder = place.with_name(f"{place.name}-{known}")
     note = folder / "skipped.json"
     say_unused(folder)
-    looked = False
+    recordings_read = False
 
     def maker() -> ExampleMaker:
-        nonlocal looked
-        looked, skipped = True, Skipped()
+        nonlocal recordings_read
+        recordings_read, skipped = True, Skipped()
         pools = fill_pools(readable(clips, quiet=quiet, skipped=skipped))
-        _keep_note(note, skipped)
+        _write_note(note, skipped)
         if no_engine and not pools.engine:
             raise DatasetError(
-                f"{no_engine}: those there are cannot be read, or are shorter than {LEAST_S:g} s"
+                f"{no_engine}: those there are cannot be read, or are shorter than {MIN_CLIP_S:g} s"
             )
         if recipe.real_knocks and not pools.knocking:
             print("no recording of a knock can be used: the network learns only synthetic ones")
         return ExampleMaker(pools, recipe, seed)
 
-    drawn = draw(maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name)
-    if not looked and not quiet:
-        _noted(note).say()
-    return Examples(drawn.indices, drawn.labels)
+    cached = load_or_make(
+        maker, (), count, folder, workers=len(os.sched_getaffinity(0)), name=place.name
+    )
+    if not recordings_read and not quiet:
+        _read_note(note).say()
+    return Examples(cached.indices, cached.labels)
 
 
-def _keep_note(note: Path, skipped: Skipped) -> None:
+def _write_note(note: Path, skipped: Skipped) -> None:
     write_atomically(note, json.dumps(dataclasses.asdict(skipped)).encode())
 
 
-def _noted(note: Path) -> Skipped:
+def _read_note(note: Path) -> Skipped:
     """The recordings skipped when the examples were made; none if the note is missing or damaged.
 
     The cached examples are valid without it.
     """
     try:
-        said = json.loads(note.read_bytes())
-        unreadable, short = said["unreadable"], said["short"]
+        content = json.loads(note.read_bytes())
+        unreadable, short = content["unreadable"], content["short"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return Skipped()
     if not (isinstance(unreadable, list) and isinstance(short, list)):
@@ -133,21 +137,21 @@ def _size(path: Path) -> int:
 def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examples:
     """Windows of ``clips``, one per second, that the device would judge, cached in ``cache``.
 
-    A class with more than MOST_WINDOWS is sampled down to that number, always the same ones.
+    A class with more than MAX_WINDOWS is sampled down to that number, always the same ones.
     Unreadable recordings are named, also if an earlier run found them, unless ``quiet`` because
     they have been named before. A damaged ``cache`` is made again.
     """
     note = cache.with_suffix(".json")
     say_unused(cache)
     remove_leftovers(cache.parent, "real-*.npz", "real-*.json")
-    kept = arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
+    kept = load_arrays(cache, None, indices=SHAPE, labels=()) if cache.is_file() else None
     if kept is not None:
         if not quiet:
-            _noted(note).say()
+            _read_note(note).say()
         return Examples(kept["indices"], kept["labels"])
     unreadable: list[str] = []
-    made = _drawn(clips, unreadable)
-    _keep_note(note, Skipped(unreadable))
+    made = _sample_windows(clips, unreadable)
+    _write_note(note, Skipped(unreadable))
     if not quiet:
         say_unreadable(unreadable)
     buffer = io.BytesIO()
@@ -156,8 +160,8 @@ def real_windows(cache: Path, clips: list[Clip], *, quiet: bool = True) -> Examp
     return made
 
 
-def _drawn(clips: list[Clip], unreadable: list[str]) -> Examples:
-    """Sample at most MOST_WINDOWS of each class uniformly (reservoir sampling, Vitter 1985, R).
+def _sample_windows(clips: list[Clip], unreadable: list[str]) -> Examples:
+    """Sample at most MAX_WINDOWS of each class uniformly (reservoir sampling, Vitter 1985, R).
 
     A spectrogram is computed only when a window enters the sample: days of recordings have
     hundreds of thousands of windows. Errors of unreadable recordings are added to ``unreadable``.
@@ -168,8 +172,8 @@ def _drawn(clips: list[Clip], unreadable: list[str]) -> Examples:
     for clip, y in all_judgeable(clips, front_end.config, unreadable=unreadable):
         label = KNOCKING if clip.knocks else NORMAL
         kept, met[label] = taken[label], met[label] + 1
-        place = len(kept) if len(kept) < MOST_WINDOWS else int(rng.integers(met[label]))
-        if place < MOST_WINDOWS:
+        place = len(kept) if len(kept) < MAX_WINDOWS else int(rng.integers(met[label]))
+        if place < MAX_WINDOWS:
             window = colour_indices(front_end.spectrogram(y))
             kept[place : place + 1] = [(sum(met.values()), window)]
     for label, kept in taken.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 # Minimum length for training: a shorter one, repeated to fill a window, would sound periodic, like
 # a knock.
-LEAST_S = 1.0
+MIN_CLIP_S = 1.0
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Skipped:
         """Count and name them on standard error, without the unreadable ones if so asked."""
         if unreadable:
             say_unreadable(self.unreadable)
-        why = f"shorter than {LEAST_S:g} s: repetition would sound like knocking"
+        why = f"shorter than {MIN_CLIP_S:g} s: repetition would sound like knocking"
         count_and_name("left out", "recording", why, self.short)
 
 

@@ -94,7 +94,7 @@ def _forced_split(clips: Sequence[Clip]) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedOn:
     """What a network was trained on, as far as its file records it."""
 
     sources: frozenset[str] = frozenset()
@@ -111,7 +111,7 @@ class Learnt:
             "start_unknown": not self.complete,
         }
 
-    def and_also(self, clips: Iterable[Clip]) -> Self:
+    def extended_with(self, clips: Iterable[Clip]) -> Self:
         """The same after also training on ``clips``."""
         clips = list(clips)
         return replace(
@@ -122,16 +122,16 @@ class Learnt:
         )
 
 
-def heard(clips: Sequence[Clip], learnt: Learnt) -> set[str]:
-    """Groups of ``clips`` from which a network has already ``learnt`` at least one recording.
+def groups_trained_on(clips: Sequence[Clip], trained_on: TrainedOn) -> set[str]:
+    """Groups of ``clips`` of which at least one recording is in ``trained_on``.
 
     The name of a source in one table may be the name of a car in another, so both are compared.
     """
-    names = learnt.sources | learnt.cars
+    names = trained_on.sources | trained_on.cars
     return {
         clip.group
         for clip in clips
         if clip.source in names
         or clip.car in names
-        or (learnt.files and fingerprint(clip.path) in learnt.files)
+        or (trained_on.files and fingerprint(clip.path) in trained_on.files)
     }

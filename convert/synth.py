@@ -75,7 +75,7 @@ def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) 
     return Crank(rng.uniform(0, 2) + np.cumsum(speed) / SR, cylinders)
 
 
-def strike(
+def impact(
     rng: np.random.Generator, freqs: Sound, decays: Sound, weights: Sound, noise: float
 ) -> Sound:
     """One blow on metal: damped modes and a short burst of noise; (n,), until it is 60 dB down.
@@ -92,7 +92,7 @@ def strike(
     return (weights @ modes + noise * burst) * rise
 
 
-def place(n: int, times: Sound, gains: Sound, wave: Sound) -> Sound:
+def pulse_train(n: int, times: Sound, gains: Sound, wave: Sound) -> Sound:
     """The sum of copies of ``wave``, one at each of ``times`` (samples) with its gain: (n,)."""
     out = np.zeros(n + wave.size)
     for time, gain in zip(times.astype(int), gains, strict=True):
@@ -154,16 +154,16 @@ def knock(
     times, gains = blows(0.0)
     # A few variants of the blow, as no two blows hit the same spot.
     out = np.zeros(shaft.n)
-    variants = [strike(rng, freqs, decays, weights, noise) for _ in range(3)]
+    variants = [impact(rng, freqs, decays, weights, noise) for _ in range(3)]
     which = rng.integers(0, len(variants), times.size)
     for i, wave in enumerate(variants):
-        out += place(shaft.n, times[which == i], gains[which == i], wave)
+        out += pulse_train(shaft.n, times[which == i], gains[which == i], wave)
     if kind == "wrist_pin":
         later = int(rng.uniform(0.004, 0.015) * SR)
         out[later:] += out[:-later] * rng.uniform(0.3, 0.8)
     elif per_turn == 1.0 and rng.random() < 0.4:  # the other end of the stroke hits, more softly
         times, gains = blows(0.5)
-        out += rng.uniform(0.2, 0.7) * place(shaft.n, times, gains, variants[0])
+        out += rng.uniform(0.2, 0.7) * pulse_train(shaft.n, times, gains, variants[0])
     return out / (np.abs(out).max() + 1e-12)
 
 
@@ -181,9 +181,9 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
     times = shaft.events(per_turn)
     fires = np.ones(times.size) if firing is None else firing
     gains = fires * np.resize(cycle, times.size) * rng.lognormal(0, 0.08, times.size)
-    pipe = strike(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
+    pipe = impact(rng, rng.uniform(60, 400, 4), rng.uniform(0.005, 0.02, 4), np.ones(4), 0.05)
     exhaust = rng.uniform(0.3, 1.5)
-    out = exhaust * place(shaft.n, times, gains, pipe) / np.abs(pipe).max()
+    out = exhaust * pulse_train(shaft.n, times, gains, pipe) / np.abs(pipe).max()
     swell = 0.5 + 0.5 * np.cos(2 * np.pi * shaft.turns * per_turn)
     swells = np.interp(np.arange(shaft.n), times, fires)
     depth = rng.uniform(0, 0.9)
@@ -194,16 +194,18 @@ def engine(rng: np.random.Generator, shaft: Crank, firing: Sound | None = None) 
         (per_turn * 2, 1500, 6000),
         (per_turn, 2000, 8000),
     ):  # valves, injectors
-        tick = strike(rng, rng.uniform(low, high, 4), rng.uniform(5e-4, 3e-3, 4), np.ones(4), 0.5)
+        tick = impact(rng, rng.uniform(low, high, 4), rng.uniform(5e-4, 3e-3, 4), np.ones(4), 0.5)
         times = shaft.events(rate, rng.random())
         each = rng.lognormal(0, 0.2, round(2 * rate))  # of the four-stroke cycle, two revolutions
         strength = np.resize(each, times.size)
-        out += rng.uniform(0, 0.25) * place(shaft.n, times, strength, tick / np.abs(tick).max())
-    out += exhaust * rng.uniform(0.05, 0.5) * breath(rng, shaft)
+        out += rng.uniform(0, 0.25) * pulse_train(
+            shaft.n, times, strength, tick / np.abs(tick).max()
+        )
+    out += exhaust * rng.uniform(0.05, 0.5) * intake_sound(rng, shaft)
     return out + ancillaries(rng, shaft)
 
 
-def breath(rng: np.random.Generator, shaft: Crank) -> Sound:
+def intake_sound(rng: np.random.Generator, shaft: Crank) -> Sound:
     """The intake: each cylinder draws in air once in two turns, ``z / 2`` strokes a turn; (n,).
 
     An intake stroke begins one turn after its cylinder has fired. With an even number of cylinders
@@ -227,12 +229,12 @@ def ancillaries(rng: np.random.Generator, shaft: Crank) -> Sound:
 
 
 def mix(background: Sound, sound: Sound, level_db: float) -> Sound:
-    """``background`` plus ``sound`` at ``level_db`` above it, both measured by :func:`loudness`."""
-    gain = 10 ** (level_db / 20) * loudness(background) / max(loudness(sound), 1e-9)
+    """``background`` plus ``sound`` at ``level_db`` above it, in :func:`knock_band_level`."""
+    gain = 10 ** (level_db / 20) * knock_band_level(background) / max(knock_band_level(sound), 1e-9)
     return background + sound * gain
 
 
-def loudness(y: Sound) -> float:
+def knock_band_level(y: Sound) -> float:
     """Root mean square of the loudest tenth of 10 ms frames, between 250 and 4500 Hz.
 
     In this band people and the network hear knocks; counting the rumble below would make every
@@ -289,10 +291,10 @@ def plain_knock(rng: np.random.Generator, seconds: float) -> Sound:
     """
     freqs = np.exp(rng.uniform(np.log(250), np.log(4500), int(rng.integers(3, 9))))
     decays = np.full(freqs.size, rng.uniform(0.002, 0.02))
-    wave = strike(rng, freqs, decays, np.ones(freqs.size), rng.uniform(0, 2))
+    wave = impact(rng, freqs, decays, np.ones(freqs.size), rng.uniform(0, 2))
     n = round(seconds * SR)
     period = SR * 60 / np.exp(rng.uniform(np.log(500), np.log(2500))) * rng.choice([1, 2])
     times = np.arange(rng.uniform(0, period), n, period)
     times += rng.normal(0, rng.uniform(0, 0.03) * period, times.size)
-    y = place(n, times, rng.lognormal(0, 0.2, times.size), wave)
+    y = pulse_train(n, times, rng.lognormal(0, 0.2, times.size), wave)
     return y / (np.abs(y).max() + 1e-12)

@@ -20,15 +20,15 @@ from torch import Tensor
 
 from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
 from convert.dataset import LABELS, Clip, describe, find_clips
-from convert.device import GRADED, enough_memory
-from convert.drawn import graders, trainers
+from convert.device import GRADING_BATCH, report_out_of_memory
 from convert.errors import DatasetError
+from convert.example_cache import grading_code_digest, training_code_digest
 from convert.fingerprint import fingerprint
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.run_data import (
-    MOST_WINDOWS,
+    MAX_WINDOWS,
     NO_ENGINE,
     NONE_TO_JUDGE_BY,
     digest,
@@ -36,7 +36,7 @@ from convert.run_data import (
     identity,
     real_windows,
 )
-from convert.split import Learnt, fold_sources, heard, split_sources
+from convert.split import TrainedOn, fold_sources, groups_trained_on, split_sources
 from convert.train_config import TrainConfig
 from edge.files import remove_leftovers, write_atomically
 
@@ -78,7 +78,7 @@ def train(
     remove_leftovers(out.resolve().parent, escape(out.resolve().name))
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go(grade_start=init is not None)
-    with enough_memory(GRADED):
+    with report_out_of_memory(GRADING_BATCH):
         epoch, weights = run.best_epoch()
     network.load_state_dict(weights)
     if config.keep:
@@ -117,7 +117,7 @@ class _Parts(NamedTuple):
     training: list[Clip]
     held_out: list[Clip]
     start: Checkpoint | None
-    learnt: Learnt  # after the run: what ``start`` had learnt, and ``training``
+    trained_on: TrainedOn  # after the run: what ``start`` was trained on, and ``training``
     known: set[str]  # held-out sources that ``start`` was trained on
 
     @property
@@ -151,10 +151,10 @@ def _parts(
         raise DatasetError(NO_ENGINE)
     # Load it first: a misspelt name must fail before hours of making examples.
     start = load_checkpoint(init, labels=labels) if init else None
-    learnt, known = _heard_before(start, clips, held_out)
+    trained_on, known = _start_trained_on(start, clips, held_out)
     _hint_at_sources(clips)
     # Fingerprint the recordings now, while they are still the files that will be learnt from.
-    return _Parts(training, held_out, start, learnt.and_also(training), known)
+    return _Parts(training, held_out, start, trained_on.extended_with(training), known)
 
 
 def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, frozen: bool) -> Fit:
@@ -179,10 +179,10 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
         no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
-    chosen = digest(graders(), MOST_WINDOWS, *map(identity, held_out))
+    chosen = digest(grading_code_digest(), MAX_WINDOWS, *map(identity, held_out))
     # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
-    with enough_memory(config.batch_size, "--batch-size"):
+    with report_out_of_memory(config.batch_size, "--batch-size"):
         return Fit(
             network, examples, check=check, real=real, work=work, config=config, frozen=frozen
         )
@@ -193,17 +193,17 @@ def _meta(
 ) -> dict[str, object]:
     """The metadata of the checkpoint."""
     start = parts.start
-    said = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
+    inherited = {"threshold": start.threshold, "temperature": start.temperature} if start else {}
     if threshold is not None:
-        said["threshold"] = threshold
+        inherited["threshold"] = threshold
     judges = parts.held_out if config.candidates > 1 and parts.judging is parts.held_out else []
     chosen_by = {clip.source for clip in judges} - parts.known
     if start is not None:
         chosen_by |= set(start.chosen_by)
     return {
         "config": dataclasses.asdict(config),
-        **parts.learnt.to_meta(),
-        **said,
+        **parts.trained_on.to_meta(),
+        **inherited,
         "held_out": sorted({clip.source for clip in parts.held_out} - parts.known),
         "chosen_by": sorted(chosen_by),
         "start": run.start,
@@ -211,21 +211,21 @@ def _meta(
     }
 
 
-def _heard_before(
+def _start_trained_on(
     start: Checkpoint | None, clips: list[Clip], held_out: list[Clip]
-) -> tuple[Learnt, set[str]]:
+) -> tuple[TrainedOn, set[str]]:
     """What the initial network was trained on, and which held-out sources that includes.
 
     It cannot be graded on those: they, or other sources of the same car, were in its training set.
     """
     if start is None:
-        return Learnt(complete=True), set()
-    if not start.learnt.complete:
+        return TrainedOn(complete=True), set()
+    if not start.trained_on.complete:
         print(
             "the file of --init does not list everything it was trained on: "
             "figures on held-out sources may be too good"
         )
-    groups = heard(clips, start.learnt)
+    groups = groups_trained_on(clips, start.trained_on)
     known = sorted({clip.source for clip in held_out if clip.group in groups})
     if known:
         print(
@@ -233,7 +233,7 @@ def _heard_before(
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
             "figures on them are too good"
         )
-    return start.learnt, set(known)
+    return start.trained_on, set(known)
 
 
 def _hint_at_sources(clips: Sequence[Clip]) -> None:
@@ -283,9 +283,9 @@ def _same_run(
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
-            "made_by": graders(),
-            "graded_on": MOST_WINDOWS,
-            "trained_by": trainers(),
+            "made_by": grading_code_digest(),
+            "graded_on": MAX_WINDOWS,
+            "trained_by": training_code_digest(),
         },
         indent=1,
     ).encode()

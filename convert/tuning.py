@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from convert.errors import DatasetError
 from convert.figures import Report, pooled
-from convert.metrics import allowed, least_negatives
+from convert.metrics import max_false_positives, min_negatives
 from edge.model import Manifest, ModelFile, write_model
 from edge.temperature import (
     MIN_P,
@@ -59,7 +59,7 @@ def threshold_for(others: NDArray[np.float32], fpr: float) -> float:
     the highest answer that must not reach it, where no int8 answer lies. It may be above all
     possible answers.
     """
-    may_reach = min(allowed(fpr, others.size), others.size - 1)
+    may_reach = min(max_false_positives(fpr, others.size), others.size - 1)
     return float(np.sort(others)[::-1][may_reach]) + MIN_P
 
 
@@ -83,7 +83,7 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     others = report.p_of_healthy()
     need_both(knocks=bool(knocks), healthy=bool(others))  # some windows of both were judged
     healthy_windows = pooled(others).size
-    if healthy_windows < (least := least_negatives(fpr)):
+    if healthy_windows < (least := min_negatives(fpr)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false-positive rate of "
             f"{fpr:.2%} takes at least {least} to measure"
@@ -113,8 +113,12 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
         )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:
-        said = remove_temperature(np.array([golden["p_knocking"]], np.float32), report.temperature)
-        golden["p_knocking"] = round(_with_temperature(float(said[0]), temperature, precision), 5)
+        golden_p = remove_temperature(
+            np.array([golden["p_knocking"]], np.float32), report.temperature
+        )
+        golden["p_knocking"] = round(
+            _with_temperature(float(golden_p[0]), temperature, precision), 5
+        )
     manifest = dataclasses.replace(
         file.manifest,
         temperature=temperature,

@@ -53,8 +53,8 @@ class Variation:
     specaugment: float = 0.5
     mixup: float = 0.3
     smoothing: float = 0.05
-    whole: bool = False  # the network sees the whole sound, not only its percussive part
-    longer: int = 1  # factor on the number of epochs, with the same examples
+    skip_hpss: bool = False  # the network sees the whole sound, not only its percussive part
+    epoch_factor: int = 1  # factor on the number of epochs, with the same examples
 
     def fit(
         self, examples: Examples, epochs: int, seed: int, held: NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Variation:
         """Train with these settings: (windows, epochs) log-odds of knocking for ``held``."""
         return fit(
             examples,
-            epochs * self.longer,
+            epochs * self.epoch_factor,
             seed,
             held,
             specaugment=self.specaugment,
@@ -73,22 +73,24 @@ class Variation:
 
 VARIATIONS = (
     Variation("base: three in ten made knocks plain"),
-    Variation("harmonic part not taken out", whole=True),
-    Variation("five times the epochs", longer=5),
+    Variation("harmonic part not taken out", skip_hpss=True),
+    Variation("five times the epochs", epoch_factor=5),
     Variation("no SpecAugment", specaugment=0),
     Variation("no mixup", mixup=0),
     Variation("no label smoothing", smoothing=0),
     Variation("no real knocks", dataclasses.replace(BASE, real_knocks=0)),
     Variation(
         "knocks as on the metal",
-        dataclasses.replace(BASE, smeared=0, locked=0, shaped=0),
+        dataclasses.replace(BASE, smeared=0, beat_locked=0, shaped=0),
     ),
     Variation(
         "recordings at 0.8 to 1.25 of their speed", dataclasses.replace(BASE, speeds=(0.8, 1.25))
     ),
     Variation(
         "no lookalikes",
-        dataclasses.replace(BASE, loping=0, starter=0, sharpened=0, distractors=0, distracted=0),
+        dataclasses.replace(
+            BASE, loping=0, starter=0, sharpened=0, lookalikes_normal=0, lookalikes_knocking=0
+        ),
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
     Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
@@ -104,7 +106,7 @@ VARIATIONS = (
 )
 
 
-class WholeSound(FrontEnd):
+class NoHpssFrontEnd(FrontEnd):
     """The front end without harmonic-percussive separation."""
 
     def percussive(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,20 +114,20 @@ class WholeSound(FrontEnd):
         return y[: (self.config.n_frames - 1) * self.config.hop_length]
 
 
-class Rotation:
+class CrossValidation:
     """Cross-validation of variations; examples that several of them share are made once."""
 
     def __init__(self, parts: Parts, count: int) -> None:
         self._count = count
         self._made: dict[tuple[Recipe, bool, int], Examples] = {}
-        self._parts = {False: parts, True: Parts(parts.clips, WholeSound())}
+        self._parts = {False: parts, True: Parts(parts.clips, NoHpssFrontEnd())}
 
     def _examples(self, variation: Variation, number: int) -> Examples:
-        key = (variation.recipe, variation.whole, number)
+        key = (variation.recipe, variation.skip_hpss, number)
         if key not in self._made:
             # Variations with one recipe are neighbours: drop the gigabytes of other recipes.
             self._made = {k: kept for k, kept in self._made.items() if k[0] == variation.recipe}
-            parts = self._parts[variation.whole]
+            parts = self._parts[variation.skip_hpss]
             training = [c for c in parts.clips if parts.part_of[c.source] != number]
             pools = fill_pools(readable(training))
             maker = ExampleMaker(pools, variation.recipe, number + 1, parts.front_end)
@@ -139,7 +141,7 @@ class Rotation:
     def judge(self, variation: Variation, epochs: int, seeds: Sequence[int]) -> list[Scores]:
         """Every window judged by the network that never heard its source; ``Scores`` per seed."""
         scores = [Scores() for _ in seeds]
-        for number, held in enumerate(self._parts[variation.whole].held):
+        for number, held in enumerate(self._parts[variation.skip_hpss].held):
             examples = self._examples(variation, number)
             shown = np.array([indices for windows in held for _, indices in windows])
             for score, seed in zip(scores, seeds, strict=True):
@@ -182,7 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
     parts = Parts(find_clips(arguments.folders))
     parts.check_labels()
     need_place("--out", arguments.out)
-    rotation = Rotation(parts, arguments.examples)
+    validation = CrossValidation(parts, arguments.examples)
     found: dict[str, list[list[Figures]]] = {}
     print(
         "| changed | AUC, real | AUC, strange | found at 1 % | engine | other fault | not engine |"
@@ -192,9 +194,9 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.only and variation.name not in arguments.only:
             continue
         began = time.monotonic()
-        scores = rotation.judge(variation, arguments.epochs, range(1, arguments.seeds + 1))
+        scores = validation.judge(variation, arguments.epochs, range(1, arguments.seeds + 1))
         found[variation.name] = [
-            [score.figures(epoch) for epoch in range(arguments.epochs * variation.longer)]
+            [score.figures(epoch) for epoch in range(arguments.epochs * variation.epoch_factor)]
             for score in scores
         ]
         print(_line(variation.name, found[variation.name]), flush=True)

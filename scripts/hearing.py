@@ -38,7 +38,7 @@ from edge.frontend import FrontEnd
 from edge.model import ModelFile
 from edge.pipeline import Pipeline
 from edge.window import Window
-from scripts.held_out import STRANGE_DB, knocking_strangely
+from scripts.held_out import STRANGE_DB, add_strange_knock
 from scripts.intervals import in_percent, interval_of_share
 from scripts.output import need_place
 
@@ -52,11 +52,11 @@ STRANGE = "strange knocks over engines"
 LEVELS_DB = (STRANGE_DB[0], 5.0, 10.0, STRANGE_DB[1])  # strange knocks, a row per range
 FAULT_DB = (-6.0, 12.0)  # above an engine, as mix() measures it; as for belts in convert.faults
 PEAK = 0.5  # every sound is scaled to it, as by a microphone's gain: no mixture may clip
-MOST = 100_000
+MAX_COUNT = 100_000
 
 
 @dataclass(frozen=True)
-class Heard:
+class Outcome:
     """The verdict on one sound."""
 
     source: str  # of the engine in it, or its car if named; "" if it is wholly synthetic
@@ -64,13 +64,13 @@ class Heard:
     knocking: bool | None  # None: unknown
 
 
-Alone = Callable[[np.random.Generator], Sound]
+SoundMaker = Callable[[np.random.Generator], Sound]
 
 
-def alone(seconds: float) -> dict[str, Alone]:
+def other_sounds(seconds: float) -> dict[str, SoundMaker]:
     """Functions that make sounds of ``seconds`` that are not knocks, by name."""
 
-    def belt(style: faults.BeltStyle) -> Alone:
+    def belt(style: faults.BeltStyle) -> SoundMaker:
         return lambda rng: faults.belt(rng, random_crank(rng, seconds), style)
 
     return {
@@ -90,18 +90,18 @@ class Listener:
         config = pipeline.front_end.config
         self._seconds = config.n_samples / config.sr
 
-    def rows(self, count: int, seed: int) -> dict[str, list[Heard]]:
+    def rows(self, count: int, seed: int) -> dict[str, list[Outcome]]:
         """Judge ``count`` sounds of each kind; a larger ``count`` adds sounds, it changes none."""
-        kinds: dict[str, Callable[[np.random.Generator], Heard]] = {
+        kinds: dict[str, Callable[[np.random.Generator], Outcome]] = {
             "engines as they are": partial(self._over, lambda _, engine: (engine, 0.0)),
-            STRANGE: partial(self._over, knocking_strangely),
+            STRANGE: partial(self._over, add_strange_knock),
         }
-        for name, sound in alone(self._seconds).items():
+        for name, sound in other_sounds(self._seconds).items():
             kinds[name] = partial(self._alone, sound)
             if name != "dead cylinders":  # these already contain an engine
-                kinds[f"{name} over engines"] = partial(self._over, _laid(sound))
+                kinds[f"{name} over engines"] = partial(self._over, _mixed_in(sound))
         every = [(place, number) for place in range(len(kinds)) for number in range(count)]
-        rows: dict[str, list[Heard]] = {name: [] for name in kinds}
+        rows: dict[str, list[Outcome]] = {name: [] for name in kinds}
         for place, number in bar(every, "listening", unit=""):
             name = list(kinds)[place]
             rows[name].append(kinds[name](np.random.default_rng([seed, place, number])))
@@ -109,54 +109,54 @@ class Listener:
 
     def _over(
         self,
-        laid: Callable[[np.random.Generator, Sound], tuple[Sound, float]],
+        mixed: Callable[[np.random.Generator, Sound], tuple[Sound, float]],
         rng: np.random.Generator,
-    ) -> Heard:
+    ) -> Outcome:
         name = self._names[int(rng.integers(len(self._names)))]
         windows = self._engines[name]
-        y, level_db = laid(rng, windows[int(rng.integers(len(windows)))].astype(np.float64))
-        return Heard(name, level_db, self._judge(y))
+        y, level_db = mixed(rng, windows[int(rng.integers(len(windows)))].astype(np.float64))
+        return Outcome(name, level_db, self._judge(y))
 
-    def _alone(self, sound: Alone, rng: np.random.Generator) -> Heard:
-        return Heard("", 0.0, self._judge(sound(rng)))
+    def _alone(self, sound: SoundMaker, rng: np.random.Generator) -> Outcome:
+        return Outcome("", 0.0, self._judge(sound(rng)))
 
     def _judge(self, y: Sound) -> bool | None:
-        turned_down = (PEAK * y / np.abs(y).max()).astype(np.float32)
-        return self._pipeline.judge_window(Window(turned_down, 0.0, self._seconds)).knocks
+        scaled = (PEAK * y / np.abs(y).max()).astype(np.float32)
+        return self._pipeline.judge_window(Window(scaled, 0.0, self._seconds)).knocks
 
 
-def _laid(sound: Alone) -> Callable[[np.random.Generator, Sound], tuple[Sound, float]]:
+def _mixed_in(sound: SoundMaker) -> Callable[[np.random.Generator, Sound], tuple[Sound, float]]:
     return lambda rng, engine: (mix(engine, sound(rng), rng.uniform(*FAULT_DB)), 0.0)
 
 
-def by_level(rows: dict[str, list[Heard]]) -> dict[str, list[Heard]]:
+def by_level(rows: dict[str, list[Outcome]]) -> dict[str, list[Outcome]]:
     """``rows``, with the strange knocks also split by level after the row of all of them."""
-    found: dict[str, list[Heard]] = {}
+    found: dict[str, list[Outcome]] = {}
     for name, row in rows.items():
         found[name] = row
         if name == STRANGE:
             for low, high in pairwise(LEVELS_DB):
-                part = [heard for heard in row if low <= heard.level_db < high]
+                part = [outcome for outcome in row if low <= outcome.level_db < high]
                 found[f"{STRANGE}, {low:g} to {high:g} dB"] = part
     return found
 
 
-def figures(row: Sequence[Heard], seed: int) -> dict[str, Any]:
+def figures(row: Sequence[Outcome], seed: int) -> dict[str, Any]:
     """For one kind of sound: the share of judged sounds called knocking, and its 95 % interval.
 
     The interval is over the sources of the engines; wholly synthetic sounds count as one source.
     """
     called: dict[str, list[bool]] = {}
-    for heard in row:
-        if heard.knocking is not None:
-            called.setdefault(heard.source, []).append(heard.knocking)
+    for outcome in row:
+        if outcome.knocking is not None:
+            called.setdefault(outcome.source, []).append(outcome.knocking)
     judged = [knocks for each in called.values() for knocks in each]
     windows = {name: np.array(each) for name, each in called.items()}
     interval = interval_of_share(windows, seed=seed)
     return {
         "sounds": len(row),
         "unknown": len(row) - len(judged),
-        "sources": len({heard.source for heard in row if heard.source}),
+        "sources": len({outcome.source for outcome in row if outcome.source}),
         "called_knocking": float(np.mean(judged)) if judged else None,
         "interval_95": interval,
     }
@@ -167,9 +167,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     lines = ["| | sounds | unknown | called knocking | 95 % |", "|---|---|---|---|---|"]
     for name, one in found.items():
         share = one["called_knocking"]
-        said = "-" if share is None else f"{100 * share:.1f} %"
+        share_text = "-" if share is None else f"{100 * share:.1f} %"
         counts = f"{one['sounds']} | {one['unknown']}"
-        lines.append(f"| {name} | {counts} | {said} | {in_percent(one['interval_95'])} |")
+        lines.append(f"| {name} | {counts} | {share_text} | {in_percent(one['interval_95'])} |")
     return "\n".join(lines)
 
 
@@ -214,7 +214,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    for name, least, most in (("count", 1, MOST), ("seed", 0, 2**32 - 1)):
+    for name, least, most in (("count", 1, MAX_COUNT), ("seed", 0, 2**32 - 1)):
         if not least <= (value := getattr(arguments, name)) <= most:
             raise ConfigError(f"--{name} {value} must lie between {least} and {most}")
     if arguments.out:

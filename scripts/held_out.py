@@ -21,11 +21,11 @@ from convert.judgeable import all_judgeable
 from convert.metrics import auc
 from convert.skipped import Skipped
 from convert.split import fold_sources
-from convert.synth import SR, mix, place, random_crank
+from convert.synth import SR, mix, pulse_train, random_crank
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
 from edge.frontend.picture import colour_indices
-from scripts.scores import Held, Windows, auc_by_source, counts_as
+from scripts.scores import Held, Windows, auc_by_source, kind_of
 
 FOLDS = 3
 STRANGE = 200  # windows with strange knocks per part
@@ -49,11 +49,11 @@ def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     times += rng.normal(0, rng.uniform(0, 0.02) * period, times.size)
     gains = rng.lognormal(0, 0.15, times.size)
     gains[1::2] *= rng.uniform(0.4, 1)
-    y = place(n, times, gains, wave)
+    y = pulse_train(n, times, gains, wave)
     return y / (y.std() + 1e-12)
 
 
-def knocking_strangely(
+def add_strange_knock(
     rng: np.random.Generator, engine: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """``engine`` (n,) with a strange knock mixed in, and its level, drawn from STRANGE_DB."""
@@ -75,9 +75,9 @@ class Parts:
         """DatasetError unless, by the labels, each part has a knock and a healthy engine."""
         for number in range(FOLDS):
             if not any(clip.knocks for clip in self.of(number)):
-                raise _none(number, "knocking")
+                raise _missing(number, "knocking")
             if not any(clip.is_healthy for clip in self.of(number)):
-                raise _none(number, "healthy")
+                raise _missing(number, "healthy")
 
     def of(self, number: int) -> list[Clip]:
         """The recordings of one part."""
@@ -104,7 +104,7 @@ class Parts:
         found = [(self._windows(number), self._strange(number)) for number in range(FOLDS)]
         for number, (windows, _) in enumerate(found):
             if not any(clip.knocks for clip, _ in windows):
-                raise _none(number, "knocking")
+                raise _missing(number, "knocking")
         return found
 
     def _windows(self, number: int) -> Windows:
@@ -116,10 +116,10 @@ class Parts:
     def _strange(self, number: int) -> Windows:
         rng = np.random.default_rng([7, number])
         found: Windows = []
-        whole = self.engines(number)
+        engines = self.engines(number)
         for _ in range(STRANGE):
-            clip, engine = whole[int(rng.integers(len(whole)))]
-            y, _ = knocking_strangely(rng, engine.astype(np.float64))
+            clip, engine = engines[int(rng.integers(len(engines)))]
+            y, _ = add_strange_knock(rng, engine.astype(np.float64))
             found.append((clip, colour_indices(self.front_end.spectrogram(y.astype(np.float32)))))
         return found
 
@@ -127,13 +127,13 @@ class Parts:
         """Windows of the healthy engines of one part; DatasetError if there is none."""
         clips = [clip for clip in self.of(number) if clip.is_healthy]
         config = self.front_end.config
-        whole = [(clip, y.copy()) for clip, y in all_judgeable(clips, config, quiet=True)]
-        if not whole:
-            raise _none(number, "healthy")
-        return whole
+        engines = [(clip, y.copy()) for clip, y in all_judgeable(clips, config, quiet=True)]
+        if not engines:
+            raise _missing(number, "healthy")
+        return engines
 
 
-def _none(number: int, kind: str) -> DatasetError:
+def _missing(number: int, kind: str) -> DatasetError:
     return DatasetError(
         f"part {number + 1} of the sources has no {kind} engine of 2 s: "
         f"give recordings of at least {FOLDS} such sources"
@@ -155,7 +155,7 @@ class HeldOut:
         rows: list[Row] = []
         for part, (held, strange) in enumerate(parts.held):
             for clip, indices in held:
-                kind = "knock" if clip.knocks else counts_as(clip)
+                kind = "knock" if clip.knocks else kind_of(clip)
                 rows.append((indices, part, kind, clip.source))
             rows += [(indices, part, "strange", "made") for _, indices in strange]
             rows += _faults(part, [y for _, y in parts.engines(part)], parts.front_end)
@@ -163,8 +163,8 @@ class HeldOut:
         return cls(*columns)
 
     @classmethod
-    def kept(cls, path: Path) -> Self:
-        """The windows that :meth:`keep` wrote to ``path``."""
+    def load(cls, path: Path) -> Self:
+        """The windows that :meth:`save` wrote to ``path``."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in ("indices", "part", "kind", "source")})
 
@@ -173,7 +173,7 @@ class HeldOut:
         chosen = self.part == part
         return type(self)(**{name: value[chosen] for name, value in vars(self).items()})
 
-    def keep(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """Write the windows to ``path``, atomically."""
         buffer = io.BytesIO()
         np.savez(buffer, **vars(self))

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from convert.metrics import interval_over_sources
+from convert.metrics import cluster_bootstrap_interval
 
-DRAWS = 1000
+N_BOOTSTRAP = 1000
 Called = Mapping[str, NDArray[np.bool_]]  # by source, or car: whether each window is called
 
 
-class Pairs(NamedTuple):
+class PairwiseAuc(NamedTuple):
     """AUCs of one network on sources it never heard: each that knocks against each healthy one."""
 
     auc: NDArray[np.float64]  # (knocking sources, healthy ones)
@@ -34,13 +34,15 @@ def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] |
     count = sum(each.size for each in windows.values())
     if not count:
         return None
-    low, high = interval_over_sources(lambda p, _: float(p.mean()), windows, windows, seed=seed)
+    low, high = cluster_bootstrap_interval(
+        lambda p, _: float(p.mean()), windows, windows, seed=seed
+    )
     hits = int(sum(each.sum() for each in windows.values()))
     least, most = binomtest(hits, count).proportion_ci(method="wilson")
     return min(low, float(least)), max(high, float(most))
 
 
-def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, float]:
+def interval_of_auc(parts: Sequence[PairwiseAuc], *, seed: int = 1) -> tuple[float, float]:
     """95 % interval of the mean of the parts' mean AUCs, by a bootstrap over all sources.
 
     A source that is both knocking and healthy is drawn once for both. A part without any pair in a
@@ -51,8 +53,8 @@ def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, fl
     knocking = sorted({name for part in parts for name in part.knocking})
     others = sorted({name for part in parts for name in part.healthy}.difference(knocking))
     figures: list[float] = []
-    while len(figures) < DRAWS:
-        times = _drawn(rng, knocking) | _drawn(rng, others)
+    while len(figures) < N_BOOTSTRAP:
+        times = _resample(rng, knocking) | _resample(rng, others)
         means = []
         for auc, rows, columns in parts:
             weights = np.outer([times[name] for name in rows], [times[name] for name in columns])
@@ -64,7 +66,7 @@ def interval_of_auc(parts: Sequence[Pairs], *, seed: int = 1) -> tuple[float, fl
     return float(low), float(high)
 
 
-def _drawn(rng: np.random.Generator, names: Sequence[str]) -> dict[str, int]:
+def _resample(rng: np.random.Generator, names: Sequence[str]) -> dict[str, int]:
     """How often each name comes up in a bootstrap sample of ``names``."""
     if not names:
         return {}

@@ -15,23 +15,23 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
-from convert.device import half_precision, moved
+from convert.device import half_precision, to_device
 from convert.examples import KNOCKING
 from convert.fit import MASKED, ema_decay_at
 from convert.network import KnockNet
 from convert.rendering import FULL_PX, Pictures
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 
 # Peak learning rate; examples shown until it is reached, and until it falls again.
-RATE, WARM, FALLS = 2e-3, 4_000, 16_000
+PEAK_RATE, WARMUP, PLATEAU_END = 2e-3, 4_000, 16_000
 EMA_DECAY = 0.998  # of the averaged weights, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def learning_rate(shown: int) -> float:
     """Learning rate after ``shown`` examples: warm-up, plateau, then inverse square root."""
-    return RATE * min(1.0, shown / WARM) * min(1.0, (FALLS / max(shown, 1)) ** 0.5)
+    return PEAK_RATE * min(1.0, shown / WARMUP) * min(1.0, (PLATEAU_END / max(shown, 1)) ** 0.5)
 
 
 class Learner:
@@ -49,10 +49,10 @@ class Learner:
         self._network.train()
         self._pictures = Pictures(FULL_PX, self.device)
         self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), RATE, weight_decay=config.weight_decay, fused=True
+            self._network.parameters(), PEAK_RATE, weight_decay=config.weight_decay, fused=True
         )
         self.shown = 0
-        self._under_way: deque[torch.cuda.Event] = deque()
+        self._pending: deque[torch.cuda.Event] = deque()
 
     def _update_ema(self, averaged: Tensors, current: Tensors, _: object) -> None:
         keep = ema_decay_at(EMA_DECAY, self.shown // self._config.batch_size)
@@ -63,7 +63,10 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.shown)
         batch = roll_and_mask(indices, MASKED, self._rng)
-        pictures, truth = self._pictures(moved(batch, self.device)), moved(labels, self.device)
+        pictures, truth = (
+            self._pictures(to_device(batch, self.device)),
+            to_device(labels, self.device),
+        )
         shown, shares = mixup(pictures, truth, self._config.mixup, self._rng)
         with half_precision(self.device):
             logits = self._network(shown)
@@ -81,24 +84,24 @@ class Learner:
         if self.device.type != "cuda":
             return
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        self._under_way.append(event)
+        self._pending.append(event)
         event.record()
-        if len(self._under_way) > 2:
-            self._under_way.popleft().synchronize()
+        if len(self._pending) > 2:
+            self._pending.popleft().synchronize()
 
     @torch.no_grad()
     def judge(self, indices: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log-odds of knocking by the averaged weights, (N,)."""
-        said = [np.empty(0, np.float32)]
+        log_odds = [np.empty(0, np.float32)]
         for i in range(0, len(indices), 128):
             part = torch.from_numpy(indices[i : i + 128]).to(self.device)
             logits = self._ema(self._pictures(part)).float()
-            said.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
-        return np.concatenate(said)
+            log_odds.append((logits[:, KNOCKING] - logits[:, 1 - KNOCKING]).cpu().numpy())
+        return np.concatenate(log_odds)
 
-    def save(self, path: Path, learnt: Learnt) -> None:
-        """Save the averaged weights and what they learnt from, for ``convert export``."""
+    def save(self, path: Path, trained_on: TrainedOn) -> None:
+        """Save the averaged weights and what they were trained on, for ``convert export``."""
         network = self._ema.module
         assert isinstance(network, KnockNet)  # noqa: S101 - for the type checker
-        meta = {"shown": self.shown, **learnt.to_meta()}
+        meta = {"shown": self.shown, **trained_on.to_meta()}
         save_checkpoint(path, network, labels=LABELS, meta=meta)

@@ -35,7 +35,7 @@ from convert.dataset import find_clips
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker
 from convert.recipe import REAL_KNOCKS, Recipe
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 from edge.child import die_with_parent
 from edge.cli import run_cli
@@ -79,10 +79,10 @@ class Run:
 
     work: Path
     size: int  # capacity of the stream, examples
-    ends: float  # deadline, seconds of the monotonic clock
+    deadline_s: float  # deadline, seconds of the monotonic clock
     lengths: tuple[int, ...]
     config: TrainConfig
-    learnt: Learnt  # what networks without a left-out part are trained on
+    trained_on: TrainedOn  # what networks without a left-out part are trained on
 
     def learn(self, task: Task) -> None:
         """Train one network on the whole stream; write its answers and weights to files."""
@@ -92,25 +92,25 @@ class Run:
         stream, learner = Stream(self.work / "stream", self.size), Learner(task.seed, self.config)
         lengths = iter((*self.lengths, 2**62))
         until = next(lengths)
-        for batch in stream.batches(task.part, self.config.batch_size, self.ends):
+        for batch in stream.batches(task.part, self.config.batch_size, self.deadline_s):
             learner.step(stream.indices[batch], stream.labels[batch].astype(np.int64))
             while learner.shown >= until:
-                self._keep(learner, task, until)
+                self._save_answers(learner, task, until)
                 until = next(lengths)
         print(f"{task.name}: {learner.shown} examples shown", flush=True)
 
-    def _keep(self, learner: Learner, task: Task, length: int) -> None:
+    def _save_answers(self, learner: Learner, task: Task, length: int) -> None:
         while not (self.work / "held.npz").is_file():
             time.sleep(1)  # the parent is still making it
-        held = HeldOut.kept(self.work / "held.npz")
+        held = HeldOut.load(self.work / "held.npz")
         if task.part != EVERYTHING:
             held = held.only(task.part)
-        place = self.work / f"{task.name}-{length}"
+        path = self.work / f"{task.name}-{length}"
         answers = io.BytesIO()
         np.save(answers, learner.judge(held.indices))
-        write_atomically(place.with_suffix(".npy"), answers.getvalue())
+        write_atomically(path.with_suffix(".npy"), answers.getvalue())
         if task.part == EVERYTHING:
-            learner.save(place.with_suffix(".pth"), self.learnt)
+            learner.save(path.with_suffix(".pth"), self.trained_on)
 
 
 def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dict[str, float]]:
@@ -119,12 +119,12 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
     Figures are means over seeds; those named ``both ...`` are of the seeds' averaged log-odds.
     DatasetError if an answer is not finite.
     """
-    held = HeldOut.kept(work / "held.npz")
+    held = HeldOut.load(work / "held.npz")
     windows = {part: held.part == part for part in range(FOLDS)}
     seeds = sorted({task.seed for task in tasks})
     lines: list[dict[str, float]] = []
     for length in lengths:
-        said = {seed: np.full(len(held.kind), np.nan, np.float32) for seed in seeds}
+        by_seed = {seed: np.full(len(held.kind), np.nan, np.float32) for seed in seeds}
         for task in tasks:
             file = work / f"{task.name}-{length}.npy"
             if task.part == EVERYTHING:
@@ -136,10 +136,10 @@ def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dic
                 raise DatasetError(
                     f"{file} holds values that are not finite: that training has diverged"
                 )
-            said[task.seed][windows[task.part]] = z
+            by_seed[task.seed][windows[task.part]] = z
         for rate in FALSE_RATES:
-            each = [figures(held, z, rate) for z in said.values()]
-            both = figures(held, np.mean(list(said.values()), axis=0), rate)
+            each = [figures(held, z, rate) for z in by_seed.values()]
+            both = figures(held, np.mean(list(by_seed.values()), axis=0), rate)
             mean = {name: float(np.mean([one[name] for one in each])) for name in both}
             aucs = [one["auc knock"] for one in each]
             together = {f"both {name}": value for name, value in both.items()}
@@ -163,28 +163,28 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
     parts = Parts(find_clips(arguments.folders))
     parts.check_labels()
     need_folder("--work", work)
-    make = _Make(parts, arguments)
-    ends = time.monotonic() + arguments.seconds
+    make = _MakeExamples(parts, arguments)
+    deadline_s = time.monotonic() + arguments.seconds
     lengths = sorted(set(arguments.lengths))
-    learnt = Learnt(complete=True).and_also(parts.clips)
-    what = Run(work, arguments.most, ends, tuple(lengths), config, learnt)
+    trained_on = TrainedOn(complete=True).extended_with(parts.clips)
+    run = Run(work, arguments.most, deadline_s, tuple(lengths), config, trained_on)
     seeds = range(1, arguments.seeds + 1)
     tasks = [Task(part, seed) for seed in seeds for part in range(FOLDS + 1)]
     # Makers are forked to share the recordings in memory, and this process never uses the GPU.
-    alike = multiprocessing.get_context("fork")
-    apart = multiprocessing.get_context("spawn")
+    fork = multiprocessing.get_context("fork")
+    spawn = multiprocessing.get_context("spawn")
     makers = [
-        alike.Process(target=make, args=(first,), daemon=True) for first in range(arguments.workers)
+        fork.Process(target=make, args=(first,), daemon=True) for first in range(arguments.workers)
     ]
-    learners = [apart.Process(target=what.learn, args=(task,), daemon=True) for task in tasks]
+    learners = [spawn.Process(target=run.learn, args=(task,), daemon=True) for task in tasks]
     try:
-        with _deaf_to_interrupts():
+        with _ignoring_interrupts():
             for process in (*makers, *learners):
                 process.start()
-        HeldOut.of(parts).keep(work / "held.npz")
+        HeldOut.of(parts).save(work / "held.npz")
         _wait(makers, learners)
     finally:
-        _end((*makers, *learners))
+        _terminate((*makers, *learners))
         # Nobody reads these gigabytes again; and a run that failed early leaves an empty folder.
         shutil.rmtree(work / "stream", ignore_errors=True)
     print(f"{make.stream.until()} examples made", flush=True)
@@ -197,7 +197,7 @@ def learn(arguments: argparse.Namespace) -> list[dict[str, float]]:
     return lines
 
 
-class _Make:
+class _MakeExamples:
     """The work of each process that makes examples of ``parts``."""
 
     def __init__(self, parts: Parts, arguments: argparse.Namespace) -> None:
@@ -214,7 +214,7 @@ class _Make:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _ignoring_interrupts() -> Iterator[None]:
     """Processes started within ignore Ctrl-C: their parent handles it and ends them."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -236,7 +236,7 @@ def _wait(makers: Sequence[BaseProcess], learners: Sequence[BaseProcess]) -> Non
         time.sleep(0.2)
 
 
-def _end(processes: Sequence[BaseProcess]) -> None:
+def _terminate(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         if process.is_alive():
             process.terminate()

@@ -27,7 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from convert.dataset import find_clips
-from convert.drawn import draw, graders, makers, trainers
+from convert.example_cache import (
+    example_code_digest,
+    grading_code_digest,
+    load_or_make,
+    training_code_digest,
+)
 from convert.examples import KNOCKING, NORMAL, ExampleMaker
 from convert.fit import Examples, Fit
 from convert.metrics import FEW_SOURCES
@@ -49,7 +54,7 @@ examples:
   python -m scripts.rotation recordings --examples 33095 --batch-size 64 --small-epochs 0 \\
     --full-epochs 2 --threshold 0.7          # with a GPU"""
 
-MORE = 5000  # examples are drawn in such steps, until enough of them lack any one part
+STEP = 5000  # examples are drawn in such steps, until enough of them lack any one part
 CHECKED = 600  # examples that contain the left-out part, to choose the best epoch
 # All seeds train on the same examples: runs differ only in initial weights, order and noise.
 EXAMPLE_SEED = 21
@@ -65,7 +70,7 @@ OPTIONS = {
 AUCS = ("auc", "strange_auc")
 
 
-class DrawnExamples:
+class SharedExamples:
     """Examples drawn from all recordings, cached on disk, with the parts that each contains."""
 
     def __init__(self, parts: Parts, simple: float, work: Path) -> None:
@@ -73,7 +78,9 @@ class DrawnExamples:
         self._parts = parts
         self._groups = sorted({clip.group for clip in parts.clips})
         recipe = dataclasses.asdict(self._recipe)
-        known = digest(list(map(identity, parts.clips)), recipe, EXAMPLE_SEED, makers())
+        known = digest(
+            list(map(identity, parts.clips)), recipe, EXAMPLE_SEED, example_code_digest()
+        )
         self.name = f"examples-{known}"
         self._folder = work / self.name
 
@@ -82,16 +89,16 @@ class DrawnExamples:
         return ExampleMaker(self._parts.pools(), self._recipe, EXAMPLE_SEED)
 
     def until(self, count: int, workers: int) -> tuple[Examples, NDArray[np.bool_]]:
-        """``(examples, heard)``: for each part, at least ``count`` examples contain nothing of it.
+        """``(examples, has_part)``: for each part, at least ``count`` examples lack it.
 
-        ``heard`` (N, parts): whether a recording of that part is in that example.
+        ``has_part`` (N, parts): whether a recording of that part is in that example.
         """
-        drawn_of = np.array(
+        group_in_part = np.array(
             [[name in part for part in self._parts.groups] for name in self._groups]
         )
-        total = MORE
+        total = STEP
         while True:
-            drawn = draw(
+            cached = load_or_make(
                 lambda: self._maker,
                 self._groups,
                 total,
@@ -99,24 +106,24 @@ class DrawnExamples:
                 workers=workers,
                 name="all",
             )
-            heard = drawn.heard @ drawn_of
-            least = int((~heard).sum(0).min())
+            has_part = cached.has_group @ group_in_part
+            least = int((~has_part).sum(0).min())
             if least >= count:
-                return Examples(drawn.indices, drawn.labels), heard
-            total = MORE * max(total // MORE + 1, math.ceil(count * total / max(least, 1) / MORE))
+                return Examples(cached.indices, cached.labels), has_part
+            total = STEP * max(total // STEP + 1, math.ceil(count * total / max(least, 1) / STEP))
 
 
 def judge(
-    drawn: tuple[Examples, NDArray[np.bool_]],
+    shared: tuple[Examples, NDArray[np.bool_]],
     held: Held,
     part: int,
     config: TrainConfig,
     work: Path,
 ) -> Scores:
     """Train without ``part``, with files in ``work``, and judge its windows ``held``."""
-    examples, heard = drawn
-    learnt = np.flatnonzero(~heard[:, part])[: config.examples]
-    check = np.flatnonzero(heard[:, part])[:CHECKED]
+    examples, has_part = shared
+    training = np.flatnonzero(~has_part[:, part])[: config.examples]
+    check = np.flatnonzero(has_part[:, part])[:CHECKED]
     windows, strange = held
     real = Examples(
         np.array([indices for _, indices in windows]),
@@ -126,7 +133,7 @@ def judge(
     work.mkdir(parents=True, exist_ok=True)
     fit = Fit(
         KnockNet(),
-        Examples(examples.indices[learnt], examples.labels[learnt]),
+        Examples(examples.indices[training], examples.labels[training]),
         check=Examples(examples.indices[check], examples.labels[check]),
         real=real,
         work=work,
@@ -240,7 +247,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    print(table(rotate(arguments), arguments.threshold))
+    print(table(cross_validate(arguments), arguments.threshold))
     return 0
 
 
@@ -254,23 +261,28 @@ def _probability(text: str) -> float:
     return value
 
 
-def rotate(arguments: argparse.Namespace) -> list[Scores]:
+def cross_validate(arguments: argparse.Namespace) -> list[Scores]:
     """Train and judge all parts, and write the answers as JSON; resumes an interrupted run."""
     config = TrainConfig(**{name: getattr(arguments, name) for name in OPTIONS})
     parts = Parts(find_clips(arguments.folders))
     parts.check_labels()
     need_folder("--work", arguments.work)
     held = parts.held  # before hours of drawing: an error if a part has no knock to judge
-    drawn = DrawnExamples(parts, config.simple, arguments.work)
-    examples = drawn.until(config.examples, len(os.sched_getaffinity(0)))
+    shared = SharedExamples(parts, config.simple, arguments.work)
+    examples = shared.until(config.examples, len(os.sched_getaffinity(0)))
     settings = dataclasses.asdict(config)
-    run = arguments.work / f"run-{digest(drawn.name, settings, graders(), trainers())}"
+    run = (
+        arguments.work
+        / f"run-{digest(shared.name, settings, grading_code_digest(), training_code_digest())}"
+    )
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)
         scores.append(judge(examples, held[part], part, config, run / f"part{part + 1}"))
-    said = [dataclasses.asdict(score) for score in scores]
-    write_atomically(run / "answers.json", json.dumps(said, default=lambda z: z.tolist()).encode())
+    answers = [dataclasses.asdict(score) for score in scores]
+    write_atomically(
+        run / "answers.json", json.dumps(answers, default=lambda z: z.tolist()).encode()
+    )
     return scores
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convert.dataset import Clip
 from convert.metrics import auc
-from scripts.intervals import Called, Pairs
+from scripts.intervals import Called, PairwiseAuc
 
 Windows = list[tuple[Clip, NDArray[np.uint8]]]  # colour indices (84, 87) of a window
 Held = tuple[Windows, Windows]  # real ones, and engines with a strange knock mixed in
@@ -17,7 +17,7 @@ Figures = dict[str, float | None]  # None for a kind without windows
 KINDS = ("engine", "engine_other_fault", "not_engine")  # of windows that do not knock
 
 
-def counts_as(clip: Clip) -> str:
+def kind_of(clip: Clip) -> str:
     """One of KINDS for ``clip``, whatever its own kind is called; a knock counts as engine."""
     if clip.label == "not_engine":
         return "not_engine"
@@ -30,7 +30,7 @@ class Scores:
 
     source: list[str] = field(default_factory=list)
     group: list[str] = field(default_factory=list)  # Clip.group, the car if it is named
-    kind: list[str] = field(default_factory=list)  # as counts_as() says
+    kind: list[str] = field(default_factory=list)  # as kind_of() says
     knocks: list[bool] = field(default_factory=list)
     z: list[NDArray[np.float32]] = field(default_factory=list)  # (epochs,) for each window
     strange_group: list[str] = field(default_factory=list)  # of the engine with a strange knock
@@ -41,7 +41,7 @@ class Scores:
         windows, strange = held
         self.source += [clip.source for clip, _ in windows]
         self.group += [clip.group for clip, _ in windows]
-        self.kind += [counts_as(clip) for clip, _ in windows]
+        self.kind += [kind_of(clip) for clip, _ in windows]
         self.knocks += [clip.knocks for clip, _ in windows]
         self.z += list(z[: len(windows)])
         self.strange_group += [clip.group for clip, _ in strange]
@@ -88,7 +88,7 @@ class Scores:
             for kind, groups in found.items()
         }
 
-    def pairs(self) -> Pairs:
+    def pairs(self) -> PairwiseAuc:
         """AUCs of all pairs of sources after the first epoch; one network must have judged them."""
         z = np.array([value[0] for value in self.z], dtype=np.float32)
         source, knocks = np.array(self.source), np.array(self.knocks)
@@ -96,7 +96,7 @@ class Scores:
         engine = ~knocks & (np.array(self.kind) == "engine")
         names = [[str(name) for name in np.unique(source[which])] for which in (knocks, engine)]
         found = auc_of_pairs(z, source, knocks, engine)
-        return Pairs(found, *([group[name] for name in part] for part in names))
+        return PairwiseAuc(found, *([group[name] for name in part] for part in names))
 
 
 def auc_by_source(

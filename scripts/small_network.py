@@ -71,7 +71,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, 2e-3, total_steps=epochs * batches + 1
     )
-    said = []
+    log_odds = []
     for _ in range(epochs):
         network.train()
         order = rng.permutation(len(examples.labels))
@@ -92,5 +92,5 @@ def fit(
             logits = torch.cat(
                 [network(pictures(held[i : i + 64])) for i in range(0, len(held), 64)]
             ).float()
-        said.append((logits[:, KNOCKING] - logits[:, NORMAL]).numpy())
-    return np.stack(said, axis=1)
+        log_odds.append((logits[:, KNOCKING] - logits[:, NORMAL]).numpy())
+    return np.stack(log_odds, axis=1)

@@ -125,9 +125,9 @@ def _run(arguments: argparse.Namespace) -> int:
     counters = service.counters
     seconds = pipeline.front_end.config.n_samples / day.sr
     due = day.windows_due(seconds, config.listen.hop_s)
-    gone_through = counters.windows_judged + counters.windows_unknown
-    print(f"{gone_through} windows processed, {due} due; {counters.alerts} alerts")
-    return int(not steady(day.rows) or gone_through != due)
+    processed = counters.windows_judged + counters.windows_unknown
+    print(f"{processed} windows processed, {due} due; {counters.alerts} alerts")
+    return int(not steady(day.rows) or processed != due)
 
 
 def steady(rows: Sequence[Row]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.drawn import SHAPE
+from convert.example_cache import SHAPE
 from convert.examples import Maker
 
 WAIT_S = 0.02  # between two looks for new examples
@@ -31,7 +31,7 @@ class Stream:
 
         self.indices = shared("indices", *SHAPE)
         self.labels = shared("labels")
-        self.heard = shared("heard")  # bit K: it contains a recording of part K
+        self.part_bits = shared("bits")  # bit K: it contains a recording of part K
         self._made = shared("made")
         self._until = 0
 
@@ -41,8 +41,8 @@ class Stream:
             example = maker(number)
             self.indices[number] = example.indices
             self.labels[number] = example.label
-            heard = (bool(example.heard & part) << place for place, part in enumerate(parts))
-            self.heard[number] = sum(heard)
+            bits = (bool(example.groups & part) << place for place, part in enumerate(parts))
+            self.part_bits[number] = sum(bits)
             self._made[number] = 1  # set last: the example is complete
 
     def until(self) -> int:
@@ -52,21 +52,23 @@ class Stream:
         self._until = self._until + int(missing[0]) if missing.size else self.size
         return self._until
 
-    def batches(self, without: int, size: int, ends: float) -> Iterator[NDArray[np.int64]]:
+    def batches(self, without: int, size: int, deadline_s: float) -> Iterator[NDArray[np.int64]]:
         """Batches of ``size`` numbers of examples that contain nothing of the part ``without``.
 
-        No example comes twice. Waits for more until ``ends``, in seconds of the monotonic clock, or
-        until all examples have been used.
+        No example comes twice. Waits for more until ``deadline_s`` of the monotonic clock, or until
+        all examples have been used.
         """
         seen, waiting = 0, np.empty(0, np.int64)
-        while time.monotonic() < ends:
+        while time.monotonic() < deadline_s:
             until = self.until()
             fresh = np.arange(seen, until)
-            waiting = np.concatenate([waiting, fresh[self.heard[seen:until] >> without & 1 == 0]])
+            waiting = np.concatenate(
+                [waiting, fresh[self.part_bits[seen:until] >> without & 1 == 0]]
+            )
             seen = until
             if len(waiting) < size and until == self.size:
                 return
-            while len(waiting) >= size and time.monotonic() < ends:
+            while len(waiting) >= size and time.monotonic() < deadline_s:
                 batch, waiting = waiting[:size], waiting[size:]
                 yield batch
             time.sleep(WAIT_S)

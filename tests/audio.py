@@ -84,12 +84,12 @@ def steady(rpm: float, cylinders: int, seconds: float = 4.0) -> synth.Crank:
 def watch_trains(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> list[tuple[Any, Any]]:
     """Record ``(times, gains)`` of each train of strokes that ``modules`` place from now on."""
     trains: list[tuple[Any, Any]] = []
-    place = synth.place
+    pulse_train = synth.pulse_train
 
     def watched(n: int, times: Any, gains: Any, wave: Any) -> Any:
         trains.append((times, gains))
-        return place(n, times, gains, wave)
+        return pulse_train(n, times, gains, wave)
 
     for module in modules:
-        monkeypatch.setattr(module, "place", watched)
+        monkeypatch.setattr(module, "pulse_train", watched)
     return trains

@@ -108,10 +108,14 @@ def anew() -> Iterator[Callable[[], None]]:
 
     Called once more when the test ends.
     """
-    from convert import drawn
+    from convert import example_cache
 
     def forget() -> None:
-        for name in (drawn.makers, drawn.graders, drawn.trainers):
+        for name in (
+            example_cache.example_code_digest,
+            example_cache.grading_code_digest,
+            example_cache.training_code_digest,
+        ):
             name.cache_clear()
 
     yield forget

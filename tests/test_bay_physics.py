@@ -6,7 +6,7 @@ import pytest
 from convert import bay
 from convert.synth import SR
 from tests.audio import tone
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def db(ratio):
@@ -54,21 +54,21 @@ def response_db(rng):
 
 
 def test_a_tilt_is_as_many_db_an_octave_as_it_says():
-    told = {("normal", 0, 1.5): 3.0, ("integers", 0, 5): 0}
-    gain = response_db(Dice(0, told))
+    fixed = {("normal", 0, 1.5): 3.0, ("integers", 0, 5): 0}
+    gain = response_db(ScriptedRng(0, fixed))
     for hz, wanted in ((250, -6), (500, -3), (1000, 0), (2000, 3), (8000, 9)):
         assert gain[2 * hz] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_resonance_is_as_many_db_as_it_says_and_as_wide():
-    told = {
+    fixed = {
         ("normal", 0, 1.5): 0.0,
         ("integers", 0, 5): 1,
         ("normal", 0, 6): 8.0,
         ("uniform", -4, 3): 1.0,  # octaves above 1 kHz
         ("uniform", 0.15, 1.0): 0.5,
     }
-    gain = response_db(Dice(0, told))
+    gain = response_db(ScriptedRng(0, fixed))
     assert gain[2 * 2000] == pytest.approx(8, abs=1e-6)
     # Half an octave away it is down to exp(-1/2) of that; in steps of half a hertz.
     assert gain[round(2 * 2000 * 2**0.5)] == pytest.approx(8 * np.exp(-0.5), abs=0.01)
@@ -97,11 +97,11 @@ def loud_and_soft():
 
 @pytest.mark.parametrize(("power", "left"), [(0.1, 0.8), (0.35, 0.3)])
 def test_gain_control_brings_loud_and_soft_together(power, left):
-    told = {("uniform", 0.03, 0.3): 0.05, ("uniform", 0.1, 0.35): power}
+    fixed = {("uniform", 0.03, 0.3): 0.05, ("uniform", 0.1, 0.35): power}
     y = loud_and_soft()
     # Its gain is the level to that power, twice that in dB: of the spread 1 - 2 * power stays.
     # Of 10 dB. Beside a step the level is neither the loud nor the soft one: seen 0.3 dB more.
-    controlled = bay.gain_control(Dice(0, told), y, SR)
+    controlled = bay.gain_control(ScriptedRng(0, fixed), y, SR)
     assert spread_db(controlled) == pytest.approx(left * spread_db(y), abs=0.5)
 
 
@@ -119,14 +119,14 @@ def test_any_gain_control_lessens_and_any_sharpening_raises_the_spread():
 BRANCHES = {"equalise": 0, "echo": 1, "noise": 2, "wind": 3, "control": 4, "band": 5, "drive": 6}
 
 
-def recorded(y, branch, seed=0, **told):
+def recorded(y, branch, seed=0, **fixed):
     """``y`` with nothing but one ``branch`` of what may happen to it: peak 1."""
     doors = [0.99] * len(BRANCHES)
     doors[BRANCHES[branch]] = 0.0
     if branch == "drive":
-        doors.append(told.pop("soft"))  # which way it saturates
+        doors.append(fixed.pop("soft"))  # which way it saturates
     draws = {("random",): doors, ("uniform", 0.05, 1): 1.0}
-    return bay.record(Dice(seed, draws | told.pop("draws", {})), y, SR)
+    return bay.record(ScriptedRng(seed, draws | fixed.pop("draws", {})), y, SR)
 
 
 @pytest.mark.parametrize("level", [-45.0, -20.0, -8.0])
@@ -174,4 +174,6 @@ def test_soft_saturation_rounds_them():
 def test_a_recording_without_any_of_it_is_the_sound_itself():
     draws = {("random",): 0.99, ("uniform", 0.05, 1): 0.3}
     y = tone(1, SR, 700)
-    np.testing.assert_allclose(bay.record(Dice(0, draws), y, SR), 0.3 * y / y.max(), rtol=1e-9)
+    np.testing.assert_allclose(
+        bay.record(ScriptedRng(0, draws), y, SR), 0.3 * y / y.max(), rtol=1e-9
+    )

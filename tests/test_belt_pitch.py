@@ -4,14 +4,14 @@ import pytest
 from convert import faults
 from convert.synth import SR
 from tests.audio import steady
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 LOG_PITCH = ("uniform", np.log(600), np.log(4500))
 
 
 def squealing(hz, seed=0, *, partials=5, wander=0.0):
-    """Dice for a belt that squeals at ``hz``, give or take ``wander``, with strong harmonics."""
-    told = {
+    """A generator for a belt that squeals at ``hz``, within ``wander``, with strong harmonics."""
+    fixed = {
         LOG_PITCH: np.log(hz),
         ("normal", 0, 0.03): 0.0,
         ("normal", 0, 0.02): wander,
@@ -19,7 +19,7 @@ def squealing(hz, seed=0, *, partials=5, wander=0.0):
         ("uniform", 0.5, 2): 0.5,
         ("choice", ("squeal", "chirp", "flap")): "squeal",
     }
-    return Dice(seed, told)
+    return ScriptedRng(seed, fixed)
 
 
 @pytest.mark.parametrize("hz", [2300, 3300, 4400])
@@ -48,6 +48,6 @@ def test_a_wander_upwards_counts():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_partial_left_out_does_not_move_the_draws_after_it(seed):
     low, high = squealing(700, seed), squealing(4400, seed)
-    for dice in (low, high):
-        faults.belt(dice, steady(1200, 4, 1))
+    for rng in (low, high):
+        faults.belt(rng, steady(1200, 4, 1))
     assert low.bit_generator.state == high.bit_generator.state

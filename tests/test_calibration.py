@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convert.calibration import (
-    LEAST_CALIBRATION,
+    MIN_CALIBRATION,
     N_SOURCES,
     _take,
     export_pictures,
@@ -14,7 +14,7 @@ from convert.calibration import (
     sources_used,
 )
 from convert.errors import DatasetError
-from convert.export import _complete
+from convert.export import _final_manifest
 from convert.made import make
 from convert.parity import MIN_PICTURES, Parity
 from edge.frontend import FrontEnd, FrontEndConfig
@@ -115,7 +115,7 @@ def test_too_little(tmp_path, front_end):
     with pytest.raises(DatasetError, match="no recordings"):
         export_pictures(tmp_path, front_end, seed=1)
     wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
-    with pytest.raises(DatasetError, match=f"{LEAST_CALIBRATION} are needed"):
+    with pytest.raises(DatasetError, match=f"{MIN_CALIBRATION} are needed"):
         export_pictures(tmp_path, front_end, seed=1)
 
 
@@ -182,7 +182,7 @@ def test_a_manifest_stays_small_and_the_device_reads_it(tmp_path):
     parity = Parity(400, [], [])
     manifest = Manifest("net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig())
     golden = np.array([0.25, 0.75], np.float32)
-    manifest = _complete(manifest, parity, {"folder": "r", **found}, golden)
+    manifest = _final_manifest(manifest, parity, {"folder": "r", **found}, golden)
     write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
     assert (tmp_path / "net.tflite").stat().st_size < 20_000
     assert ModelFile.read(tmp_path / "net.tflite").manifest.calibration == {"folder": "r", **found}

@@ -211,7 +211,9 @@ def test_the_draws_are_made_once_for_text_page_and_file(monkeypatch):
     rows = [judged(name, label, [0.5]) for label in LABELS for name in (f"{label}1", f"{label}2")]
     once = report(*rows)
     first = once.table()
-    monkeypatch.setattr("convert.figures.interval_over_sources", lambda *_, **__: pytest.fail())
+    monkeypatch.setattr(
+        "convert.figures.cluster_bootstrap_interval", lambda *_, **__: pytest.fail()
+    )
     assert once.table() == first
     assert once.to_dict()["separation"]["engine"]["auc_95"] == [0.5, 0.5]
 

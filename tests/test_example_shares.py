@@ -17,14 +17,20 @@ from edge.frontend import FrontEnd
 
 TOLD = re.sub(r"\s+", " ", (Path(__file__).parents[1] / "docs" / "training.md").read_text())
 N = 2 * SR
-ENGINE, OTHER_FAULT, BYSTANDER, REAL, MADE = 500, 900, 1500, 2100, 1200  # Hz
+ENGINE, OTHER_FAULT, STREET, REAL, MADE = 500, 900, 1500, 2100, 1200  # Hz
 BURST = 0.1  # of the time a made knock sounds: the loudest tenth, as mix() counts
 FRONT_END = FrontEnd()
 # mix() hears 500 Hz 0.26 dB too faint, by the edge of its band at 250 Hz.
 EDGE_DB = 0.4
 # Engines and what lies on them as they are, so that tones stay tones and at their places.
 BARE = Recipe(
-    made_engine=0, sharpened=0, starter=0, distractors=0, distracted=0, shaped=0, locked=0
+    synthetic_engine=0,
+    sharpened=0,
+    starter=0,
+    lookalikes_normal=0,
+    lookalikes_knocking=0,
+    shaped=0,
+    beat_locked=0,
 )
 STILL = (1.0, 1.0)  # speeds
 
@@ -48,7 +54,7 @@ def levels(recipe, count):
     kinds = {
         "engine": ENGINE,
         "other_fault": OTHER_FAULT,
-        "not_engine": BYSTANDER,
+        "not_engine": STREET,
         "knocking": REAL,
     }
     pools = Pools(**{k: [Source(k, [tone(hz).astype("f4")])] for k, hz in kinds.items()})
@@ -74,7 +80,7 @@ def spans(values, low, high, slack=EDGE_DB):
     return inside and values.min() < low + fifth and values.max() > high - fifth
 
 
-def test_other_faults_and_bystanders_have_their_shares_and_levels():
+def test_other_faults_and_second_recordings_have_their_shares_and_levels():
     count = 300
     at = levels(replace(BARE, knocking=0, not_engine=0, speeds=STILL), count)
     faulty = at[OTHER_FAULT] > 0
@@ -82,31 +88,31 @@ def test_other_faults_and_bystanders_have_their_shares_and_levels():
     assert Recipe().other_fault > 0.1
     below = np.where(faulty, at[OTHER_FAULT], at[ENGINE])
     assert (below > 0).all()
-    # Half of the bystanders are engines, which are not told apart over an engine.
-    street = at[BYSTANDER] > 0
-    assert near(street.sum(), Recipe().bystander / 2, count)
+    # Half of the second recordings are engines, which are not told apart over an engine.
+    street = at[STREET] > 0
+    assert near(street.sum(), Recipe().second_recording / 2, count)
     second = faulty & (at[ENGINE] > 0)
-    assert near(second.sum(), Recipe().bystander / 2, faulty.sum())
+    assert near(second.sum(), Recipe().second_recording / 2, faulty.sum())
     # No louder than the first, docs/training.md says.
-    assert spans(db(at[BYSTANDER][street] / below[street]), -20, 0)
+    assert spans(db(at[STREET][street] / below[street]), -20, 0)
     assert db(at[ENGINE][second] / below[second]).max() <= EDGE_DB
 
 
-@pytest.mark.parametrize("recipe", [BARE, replace(SIMPLE, made_engine=0)])
-def test_real_knocks_are_mostly_behind_a_bystander(recipe):
+@pytest.mark.parametrize("recipe", [BARE, replace(SIMPLE, synthetic_engine=0)])
+def test_real_knocks_are_mostly_behind_a_second_recording(recipe):
     count = 150
     at = levels(replace(recipe, knocking=1, real_knocks=1, speeds=STILL), count)
     assert (at[REAL] > 0).all()
-    for hz in (ENGINE, BYSTANDER):
+    for hz in (ENGINE, STREET):
         on_top = at[hz] > 0
         assert near(on_top.sum(), 0.3, count), hz  # half of 0.6 each
         assert spans(db(at[hz][on_top] / at[REAL][on_top]), -20, 0), hz
-    assert not ((at[ENGINE] > 0) & (at[BYSTANDER] > 0)).any()
+    assert not ((at[ENGINE] > 0) & (at[STREET] > 0)).any()
 
 
 def test_elaborate_knocks_are_as_loud_and_as_often_real_as_is_told():
     count = 200
-    alone = replace(BARE, bystander=0, other_fault=0, speeds=STILL)
+    alone = replace(BARE, second_recording=0, other_fault=0, speeds=STILL)
     at = levels(replace(alone, knocking=1, real_knocks=REAL_KNOCKS), count)
     real, made = at[REAL] > 0, at[MADE] > 0
     assert (real != made).all()
@@ -119,7 +125,7 @@ def test_elaborate_knocks_are_as_loud_and_as_often_real_as_is_told():
 
 
 def test_simple_knocks_are_as_loud_as_is_told(monkeypatch):
-    still = replace(SIMPLE, made_engine=0, other_fault=0, speeds=STILL)
+    still = replace(SIMPLE, synthetic_engine=0, other_fault=0, speeds=STILL)
     monkeypatch.setattr(examples, "SIMPLE", still)
     at = levels(Recipe(simple=1, knocking=1), 150)
     assert (at[MADE] > 0).all()
@@ -140,12 +146,12 @@ def test_recordings_are_played_at_other_speeds(recipe, low, high, told):
     count = 150
     assert recipe.speeds == (low, high)
     assert told in TOLD
-    pools = Pools(not_engine=[Source("street", [tone(BYSTANDER).astype("f4")])])
+    pools = Pools(not_engine=[Source("street", [tone(STREET).astype("f4")])])
     alone = replace(recipe, knocking=0, not_engine=1)
     maker = ExampleMaker(pools, alone, seed=3, front_end=FRONT_END)
     window = np.hanning(N)
     peaks = [np.abs(np.fft.rfft(maker.sound(i)[0] * window)).argmax() for i in range(count)]
-    speeds = np.array(peaks) / (2 * BYSTANDER)  # steps of 1/3000
+    speeds = np.array(peaks) / (2 * STREET)  # steps of 1/3000
     assert spans(speeds, low, high, slack=0.001)
     assert near((np.abs(speeds - 1) < 0.001).sum(), 0.3, count)  # seven in ten at another one
 

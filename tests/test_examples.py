@@ -84,10 +84,10 @@ def calls(monkeypatch):
 def test_shares_are_kept_and_every_kind_is_made(calls):
     for name in ("random_knock", "plain_knock", "engine"):
         calls.count(synth, name)
-    for name in ("loping_engine", "distract"):
+    for name in ("loping_engine", "add_lookalike"):
         calls.count(lookalikes, name)
     calls.count(faults, "faulty")
-    for name in ("sharpen", "shaped_like", "beat_seconds"):
+    for name in ("sharpen", "shaped_like", "beat_period_s"):
         calls.count(examples, name)
     recipe = Recipe(plain=0.3)
     maker = ExampleMaker(pools(engine=noise(4), other_fault=noise(4)), recipe, seed=2)
@@ -104,8 +104,8 @@ def test_shares_are_kept_and_every_kind_is_made(calls):
         ("faulty", 8),  # 0.08 of those that do not knock
         ("sharpen", 45),  # of the 150 real ones
         ("shaped_like", 40),  # of the knocks
-        ("beat_seconds", 35),  # of the knocks of a kind
-        ("distract", 66),  # a quarter of the knocks, 0.45 of the others without a starter
+        ("beat_period_s", 35),  # of the knocks of a kind
+        ("add_lookalike", 66),  # a quarter of the knocks, 0.45 of the others without a starter
     ):
         assert abs(calls[name] - expected) < 4 * expected**0.5, name
 
@@ -114,7 +114,7 @@ def test_simple_examples_hold_plain_knocks_over_engines_as_they_are(monkeypatch)
     def refused(*_args, **_named):
         raise AssertionError("no part of a simple example")
 
-    for name in ("sharpen", "shaped_like", "beat_seconds"):
+    for name in ("sharpen", "shaped_like", "beat_period_s"):
         monkeypatch.setattr(examples, name, refused)
     monkeypatch.setattr(synth, "random_knock", refused)
     maker = ExampleMaker(pools(engine=noise(4)), Recipe(simple=1), seed=6)
@@ -141,7 +141,7 @@ def test_a_simple_knock_is_as_loud_as_asked_over_all_of_the_sound(monkeypatch):
     monkeypatch.setattr(examples, "record", lambda _rng, y, _sr: y)
     engine = noise(4)
     loud = dataclasses.replace(
-        SIMPLE, knocking=1, made_engine=0, speeds=(1, 1), level_db=(12.0, 12.0)
+        SIMPLE, knocking=1, synthetic_engine=0, speeds=(1, 1), level_db=(12.0, 12.0)
     )
     maker = ExampleMaker(pools(engine=engine), loud, seed=7)
     for number in range(5):
@@ -179,9 +179,9 @@ def test_a_healthy_engine_is_a_background_whatever_its_owner_calls_it():
     pools = fill_pools((clip, noise(2)) for clip in clips)
     assert [source.name for source in pools.engine] == ["diesel", "golf idling", "engine"]
     assert [s.name for s in pools.other_fault] == ["engine_other_fault", "Misfire", "starter"]
-    recipe = Recipe(made_engine=0, starter=0, knocking=1, real_knocks=0)
-    heard = [ExampleMaker(pools, recipe, seed=1)(number).heard for number in range(30)]
-    assert any("diesel" in names for names in heard)
+    recipe = Recipe(synthetic_engine=0, starter=0, knocking=1, real_knocks=0)
+    groups = [ExampleMaker(pools, recipe, seed=1)(number).groups for number in range(30)]
+    assert any("diesel" in names for names in groups)
 
 
 def test_a_car_of_many_sources_weighs_no_more_than_another():
@@ -191,26 +191,26 @@ def test_a_car_of_many_sources_weighs_no_more_than_another():
         for number, (name, car) in enumerate(names.items())
     )
     assert [(s.name, len(s.sounds)) for s in pools.engine] == [("golf", 3), ("polo", 1)]
-    maker = ExampleMaker(pools, Recipe(made_engine=0, starter=0, bystander=0), seed=1)
-    heard = Counter(name for number in range(200) for name in maker(number).heard)
-    assert abs(heard["golf"] - 100) < 29  # four deviations of a binomial
+    maker = ExampleMaker(pools, Recipe(synthetic_engine=0, starter=0, second_recording=0), seed=1)
+    groups = Counter(name for number in range(200) for name in maker(number).groups)
+    assert abs(groups["golf"] - 100) < 29  # four deviations of a binomial
 
 
 @pytest.mark.parametrize("simple", [0.0, 1.0])
 def test_an_example_says_which_sources_are_in_it(simple):
     own = pools(engine=noise(4), knocking=noise(3), not_engine=noise(5))
-    recipe = Recipe(real_knocks=0.5, made_engine=0.5, bystander=0.3, simple=simple)
-    heard = Counter(ExampleMaker(own, recipe, seed=2)(number).heard for number in range(40))
-    assert frozenset() in heard  # a made engine alone
-    assert frozenset({"engine"}) in heard
-    assert any("knocking" in names for names in heard)
-    # At most a background and a bystander.
-    assert all(len(names) <= 2 for names in heard)
+    recipe = Recipe(real_knocks=0.5, synthetic_engine=0.5, second_recording=0.3, simple=simple)
+    groups = Counter(ExampleMaker(own, recipe, seed=2)(number).groups for number in range(40))
+    assert frozenset() in groups  # a made engine alone
+    assert frozenset({"engine"}) in groups
+    assert any("knocking" in names for names in groups)
+    # At most a background and a second recording.
+    assert all(len(names) <= 2 for names in groups)
 
 
 def test_nothing_is_made_of_silence():
     half = np.concatenate([np.zeros(6 * SR), noise(6)])
-    maker = ExampleMaker(pools(engine=half), Recipe(made_engine=0, bystander=0), seed=4)
+    maker = ExampleMaker(pools(engine=half), Recipe(synthetic_engine=0, second_recording=0), seed=4)
     for number in range(20):
         y, _ = maker.sound(number)
         assert np.isfinite(y).all()

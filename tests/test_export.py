@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
-from convert.export import GOLDEN_SEED, _bare, golden_picture
+from convert.export import GOLDEN_SEED, _without_temperature, golden_picture
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd, FrontEndConfig
@@ -85,7 +85,7 @@ def test_the_network_is_compared_whatever_its_threshold(threshold, temperature):
     manifest = Manifest(
         "net", ("knocking", "normal"), threshold, "int8", FrontEndConfig(), temperature
     )
-    assert _bare(manifest).temperature == 1
+    assert _without_temperature(manifest).temperature == 1
 
 
 BAD = {

@@ -102,7 +102,7 @@ def test_a_fault_is_finite_loud_and_of_the_right_length(kind):
 
 def test_a_puff_is_dull_and_rises_and_falls():
     for seed in range(20):
-        y = faults.puff(np.random.default_rng(seed), 40, 500)
+        y = faults.exhaust_pulse(np.random.default_rng(seed), 40, 500)
         assert np.abs(y).max() == pytest.approx(1)
         power = np.abs(np.fft.rfft(y)) ** 2
         hz = np.fft.rfftfreq(y.size, 1 / SR)
@@ -113,11 +113,11 @@ def test_a_puff_is_dull_and_rises_and_falls():
 def test_a_lope_is_made_of_puffs(monkeypatch):
     made = []
 
-    def puff(_rng, low, high):
+    def exhaust_pulse(_rng, low, high):
         made.append((low, high))
         return np.ones(9)
 
-    monkeypatch.setattr(lookalikes, "puff", puff)
+    monkeypatch.setattr(lookalikes, "exhaust_pulse", exhaust_pulse)
     lookalikes.loping_engine(np.random.default_rng(0), 2)
     ((low, high),) = made
     assert low == 40

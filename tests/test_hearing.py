@@ -10,10 +10,10 @@ from convert.synth import SR
 from edge.frontend import FrontEnd
 from edge.pipeline import Pipeline
 from scripts import hearing
-from scripts.hearing import Heard, Listener, by_level, figures, pipeline_of, table
-from scripts.held_out import knocking_strangely
+from scripts.hearing import Listener, Outcome, by_level, figures, pipeline_of, table
+from scripts.held_out import add_strange_knock
 from tests.audio import noise, steady, tone
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 class Brightness:
@@ -62,7 +62,7 @@ def test_every_kind_is_there_alone_or_over_engines(listener):
 def test_a_strange_knock_is_as_far_above_its_engine_as_it_says():
     for seed in range(5):
         engine = noise(2, seed=seed).astype("f8")
-        y, level_db = knocking_strangely(np.random.default_rng(seed), engine)
+        y, level_db = add_strange_knock(np.random.default_rng(seed), engine)
         assert 0 <= level_db <= 14
         assert 20 * np.log10((y - engine).std() / engine.std()) == pytest.approx(level_db)
 
@@ -95,20 +95,20 @@ def _sources(rows):
 
 
 def test_shares_are_of_what_was_judged_with_intervals_over_sources():
-    row = [Heard(name, 0, name in "ab") for name in "aabbccddeeff"] + [Heard("a", 0, None)]
+    row = [Outcome(name, 0, name in "ab") for name in "aabbccddeeff"] + [Outcome("a", 0, None)]
     found = figures(row, 1)
     assert (found["sounds"], found["unknown"], found["sources"]) == (13, 1, 6)
     assert found["called_knocking"] == pytest.approx(1 / 3)
     assert found["interval_95"] == pytest.approx((0, 2 / 3), abs=0.01)
     # All made, there are no sources: Wilson's interval.
-    made = figures([Heard("", 0, knocks) for knocks in (True, False, False)], 1)
+    made = figures([Outcome("", 0, knocks) for knocks in (True, False, False)], 1)
     assert made["sources"] == 0
     assert made["interval_95"] == pytest.approx((0.0615, 0.7923), abs=1e-3)
     assert table({"x": made}).endswith("| x | 3 | 0 | 33.3 % | 6.1 to 79.2 % |")
 
 
 def test_levels_part_the_strange_knocks():
-    row = [Heard("a", level, True) for level in (0.0, 4.9, 5.0, 9.9, 10.0, 13.9)]
+    row = [Outcome("a", level, True) for level in (0.0, 4.9, 5.0, 9.9, 10.0, 13.9)]
     found = by_level({"x": row, hearing.STRANGE: row})
     assert {name: len(part) for name, part in found.items()} == {
         "x": 6,
@@ -121,8 +121,8 @@ def test_levels_part_the_strange_knocks():
 
 @pytest.mark.parametrize("style", faults.BELT_STYLES)
 def test_a_belt_of_a_style_is_what_might_have_been_drawn(style):
-    told = Dice(3, {("choice", faults.BELT_STYLES): style})
-    drawn = faults.belt(told, steady(900, 4))
+    rng = ScriptedRng(3, {("choice", faults.BELT_STYLES): style})
+    drawn = faults.belt(rng, steady(900, 4))
     np.testing.assert_array_equal(
         faults.belt(np.random.default_rng(3), steady(900, 4), style), drawn
     )

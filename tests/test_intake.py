@@ -7,7 +7,7 @@ from convert import synth
 from convert.intake import C, intake
 from convert.synth import SR
 from tests.audio import steady
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def lines(y):
@@ -20,7 +20,7 @@ def test_each_cylinder_draws_in_air_once_in_two_turns(rpm, cylinders):
     rate = rpm / 60 * cylinders / 2
     shares, uneven = [], []
     for seed in range(8):
-        y = synth.breath(np.random.default_rng(seed), steady(rpm, cylinders, 4))
+        y = synth.intake_sound(np.random.default_rng(seed), steady(rpm, cylinders, 4))
         hz, power = lines(y)
         of_rate = np.abs(hz / rate - np.round(hz / rate)) * rate < 0.6
         of_cycle = np.abs(hz / (rpm / 120) - np.round(hz / (rpm / 120))) * rpm / 120 < 0.6
@@ -36,13 +36,13 @@ def test_each_cylinder_draws_in_air_once_in_two_turns(rpm, cylinders):
 def test_a_stroke_begins_a_turn_after_its_cylinder_has_fired(monkeypatch, cylinders, beside):
     given = {}
 
-    def watched(_rng, n, _sr, **told):
-        given.update(told)
+    def watched(_rng, n, _sr, **fixed):
+        given.update(fixed)
         return np.zeros(n)
 
     monkeypatch.setattr(synth, "intake", watched)
     shaft = steady(1200, cylinders)
-    synth.breath(np.random.default_rng(0), shaft)
+    synth.intake_sound(np.random.default_rng(0), shaft)
     firings = np.interp(shaft.events(cylinders / 2), np.arange(shaft.n), shaft.turns)
     strokes = np.interp(given["times"], np.arange(shaft.n), shaft.turns)
     # In parts of the way from one firing to the next, as 1 / (z / 2) of a turn is.
@@ -53,18 +53,20 @@ def test_a_stroke_begins_a_turn_after_its_cylinder_has_fired(monkeypatch, cylind
     assert given["half_turn"] == pytest.approx(SR / 40)
 
 
-def one_stroke(seed=0, half_turn=2.0, **told):
+def one_stroke(seed=0, half_turn=2.0, **fixed):
     """Of a duct, plenum and runner of middling size."""
     pipes = {
         ("uniform", 0.02, 0.035): 0.03,
-        ("uniform", 2e-3, 8e-3): told.get("litres", 4.0) / 1000,
+        ("uniform", 2e-3, 8e-3): fixed.get("litres", 4.0) / 1000,
         ("uniform", 0.2, 0.8): 0.5,
-        ("uniform", 0.25, 0.6): told.get("runner", 0.4),
+        ("uniform", 0.25, 0.6): fixed.get("runner", 0.4),
         ("uniform", 3, 10, 4): np.full(4, 10.0),
         ("uniform", 0.3, 1.0): 1.0,
     }
     start, gain = np.array([100.0]), np.ones(1)
-    return intake(Dice(seed, pipes), 2 * SR, SR, times=start, gains=gain, half_turn=half_turn)
+    return intake(
+        ScriptedRng(seed, pipes), 2 * SR, SR, times=start, gains=gain, half_turn=half_turn
+    )
 
 
 @pytest.mark.parametrize("litres", [2.0, 8.0])
@@ -101,14 +103,16 @@ def test_a_clip_without_a_stroke_is_silent():
 
 def test_an_intake_is_fainter_than_the_exhaust(monkeypatch):
     """And the same from the same seed."""
-    breath = synth.breath
+    intake_sound = synth.intake_sound
     shaft = steady(900, 4)
     found = []
     for seed in range(30):
         engines = []
         for part in (1, 1, 0):
-            monkeypatch.setattr(synth, "breath", lambda *a, part=part: part * breath(*a))
-            engines.append(synth.engine(Dice(seed, {("uniform", 0.3, 1.5): 1.0}), shaft))
+            monkeypatch.setattr(
+                synth, "intake_sound", lambda *a, part=part: part * intake_sound(*a)
+            )
+            engines.append(synth.engine(ScriptedRng(seed, {("uniform", 0.3, 1.5): 1.0}), shaft))
         np.testing.assert_array_equal(engines[0], engines[1])
         found.append(np.abs(engines[0] - engines[2]).max())  # of an exhaust of 1
     assert 0.05 <= min(found) < 0.15
@@ -116,13 +120,13 @@ def test_an_intake_is_fainter_than_the_exhaust(monkeypatch):
 
 
 def test_a_dead_cylinder_breathes(monkeypatch):
-    breath, heard = synth.breath, []
+    intake_sound, heard = synth.intake_sound, []
 
     def watched(rng, shaft):
-        heard.append(breath(rng, shaft))
+        heard.append(intake_sound(rng, shaft))
         return heard[-1]
 
-    monkeypatch.setattr(synth, "breath", watched)
+    monkeypatch.setattr(synth, "intake_sound", watched)
     shaft = steady(900, 4)
     for firing in (None, np.zeros(shaft.events(2).size)):
         synth.engine(np.random.default_rng(0), shaft, firing)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scripts.intervals import Pairs, in_percent, interval_of_auc, interval_of_share
+from scripts.intervals import PairwiseAuc, in_percent, interval_of_auc, interval_of_share
 
 
 def windows(hits, count):
@@ -36,7 +36,7 @@ def test_of_no_window_there_is_none():
 
 
 def test_an_auc_is_as_sure_as_its_sources_are_alike():
-    same = Pairs(np.full((4, 10), 0.8), [*"abcd"], [*"0123456789"])
+    same = PairwiseAuc(np.full((4, 10), 0.8), [*"abcd"], [*"0123456789"])
     assert interval_of_auc([same]) == pytest.approx((0.8, 0.8))
     odd = same._replace(auc=np.array([[1.0], [1.0], [1.0], [0.0]]).repeat(10, axis=1))
     # How often d is drawn, of four times a quarter: never 0.32, three times or more 0.05.
@@ -45,11 +45,16 @@ def test_an_auc_is_as_sure_as_its_sources_are_alike():
 
 def test_sources_are_drawn_over_all_parts():
     """Within parts of one source each there would be nothing to draw, and no spread at all."""
-    parts = [Pairs(np.array([[auc]]), [auc_name], ["e"]) for auc, auc_name in ((0, "a"), (1, "b"))]
+    parts = [
+        PairwiseAuc(np.array([[auc]]), [auc_name], ["e"]) for auc, auc_name in ((0, "a"), (1, "b"))
+    ]
     assert interval_of_auc(parts) == (0, 1)
 
 
 def test_a_car_in_both_is_drawn_once_for_both():
     """Before and after its repair: a draw without it has no pair here."""
-    alone = Pairs(np.array([[0.7]]), ["golf"], ["golf"])
-    assert interval_of_auc([alone, Pairs(np.array([[0.7]]), ["polo"], ["polo"])]) == (0.7, 0.7)
+    alone = PairwiseAuc(np.array([[0.7]]), ["golf"], ["golf"])
+    assert interval_of_auc([alone, PairwiseAuc(np.array([[0.7]]), ["polo"], ["polo"])]) == (
+        0.7,
+        0.7,
+    )

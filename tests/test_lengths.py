@@ -15,10 +15,10 @@ import pytest
 from convert.checkpoint import load_checkpoint
 from convert.cli import main as convert
 from convert.dataset import find_clips
-from convert.drawn import SHAPE
 from convert.errors import DatasetError
+from convert.example_cache import SHAPE
 from convert.examples import Example
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train_config import TrainConfig
 from scripts import held_out, learner, lengths
 from scripts.held_out import HeldOut, figures
@@ -31,8 +31,8 @@ PARTS = [{"a"}, {"b"}, {"c"}]
 
 def made(number):
     """Example ``number``: its own number as its picture, knocking if odd, of one part each."""
-    heard = frozenset("abc"[number % 3])
-    return Example(np.full(SHAPE, number % 251, np.uint8), number % 2, heard)
+    groups = frozenset("abc"[number % 3])
+    return Example(np.full(SHAPE, number % 251, np.uint8), number % 2, groups)
 
 
 def later(seconds=60.0):
@@ -90,8 +90,8 @@ def test_a_reader_does_not_overtake_a_maker_that_goes_on_meanwhile(tmp_path):
 
 def test_the_learning_rate_rises_then_falls_with_the_root_of_what_was_shown():
     assert learning_rate(0) == 0
-    assert learning_rate(learner.WARM) == learner.RATE == learning_rate(learner.FALLS)
-    assert learning_rate(4 * learner.FALLS) == pytest.approx(learner.RATE / 2)
+    assert learning_rate(learner.WARMUP) == learner.PEAK_RATE == learning_rate(learner.PLATEAU_END)
+    assert learning_rate(4 * learner.PLATEAU_END) == pytest.approx(learner.PEAK_RATE / 2)
 
 
 def test_the_average_is_of_the_weights_and_judges_without_noise():
@@ -118,13 +118,13 @@ def held(tmp_path):
         np.array(kinds),
         np.array(["k", *["e"] * 5, *["f"] * 5, "made"] * 3),
     )
-    windows.keep(tmp_path / "held.npz")
+    windows.save(tmp_path / "held.npz")
     return windows
 
 
 def test_windows_to_judge_come_back_as_they_were_kept(tmp_path):
     windows = held(tmp_path)
-    again = HeldOut.kept(tmp_path / "held.npz")
+    again = HeldOut.load(tmp_path / "held.npz")
     for one, other in zip(vars(windows).values(), vars(again).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(again.only(1).kind) == 12
@@ -205,7 +205,7 @@ def test_ctrl_c_is_left_to_the_process_that_started_the_others():
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
     other = multiprocessing.get_context("fork").Process(target=look, daemon=True)
-    with lengths._deaf_to_interrupts():
+    with lengths._ignoring_interrupts():
         other.start()
     assert signal.signal(signal.SIGINT, before) == signal.default_int_handler
     other.join()
@@ -271,7 +271,7 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
         def judge(self, indices):
             return np.zeros(len(indices), np.float32)
 
-    run = lengths.Run(tmp_path, 24, later(), (4,), TrainConfig(), Learnt())
+    run = lengths.Run(tmp_path, 24, later(), (4,), TrainConfig(), TrainedOn())
 
     def killed(file, _):
         with file.open("wb") if isinstance(file, Path) else nullcontext(file) as half:
@@ -280,7 +280,7 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        run._keep(Judge(1, TrainConfig()), Task(1, 1), 4)
+        run._save_answers(Judge(1, TrainConfig()), Task(1, 1), 4)
     assert [path.name for path in tmp_path.iterdir()] == ["held.npz"]
 
 
@@ -299,8 +299,8 @@ def test_a_run_makes_learns_and_judges(recordings, tmp_path, monkeypatch, capsys
     assert {line["length"] for line in lines} == {4}
     assert {"knock", "engine", "strange", "belt", "starter", "auc knock"} <= lines[0].keys()
     checkpoint = load_checkpoint(work / "all-1-4.pth")
-    assert checkpoint.learnt.complete
-    assert checkpoint.learnt.sources == {clip.source for clip in find_clips([recordings])}
+    assert checkpoint.trained_on.complete
+    assert checkpoint.trained_on.sources == {clip.source for clip in find_clips([recordings])}
     assert checkpoint.labels == ("knocking", "normal")
     assert not (work / "stream").exists()
     assert lengths.main() == 12  # it would mix two runs, or lose the first

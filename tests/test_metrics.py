@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from convert.metrics import (
-    allowed,
     auc,
     calibration_bins,
-    interval_over_sources,
-    least_negatives,
+    cluster_bootstrap_interval,
+    max_false_positives,
+    min_negatives,
     recall_at,
     roc,
 )
@@ -47,17 +47,17 @@ def test_a_rate_shows_on_so_many_negatives_that_one_may_be_called():
     assert recall_at(0.01, f(200), np.zeros(99, "f4")) is None
     assert recall_at(0.01, f(200), np.zeros(100, "f4")) == 1
     for n in range(1, 2000):  # a rate of 1/n shows on n, whatever floats make of it
-        assert least_negatives(1 / n) == n
-        assert allowed(1 / n, n) == 1
-    assert least_negatives(0.0) == 0
+        assert min_negatives(1 / n) == n
+        assert max_false_positives(1 / n, n) == 1
+    assert min_negatives(0.0) == 0
 
 
 def test_what_a_rate_allows_is_not_cut_off_by_floats():
-    assert allowed(0.57, 100) == 57  # int(0.57 * 100) is 56
+    assert max_false_positives(0.57, 100) == 57  # int(0.57 * 100) is 56
     negative = np.arange(100, dtype=np.float32)
     assert recall_at(0.57, f(42.5), negative) == 1  # 57 are above it
-    assert all(allowed(k / 100, 100) == k for k in range(101))
-    assert allowed(0.001, 1999) == 1
+    assert all(max_false_positives(k / 100, 100) == k for k in range(101))
+    assert max_false_positives(0.001, 1999) == 1
 
 
 def test_the_interval_comes_from_sources_not_windows():
@@ -65,9 +65,9 @@ def test_the_interval_comes_from_sources_not_windows():
     # Two sources of many windows each: one always found, one never.
     positive = {"a": np.ones(1000, "f4"), "b": np.zeros(1000, "f4")}
     negative = {"c": rng.uniform(0.4, 0.6, 1000).astype("f4")}
-    low, high = interval_over_sources(auc, positive, negative, seed=1)
+    low, high = cluster_bootstrap_interval(auc, positive, negative, seed=1)
     assert (low, high) == (0, 1)
-    assert interval_over_sources(auc, positive, negative, seed=1) == (low, high)
+    assert cluster_bootstrap_interval(auc, positive, negative, seed=1) == (low, high)
 
 
 def test_a_car_in_both_classes_is_drawn_once_for_both():
@@ -80,10 +80,10 @@ def test_a_car_in_both_classes_is_drawn_once_for_both():
         return float(p.mean() - n.mean())
 
     # Means of float32 around 50 are right to six digits.
-    found = interval_over_sources(gap, positive, negative, seed=1)
+    found = cluster_bootstrap_interval(gap, positive, negative, seed=1)
     assert found == pytest.approx((1, 1), abs=5e-5)
     apart = {name.upper(): p for name, p in negative.items()}
-    low, high = interval_over_sources(gap, positive, apart, seed=1)
+    low, high = cluster_bootstrap_interval(gap, positive, apart, seed=1)
     assert low < -10
     assert high > 10
 
@@ -91,7 +91,7 @@ def test_a_car_in_both_classes_is_drawn_once_for_both():
 def test_a_draw_without_any_negative_is_none():
     positive, negative = {"a": f(1), "b": f(0)}, {"a": f(0.5)}
     # Of a and a it is 1, of a and b 0.5; b and b have no negative.
-    assert interval_over_sources(auc, positive, negative, seed=1) == (0.5, 1.0)
+    assert cluster_bootstrap_interval(auc, positive, negative, seed=1) == (0.5, 1.0)
 
 
 def test_sources_in_one_class_are_drawn_as_ever():
@@ -107,7 +107,7 @@ def test_sources_in_one_class_are_drawn_as_ever():
 
     drawn = [auc(side(positive), side(negative)) for _ in range(1000)]
     expected = tuple(np.percentile(drawn, [2.5, 97.5]))
-    assert interval_over_sources(auc, positive, negative, seed=2) == expected
+    assert cluster_bootstrap_interval(auc, positive, negative, seed=2) == expected
 
 
 def test_the_curve_and_the_area_below_it_are_of_the_same_scores():

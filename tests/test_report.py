@@ -121,7 +121,7 @@ def test_a_report_without_a_knock_says_so(graded, tmp_path):
 
 
 def test_knocks_of_which_nothing_could_be_judged_are_not_denied(graded, tmp_path):
-    knock = dataclasses.replace(graded.judged[0], every=np.full(2, np.nan, np.float32))
+    knock = dataclasses.replace(graded.judged[0], p_all=np.full(2, np.nan, np.float32))
     write_report(report(knock, *graded.judged[1:]), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "No knocking window could be judged: no figures of separation." in text

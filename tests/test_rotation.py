@@ -16,10 +16,10 @@ from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import fold_sources
 from convert.train_config import TrainConfig
 from scripts import ablations, held_out, rotation
-from scripts.ablations import Rotation
+from scripts.ablations import CrossValidation
 from scripts.held_out import Parts
-from scripts.rotation import DrawnExamples, judge, table
-from scripts.scores import Scores, counts_as
+from scripts.rotation import SharedExamples, judge, table
+from scripts.scores import Scores, kind_of
 
 
 @pytest.fixture(scope="module")
@@ -31,45 +31,45 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(rotation, "MORE", 40)
+    monkeypatch.setattr(rotation, "STEP", 40)
     monkeypatch.setattr(held_out, "STRANGE", 4)
 
 
 def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):
     clips = find_clips([recordings])
-    examples, heard = DrawnExamples(Parts(clips), 0.7, tmp_path).until(30, 0)
+    examples, has_part = SharedExamples(Parts(clips), 0.7, tmp_path).until(30, 0)
     parts = fold_sources(clips, 3)
     maker = ExampleMaker(
         fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
-    assert ((~heard).sum(0) >= 30).all()
-    assert heard.any(0).all()
+    assert ((~has_part).sum(0) >= 30).all()
+    assert has_part.any(0).all()
     for number in (0, 1, 2, 41):
         example = maker(number)
         np.testing.assert_array_equal(examples.indices[number], example.indices)
-        assert heard[number].tolist() == [bool(example.heard & part) for part in parts]
+        assert has_part[number].tolist() == [bool(example.groups & part) for part in parts]
 
 
 def test_examples_of_a_car_are_kept_from_the_part_that_it_is_in(recordings, small, tmp_path):
     clips = find_clips([recordings])
     pair = {clip.source for clip in clips if not clip.knocks}
     clips = [dataclasses.replace(c, car="golf" if c.source in pair else "") for c in clips]
-    _, heard = DrawnExamples(Parts(clips), 0.7, tmp_path).until(5, 0)
+    _, has_part = SharedExamples(Parts(clips), 0.7, tmp_path).until(5, 0)
     (part,) = (n for n, names in enumerate(fold_sources(clips, 3)) if pair <= names)
     maker = ExampleMaker(
         fill_pools(readable(clips)),
         Recipe(real_knocks=REAL_KNOCKS, simple=0.7),
         rotation.EXAMPLE_SEED,
     )
-    with_golf = [number for number in range(10) if "golf" in maker(number).heard]
+    with_golf = [number for number in range(10) if "golf" in maker(number).groups]
     assert with_golf
-    assert heard[with_golf, part].all()
+    assert has_part[with_golf, part].all()
 
 
 def test_a_part_is_learnt_from_nothing_of_it_and_checked_on_nothing_else(tmp_path, monkeypatch):
-    """Marked by their first cell: 0 where part 1 is heard, 1 where it is not."""
+    """Marked by their first cell: 0 where the example has part 1, 1 where it has not."""
     shown: dict[str, Examples] = {}
 
     class Recorder:
@@ -78,29 +78,33 @@ def test_a_part_is_learnt_from_nothing_of_it_and_checked_on_nothing_else(tmp_pat
             raise KeyboardInterrupt  # enough is known
 
     monkeypatch.setattr(rotation, "Fit", Recorder)
-    heard = np.random.default_rng(1).random((50, 3)) < 0.4
-    indices = np.repeat((~heard[:, 1]).astype("u1"), 84 * 87).reshape(50, 84, 87)
+    has_part = np.random.default_rng(1).random((50, 3)) < 0.4
+    indices = np.repeat((~has_part[:, 1]).astype("u1"), 84 * 87).reshape(50, 84, 87)
     indices[:, 0, 1] = np.arange(50)
 
     window = [(Clip(tmp_path, "normal", "engine", "a"), indices[0])]
     examples = Examples(indices, np.zeros(50, int))
     with pytest.raises(KeyboardInterrupt):
-        judge((examples, heard), (window, window), 1, TrainConfig(examples=20), tmp_path)
+        judge((examples, has_part), (window, window), 1, TrainConfig(examples=20), tmp_path)
     assert shown["learnt"].indices[:, 0, 0].all()
     assert not shown["check"].indices[:, 0, 0].any()
-    assert shown["learnt"].indices[:, 0, 1].tolist() == np.flatnonzero(~heard[:, 1])[:20].tolist()
+    assert (
+        shown["learnt"].indices[:, 0, 1].tolist() == np.flatnonzero(~has_part[:, 1])[:20].tolist()
+    )
 
 
 def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
     recordings, small, tmp_path, monkeypatch
 ):
     clips = find_clips([recordings])
-    first, _ = DrawnExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
-    monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("drawn again"))
-    again, _ = DrawnExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
+    first, _ = SharedExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
+    monkeypatch.setattr(
+        "convert.example_cache.make_examples", lambda *_: pytest.fail("drawn again")
+    )
+    again, _ = SharedExamples(Parts(clips), 0.7, tmp_path).until(10, 0)
     np.testing.assert_array_equal(first.indices, again.indices)
     for some, simple in ((clips[1:], 0.7), (clips, 0.6)):
-        other = DrawnExamples(Parts(some), simple, tmp_path)
+        other = SharedExamples(Parts(some), simple, tmp_path)
         with pytest.raises(pytest.fail.Exception):
             other.until(10, 0)
 
@@ -108,9 +112,9 @@ def test_what_was_drawn_is_drawn_again_for_other_recordings_alone(
 def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
     clips = find_clips([recordings])
     parts = Parts(clips)
-    drawn = DrawnExamples(parts, 0.7, tmp_path / "examples").until(8, 0)
+    shared = SharedExamples(parts, 0.7, tmp_path / "examples").until(8, 0)
     config = TrainConfig(examples=8, batch_size=4, small_epochs=1, full_epochs=0)
-    scores = judge(drawn, parts.held[1], 1, config, tmp_path / "1")
+    scores = judge(shared, parts.held[1], 1, config, tmp_path / "1")
     part = fold_sources(clips, 3)[1]
     expected = sorted(clip.source for clip in clips if clip.source in part for _ in range(2))
     assert sorted(scores.source) == expected  # two windows in 3 s
@@ -120,13 +124,13 @@ def test_every_window_of_a_part_is_judged(recordings, small, tmp_path):
 
 def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch):
     clips = [dataclasses.replace(clip, kind="diesel") for clip in find_clips([recordings])]
-    rotated = Rotation(Parts(clips), 1)
+    rotated = CrossValidation(Parts(clips), 1)
 
     def z(_, epochs, __, shown, **___):
         return np.zeros((len(shown), epochs), "f4")
 
     monkeypatch.setattr(ablations, "fit", z)
-    monkeypatch.setattr(Rotation, "_examples", lambda *_: None)
+    monkeypatch.setattr(CrossValidation, "_examples", lambda *_: None)
     (score,) = rotated.judge(ablations.VARIATIONS[0], 1, [1])
     assert set(score.kind) == {"engine"}
     figures = score.figures(0)
@@ -136,7 +140,7 @@ def test_engines_of_any_name_are_judged(recordings, small, tmp_path, monkeypatch
 
 def test_what_a_recording_counts_as():
     def counted(label, kind):
-        return counts_as(Clip(Path("a.wav"), label, kind, "a"))
+        return kind_of(Clip(Path("a.wav"), label, kind, "a"))
 
     assert counted("normal", "diesel") == counted("knocking", "diesel") == "engine"
     assert counted("normal", "Other fault") == counted("normal", "belt") == "engine_other_fault"
@@ -229,7 +233,7 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
 ):
     folders = []
 
-    def recorded(drawn, rotated, part, config, work):
+    def recorded(shared, rotated, part, config, work):
         folders.append(work)
         work.mkdir(parents=True)  # fails where it is there already
         return said(*[0] * 6, strange=(0, 0))
@@ -241,7 +245,8 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
         assert rotation.main() == 0
     assert len(set(folders)) == 9
     assert "| all | 0.500 |" in capsys.readouterr().out
-    for code in ("trainers", "graders"):  # of another version of this program
+    # Of another version of this program.
+    for code in ("training_code_digest", "grading_code_digest"):
         monkeypatch.setattr(rotation, code, lambda: "other")
         assert rotation.main() == 0
     assert len(set(folders)) == 15
@@ -250,11 +255,11 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
 
 def test_examples_of_a_recipe_are_kept_until_the_next(recordings, monkeypatch):
     """Of all of them at once, hours later the memory would be full."""
-    rotated = Rotation(Parts(find_clips([recordings])), 2)
+    rotated = CrossValidation(Parts(find_clips([recordings])), 2)
     monkeypatch.setattr(ablations, "make_examples", lambda maker, numbers, _: map(maker, numbers))
     base, whole, other = (
         ablations.Variation("base"),
-        ablations.Variation("whole", whole=True),
+        ablations.Variation("whole", skip_hpss=True),
         ablations.Variation("other", Recipe(plain=1)),
     )
     first = rotated._examples(base, 0)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from convert.dataset import Clip, find_clips
-from convert.drawn import SHAPE
+from convert.example_cache import SHAPE
 from convert.examples import KNOCKING, NORMAL
 from convert.judgeable import all_judgeable
 from convert.recipe import Recipe
-from convert.run_data import _drawn, examples_of, real_windows, say_unused
+from convert.run_data import _sample_windows, examples_of, real_windows, say_unused
 from edge.frontend import FrontEnd, FrontEndConfig
 from scripts.held_out import Parts
 from tests.audio import noise, wav_file
@@ -79,7 +79,7 @@ def test_a_cache_of_something_else_is_made_again(clips, tmp_path):
 def test_of_days_of_recordings_some_windows_are_drawn(clips, tmp_path, monkeypatch, capsys):
     whole = real_windows(tmp_path / "real-a.npz", clips)
     assert "windows" not in capsys.readouterr().out
-    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 2)
+    monkeypatch.setattr("convert.run_data.MAX_WINDOWS", 2)
     some = real_windows(tmp_path / "real-b.npz", clips)
     said = "real_auc and real_false use 2 of 3 held-out windows of class normal\n"
     assert capsys.readouterr().out == said
@@ -93,7 +93,7 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
     """A thousand windows of one recording; each four have a colour of their own."""
     numbered = [np.full(1, i) for i in range(1000)]
     clip = Clip(Path("a.wav"), "normal", "engine", "a")
-    monkeypatch.setattr("convert.run_data.MOST_WINDOWS", 200)
+    monkeypatch.setattr("convert.run_data.MAX_WINDOWS", 200)
     monkeypatch.setattr(
         "convert.run_data.all_judgeable", lambda *_, **__: ((clip, y) for y in numbered)
     )
@@ -102,10 +102,10 @@ def test_any_window_is_as_likely_to_be_drawn_as_any_other(monkeypatch):
         "convert.run_data.colour_indices",
         lambda y: np.full(SHAPE, int(y[0]) // 4, dtype=np.uint8),  # 250 colours for 1000 windows
     )
-    drawn = _drawn([clip], []).indices[:, 0, 0]
-    assert drawn.size == 200
-    assert (np.diff(drawn.astype(int)) >= 0).all()
-    quarters = np.histogram(drawn, bins=[0, 63, 125, 188, 250])[0]
+    sampled = _sample_windows([clip], []).indices[:, 0, 0]
+    assert sampled.size == 200
+    assert (np.diff(sampled.astype(int)) >= 0).all()
+    quarters = np.histogram(sampled, bins=[0, 63, 125, 188, 250])[0]
     # Hypergeometric with mean 50 and standard deviation 5.5: within four deviations.
     assert (np.abs(quarters - 50) < 22).all()
 

@@ -14,7 +14,7 @@ from convert.dataset import (
 )
 from convert.errors import DatasetError
 from convert.network import KnockNet
-from convert.split import Learnt, fold_sources, heard, split_sources
+from convert.split import TrainedOn, fold_sources, groups_trained_on, split_sources
 from tests.audio import noise, wav_file
 from tests.labelled import SR, clips, sound, table
 
@@ -50,31 +50,33 @@ def test_a_recording_is_known_again_under_another_name(tmp_path):
     wav_file(tmp_path / "a_1.wav", noise(2).astype("f8"), 22_050)
     table(tmp_path, "a_1.wav,normal,golf_cold")
     (clip,) = find_clips([tmp_path])
-    learnt = Learnt(complete=True).and_also([clip])
+    trained_on = TrainedOn(complete=True).extended_with([clip])
     renamed = dataclasses.replace(clip, source="Golf", path=clip.path.rename(tmp_path / "b_1.wav"))
-    assert heard([renamed], learnt) == {"Golf"}
+    assert groups_trained_on([renamed], trained_on) == {"Golf"}
     renamed.path.write_bytes(b"another")
-    assert heard([renamed], learnt) == set()
+    assert groups_trained_on([renamed], trained_on) == set()
 
 
 def test_another_drive_of_a_car_that_was_heard_is_not_unheard():
     last, this, other = (Clip(Path(n), "normal", "engine", n) for n in ("2024", "2025", "fiat"))
-    learnt = Learnt().and_also([])
-    learnt = dataclasses.replace(learnt, sources=frozenset({"2024"}), cars=frozenset({"golf"}))
+    trained_on = TrainedOn().extended_with([])
+    trained_on = dataclasses.replace(
+        trained_on, sources=frozenset({"2024"}), cars=frozenset({"golf"})
+    )
     this = dataclasses.replace(this, car="golf")
-    assert heard([this, other], learnt) == {"golf"}
-    assert heard([last], learnt) == {"2024"}
+    assert groups_trained_on([this, other], trained_on) == {"golf"}
+    assert groups_trained_on([last], trained_on) == {"2024"}
 
 
 @pytest.mark.parametrize(
-    "known", [Learnt(sources=frozenset({"golf"})), Learnt(cars=frozenset({"golf"}))]
+    "known", [TrainedOn(sources=frozenset({"golf"})), TrainedOn(cars=frozenset({"golf"}))]
 )
 def test_a_source_that_is_called_a_car_now_is_still_the_same(known):
-    """Who adds the column car to recordings of which a network has heard some."""
+    """Who adds the column car to recordings of which a network was trained on some."""
     as_car = Clip(Path("w"), "normal", "engine", "golf_winter", car="golf")
     as_source = Clip(Path("g"), "normal", "engine", "golf")
     fiat = Clip(Path("f"), "normal", "engine", "fiat")
-    assert heard([as_car, as_source, fiat], known) == {"golf"}
+    assert groups_trained_on([as_car, as_source, fiat], known) == {"golf"}
 
 
 def test_few_sources_of_each_kind_are_dealt_out_all_the_same():
@@ -91,20 +93,20 @@ def test_what_is_learnt_later_is_added_to_what_was(tmp_path):
     )
     one = Clip(first, "normal", "engine", "Golf")
     two = Clip(second, "normal", "engine", "Polo", car="golf")
-    learnt = Learnt(frozenset({"Uno"}), frozenset({"f"}), complete=True).and_also([one])
-    learnt = learnt.and_also(clip for clip in [two])
-    assert learnt.sources == {"Uno", "Golf", "Polo"}
-    assert len(learnt.files) == 3
-    assert learnt.cars == {"golf"}
-    assert learnt.complete  # to learn more does not make it less known
-    assert not Learnt().and_also([one]).complete
+    trained_on = TrainedOn(frozenset({"Uno"}), frozenset({"f"}), complete=True).extended_with([one])
+    trained_on = trained_on.extended_with(clip for clip in [two])
+    assert trained_on.sources == {"Uno", "Golf", "Polo"}
+    assert len(trained_on.files) == 3
+    assert trained_on.cars == {"golf"}
+    assert trained_on.complete  # to learn more does not make it less known
+    assert not TrainedOn().extended_with([one]).complete
 
 
 def test_who_heard_one_source_of_a_car_has_heard_the_car():
     cold, warm, other = (Clip(Path(n), "normal", "engine", n) for n in ("cold", "warm", "other"))
     golf = [dataclasses.replace(clip, car="golf") for clip in (cold, warm)]
-    assert heard([*golf, other], Learnt(frozenset({"cold", "gone"}))) == {"golf"}
-    assert heard([cold, warm, other], Learnt(frozenset({"cold"}))) == {"cold"}
+    assert groups_trained_on([*golf, other], TrainedOn(frozenset({"cold", "gone"}))) == {"golf"}
+    assert groups_trained_on([cold, warm, other], TrainedOn(frozenset({"cold"}))) == {"cold"}
 
 
 def test_no_source_is_on_both_sides():
@@ -173,7 +175,7 @@ def test_a_network_knows_a_car_however_a_disk_writes_it(tmp_path):
     save_checkpoint(
         tmp_path / "a.pth", KnockNet(), labels=("knocking", "normal"), meta={"trained_on": [other]}
     )
-    assert load_checkpoint(tmp_path / "a.pth").learnt.sources == {one}
+    assert load_checkpoint(tmp_path / "a.pth").trained_on.sources == {one}
 
 
 @pytest.mark.parametrize(

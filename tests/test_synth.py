@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from convert import lookalikes, synth
-from convert.bay import band_limit, beat_seconds, coloured_noise, record, shaped_like, sharpen
+from convert.bay import band_limit, beat_period_s, coloured_noise, record, shaped_like, sharpen
 from tests.audio import steady, watch_trains
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 SR = synth.SR
 
@@ -74,11 +74,11 @@ def test_the_other_end_of_the_stroke_is_half_a_turn_away(monkeypatch, kind):
     trains = watch_trains(monkeypatch, synth)
     shaft = steady(1200, 4, 8)
     turn = SR / 20
-    told = {("uniform", 0.05, 0.35): 0.0, ("choice", (0.0, 0.0, 0.08)): 0.0}
+    fixed = {("uniform", 0.05, 0.35): 0.0, ("choice", (0.0, 0.0, 0.08)): 0.0}
     twice = 0
     for seed in range(30):
         trains.clear()
-        rng = Dice(seed, told | {("uniform", 0.002, 0.02): 0.01, ("uniform", 0, 0.9): 0.8})
+        rng = ScriptedRng(seed, fixed | {("uniform", 0.002, 0.02): 0.01, ("uniform", 0, 0.9): 0.8})
         synth.knock(rng, shaft, kind, 1.0)
         if len(trains) == 3:  # of the variants of one blow
             continue
@@ -107,10 +107,10 @@ def test_a_plain_knock_is_regular_and_broad():
         assert np.abs(y).max() == pytest.approx(1)
         level = np.sqrt(np.square(y[: y.size // 220 * 220]).reshape(-1, 220).mean(axis=1))
         level -= level.mean()
-        likeness = np.correlate(level, level, "full")[level.size - 1 :] / (level @ level)
+        autocorrelation = np.correlate(level, level, "full")[level.size - 1 :] / (level @ level)
         # It repeats after one or two turns at 500 to 2500 rpm, 24 to 240 ms. Seen: 0.74 and more;
         # of noise 0.14.
-        assert likeness[2:25].max() > 0.5
+        assert autocorrelation[2:25].max() > 0.5
         power = np.abs(np.fft.rfft(y)) ** 2
         centres.append((power @ np.fft.rfftfreq(y.size, 1 / SR)) / power.sum())
     assert max(centres) / min(centres) > 2  # from dull to bright
@@ -119,7 +119,7 @@ def test_a_plain_knock_is_regular_and_broad():
 def test_a_strike_dies_away_at_its_own_rate():
     rng = np.random.default_rng(0)
     tau = 0.01
-    y = synth.strike(rng, np.array([1000.0]), np.array([tau]), np.ones(1), 0.0)
+    y = synth.impact(rng, np.array([1000.0]), np.array([tau]), np.ones(1), 0.0)
     t = np.arange(y.size) / SR
     early = np.abs(y[(t > 0.002) & (t < 0.004)]).max()
     late = np.abs(y[(t > 0.022) & (t < 0.024)]).max()
@@ -128,7 +128,7 @@ def test_a_strike_dies_away_at_its_own_rate():
 
 @pytest.mark.parametrize("tau", [0.001, 0.02])
 def test_a_strike_ends_without_a_click(tau):
-    y = synth.strike(np.random.default_rng(0), np.array([700.0]), np.array([tau]), np.ones(1), 1.0)
+    y = synth.impact(np.random.default_rng(0), np.array([700.0]), np.array([tau]), np.ones(1), 1.0)
     # 60 dB down, and the noise's peaks of some three deviations.
     assert np.abs(y[-50:]).max() < 0.004 * np.abs(y).max()
 
@@ -139,7 +139,7 @@ def test_mix_puts_a_sound_at_its_level():
     engine, knock = synth.engine(rng, shaft), synth.knock(rng, shaft, "rod")
     for level in (-6.0, 0.0, 12.0):
         added = synth.mix(engine, knock, level) - engine
-        ratio = synth.loudness(added) / synth.loudness(engine)
+        ratio = synth.knock_band_level(added) / synth.knock_band_level(engine)
         assert 20 * np.log10(ratio) == pytest.approx(level, abs=1e-6)
 
 
@@ -182,17 +182,17 @@ def beats(hz, seconds=2.0):
     rng = np.random.default_rng(0)
     burst = rng.normal(size=400) * np.exp(-np.arange(400) / 80)
     times = np.arange(0, seconds, 1 / hz, dtype=np.float64) * SR
-    y = synth.place(round(seconds * SR), times, np.ones(times.size), burst)
+    y = synth.pulse_train(round(seconds * SR), times, np.ones(times.size), burst)
     return y + 0.01 * rng.normal(size=y.size)
 
 
 @pytest.mark.parametrize("hz", [5.0, 8.0, 12.5])
 def test_the_beat_is_found_and_none_in_noise(hz):
-    found = beat_seconds(beats(hz), SR)
+    found = beat_period_s(beats(hz), SR)
     assert found is not None
     # The beat itself or a multiple of it, in steps of the frames of 10 ms.
     assert (found * hz) % 1 == pytest.approx(0, abs=0.1) or (found * hz) % 1 > 0.9
-    assert beat_seconds(np.random.default_rng(1).normal(size=2 * SR), SR) is None
+    assert beat_period_s(np.random.default_rng(1).normal(size=2 * SR), SR) is None
 
 
 def test_a_level_that_wanders_slowly_is_no_beat():
@@ -202,7 +202,7 @@ def test_a_level_that_wanders_slowly_is_no_beat():
         wander = np.repeat(rng.normal(size=9), SR // 4)[: 2 * SR]  # below 2 Hz
         wander = np.convolve(np.pad(wander, SR // 8, "edge"), np.full(SR // 4, 4 / SR), "same")
         y = rng.normal(size=2 * SR) * np.exp(wander[SR // 8 :][: 2 * SR])
-        found.append(beat_seconds(y, SR))
+        found.append(beat_period_s(y, SR))
     # Of lags up to 0.4 s the shortest looked at would always be the likest.
     assert found.count(0.05) < 3
     assert found.count(None) > 10

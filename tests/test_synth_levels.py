@@ -6,12 +6,12 @@ import pytest
 from convert import lookalikes, synth
 from convert.synth import SR
 from tests.audio import steady, tone, watch_trains
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def test_a_tone_amid_the_band_is_as_loud_as_its_rms():
     # At 1 kHz the edges at 250 and 4500 Hz take 0.3 %.
-    assert synth.loudness(tone(2, SR, 1000)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+    assert synth.knock_band_level(tone(2, SR, 1000)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
 
 
 @pytest.mark.parametrize(("hz", "left"), [(50, 0.04), (9000, 0.2425)])
@@ -19,7 +19,9 @@ def test_rumble_and_hiss_are_hardly_loud(hz, left):
     # Two octaves and a third below the band, 12 dB each: (50 / 250)^2. An octave above, where the
     # edge is not yet as steep, 1 / sqrt(1 + 2^4). A frame of 10 ms holds half a period of 50 Hz, as
     # much on the mean as a whole one.
-    assert synth.loudness(tone(2, SR, hz)) == pytest.approx(left * 0.5 / np.sqrt(2), rel=0.1)
+    assert synth.knock_band_level(tone(2, SR, hz)) == pytest.approx(
+        left * 0.5 / np.sqrt(2), rel=0.1
+    )
 
 
 def test_one_burst_in_ten_frames_is_as_loud_as_the_burst():
@@ -29,7 +31,7 @@ def test_one_burst_in_ten_frames_is_as_loud_as_the_burst():
         on = np.repeat(np.arange(200) % 10 < bursts, frame)
         y = tone(2, SR, 1000)[: on.size] * on
         # Filtered a burst is smeared at its ends by some 1 ms of 10.
-        assert synth.loudness(y) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+        assert synth.knock_band_level(y) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", synth.KNOCK_KINDS)
@@ -59,7 +61,7 @@ def bare_knock(seed, kind):
     """A knock of modes alone, at 1200 rpm."""
     soft = {"main_bearing": (0.1, 0.6), "rod": (0.2, 1.2)}
     soft |= {"piston_slap": (0.4, 2.0), "wrist_pin": (0.3, 1.5)}
-    rng = Dice(seed, {("uniform", *soft[kind]): 0.0})
+    rng = ScriptedRng(seed, {("uniform", *soft[kind]): 0.0})
     return synth.knock(rng, steady(1200, 4, 1), kind)
 
 
@@ -71,7 +73,7 @@ FIRING = {("choice", ("firing", "rattle", "single")): "firing"}
 @pytest.mark.parametrize("times", [1, 2])
 def test_clatter_is_never_slower_than_22_a_second(rpm, cylinders, times, monkeypatch):
     trains = watch_trains(monkeypatch, lookalikes)
-    lookalikes.clatter(Dice(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
+    lookalikes.clatter(ScriptedRng(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
     ((at, _),) = trains
     rate = SR / np.diff(at).mean()
     # Each firing or twice that; fewer than three cylinders would fire too seldom.

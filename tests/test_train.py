@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from convert import drawn
+from convert import example_cache
 from convert.checkpoint import load_checkpoint
 from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
@@ -106,7 +106,7 @@ def test_examples_outlive_what_has_no_part_in_them(
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
     for name in ("run.json", "state.pt", "best.pt"):
         (tmp_path / "w" / name).unlink()
-    monkeypatch.setattr("convert.drawn.make_examples", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("convert.example_cache.make_examples", lambda *_: pytest.fail("made again"))
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
 
 
@@ -122,7 +122,7 @@ def test_what_is_held_out_is_looked_at_anew(whole_run, recordings_made, tmp_path
 
     monkeypatch.setattr("convert.train.Fit", looked)
     none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
-    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
+    monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: none)
     for work in ("w", "fresh"):
         other = dataclasses.replace(TINY, hold_out=0.2)
         with pytest.raises(DatasetError, match="enough"):
@@ -136,12 +136,12 @@ def test_other_code_does_not_go_on_with_a_run(
     whole_run, recordings_made, tmp_path, monkeypatch, *, anew, name
 ):
     shutil.copytree(whole_run / "work", tmp_path / "w")
-    shutil.copytree(Path(drawn.__file__).parent, tmp_path / "convert")
-    monkeypatch.setattr(drawn, "__file__", str(tmp_path / "convert" / "drawn.py"))
+    shutil.copytree(Path(example_cache.__file__).parent, tmp_path / "convert")
+    monkeypatch.setattr(example_cache, "__file__", str(tmp_path / "convert" / "example_cache.py"))
     anew()
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)  # the same goes on
     with (tmp_path / "convert" / f"{name}.py").open("a") as module:
-        module.write("# changed\n")
+        module.write("CHANGED = 1\n")
     anew()
     with pytest.raises(DatasetError, match="another version of this program"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
@@ -153,9 +153,9 @@ def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, mon
 
     monkeypatch.setattr("convert.train.Fit", looked)
     none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
-    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: none)
+    monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: none)
     for code in ("one", "other"):
-        monkeypatch.setattr("convert.train.graders", lambda code=code: code)
+        monkeypatch.setattr("convert.train.grading_code_digest", lambda code=code: code)
         with pytest.raises(DatasetError, match="enough"):
             train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
         (tmp_path / "w" / "run.json").unlink()
@@ -182,7 +182,7 @@ def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, mon
 
 
 def test_a_batch_that_cannot_be_filled_costs_no_examples(recordings_made, tmp_path, monkeypatch):
-    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: pytest.fail("made"))
+    monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: pytest.fail("made"))
     large = dataclasses.replace(TINY, batch_size=128)
     with pytest.raises(DatasetError, match="64 examples do not fill one batch of 128"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", large)
@@ -287,7 +287,7 @@ def test_the_body_is_frozen_first_but_never_to_the_end(
     few = dataclasses.replace(TINY, small_epochs=epochs)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=start)
     assert "does not list everything it was trained on" in capsys.readouterr().out
-    assert not load_checkpoint(tmp_path / "a.pth").learnt.complete  # nor does what came of it
+    assert not load_checkpoint(tmp_path / "a.pth").trained_on.complete  # nor does what came of it
     assert changed == ([True] if epochs == 1 else [False, True])
 
 

@@ -14,7 +14,7 @@ from convert.augment import mixup, roll_and_mask
 from convert.dataset import Clip
 from convert.fit import Examples, Fit
 from convert.network import KnockNet
-from convert.split import Learnt
+from convert.split import TrainedOn
 from convert.train import _Parts, _why
 from convert.train_config import TrainConfig
 from tests.labelled import sound, table
@@ -234,7 +234,7 @@ def test_a_street_held_out_alone_chooses_no_epoch():
     """Nothing would be known of engines not heard, whatever the last line says."""
     golf, polo = (Clip(Path(name), "normal", "engine", name) for name in ("golf", "polo"))
     street = Clip(Path("street"), "not_engine", "not_engine", "street")
-    parts = _Parts([golf, polo], [street], None, Learnt(), set())
+    parts = _Parts([golf, polo], [street], None, TrainedOn(), set())
     assert parts.judging == [golf, polo]
     assert parts._replace(held_out=[street, polo]).judging == [street, polo]
 
@@ -251,5 +251,5 @@ def test_a_street_held_out_alone_chooses_no_epoch():
 )
 def test_one_epoch_alone_is_not_called_the_best(small, full, said):
     golf, polo = (Clip(Path(name), "normal", "engine", name) for name in ("golf", "polo"))
-    parts = _Parts([golf], [polo], None, Learnt(), set())
+    parts = _Parts([golf], [polo], None, TrainedOn(), set())
     assert _why(TrainConfig(small_epochs=small, full_epochs=full), parts) == said

@@ -31,7 +31,7 @@ def test_a_column_split_and_folds_exclude_each_other(tmp_path):
 
 
 def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path, monkeypatch):
-    monkeypatch.setattr("convert.run_data.draw", lambda *_, **__: pytest.fail("made"))
+    monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: pytest.fail("made"))
     with pytest.raises(CheckpointError, match="does not exist"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=tmp_path / "no.pth")
     assert not (tmp_path / "w").exists()  # and the right one may have the folder

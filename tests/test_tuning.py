@@ -21,8 +21,8 @@ def test_a_temperature_undoes_overconfidence():
     # Labels are drawn from the true odds z; a network that says 2.5 z is 2.5 times too sure.
     z = RNG.normal(0, 2, 20_000)
     knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
-    said = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
-    found = best_temperature(said[knocks], said[~knocks], "int8")
+    p = (1 / (1 + np.exp(-2.5 * z))).astype(np.float32)
+    found = best_temperature(p[knocks], p[~knocks], "int8")
     # Answers beyond the floor of 1/512 are cut off, which makes them look a little less sure.
     assert found == pytest.approx(2.5, rel=0.15)
     true = (1 / (1 + np.exp(-z))).astype(np.float32)
@@ -135,13 +135,13 @@ def test_a_threshold_lies_between_two_answers_at_any_temperature(
 ):
     """Half a step of the network's own answers may be two of the scaled ones, or a quarter."""
     monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: temperature)
-    said = np.arange(16, 221) / 256  # as int8 answers
-    healthy = [float(apply_temperature(np.array([p, 1 - p], np.float32), 1.4)[0]) for p in said]
+    answers = np.arange(16, 221) / 256  # as int8 answers
+    healthy = [float(apply_temperature(np.array([p, 1 - p], np.float32), 1.4)[0]) for p in answers]
     graded = report(judged("k", "knocking", [0.9] * 20), judged("n", "normal", healthy))
     graded = dataclasses.replace(graded, temperature=1.4)
-    made = tune(model, graded, allowed / said.size, tmp_path / "tuned.tflite")
+    made = tune(model, graded, allowed / answers.size, tmp_path / "tuned.tflite")
     device = [
-        float(apply_temperature(np.array([p, 1 - p], np.float32), temperature)[0]) for p in said
+        float(apply_temperature(np.array([p, 1 - p], np.float32), temperature)[0]) for p in answers
     ]
     called = [p >= made.threshold for p in device]
     assert sum(called) == allowed

@@ -6,7 +6,7 @@ import pytest
 from convert import bay
 from convert.synth import SR
 from tests.audio import tone
-from tests.dice import Dice
+from tests.scripted_rng import ScriptedRng
 
 
 def octaves(y, edges):
@@ -18,9 +18,16 @@ def octaves(y, edges):
 
 @pytest.mark.parametrize("exponent", [5 / 3, 2.0])
 def test_wind_falls_with_frequency_as_turbulence_does(exponent):
-    told = {("uniform", 5 / 3, 2): exponent, ("uniform", 3, 15): 5.0, ("uniform", 100, 250): 1000.0}
+    fixed = {
+        ("uniform", 5 / 3, 2): exponent,
+        ("uniform", 3, 15): 5.0,
+        ("uniform", 100, 250): 1000.0,
+    }
     power = np.mean(
-        [octaves(bay.wind(Dice(seed, told), 8 * SR, SR), (20, 40, 80)) for seed in range(10)],
+        [
+            octaves(bay.wind(ScriptedRng(seed, fixed), 8 * SR, SR), (20, 40, 80))
+            for seed in range(10)
+        ],
         axis=0,
     )
     # Means of 1600 values and more: each known to 0.1 dB. The microphone is too small
@@ -40,12 +47,12 @@ def test_wind_is_low():
         assert abs(y.mean()) < 1e-9  # a steady push is cut off by any microphone
 
 
-@pytest.mark.parametrize("remembered", [100, 1000])
-def test_gusts_last_as_long_as_they_should(remembered):
-    y = bay._wander(np.random.default_rng(0), 4000 * remembered, remembered)
+@pytest.mark.parametrize("correlation_time", [100, 1000])
+def test_gusts_last_as_long_as_they_should(correlation_time):
+    y = bay._ornstein_uhlenbeck(np.random.default_rng(0), 4000 * correlation_time, correlation_time)
     assert y.std() == pytest.approx(1, abs=0.1)  # 2000 gusts that know nothing of each other: 2 %
     for lags in (0.5, 1, 2):
-        k = int(lags * remembered)
+        k = int(lags * correlation_time)
         alike = np.corrcoef(y[:-k], y[k:])[0, 1]
         assert alike == pytest.approx(np.exp(-lags), abs=0.08)
 
@@ -53,12 +60,12 @@ def test_gusts_last_as_long_as_they_should(remembered):
 def test_gusts_come_and_go_within_about_a_second():
     asked = []
 
-    def wander(rng, n, remembered):
-        asked.append(remembered / SR)
+    def wander(rng, n, correlation_time):
+        asked.append(correlation_time / SR)
         return rng.normal(size=n)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bay, "_wander", wander)
+        patch.setattr(bay, "_ornstein_uhlenbeck", wander)
         for seed in range(100):
             bay.wind(np.random.default_rng(seed), SR, SR)
     assert 0.7 <= min(asked) < 0.8
@@ -67,10 +74,10 @@ def test_gusts_come_and_go_within_about_a_second():
 
 def swing_db(strength):
     """How far the levels of half seconds lie apart above 30 Hz, where half a second is long."""
-    told = {("uniform", 0.2, 0.5): strength}
+    fixed = {("uniform", 0.2, 0.5): strength}
     found = []
     for seed in range(10):
-        y = bay.band_limit(bay.wind(Dice(seed, told), 20 * SR, SR), SR, 60, 5000)
+        y = bay.band_limit(bay.wind(ScriptedRng(seed, fixed), 20 * SR, SR), SR, 60, 5000)
         power = np.square(y[: y.size // (SR // 2) * (SR // 2)]).reshape(-1, SR // 2).mean(axis=1)
         found.append(np.std(10 * np.log10(power)))
     return np.mean(found)
@@ -89,7 +96,7 @@ def test_a_gusty_wind_swells_and_a_steady_one_does_not():
 def test_wind_is_as_loud_as_it_says(level):
     doors = [0.99, 0.99, 0.99, 0.0, 0.99, 0.99, 0.99]
     draws = {("random",): doors, ("uniform", -25, 6): level, ("uniform", 0.05, 1): 1.0}
-    y = bay.record(Dice(0, draws), tone(2, SR, 1000), SR)
+    y = bay.record(ScriptedRng(0, draws), tone(2, SR, 1000), SR)
     power = np.abs(np.fft.rfft(y)) ** 2  # of whole periods: the tone is one value
     ratio = (power.sum() - power[2000]) / power[2000]
     assert 10 * np.log10(ratio) == pytest.approx(level, abs=0.1)

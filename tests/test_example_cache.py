@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert import drawn
-from convert.drawn import draw
+from convert import example_cache
 from convert.errors import DatasetError
+from convert.example_cache import load_or_make
 from convert.examples import Example, make_examples
 from edge import frontend
 
@@ -29,40 +29,42 @@ def maker(asked):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(drawn, "CHUNK", 4)
+    monkeypatch.setattr(example_cache, "CHUNK", 4)
 
 
-def test_all_are_there_in_order_with_what_is_heard_in_them(small, tmp_path):
-    found = draw(lambda: maker([]), ("a", "b"), 10, tmp_path / "x", workers=0, name="x")
+def test_all_are_there_in_order_with_the_groups_in_them(small, tmp_path):
+    found = load_or_make(lambda: maker([]), ("a", "b"), 10, tmp_path / "x", workers=0, name="x")
     assert found.indices[:, 7, 7].tolist() == list(range(10))
     assert found.labels.tolist() == [n % 2 for n in range(10)]
-    assert found.heard.tolist() == [[n % 3 == 0, False] for n in range(10)]
+    assert found.has_group.tolist() == [[n % 3 == 0, False] for n in range(10)]
 
 
 def test_other_code_is_another_maker(monkeypatch, tmp_path, anew):
-    before = drawn.makers()
-    assert drawn.makers() == before
-    for path in Path(drawn.__file__).parent.glob("*.py"):
+    before = example_cache.example_code_digest()
+    assert example_cache.example_code_digest() == before
+    for path in Path(example_cache.__file__).parent.glob("*.py"):
         text = path.read_text()
         (tmp_path / path.name).write_text(text + "CHANGED = 1\n" * (path.stem == "faults"))
-    monkeypatch.setattr(drawn, "__file__", str(tmp_path / "drawn.py"))
+    monkeypatch.setattr(example_cache, "__file__", str(tmp_path / "example_cache.py"))
     anew()
-    assert drawn.makers() != before
+    assert example_cache.example_code_digest() != before
 
 
 def test_code_that_is_edited_or_removed_later_is_not_what_runs():
     program = (
-        "from convert import drawn\n"
-        "before = drawn.digest_of_code(drawn.SHAPES)\n"
-        "drawn.__file__ = drawn.frontend.__file__ = '/nowhere/convert/drawn.py'\n"
-        "assert drawn.makers() == before\n"
-        "assert len({drawn.makers(), drawn.graders(), drawn.trainers()}) == 3\n"
+        "from convert import example_cache\n"
+        "before = example_cache.digest_of_code(example_cache.EXAMPLE_MODULES)\n"
+        "example_cache.__file__ = example_cache.frontend.__file__ = '/nowhere/convert/cache.py'\n"
+        "assert example_cache.example_code_digest() == before\n"
+        "digests = (example_cache.example_code_digest, example_cache.grading_code_digest,\n"
+        "           example_cache.training_code_digest)\n"
+        "assert len({digest() for digest in digests}) == 3\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_words_about_code_are_not_code():
-    code = drawn._code
+    code = example_cache._code
     plain = code(b"def f(x):\n    return x + 1\n")
     said = b'"""Of f."""\n\n\n# Why.\ndef f(x):\n    """Return more."""\n    return x + 1  # one\n'
     assert code(said) == plain
@@ -86,22 +88,22 @@ def edge(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["recording", "hann", "wav", "frontend/hpss"])
 def test_what_hears_otherwise_makes_other_pictures(name, edge, anew):
-    before = drawn.makers(), drawn.graders()
+    before = example_cache.example_code_digest(), example_cache.grading_code_digest()
     with (edge / f"{name}.py").open("a") as module:
         module.write("CHANGED = 1\n")
     anew()
-    assert drawn.makers() != before[0]
-    assert drawn.graders() != before[1]
+    assert example_cache.example_code_digest() != before[0]
+    assert example_cache.grading_code_digest() != before[1]
 
 
 @pytest.mark.parametrize("name", ["gate", "gate_config", "hiss", "repetition", "window"])
 def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge, anew):
-    before = drawn.makers(), drawn.graders()
+    before = example_cache.example_code_digest(), example_cache.grading_code_digest()
     with (edge / f"{name}.py").open("a") as module:
         module.write("CHANGED = 1\n")
     anew()
-    assert drawn.makers() == before[0]
-    assert drawn.graders() != before[1]
+    assert example_cache.example_code_digest() == before[0]
+    assert example_cache.grading_code_digest() != before[1]
 
 
 # They change no sound: they report, write files or end processes.
@@ -109,8 +111,11 @@ NEITHER = {"errors", "progress", "edge/child", "edge/errors", "edge/files"}
 
 
 def imported(name):
-    """Of one of our modules, those that it imports; as drawn.SHAPES names them."""
-    where = {"convert": Path(drawn.__file__).parent, "edge": Path(frontend.__file__).parents[1]}
+    """Of one of our modules, those that it imports; as example_cache.EXAMPLE_MODULES names them."""
+    where = {
+        "convert": Path(example_cache.__file__).parent,
+        "edge": Path(frontend.__file__).parents[1],
+    }
     package, _, module = name.partition(".")
     path = where[package] / f"{module}.py"
     files = [path] if path.is_file() else sorted((where[package] / module).glob("*.py"))
@@ -133,8 +138,8 @@ def test_no_module_that_makes_or_chooses_is_forgotten():
         todo |= imported(name) - seen
     named = {n.removeprefix("convert.").replace("edge.", "edge/") for n in seen}
     assert "edge/gate_config" in named
-    assert not set(drawn.SHAPES) & set(drawn.CHOOSES)
-    assert named == {*drawn.SHAPES, *drawn.CHOOSES, *NEITHER}
+    assert not set(example_cache.EXAMPLE_MODULES) & set(example_cache.SELECTION_MODULES)
+    assert named == {*example_cache.EXAMPLE_MODULES, *example_cache.SELECTION_MODULES, *NEITHER}
 
 
 def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
@@ -147,13 +152,13 @@ def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
         return make(number)
 
     with pytest.raises(KeyboardInterrupt):
-        draw(lambda: killed, (), 11, tmp_path, workers=0, name="x")
+        load_or_make(lambda: killed, (), 11, tmp_path, workers=0, name="x")
     asked.clear()
     left, written = (tmp_path / f".00000008-00000011.npz.0123abc{n}" for n in "de")
     for path in (left, written):
         path.touch()
     os.utime(left, (time.time() - 3600,) * 2)
-    found = draw(lambda: make, (), 11, tmp_path, workers=0, name="x")
+    found = load_or_make(lambda: make, (), 11, tmp_path, workers=0, name="x")
     assert asked == [8, 9, 10]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
     assert list(tmp_path.glob(".*")) == [written]  # by another run, just now
@@ -161,11 +166,11 @@ def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda b: b[:300], lambda b: b[:200] + b"x" + b[201:]])
 def test_what_is_damaged_is_made_again_and_nothing_else(small, tmp_path, capsys, damage):
-    draw(lambda: maker([]), (), 11, tmp_path, workers=0, name="x")
+    load_or_make(lambda: maker([]), (), 11, tmp_path, workers=0, name="x")
     path = sorted(tmp_path.iterdir())[1]
     path.write_bytes(damage(path.read_bytes()))
     asked: list[int] = []
-    found = draw(lambda: maker(asked), (), 11, tmp_path, workers=0, name="x")
+    found = load_or_make(lambda: maker(asked), (), 11, tmp_path, workers=0, name="x")
     assert asked == [4, 5, 6, 7]
     assert found.indices[:, 0, 0].tolist() == list(range(11))
     said = capsys.readouterr().err.splitlines()
@@ -175,29 +180,29 @@ def test_what_is_damaged_is_made_again_and_nothing_else(small, tmp_path, capsys,
 @pytest.mark.parametrize(
     "other",
     [
-        {"labels": np.zeros(4, "i8"), "heard": np.zeros((4, 0), bool)},
+        {"labels": np.zeros(4, "i8"), "has_group": np.zeros((4, 0), bool)},
         {
             "indices": np.zeros((3, 84, 87), "u1"),
             "labels": np.zeros(4, "i8"),
-            "heard": np.zeros((4, 0), bool),
+            "has_group": np.zeros((4, 0), bool),
         },
         {
             "indices": np.zeros((4, 84, 87), "u1"),
             "labels": np.zeros(4, "i8"),
-            "heard": np.zeros((4, 2), bool),
+            "has_group": np.zeros((4, 2), bool),
         },
     ],
 )
 def test_a_whole_file_of_something_else_is_made_again(small, tmp_path, capsys, other):
-    draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    load_or_make(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
     np.savez_compressed(sorted(tmp_path.iterdir())[1], **other)
-    found = draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    found = load_or_make(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
     assert found.indices[:, 0, 0].tolist() == list(range(8))
     assert capsys.readouterr().err.count("is damaged and will be made again") == 1
 
 
 def test_for_want_of_memory_nothing_is_thrown_away(small, tmp_path, monkeypatch):
-    draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+    load_or_make(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
     kept = sorted(tmp_path.iterdir())
 
     def load(_):
@@ -205,27 +210,29 @@ def test_for_want_of_memory_nothing_is_thrown_away(small, tmp_path, monkeypatch)
 
     monkeypatch.setattr(np, "load", load)
     with pytest.raises(MemoryError):
-        draw(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
+        load_or_make(lambda: maker([]), (), 8, tmp_path, workers=0, name="x")
     assert sorted(tmp_path.iterdir()) == kept
 
 
 def test_a_disk_that_keeps_nothing_is_one_line(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(drawn, "write_atomically", lambda path, _: path.write_bytes(b"PK rubbish"))
+    monkeypatch.setattr(
+        example_cache, "write_atomically", lambda path, _: path.write_bytes(b"PK rubbish")
+    )
     with pytest.raises(DatasetError, match="disk failing"):
-        draw(lambda: maker([]), (), 5, tmp_path, workers=0, name="x")
+        load_or_make(lambda: maker([]), (), 5, tmp_path, workers=0, name="x")
 
 
 def test_more_are_drawn_beside_those_that_are_there(small, tmp_path):
-    draw(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
+    load_or_make(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
     asked: list[int] = []
-    found = draw(lambda: maker(asked), (), 9, tmp_path, workers=0, name="x")
+    found = load_or_make(lambda: maker(asked), (), 9, tmp_path, workers=0, name="x")
     assert asked == [4, 5, 6, 7, 8]  # the file that was not full was another one
     assert found.indices[:, 0, 0].tolist() == list(range(9))
 
 
 def test_what_is_all_there_needs_no_maker(small, tmp_path):
-    draw(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
-    draw(lambda: pytest.fail("asked for"), (), 6, tmp_path, workers=0, name="x")
+    load_or_make(lambda: maker([]), (), 6, tmp_path, workers=0, name="x")
+    load_or_make(lambda: pytest.fail("asked for"), (), 6, tmp_path, workers=0, name="x")
 
 
 class Deadly:

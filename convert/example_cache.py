@@ -24,22 +24,22 @@ from edge.files import remove_leftovers, write_atomically
 from edge.frontend import FrontEndConfig
 
 SHAPE = (FrontEndConfig().n_bins, FrontEndConfig().n_frames)  # of a spectrogram
-LEFT_S = 600.0  # no file takes this long to write: an older partial file is of a killed run
+LEFTOVER_S = 600.0  # no file takes this long to write: an older partial file is of a killed run
 CHUNK = 1000  # examples per file: half a minute's work on two cores
 
 
 @dataclass(frozen=True)
-class Drawn:
+class CachedExamples:
     """The first N examples of a maker."""
 
     indices: NDArray[np.uint8]  # (N, *SHAPE), colour indices of the spectrograms
     labels: NDArray[np.int64]  # (N,), indices into LABELS
-    heard: NDArray[np.bool_]  # (N, groups): whether the example contains a recording of the group
+    has_group: NDArray[np.bool_]  # (N, groups): whether a recording of the group is in it
 
 
-# SHAPES: modules whose code determines the examples. CHOOSES: those that also select windows to
-# grade on. TRAINS: those that train. A test checks that no module they import is missing here.
-SHAPES = (
+# EXAMPLE_MODULES determine the examples, SELECTION_MODULES also the windows to grade on, and
+# TRAINING_MODULES train. A test checks that no module they import is missing here.
+EXAMPLE_MODULES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
     *("lookalikes", "paths", "recipe", "skipped", "synth"),
     *(
@@ -52,34 +52,34 @@ SHAPES = (
         "edge/frontend",
     ),
 )
-CHOOSES = (
+SELECTION_MODULES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),
     "edge/window",
 )
-TRAINS = ("augment", "device", "fit", "network", "rendering")
+TRAINING_MODULES = ("augment", "device", "fit", "network", "rendering")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @cache
-def makers() -> str:
+def example_code_digest() -> str:
     """Digest of the code that makes examples; with recordings, recipe and seed it determines them.
 
     That code reads recordings, mixes knocks into them and computes spectrograms. The code that
     selects windows to grade on is not included: a change there must not discard hours of examples.
     """
-    return digest_of_code(SHAPES)
+    return digest_of_code(EXAMPLE_MODULES)
 
 
 @cache
-def graders() -> str:
+def grading_code_digest() -> str:
     """Digest of the code that makes the windows to grade on: that of examples and the selection."""
-    return digest_of_code((*SHAPES, *CHOOSES))
+    return digest_of_code((*EXAMPLE_MODULES, *SELECTION_MODULES))
 
 
 @cache
-def trainers() -> str:
+def training_code_digest() -> str:
     """Digest of the code that trains on examples."""
-    return digest_of_code(TRAINS)
+    return digest_of_code(TRAINING_MODULES)
 
 
 def digest_of_code(names: Sequence[str]) -> str:
@@ -106,11 +106,11 @@ def _files(name: str) -> list[Path]:
 
 # Computed on import, while the files are still the code that runs: editing one during a run must
 # not label what the old code makes with the digest of the new, and removing one must not end it.
-for _name in (makers, graders, trainers):
+for _name in (example_code_digest, grading_code_digest, training_code_digest):
     _name()
 
 
-def draw(
+def load_or_make(
     maker: Callable[[], Maker],
     groups: Sequence[str],
     count: int,
@@ -118,26 +118,26 @@ def draw(
     *,
     workers: int,
     name: str,
-) -> Drawn:
+) -> CachedExamples:
     """Return the first ``count`` examples; only those that ``folder`` lacks are made.
 
     The caller must use a separate folder for each maker. ``maker`` is called only if examples are
     missing or in a damaged file, because a maker needs all recordings in memory. ``groups`` are the
-    columns of ``heard``; ``name`` labels the progress bar. DatasetError if the files just written
-    cannot be read.
+    columns of ``has_group``; ``name`` labels the progress bar. DatasetError if the files just
+    written cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Only old partial files: another run may be writing here at this moment.
-    remove_leftovers(folder, "*.npz", older_s=LEFT_S)
+    remove_leftovers(folder, "*.npz", older_s=LEFTOVER_S)
     for _ in range(2):
         _make_missing(maker, groups, count, folder, workers=workers, name=name)
-        drawn = _read(folder, count, len(groups))
-        if drawn is not None:
-            return drawn
+        cached = _read(folder, count, len(groups))
+        if cached is not None:
+            return cached
     raise DatasetError(f"{folder}: files just written there cannot be read: is the disk failing?")
 
 
-def _place(folder: Path, start: int, count: int) -> Path:
+def _chunk_path(folder: Path, start: int, count: int) -> Path:
     return folder / f"{start:08}-{min(start + CHUNK, count):08}.npz"
 
 
@@ -151,7 +151,7 @@ def _make_missing(
     name: str,
 ) -> None:
     starts = range(0, count, CHUNK)
-    missing = [start for start in starts if not _place(folder, start, count).is_file()]
+    missing = [start for start in starts if not _chunk_path(folder, start, count).is_file()]
     numbers = [n for start in missing for n in range(start, min(start + CHUNK, count))]
     shown = bar(
         make_examples(maker(), numbers, workers) if numbers else (),
@@ -163,7 +163,7 @@ def _make_missing(
     made = iter(shown)
     for start in missing:
         size = min(CHUNK, count - start)
-        _write(_place(folder, start, count), list(itertools.islice(made, size)), groups)
+        _write(_chunk_path(folder, start, count), list(itertools.islice(made, size)), groups)
     shown.close()
 
 
@@ -173,36 +173,36 @@ def _write(path: Path, made: list[Example], groups: Sequence[str]) -> None:
         buffer,
         indices=np.array([example.indices for example in made]),
         labels=np.array([example.label for example in made], dtype=np.int64),
-        heard=np.array(
-            [[group in example.heard for group in groups] for example in made], dtype=bool
+        has_group=np.array(
+            [[group in example.groups for group in groups] for example in made], dtype=bool
         ).reshape(len(made), len(groups)),
     )
     write_atomically(path, buffer.getvalue())
 
 
-def _read(folder: Path, count: int, n_groups: int) -> Drawn | None:
+def _read(folder: Path, count: int, n_groups: int) -> CachedExamples | None:
     """Read file by file into arrays of the full size: two copies might not fit in memory.
 
-    None if some files were damaged; :func:`arrays` has then removed them.
+    None if some files were damaged; :func:`load_arrays` has then removed them.
     """
     indices = np.empty((count, *SHAPE), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
-    heard = np.empty((count, n_groups), dtype=bool)
-    whole = True
+    has_group = np.empty((count, n_groups), dtype=bool)
+    complete = True
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
         size = part.stop - start
-        path = _place(folder, start, count)
-        stored = arrays(path, size, indices=SHAPE, labels=(), heard=(n_groups,))
+        path = _chunk_path(folder, start, count)
+        stored = load_arrays(path, size, indices=SHAPE, labels=(), has_group=(n_groups,))
         if stored is None:
-            whole = False
+            complete = False
             continue
         indices[part], labels[part] = stored["indices"], stored["labels"]
-        heard[part] = stored["heard"]
-    return Drawn(indices, labels, heard) if whole else None
+        has_group[part] = stored["has_group"]
+    return CachedExamples(indices, labels, has_group) if complete else None
 
 
-def arrays(
+def load_arrays(
     path: Path, count: int | None, **shapes: tuple[int, ...]
 ) -> dict[str, NDArray[Any]] | None:
     """Read the arrays named in ``shapes`` from ``path``, an ``.npz`` file.
