@@ -28,8 +28,8 @@ def wind(rng: np.random.Generator, n: int, sr: int) -> Sound:
     """Wind noise of a microphone, in gusts: (n,), rms 1.
 
     A microphone picks up the pressure of the turbulence that the wind carries past it. Its power
-    spectrum falls with the frequency to the -5/3, as that of turbulence does (Kolmogorov), with -2
-    where a screen smooths it, and much faster above some hundred hertz, where eddies are smaller
+    spectrum falls as f^(-5/3), as that of turbulence does (Kolmogorov), as f^-2 where a screen
+    smooths it, and much faster above some hundred hertz, where eddies are smaller
     than the microphone (van den Berg, "Wind-induced noise in a screened microphone", JASA 119,
     2006). Below some hertz it is flat here: no eddies are larger than the gusts. Pressure is
     proportional to the square of the wind speed, which fluctuates with a standard deviation of a

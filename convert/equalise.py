@@ -91,7 +91,7 @@ def _per_channel(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
 
 
 def _used(user: nn.Conv2d | nn.Linear, repeats: int) -> Tensor:
-    """Largest weight of every channel relative to that of its row, as each row has its scale."""
+    """Largest weight of every channel relative to that of its row, each of which has its scale."""
     weights = _per_channel(user, repeats).abs()
     rows = weights.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     return (weights / rows).amax((0, 1, 3))

@@ -24,9 +24,9 @@ sources that the checkpoint was trained on. Where convert train used held-out so
 best of several epochs, figures on those sources are still slightly optimistic.
 
 --for-false-rate chooses the threshold at which at most that share of the windows of healthy engines
-is called knocking, and the temperature that calibrates the probabilities for an even mix of
-knocking and other windows. The model is written to --out with both. Use recordings that it was not
-trained on, or both will be optimistic.
+is called knocking, and the temperature that calibrates the probabilities for as many
+knocking windows as windows of healthy engines. The model is written to --out with both. Use
+recordings that it was not trained on, or both will be optimistic.
 
 Figures are given by kind and by source. Kinds are those in the kind column of labels.csv: engine,
 engine_other_fault, not_engine, or names of your own. A normal recording counts as a healthy engine
@@ -34,7 +34,7 @@ unless its kind is engine_other_fault, other_fault, starter, misfire or belt. Co
 resample sources or, where a car column groups several sources, cars."""
 
 
-# The lowest rate other than 0; one window in a million is six days of recordings.
+# The lowest rate other than 0; a million windows, half a second apart, are six days.
 MIN_FPR = 1e-6
 
 

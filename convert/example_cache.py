@@ -83,14 +83,17 @@ def training_code_digest() -> str:
 
 
 def digest_of_code(names: Sequence[str]) -> str:
-    """Digest of modules here, or modules and folders of ``edge/``; comments do not count."""
+    """Digest of the code, without docstrings and comments, of modules here and in ``edge/``."""
     code = "".join(_code(file.read_bytes()) for name in names for file in _files(name))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
 @cache
 def _code(text: bytes) -> str:
-    """Syntax tree of a module without docstrings: rewording one must not discard hours of work."""
+    """Syntax tree of a module without docstrings: rewording those must not discard hours of work.
+
+    Texts in the code still count, and another version of Python may give another tree.
+    """
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:

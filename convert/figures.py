@@ -27,7 +27,7 @@ from convert.metrics import (
 from edge.frontend import FrontEndConfig
 
 FALSE_RATES = (0.01, 0.001)
-NO_KNOCK = "no knocking window could be judged: no figures of separation"
+NO_KNOCK = "no knocking window could be judged, so AUC and recall cannot be given"
 
 
 @dataclass(frozen=True)

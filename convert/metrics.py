@@ -57,7 +57,7 @@ def recall_at(
 def roc(
     positive: NDArray[np.float32], negative: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``(fpr, tpr)``: false- and true-positive rate at (0, 0), then at every threshold, falling."""
+    """``(fpr, tpr)``, the ROC curve: (0, 0), then a point per threshold, the highest first."""
     limits = np.unique(np.concatenate([positive, negative]))[::-1]
     tpr = 1 - np.searchsorted(np.sort(positive), limits, side="left") / positive.size
     fpr = 1 - np.searchsorted(np.sort(negative), limits, side="left") / negative.size

@@ -36,13 +36,14 @@ class Recipe:
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
     starter: float = 0.08  # of the other normal ones: an engine being started
-    second_recording: float = 0.3  # of examples with an engine: with another, no louder recording
+    second_recording: float = 0.3  # of examples with an engine: another one, no louder
     lookalikes_normal: float = 0.45  # of normal ones with an engine: with clatter, a belt or ticks
     lookalikes_knocking: float = 0.25  # of synthetic knocks: the same in the background
 
 
-# Knocks of no particular kind over unaltered engines. A network trained on these alone detects real
-# knocks of unseen cars no worse and mistakes fewer other sounds for knocks: docs/training.md.
+# Knocks of no particular kind over engines that are changed at most in speed. A network trained on
+# these alone detects real knocks of unseen cars no worse and mistakes fewer other sounds for them:
+# docs/training.md.
 SIMPLE = Recipe(
     level_db=OVERALL_LEVEL_DB,
     rms_level=True,

@@ -87,7 +87,7 @@ def _left_out(report: Report) -> list[str]:
 
 def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
     if not report.p_of(knocks=True):
-        return [f"<p>{NO_KNOCK.capitalize()}.</p>"]
+        return [f"<p>{NO_KNOCK[0].upper()}{NO_KNOCK[1:]}.</p>"]
     return [
         "<h2>Separation of knocking from other kinds</h2>",
         _separation_table(figures["separation"]),

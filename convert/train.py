@@ -96,10 +96,10 @@ def _warn(reached: float, start: Mapping[str, float]) -> None:
             f"the network has learnt next to nothing: an AUC of {reached:.2f}, where 0.5 is "
             "guessing; use more --examples or epochs"
         )
-    if reached <= (before := start.get("check_auc", -1.0)):
+    if reached <= (before := start.get("check_auc", -1.0)) and reached < 1:
         print(
             f"training has not raised check_auc ({reached:.4f}, before {before:.4f}): grade both "
-            "networks with convert evaluate, or try --keep 0.5 or more --examples"
+            "by convert evaluate on sources new to them, or try another --keep or more --examples"
         )
 
 
@@ -223,7 +223,7 @@ def _start_trained_on(
     if not start.trained_on.complete:
         print(
             "the file of --init does not list everything it was trained on: "
-            "figures on held-out sources may be too good"
+            "figures on held-out sources may be too optimistic"
         )
     groups = groups_trained_on(clips, start.trained_on)
     known = sorted({clip.source for clip in held_out if clip.group in groups})
@@ -231,7 +231,7 @@ def _start_trained_on(
         print(
             f"the network of --init was trained on {len(known)} of the held-out sources "
             f"({', '.join(known[:3])}{' ...' if len(known) > 3 else ''}): "
-            "figures on them are too good"
+            "figures on them are too optimistic"
         )
     return start.trained_on, set(known)
 

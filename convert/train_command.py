@@ -34,7 +34,8 @@ polo/cold/001.wav: polo); otherwise the file name up to its last underscore (gol
 003.wav and normal_003.wav are each a source of their own). If labels.csv has a column split (train,
 valid), it decides what is held out: --hold-out is ignored and --fold refused.
 
-Each epoch prints, and with --init the network is graded so before the first:
+Each epoch prints the following; with --init the network is also graded before the first, without
+loss and seconds:
   loss        mean training loss
   side        side of its pictures in pixels
   check_auc   AUC on synthetic examples made from the held-out recordings, or from the training
@@ -48,8 +49,8 @@ With --keep, a last line grades the blended network, which is the one written.
 
 While examples are made, all recordings are in memory: 0.4 GB per hour of sound. The run keeps its
 examples and its state in the --work folder: 440 MB plus 7 MB per thousand examples. Repeat the
-command to resume an interrupted run after its last finished epoch; remove the folder when the run
-is complete. Next: convert export NET.pth --calibration recordings --out NET.tflite"""
+command to resume an interrupted run after its last finished epoch; the folder may be removed when
+the run is complete. Next: convert export NET.pth --calibration recordings --out NET.tflite"""
 
 
 # Fields of TrainConfig that are options: type, metavar, help; {} is replaced by the default.
@@ -57,7 +58,8 @@ SETTINGS: dict[str, tuple[type, str, str]] = {
     "examples": (int, "N", "number of examples made before training ({})"),
     "simple": (
         *(float, "SHARE"),
-        "share of simple examples, knocks over unaltered engines ({}): see docs/training.md",
+        "share of simple examples: plain knocks, engines changed at most in speed ({}); see "
+        "docs/training.md",
     ),
     "small_epochs": (int, "N", "epochs on quarter-size pictures ({})"),
     "full_epochs": (int, "N", "epochs on full-size pictures, the best of which is kept ({})"),

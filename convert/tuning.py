@@ -27,7 +27,7 @@ from edge.temperature import (
     remove_temperature,
 )
 
-SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 rounds p to 0 or 1, irreversibly
+SEARCHED_TEMPERATURES = (0.5, 8.0)  # below, float32 rounds p to 0 or 1, which nothing can undo
 THRESHOLDS = (0.02, 0.98)  # beyond, the quantisation step of the answers, 1/256, is too coarse
 
 

@@ -4,7 +4,7 @@ ResNet34 takes hours per run on two cores, so a small network stands in for it (
 its input the spectrogram's 84 x 87 cells). The sources are cross-validated in three folds: every
 source of every kind is left out once and judged only by the network that never saw it. Each row of
 the table changes one thing. The few real knocks say little (one window is an eighth of recall), so
-strange knocks, from a synthesiser that no recipe uses, are also mixed into the left-out engines:
+strange knocks, from a synthesiser that no recipe uses, are also mixed into the held-out engines:
 they show whether a network has learnt knocks or merely the habits of its own synthesiser.
 """
 
@@ -72,7 +72,7 @@ class Variation:
 
 
 VARIATIONS = (
-    Variation("base: three in ten made knocks plain"),
+    Variation("base: three in ten synthetic knocks plain"),
     Variation("harmonic part not taken out", skip_hpss=True),
     Variation("five times the epochs", epoch_factor=5),
     Variation("no SpecAugment", specaugment=0),
@@ -94,7 +94,7 @@ VARIATIONS = (
     ),
     Variation("no hard negatives", dataclasses.replace(BASE, other_fault=0, not_engine=0)),
     Variation("no plain knocks", dataclasses.replace(BASE, plain=0)),
-    Variation("all made knocks plain", dataclasses.replace(BASE, plain=1)),
+    Variation("all synthetic knocks plain", dataclasses.replace(BASE, plain=1)),
     Variation("fainter knocks: -6 to 14 dB", dataclasses.replace(BASE, level_db=(-6, 14))),
     Variation(
         "seven in ten examples simple: as shipped", dataclasses.replace(BASE, plain=0, simple=0.7)

@@ -82,7 +82,7 @@ class Run:
     deadline_s: float  # deadline, seconds of the monotonic clock
     lengths: tuple[int, ...]
     config: TrainConfig
-    trained_on: TrainedOn  # what networks without a left-out part are trained on
+    trained_on: TrainedOn  # what networks without a held-out part are trained on
 
     def learn(self, task: Task) -> None:
         """Train one network on the whole stream; write its answers and weights to files."""

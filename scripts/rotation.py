@@ -5,7 +5,7 @@ without it and judged on it, so that every source is judged by a network that ne
 This is like ``convert train --fold K/3`` with ``convert evaluate --hold-out-only``, but examples
 are drawn once for all parts, and each network trains on those that contain nothing of its part:
 fewer real knocks and more synthetic engines than the recipe asks for. Of several epochs, the best
-on examples that contain the left-out part is kept. Unlike those of ``convert train``, these include
+on examples that contain the held-out part is kept. Unlike those of ``convert train``, these include
 its real knocks: the choice of epoch, not the training, has seen them. Takes minutes with a GPU, a
 day without.
 """
@@ -55,7 +55,7 @@ examples:
     --full-epochs 2 --threshold 0.7          # with a GPU"""
 
 STEP = 5000  # examples are drawn in such steps, until enough of them lack any one part
-CHECKED = 600  # examples that contain the left-out part, to choose the best epoch
+CHECKED = 600  # examples that contain the held-out part, to choose the best epoch
 # All seeds train on the same examples: runs differ only in initial weights, order and noise.
 EXAMPLE_SEED = 21
 OPTIONS = {
@@ -64,7 +64,7 @@ OPTIONS = {
     "full_epochs": "epochs on full-size pictures",
     "batch_size": "examples per step",
     "seed": "seed of initial weights, order and noise",
-    "simple": "share of simple examples: plain knocks over unaltered engines",
+    "simple": "share of simple examples: plain knocks, engines changed at most in speed",
     "learning_rate": "peak learning rate",
 }
 AUCS = ("auc", "strange_auc")

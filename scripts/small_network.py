@@ -60,7 +60,7 @@ def fit(
 ) -> NDArray[np.float32]:
     """Train, and judge ``held`` after every epoch: (windows, epochs) log-odds of knocking.
 
-    ``specaugment`` is the share of pictures with a stripe masked out, ``mixup`` the alpha of its
+    ``specaugment`` is the share of pictures with a masked band, ``mixup`` the alpha of its
     beta distribution, ``smoothing`` the label smoothing.
     """
     torch.manual_seed(seed)

@@ -131,7 +131,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def steady(rows: Sequence[Row]) -> bool:
-    """Print the growth since SETTLED_S; whether there is none. False if it cannot be measured."""
+    """Print the growth since SETTLED_S; whether it is within its limits, and could be measured."""
     settled = [row for row in rows if row[0] >= SETTLED_S]
     if len(settled) < 2:
         print(

@@ -115,16 +115,16 @@ def test_the_worst_come_first(graded):
 def test_a_report_without_a_knock_says_so(graded, tmp_path):
     healthy = Report("n", 0.5, graded.judged[1:], 1, 0.5, 1.0)
     write_report(healthy, tmp_path / "report.html")
-    assert "no figures of separation" in (tmp_path / "report.html").read_text()
-    assert "no figures of separation" in healthy.table()
-    assert "no figures of separation" not in graded.table()
+    assert "AUC and recall cannot be given" in (tmp_path / "report.html").read_text()
+    assert "AUC and recall cannot be given" in healthy.table()
+    assert "AUC and recall cannot be given" not in graded.table()
 
 
 def test_knocks_of_which_nothing_could_be_judged_are_not_denied(graded, tmp_path):
     knock = dataclasses.replace(graded.judged[0], p_all=np.full(2, np.nan, np.float32))
     write_report(report(knock, *graded.judged[1:]), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "No knocking window could be judged: no figures of separation." in text
+    assert "No knocking window could be judged, so AUC and recall cannot be given." in text
 
 
 def test_recordings_without_figures_are_counted_and_named(graded, tmp_path):
@@ -143,6 +143,7 @@ def test_recordings_without_figures_are_counted_and_named(graded, tmp_path):
     write_report(graded, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "skipped as unreadable" not in text
+    assert "cannot be read" not in text
     assert "too short to be judged" not in text
 
 
