@@ -68,7 +68,7 @@ def band_limit(y: Sound, sr: int, low: float, high: float) -> Sound:
     return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y) * gain, n=y.size))
 
 
-def equalise(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
+def random_response(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     """``y`` with the random frequency response of a microphone and a bonnet.
 
     A tilt around 1 kHz, normal with a standard deviation of 1.5 dB an octave, and up to four
@@ -172,7 +172,7 @@ def record(rng: np.random.Generator, y: Sound, sr: int) -> Sound:
     """
     y = y / (np.abs(y).max() + 1e-12)
     if rng.random() < 0.7:
-        y = equalise(rng, y, sr)
+        y = random_response(rng, y, sr)
     if rng.random() < 0.4:
         y = reverberate(rng, y, sr)
     if rng.random() < 0.5:

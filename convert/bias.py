@@ -5,7 +5,7 @@ never negative, so a channel is off in the same direction in every picture, and 
 forty layers add up.
 Method: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 ICCV 2019, section 4.2, here with means measured on pictures instead of derived from the layer
-before. On trained networks it at least halves the largest error.
+before. On one trained network the largest error fell from 0.09 to 0.054.
 """
 
 from __future__ import annotations

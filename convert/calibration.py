@@ -24,7 +24,7 @@ from edge.gate import Gate
 
 N_CALIBRATION = 200  # pictures of recordings for calibration, at most
 N_MADE_CALIBRATION = 40  # synthetic ones for calibration, every other one knocking
-N_REAL, N_MADE = 300, 100  # for the parity check: of recordings, at most; synthetic, at least
+N_REAL, N_MADE = 300, 100  # for the parity check: of recordings at most, synthetic at least
 MIN_CALIBRATION = 16  # windows; fewer say too little about the value ranges
 PER_RECORDING = 4  # windows at most, evenly spread over it
 N_SOURCES = 50  # named in a manifest, which every Pi reads; further ones are only counted
@@ -46,7 +46,7 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     """Pictures of the recordings below ``folder``, half of the recordings for each set.
 
     Of identical copies only the first is used. Synthetic engines are added to both sets, every
-    other one knocking. Unreadable recordings are skipped and returned by error message.
+    other one knocking. Unreadable recordings are skipped; their error messages are returned.
     DatasetError if the folder is missing or gives too few windows for calibration.
     """
     if not folder.is_dir():

@@ -142,7 +142,8 @@ def _say_healthy(clips: Iterable[Clip]) -> None:
         print(f"counted as healthy engines: {names}", file=sys.stderr)
 
 
-_Found = tuple[Clip, str]  # with where its car, or else its source, was written; "" if nowhere
+# With the line or path that names its car, or else its source; "" if that was guessed.
+_Found = tuple[Clip, str]
 
 
 def _from_table(table: Path) -> list[_Found]:

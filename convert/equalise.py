@@ -28,7 +28,7 @@ N_PICTURES = 32  # on which activation ranges are measured
 
 
 @dataclass(frozen=True)
-class Stream:
+class ChannelGroup:
     """Channels that are to be scaled together, the layers that produce and those that use them."""
 
     makers: Sequence[nn.Conv2d | nn.Linear]
@@ -43,26 +43,28 @@ def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
 
 
 def _half_step(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
-    streams = _streams(network)
-    ranges = _ranges(network, [stream.makers for stream in streams], pictures)
-    for stream, made in zip(streams, ranges, strict=True):
-        used = torch.stack([_used(user, stream.repeats) for user in stream.users]).amax(0)
+    groups = _channel_groups(network)
+    ranges = _ranges(network, [group.makers for group in groups], pictures)
+    for group, made in zip(groups, ranges, strict=True):
+        used = torch.stack([_used(user, group.repeats) for user in group.users]).amax(0)
         live = (made > 0) & (used > 0)
         factors = torch.where(live, torch.sqrt(made / used.clamp(min=1e-12)), torch.ones(()))
         factors = factors / factors[live].log().mean().exp()
         factors = factors.clamp(1 / MAX_FACTOR, MAX_FACTOR).sqrt()
-        _rescale(stream, factors)
+        _rescale(group, factors)
 
 
-def _streams(network: FoldedNet) -> list[Stream]:
+def _channel_groups(network: FoldedNet) -> list[ChannelGroup]:
     """Inner channels of every block, the residual channels of every stage, the hidden layer."""
     stages = [
         [block for block in stage if isinstance(block, BasicBlock)]
         for stage in network.body
         if isinstance(stage, nn.Sequential)
     ]
-    streams = [
-        Stream([_layer(block.conv1)], [_layer(block.conv2)]) for stage in stages for block in stage
+    groups = [
+        ChannelGroup([_layer(block.conv1)], [_layer(block.conv2)])
+        for stage in stages
+        for block in stage
     ]
     for number, stage in enumerate(stages):
         entry = stage[0].downsample if number else network.body[0]
@@ -72,11 +74,12 @@ def _streams(network: FoldedNet) -> list[Stream]:
             users.append(_layer(stage[0].conv1))
         if number + 1 < len(stages):
             after = stages[number + 1][0]
-            streams.append(Stream(makers, [*users, _layer(after.conv1), _layer(after.downsample)]))
+            users += [_layer(after.conv1), _layer(after.downsample)]
+            groups.append(ChannelGroup(makers, users))
         else:
-            streams.append(Stream(makers, [*users, network.hidden], repeats=2))
-    streams.append(Stream([network.hidden], [network.out]))
-    return streams
+            groups.append(ChannelGroup(makers, [*users, network.hidden], repeats=2))
+    groups.append(ChannelGroup([network.hidden], [network.out]))
+    return groups
 
 
 def _layer(module: nn.Module) -> nn.Conv2d | nn.Linear:
@@ -118,10 +121,10 @@ def _ranges(
     return found
 
 
-def _rescale(stream: Stream, factors: Tensor) -> None:
-    for maker in stream.makers:
+def _rescale(group: ChannelGroup, factors: Tensor) -> None:
+    for maker in group.makers:
         maker.weight.data /= factors.view(-1, *[1] * (maker.weight.ndim - 1))
         if maker.bias is not None:
             maker.bias.data /= factors
-    for user in stream.users:
-        _per_channel(user, stream.repeats).mul_(factors.view(1, 1, -1, 1))
+    for user in group.users:
+        _per_channel(user, group.repeats).mul_(factors.view(1, 1, -1, 1))

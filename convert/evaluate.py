@@ -109,8 +109,9 @@ def _clips_to_grade(
     if not only:
         if known:
             print(
-                f"{len(clips) - len(new)} of {len(clips)} recordings are of cars that this network "
-                "was trained on: figures on them are too optimistic; see --hold-out-only",
+                f"{len(clips) - len(new)} of {len(clips)} recordings are of sources or cars "
+                "that this network was trained on: figures on them are too optimistic; "
+                "see --hold-out-only",
                 file=sys.stderr,
             )
         elif not trained_on.complete:

@@ -37,8 +37,8 @@ class CachedExamples:
     has_group: NDArray[np.bool_]  # (N, groups): whether a recording of the group is in it
 
 
-# EXAMPLE_MODULES determine the examples, SELECTION_MODULES also the windows to grade on, and
-# TRAINING_MODULES train. A test checks that no module they import is missing here.
+# EXAMPLE_MODULES determine the examples and, together with SELECTION_MODULES, the windows to grade
+# on: a test checks that none is missing in these two. TRAINING_MODULES determine the training.
 EXAMPLE_MODULES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
     *("lookalikes", "paths", "recipe", "skipped", "synth"),
@@ -56,7 +56,7 @@ SELECTION_MODULES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),
     "edge/window",
 )
-TRAINING_MODULES = ("augment", "device", "fit", "network", "rendering")
+TRAINING_MODULES = ("augment", "device", "fit", "metrics", "network", "rendering")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -124,6 +124,7 @@ def load_or_make(
 ) -> CachedExamples:
     """Return the first ``count`` examples; only those that ``folder`` lacks are made.
 
+    Files of CHUNK examples are used again; a shorter last one only for the same ``count``.
     The caller must use a separate folder for each maker. ``maker`` is called only if examples are
     missing or in a damaged file, because a maker needs all recordings in memory. ``groups`` are the
     columns of ``has_group``; ``name`` labels the progress bar. DatasetError if the files just

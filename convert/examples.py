@@ -137,10 +137,9 @@ class ExampleMaker:
     def _synthetic_knock(self, rng: np.random.Generator, background: Sound) -> Sound:
         if rng.random() < self._recipe.plain:
             return synth.plain_knock(rng, self._seconds)
-        beat = (
-            beat_period_s(background, synth.SR) if rng.random() < self._recipe.beat_locked else None
-        )
-        return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat)
+        known = rng.random() < self._recipe.at_beat_rate
+        beat_s = beat_period_s(background, synth.SR) if known else None
+        return synth.random_knock(rng, self._seconds, smeared=self._recipe.smeared, beat_s=beat_s)
 
     def _normal(self, rng: np.random.Generator) -> Sound:
         if self._pools.not_engine and rng.random() < self._recipe.not_engine:
@@ -153,7 +152,7 @@ class ExampleMaker:
         return background
 
     def _real_knock(self, rng: np.random.Generator) -> Sound:
-        """A real knock, mostly with a second engine: the network should learn knocks, not cars."""
+        """A real knock, mostly with another recording on top: knocks are to be learnt, not cars."""
         y = self._cut(rng, self._pools.knocking)
         if rng.random() < self._recipe.sharpened:
             y = sharpen(rng, y, synth.SR)

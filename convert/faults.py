@@ -56,8 +56,9 @@ def starter(rng: np.random.Generator, shaft: Crank) -> Sound:
 def misfire(rng: np.random.Generator, shaft: Crank) -> Sound:
     """An engine with a cylinder that does not fire, or only at times: (n,).
 
-    The firing is missing once in two revolutions: in the combustion noise of the engine, and in the
-    exhaust pulses added at -5 to 20 dB relative to the engine.
+    One cylinder's firing is weak or missing, in half of the sounds in four of five cycles only, and
+    some firings of the others fail, too: in the combustion noise of the engine, and in the exhaust
+    pulses added at -5 to 20 dB relative to the engine.
     """
     times = shaft.events(shaft.cylinders / 2)
     dead = np.arange(times.size) % shaft.cylinders == int(rng.integers(shaft.cylinders))

@@ -69,6 +69,11 @@ class Fit:
         config: TrainConfig,
         frozen: bool,
     ) -> None:
+        """``check``: synthetic examples; their AUC chooses the best epoch.
+
+        ``real``: windows of held-out recordings, for the figures printed. ``frozen``: train the
+        head alone for ``config.frozen_epochs``, but never in the last epoch.
+        """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval()
@@ -181,9 +186,9 @@ class Fit:
         self.network.body.requires_grad_(not frozen)
         batches = bar(self._batches(rng), f"epoch {epoch + 1}", total=self.n_batches)
         for indices, labels in batches:
-            shown, shares = mixup(pictures(indices), labels, config.mixup, rng)
+            mixed, shares = mixup(pictures(indices), labels, config.mixup, rng)
             with half_precision(self.device):
-                logits = self.network(shown)
+                logits = self.network(mixed)
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=config.label_smoothing)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ LOST_AND_FOUND = "lost+found"  # of a file system; only root may open it, and it
 def table_of(folder: Path) -> Path | None:
     """The labels.csv of ``folder``, if it has one; DatasetError if it cannot be used.
 
-    To ignore it would label everything in ``normal/`` as healthy engines, whatever kinds it lists.
+    Ignoring it would label everything in ``normal/`` as healthy engines, whatever kinds it lists.
     """
     table = folder / TABLE
     for path in sorted(folder.iterdir()):

@@ -80,9 +80,10 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str) -> None:
-    """DatasetError if one of ``cells`` has swallowed lines because a quote is not closed.
+    """DatasetError if one of ``cells`` has swallowed lines.
 
-    Or because the next stray quote closes it. A column of notes may span several lines.
+    A quote that is not closed swallows all lines up to the next quote or the end of the table. A
+    column of notes may span several lines.
     """
     at = columns.index("label") if "label" in columns else 0
     for name, cell in zip_longest(columns, cells, fillvalue=""):

@@ -28,7 +28,7 @@ def bar(things: Iterable[Any], what: str, **options: Any) -> Any:
 
 
 class Stage:
-    """Reports one stage: ``with Stage("[3/7] quantise") as stage: ...; stage.result = "22 MB"``.
+    """Reports one stage: ``with Stage("[6/6] write") as stage: ...; stage.result = "22 MB"``.
 
     On a terminal it counts the seconds while the stage runs. Elsewhere it prints a line at the
     beginning, so that a log shows what is being done. At the end both show result and duration.

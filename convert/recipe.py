@@ -10,9 +10,9 @@ REAL_KNOCKS = 0.15  # share of the knocking examples, where there are recordings
 # knock is no louder than the loudest tenth of the engine's own sound: nobody would hear it, and the
 # label would be wrong.
 KNOCK_LEVEL_DB = (2.0, 20.0)
-# The same as a ratio of overall root mean squares, which include the engine's rumble and the pauses
-# between knocks. Knocks last some 10 ms and come ten times a second, so at -6 dB they still rise
-# some dB above the engine.
+# Level of the knocks of SIMPLE: a ratio of overall root mean squares, which include the engine's
+# rumble and the pauses between knocks. Knocks last some 10 ms and come ten times a second, so at
+# -6 dB they still rise some dB above the engine.
 OVERALL_LEVEL_DB = (-6.0, 14.0)
 
 
@@ -27,7 +27,7 @@ class Recipe:
     rms_level: bool = False  # level_db is a ratio of overall root mean squares, not as in mix()
     plain: float = 0.0  # of synthetic knocks: of no particular kind, synth.plain_knock()
     smeared: float = 0.5  # of synthetic knocks: smeared on the way out of the engine
-    beat_locked: float = 0.5  # of synthetic knocks: locked to the beat of their background
+    at_beat_rate: float = 0.5  # of synthetic knocks: their rate is from the background's beat
     shaped: float = 0.4  # of synthetic knocks: with some of the spectrum of their background
     synthetic_engine: float = 0.25  # of backgrounds: synthetic engines
     loping: float = 0.5  # of those: slow, thudding ones
@@ -36,14 +36,14 @@ class Recipe:
     other_fault: float = 0.2  # of real backgrounds: engines with another fault
     not_engine: float = 0.25  # of normal examples: no engine at all
     starter: float = 0.08  # of the other normal ones: an engine being started
-    second_recording: float = 0.3  # of examples with an engine: another one, no louder
+    second_recording: float = 0.3  # of examples with an engine: and another, or a street
     lookalikes_normal: float = 0.45  # of normal ones with an engine: with clatter, a belt or ticks
     lookalikes_knocking: float = 0.25  # of synthetic knocks: the same in the background
 
 
-# Knocks of no particular kind over engines that are changed at most in speed. A network trained on
-# these alone detects real knocks of unseen cars no worse and mistakes fewer other sounds for them:
-# docs/training.md.
+# Knocks of no particular kind over engines changed only in speed, before the recording conditions
+# are simulated. A network trained on these alone detects real knocks of unseen cars no worse and
+# mistakes fewer other sounds for them: docs/training.md.
 SIMPLE = Recipe(
     level_db=OVERALL_LEVEL_DB,
     rms_level=True,

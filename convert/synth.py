@@ -139,14 +139,14 @@ def knock(
     weights = rng.uniform(0.3, 1.0, n_modes) * (low / freqs) ** rng.uniform(0, 0.7)
     noise = rng.uniform(soft, sharp) * float(np.abs(weights).mean())
     per_turn = per_turn or strikes_per_turn(rng, kind)
-    offset, late = rng.random(), rng.uniform(0.002, 0.02) / per_turn  # of a turn
+    offset, jitter = rng.random(), rng.uniform(0.002, 0.02) / per_turn  # in periods, in turns
     depth, hz, phase = rng.uniform(0, 0.9), rng.uniform(0.2, 2), rng.uniform(0, 6)
     uneven, missed = rng.uniform(0.05, 0.35), rng.choice([0.0, 0.0, 0.08])
 
     def blows(later: float) -> tuple[Sound, Sound]:
         """Times (samples) and gains of the blows, ``later`` turns after the usual place."""
         times = shaft.events(per_turn, (offset + later * per_turn) % 1)
-        times = times + rng.normal(0, late * SR * 60 / shaft.rpm, times.size)
+        times = times + rng.normal(0, jitter * SR * 60 / shaft.rpm, times.size)
         load = 1 + depth * np.sin(2 * np.pi * hz * times / SR + phase)
         gains = load * np.exp(rng.normal(0, uneven, times.size))
         return times, gains * (rng.random(times.size) > missed)
@@ -267,7 +267,7 @@ def random_knock(
     faster strikes merge in the picture of two seconds. A move of the throttle then changes the rate
     by -30 to 50 %, and a part that also strikes at the other end of its stroke doubles it: a few
     in a hundred strike more than 24 times a second, at most some 70. Over an engine of known beat,
-    ``beat_s`` (s), the knock comes once in one to four beats, as both follow the same crank.
+    ``beat_s`` (s), the rate is that of one in one to four beats, if that lies between 4 and 24.
     With probability ``smeared``, the way out through block, sump and bay smears the knock more than
     the engine around it: recorded blows are seldom as sharp as on the metal.
     """

@@ -53,7 +53,7 @@ def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Run onnx2tf and return its output; it starts onnxsim by name, so our programs come first."""
+    """Run onnx2tf and return its output; PATH is for onnxsim, which it starts by name."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",

@@ -2,8 +2,8 @@
 
 A run splits the recordings by source, makes the examples once (in worker processes, cached on
 disk), trains first on small pictures and then on full-size ones, averages the weights over the
-steps, and of several full-size epochs keeps the one that does best on held-out sources. Its
-examples and state are kept in the run's own folder, so that a killed run can be resumed.
+steps, and of several full-size epochs keeps the one that does best on held-out sources (if no
+healthy engine is among them, on new examples of the others). Examples and state stay in its folder.
 """
 
 from __future__ import annotations

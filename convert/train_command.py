@@ -47,7 +47,7 @@ real_auc and real_false use at most 2000 windows per class, drawn at random. Of 
 --full-epochs the one with the best check_auc is kept (early stopping); a single one is always kept.
 With --keep, a last line grades the blended network, which is the one written.
 
-While examples are made, all recordings are in memory: 0.4 GB per hour of sound. The run keeps its
+While examples are made, all recordings are in memory: 0.32 GB per hour of sound. The run keeps its
 examples and its state in the --work folder: 440 MB plus 7 MB per thousand examples. Repeat the
 command to resume an interrupted run after its last finished epoch; the folder may be removed when
 the run is complete. Next: convert export NET.pth --calibration recordings --out NET.tflite"""
@@ -58,7 +58,7 @@ SETTINGS: dict[str, tuple[type, str, str]] = {
     "examples": (int, "N", "number of examples made before training ({})"),
     "simple": (
         *(float, "SHARE"),
-        "share of simple examples: plain knocks, engines changed at most in speed ({}); see "
+        "share of simple examples, plain knocks over engines changed only in speed ({}): see "
         "docs/training.md",
     ),
     "small_epochs": (int, "N", "epochs on quarter-size pictures ({})"),

@@ -86,7 +86,7 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     if healthy_windows < (least := min_negatives(fpr)):
         raise DatasetError(
             f"{healthy_windows} windows of healthy engines are too few: a false-positive rate of "
-            f"{fpr:.2%} takes at least {least} to measure"
+            f"{fpr:g} takes at least {least} to measure"
         )
     knocking, healthy = (
         remove_temperature(pooled(p), report.temperature) for p in (knocks, others)
@@ -98,8 +98,8 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     if limit > (surest := highest_p(precision, 1)):
         share = float((healthy >= surest - MIN_P).mean())
         raise DatasetError(
-            f"{share:.1%} of healthy windows get the highest possible answer, which no threshold "
-            f"exceeds: ask for more than {fpr:.1%}, or train on these engines"
+            f"a share of {share:.3g} of the healthy windows gets the highest possible answer, "
+            f"which no threshold exceeds: ask for more than {fpr:g}, or train on these engines"
         )
     # Four decimals will do: unless it is clipped, the threshold is half a quantisation step from
     # the answers, and that is 0.0002 or more even at 8, the highest temperature.
@@ -108,8 +108,8 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     reached = float((apply_temperature_single(healthy, temperature, precision) >= threshold).mean())
     if reached > fpr:
         raise DatasetError(
-            f"even at a threshold of {threshold:g}, {reached:.1%} of healthy windows are called "
-            f"knocking: ask for more than {fpr:.1%}, or train on these engines"
+            f"even at a threshold of {threshold:g}, a share of {reached:.3g} of the healthy "
+            f"windows is called knocking: ask for more than {fpr:g}, or train on these engines"
         )
     golden = dict(file.manifest.golden)
     if "p_knocking" in golden:

@@ -80,14 +80,14 @@ VARIATIONS = (
     Variation("no label smoothing", smoothing=0),
     Variation("no real knocks", dataclasses.replace(BASE, real_knocks=0)),
     Variation(
-        "knocks as on the metal",
-        dataclasses.replace(BASE, smeared=0, beat_locked=0, shaped=0),
+        "knocks as on the metal, at a rate of their own",
+        dataclasses.replace(BASE, smeared=0, at_beat_rate=0, shaped=0),
     ),
     Variation(
         "recordings at 0.8 to 1.25 of their speed", dataclasses.replace(BASE, speeds=(0.8, 1.25))
     ),
     Variation(
-        "no lookalikes",
+        "no lookalikes, starters or sharpened engines",
         dataclasses.replace(
             BASE, loping=0, starter=0, sharpened=0, lookalikes_normal=0, lookalikes_knocking=0
         ),

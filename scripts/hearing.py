@@ -2,9 +2,10 @@
 
 Strange knocks, from a synthesiser that no network is trained on, and faults that are not knocks are
 mixed into windows of the recordings' healthy engines; every source is drawn equally often. Faults
-are also judged alone. Windows that the device would refuse count as unknown; the others are judged
-at the model's threshold. For a network that was trained on these very engines, as the shipped one
-was, this measures how well it hears knocks, not how well it does on other cars.
+are also judged alone (a dead cylinder, which comes with its engine, only so). Windows that the
+device would refuse count as unknown; the others are judged at the model's threshold. For a network
+that was trained on these very engines, as the shipped one was, this measures how well it hears
+knocks, not how well it does on other cars.
 """
 
 from __future__ import annotations

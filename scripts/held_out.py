@@ -28,9 +28,9 @@ from edge.frontend.picture import colour_indices
 from scripts.scores import Held, Windows, auc_by_source, kind_of
 
 FOLDS = 3
-STRANGE = 200  # windows with strange knocks per part
+N_STRANGE = 200  # windows with strange knocks per part
 STRANGE_DB = (0.0, 14.0)  # level above the engine, both measured as RMS
-FAULTS = 100  # belts over engines per part, and as many starters
+N_FAULTS = 100  # belts over engines per part, and as many starters
 Row = tuple[NDArray[np.uint8], int, str, str]
 
 
@@ -117,7 +117,7 @@ class Parts:
         rng = np.random.default_rng([7, number])
         found: Windows = []
         engines = self.engines(number)
-        for _ in range(STRANGE):
+        for _ in range(N_STRANGE):
             clip, engine = engines[int(rng.integers(len(engines)))]
             y, _ = add_strange_knock(rng, engine.astype(np.float64))
             found.append((clip, colour_indices(self.front_end.spectrogram(y.astype(np.float32)))))
@@ -186,7 +186,7 @@ def _faults(
     """Belts over ``engines``, and starters, from the synthesiser that is used in training."""
     rng = np.random.default_rng([8, part])
     seconds = front_end.config.n_samples / front_end.config.sr
-    for _ in range(FAULTS):
+    for _ in range(N_FAULTS):
         engine = engines[int(rng.integers(len(engines)))].astype(np.float64)
         belt = faults.belt(rng, random_crank(rng, seconds))
         sounds = {

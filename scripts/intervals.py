@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from convert.metrics import cluster_bootstrap_interval
+from convert.metrics import N_BOOTSTRAP, cluster_bootstrap_interval
 
-N_BOOTSTRAP = 1000
 Called = Mapping[str, NDArray[np.bool_]]  # by source, or car: whether each window is called
 
 

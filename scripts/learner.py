@@ -67,9 +67,9 @@ class Learner:
             self._pictures(to_device(batch, self.device)),
             to_device(labels, self.device),
         )
-        shown, shares = mixup(pictures, truth, self._config.mixup, self._rng)
+        mixed, shares = mixup(pictures, truth, self._config.mixup, self._rng)
         with half_precision(self.device):
-            logits = self._network(shown)
+            logits = self._network(mixed)
         smoothing = self._config.label_smoothing
         loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)
         self._optimiser.zero_grad(set_to_none=True)

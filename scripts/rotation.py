@@ -64,7 +64,7 @@ OPTIONS = {
     "full_epochs": "epochs on full-size pictures",
     "batch_size": "examples per step",
     "seed": "seed of initial weights, order and noise",
-    "simple": "share of simple examples: plain knocks, engines changed at most in speed",
+    "simple": "share of simple examples: plain knocks over engines changed only in speed",
     "learning_rate": "peak learning rate",
 }
 AUCS = ("auc", "strange_auc")

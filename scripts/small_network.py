@@ -79,9 +79,9 @@ def fit(
             chosen = order[number * BATCH : (number + 1) * BATCH]
             batch = augment.roll_and_mask(examples.indices[chosen], specaugment, rng)
             labels = torch.from_numpy(examples.labels[chosen])
-            shown, shares = augment.mixup(pictures(batch), labels, mixup, rng)
+            mixed, shares = augment.mixup(pictures(batch), labels, mixup, rng)
             with half_precision(torch.device("cpu")):
-                logits = network(shown.contiguous(memory_format=torch.channels_last))
+                logits = network(mixed.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), shares, label_smoothing=smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

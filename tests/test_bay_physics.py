@@ -50,7 +50,7 @@ def response_db(rng):
     """What a microphone does to each frequency, in steps of half a hertz."""
     y = np.zeros(2 * SR)
     y[0] = 1
-    return 2 * db(np.abs(np.fft.rfft(bay.equalise(rng, y, SR))))
+    return 2 * db(np.abs(np.fft.rfft(bay.random_response(rng, y, SR))))
 
 
 def test_a_tilt_is_as_many_db_an_octave_as_it_says():

@@ -30,7 +30,7 @@ BARE = Recipe(
     lookalikes_normal=0,
     lookalikes_knocking=0,
     shaped=0,
-    beat_locked=0,
+    at_beat_rate=0,
 )
 STILL = (1.0, 1.0)  # speeds
 

@@ -156,7 +156,7 @@ def test_a_length_that_not_all_networks_reached_has_no_line(tmp_path):
     assert [(line["length"], line["rate"]) for line in lines] == [
         (10, rate) for rate in lengths.FALSE_RATES
     ]
-    assert lines[0]["strange"] == lines[0]["both strange"] == 1
+    assert lines[0]["strange"] == lines[0]["ensemble strange"] == 1
     assert lines[0]["spread auc knock"] == 0
 
 
@@ -167,11 +167,11 @@ def test_a_count_of_none_is_refused_by_name(monkeypatch, capsys):
 
 
 def test_lengths_that_nobody_reaches_are_refused(monkeypatch, capsys):
-    for length in ("0", "300001"):
+    for length in ("0", "400001"):
         monkeypatch.setattr(sys, "argv", ["lengths", "nowhere", "--lengths", length])
         assert lengths.main() == 2
         said = capsys.readouterr().err
-        assert f"--lengths {length} must lie between 1 and --most 300000" in said
+        assert f"--lengths {length} must lie between 1 and --most 400000" in said
 
 
 def test_answers_that_are_no_numbers_are_no_length_too_few(tmp_path):
@@ -238,7 +238,7 @@ def test_a_part_without_a_knock_or_an_engine_is_refused_before_anything_is_made(
     lines = (few / "labels.csv").read_text().splitlines()
     out = [line for line in lines if names in line][1:]
     (few / "labels.csv").write_text("\n".join(line for line in lines if line not in out))
-    monkeypatch.setattr(held_out, "STRANGE", 1)
+    monkeypatch.setattr(held_out, "N_STRANGE", 1)
     command = ["lengths", str(few), "--work", str(work), "--seeds", "1", "--most", "24"]
     monkeypatch.setattr(sys, "argv", [*command, "--lengths", "4"])
     assert lengths.main() == 12
@@ -287,8 +287,8 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_run_makes_learns_and_judges(recordings, tmp_path, monkeypatch, capsys):
     """All of it, with as little as there can be: five processes, one batch each."""
     work = tmp_path / "work"
-    monkeypatch.setattr(held_out, "STRANGE", 2)
-    monkeypatch.setattr(held_out, "FAULTS", 1)
+    monkeypatch.setattr(held_out, "N_STRANGE", 2)
+    monkeypatch.setattr(held_out, "N_FAULTS", 1)
     options = ["--seeds", "1", "--workers", "1", "--most", "24", "--batch-size", "4"]
     monkeypatch.setattr(
         sys, "argv", ["lengths", str(recordings), "--work", str(work), *options, "--lengths", "4"]

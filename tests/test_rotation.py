@@ -32,7 +32,7 @@ def recordings(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(rotation, "STEP", 40)
-    monkeypatch.setattr(held_out, "STRANGE", 4)
+    monkeypatch.setattr(held_out, "N_STRANGE", 4)
 
 
 def test_examples_are_those_of_one_stream_each_with_the_parts_in_it(recordings, small, tmp_path):

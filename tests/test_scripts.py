@@ -59,7 +59,7 @@ def test_what_goes_wrong_between_variations_is_one_line(say, tmp_path, made, mon
     def killed(*_):
         raise DatasetError("a process that made examples was killed")
 
-    monkeypatch.setattr(held_out, "STRANGE", 1)
+    monkeypatch.setattr(held_out, "N_STRANGE", 1)
     monkeypatch.setattr(ablations, "make_examples", killed)
     code, said = say(ablations, made, "--out", tmp_path / "a" / "x.json")
     assert code == DatasetError.exit_code
