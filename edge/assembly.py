@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def load_model(config: Config) -> ModelFile:
-    """The model that the settings name, else the shipped one."""
+    """The model that the settings name, else edge.model.default_model()."""
     return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
 
 
@@ -44,11 +44,11 @@ def load_network(config: Config) -> tuple[ModelFile, Classifier]:
     model = load_model(config)
     require_reachable_threshold(config, model.manifest)
     listen = config.listen
-    threads = listen.threads or free_cores()
+    threads = listen.threads or default_threads()
     return model, Classifier(model, runtime=listen.runtime, threads=threads)
 
 
-def free_cores() -> int:
+def default_threads() -> int:
     """Number of threads for the network: one core is left for capture; more than 3 hardly help."""
     return max(1, min(3, len(os.sched_getaffinity(0)) - 1))
 

@@ -8,6 +8,7 @@ start.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import BlackBoxConfig
-from edge.files import sync_folder, write_atomically
+from edge.files import remove_leftovers, sync_folder, write_atomically
 from edge.png import write_png
 from edge.wav import write_wav
 
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 RECORD_NAME = re.compile(r"[0-9]{6,12}")  # name of a record's folder
 PIN_FILE = "pinned"  # a record with a file of this name is never deleted
 SOUND, PICTURE, FACTS = "sound.wav", "picture.png", "alert.json"
-RETRY_S = 10.0  # how often the folder is checked between two alerts
+CHECK_INTERVAL_S = 10.0  # how often the folder is checked between two alerts
 # A worn card may pause for seconds in the middle of a write, and the longest record is 6 MB. If a
 # write takes longer than this it hangs, and may never end.
 STALL_S = 30.0
@@ -136,7 +137,7 @@ class BlackBox:
         self._attempt(self._prepare)
         while True:
             try:
-                alert = self._queue.get(timeout=RETRY_S)
+                alert = self._queue.get(timeout=CHECK_INTERVAL_S)
             except queue.Empty:
                 # A disk may fill up, go read-only or recover between two alerts.
                 self._attempt(self._prepare)
@@ -171,15 +172,14 @@ class BlackBox:
         # Find out now, not at the first alert, whether records can be written and there is room.
         # Write a test file only if that is in doubt, because writing wears out a card.
         if self._failure or not self._write_tested or not os.access(self.directory, os.W_OK):
-            for leftover in self.directory.glob(".writable.*"):
-                leftover.unlink()
+            remove_leftovers(self.directory, ".writable")
             write_atomically(self.directory / ".writable", b"")
             self._write_tested = True
         self._to_drop(self._max_bytes(round(self._config.seconds * self._sr)))
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        name = f"{self._next_number():06d}"  # before any record, perhaps the only one, is deleted
+        name = f"{self._next_number():06d}"  # while the oldest still count
         for oldest in self._to_drop(self._max_bytes(alert.sound.size)):
             # Renamed first, so that a power cut meanwhile cannot leave half a record.
             self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
@@ -246,7 +246,9 @@ class BlackBox:
             or free < needed + RESERVE_BYTES
         ):
             if not droppable:
-                raise OSError(28, "no room for a record, and no record that may be deleted")
+                raise OSError(
+                    errno.ENOSPC, "no room for a record, and no record that may be deleted"
+                )
             dropped.append(droppable.popleft())
             free += sizes.pop(dropped[-1])
         return dropped

@@ -65,8 +65,9 @@ def usb_id_of(name: str, cards: str = "/proc/asound") -> str:
 
 
 def choose(inputs: list[Input], wanted: str, default: int | None) -> Input:
-    """The input that ``wanted`` selects: part of a name in any case, or a USB id; "" the default.
+    """The input that ``wanted`` selects: part of a name in any case, or a USB id.
 
+    "" selects the default input, or the first where the system names no default.
     AudioDeviceError if none or several match; the message lists the candidates.
     """
     if not wanted:

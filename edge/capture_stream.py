@@ -34,7 +34,8 @@ class CaptureStream:
 
     Times are on the sound's own clock (edge.sound_clock).
 
-    ``clock_state``: where that clock stands; the stream of the next process continues from there.
+    ``resume_at``: where that clock stood when the process before ended. ``clock_state``: where it
+    stands now.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], sr: int, resume_at: ClockState) -> None:
@@ -108,7 +109,7 @@ class CaptureStream:
             self.rate_error = monitor.push(sound_s, arrival_s, gap=after_gap)
             if after_gap:
                 if resampler is not None and clock.held_s > 0:
-                    # Short packets may all be still in it.
+                    # If packets are short, all sound since the last gap may still be in it.
                     rest = resampler.flush()
                     self._append(Block(rest, clock.next_block_s, gap, input_flaws.mean_and_reset()))
                 first, gap, resampler, input_flaws = False, True, None, FlawAverage()

@@ -77,7 +77,7 @@ class Classifier:
         """Probability of each label for ``picture`` (224, 224, 3) uint8 RGB: (2,), adding up to 1.
 
         An int8 network takes the picture as it is, the others take it divided by 255. All NaN if
-        the output is not a set of probabilities; an output that was never filled is 0 and 0.
+        the output is not a set of probabilities, such as 0 and 0, an output never filled.
         """
         is_int8 = self.manifest.precision == "int8"
         x = picture if is_int8 else picture.astype(np.float32) / np.float32(255)

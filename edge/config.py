@@ -33,7 +33,7 @@ _KINDS = {
 class AudioConfig:
     """Which microphone to use, and how to open it."""
 
-    device: str = ""  # part of its name, or its USB id like 0d8c:0014; empty: the default input
+    device: str = ""  # part of its name, or its USB id like 0d8c:0014; empty: the default, or first
     channel: int = 0  # counted from 0
     rates: tuple[int, ...] = (44_100, 22_050, 48_000, 96_000, 32_000, 16_000)  # Hz, tried in order
     stall_s: float = 2.0  # seconds without a sample after which the microphone counts as lost
@@ -44,7 +44,7 @@ class ListenConfig:
     """How windows are judged."""
 
     hop_s: float = 0.5  # seconds from the start of one window to the start of the next
-    model: str = ""  # model file; empty: the shipped one
+    model: str = ""  # model file; empty: $KNOCKKNOCK_MODEL, or the shipped one
     runtime: str = "auto"  # auto, ai-edge-litert or tflite-runtime
     threads: int = 0  # of the network; 0: all cores but one, at most three
     threshold: float = 0.0  # a window knocks if p_knocking is this or more; 0: the model's own
@@ -56,8 +56,8 @@ class IndicatorConfig:
 
     led_pin: int = 17  # BCM number; -1: none
     active_high: bool = True  # False: the lamp lights when the pin is low
-    knock_pin: int = -1  # a second lamp that lights for knocking only; -1: none
-    buzzer_pin: int = -1  # sounds while knocking is reported; -1: none
+    knock_pin: int = -1  # a second lamp, lit by alerts and the lamp test alone; -1: none
+    buzzer_pin: int = -1  # a buzzer, likewise; -1: none
 
     @property
     def pins(self) -> list[int]:
@@ -223,7 +223,7 @@ ABSOLUTE_PATHS = {"listen.model", "blackbox.directory", "health.status_file"}
 
 
 # ALSA device names, but not a USB id such as abcd:0014, which looks like one.
-CARD_NUMBER = re.compile(
+ALSA_DEVICE = re.compile(
     r"(?![0-9a-f]{4}:[0-9a-f]{4}$)((plug)?hw:|[a-z]+:(CARD=)?[0-9])", re.IGNORECASE
 )
 
@@ -241,10 +241,10 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
             f"{name}: detector.keep {made.keep} <= needed {made.needed} <= windows "
             f"{made.windows} must hold"
         )
-    if isinstance(made, AudioConfig) and CARD_NUMBER.match(made.device):
+    if isinstance(made, AudioConfig) and ALSA_DEVICE.match(made.device):
         raise ConfigError(
-            f"{name}: audio.device = {made.device!r}: card numbers may change at every boot; "
-            "give a part of the name or the USB id, see edge devices"
+            f"{name}: audio.device = {made.device!r} is an ALSA device, whose number may change "
+            "at every boot: give a part of the name or the USB id, see edge devices"
         )
     if isinstance(made, ListenConfig) and made.runtime not in RUNTIME_NAMES:
         known = ", ".join(RUNTIME_NAMES)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import health, sound_check
-from edge.assembly import free_cores, load_network
+from edge.assembly import default_threads, load_network
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import EdgeError
@@ -99,14 +99,14 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
     picture = front_end.picture(y)
     stages = {
         "spectrogram": lambda: front_end.spectrogram(y),
-        "picture": lambda: front_end.picture(y),
+        "with its picture": lambda: front_end.picture(y),
         "network": lambda: classifier.predict(picture),
     }
     times_ms = {name: _median_ms(stage) for name, stage in stages.items()}
-    total = times_ms["picture"] + times_ms["network"]
+    total = times_ms["with its picture"] + times_ms["network"]
     share = total / (1000 * config.listen.hop_s)
     detail = ", ".join(f"{name} {ms:.0f} ms" for name, ms in times_ms.items())
-    detail += f"; {share:.0%} of a window's time"
+    detail += f"; {share:.0%} of the time between windows"
     if share < 0.5:
         return Finding("ok", "speed", detail)
     remedy = _speed_remedy(classifier.runtime, config.listen.threads)
@@ -116,7 +116,7 @@ def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config
 def _speed_remedy(runtime: str, threads: int) -> str:
     """Remedies for a board that is too slow, the best first."""
     remedies = ["raise listen.hop_s", "cool the board"]
-    if 0 < threads < free_cores():
+    if 0 < threads < default_threads():
         remedies.insert(0, f"set listen.threads = 0 (all cores but one) instead of {threads}")
     if runtime.startswith("tflite-runtime"):
         as_root = "" if os.access(sys.prefix, os.W_OK) else "sudo "

@@ -35,7 +35,7 @@ class Fault(StrEnum):
     HISS = "hiss"
     BAD_ANSWER = "bad_answer"  # of the network; the sound was fit
     WRONG_RATE = "wrong_rate"  # by the clock, not the window: edge.rate_monitor tells the listener
-    GAP = "gap"  # too many for any window to form; the listener reports those that were due
+    GAP = "gap"  # so many that no window forms; the listener reports each that was due
 
 
 # Two samples that differ by no more than this do not move: 1/30 of a 16-bit step, well above the

@@ -12,7 +12,7 @@ from edge.classifier import Classifier
 from edge.frontend import FrontEnd
 
 TOLERANCE = 0.05  # in p; runtimes round differently, by more than one step of 1/256
-MISMATCH = "this runtime computes wrongly: set listen.runtime"  # if not within_tolerance
+MISMATCH = "this runtime computes wrongly: choose another by listen.runtime"
 
 
 @dataclass(frozen=True)

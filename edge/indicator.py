@@ -1,4 +1,4 @@
-"""The lamp's signals. Dark means not running, and a heartbeat that windows are being processed.
+"""The lamp's signals. Dark: not running. A heartbeat of short blinks: windows are being processed.
 
 The patterns are one table; ``edge run --help`` prints it, and a test checks the README against it.
 Every change is logged too, for machines without a lamp.
@@ -61,7 +61,7 @@ PATTERNS: dict[Signal, Pattern] = {
 }
 STEP_S = 0.05
 STALE_S = 5.0  # without a window for this long the heartbeat stops: nothing is being analysed
-FIRST_WINDOW_S = 15.0  # its limit: the board or the microphone may be slow to start
+FIRST_WINDOW_S = 15.0  # limit for the first one: board or microphone may be slow to start
 HANG_S = 10.0  # a lamp driver that blocks for this long is not expected to recover
 MAX_STEP_S = 1.0  # most silence to count per check: beyond it, the whole process was stopped
 CLOSE_TIMEOUT_S = 1.0  # longest wait for the lamp's thread at the end

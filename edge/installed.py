@@ -32,7 +32,10 @@ def installed_config() -> Path | None:
 
 
 def records_folder(config: Config, state: Path | None) -> Path:
-    """The folder for records: below ``state`` if given, else as the settings or systemd say."""
+    """The folder for records: in ``state`` if given, else as the settings or systemd say.
+
+    If neither does, it is knockknock/records in the working directory.
+    """
     if state:
         return state / "records"
     if config.blackbox.directory:
@@ -62,9 +65,9 @@ def volatile_warning(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) 
 
 
 def status_file(config: Config, state: Path | None) -> Path | None:
-    """The status file: in ``state`` if given (created), else as the settings or systemd say.
+    """The status file: in ``state`` if given, else where the settings or systemd say.
 
-    None if neither names one. ConfigError if the place cannot be used.
+    The folder ``state`` is created. None if neither names one; ConfigError if it cannot be used.
     """
     if state:
         try:

@@ -98,7 +98,7 @@ def _message(error: Exception) -> str:
 class Lamp:
     """A pin that is lit or not. An error is kept in ``problem``, and the pin is tried again.
 
-    Not on a machine without GPIO: there only the log shows the lamp's changes.
+    On a machine without GPIO it is not: there only the log shows the lamp's changes.
     """
 
     def __init__(self, pin: int, *, active_high: bool, clock: Callable[[], float]) -> None:

@@ -31,8 +31,7 @@ PRECISIONS = ("int8", "float16", "float32")
 MAX_FILE_BYTES = 512 * 2**20  # bytes, far above any model; a stray video must not fill the memory
 MAX_MANIFEST_BYTES = 2**20
 CHECKPOINT_SUFFIXES = (".pth", ".safetensors")
-# What zipfile raises for a damaged archive, found by flipping a bit in every byte. Manifest's
-# ModelError is a ValueError.
+# What zipfile raises for a damaged archive, found by flipping a bit in every byte.
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError, OSError)
 
 
@@ -56,9 +55,7 @@ class Manifest:
     def __post_init__(self) -> None:
         """Refuse a description that does not allow judging."""
         if self.format != FORMAT:
-            raise ModelError(
-                f"manifest format {self.format!r} is not {FORMAT}: update this program"
-            )
+            raise ModelError(f"manifest format {self.format!r} is not {FORMAT}")
         if not are_labels(self.labels):
             raise ModelError(f"labels {list(self.labels)} must be two, one of them 'knocking'")
         if self.precision not in PRECISIONS:
@@ -139,6 +136,11 @@ class ModelFile:
         try:
             network, manifest = _split(content)
             parsed = Manifest.from_json(manifest)
+        except ModelError as error:
+            raise ModelError(
+                f"{path}: {error}; update this program if the model is newer, or make the model "
+                "again with convert export"
+            ) from error
         except DAMAGED as error:
             raise ModelError(
                 f"{path} is cut off, or not a KnockKnock model ({error}): copy it again, "

@@ -75,7 +75,8 @@ class Pipeline:
         """One verdict per window, every ``hop_s`` seconds, until the blocks end.
 
         If MIN_TAIL_S or more are uncovered at the end of the signal, a last window ends there;
-        likewise before each gap.
+        likewise before each gap. A piece shorter than a window gets one verdict: too_short, or if
+        it lacks no more than MAX_PAD_S, that on the piece padded with silence.
         """
         config = self.front_end.config
         windower = Windower(config.n_samples, round(hop_s * config.sr), config.sr)

@@ -55,7 +55,8 @@ class RateMonitor:
             self._start_interval(arrival_s)
         elif self._error:  # a loss from before the repair must not count against what follows
             self._start_interval(arrival_s)
-        return self._error  # neither right nor clearly wrong: it may be late, the interval goes on
+        # Otherwise neither right nor clearly wrong: sound may be late, so the interval goes on.
+        return self._error
 
     def _end_at_gap(self) -> None:
         """End an interval at a gap, before it is conclusive, and add its error to ``_carried_s``.

@@ -17,7 +17,8 @@ PROGRESS_INTERVAL_S = 5.0  # of messages at full speed, where no clock shows the
 class Replay:
     """Blocks of a recording, played ``speed`` times as fast as they were recorded.
 
-    Infinite ``speed``: a block at every read, without waiting. No speed exceeds the decoder's.
+    Infinite ``speed``: a block at every read, without waiting. If decoding is slower, blocks come
+    late.
     """
 
     def __init__(self, recording: Recording, speed: float) -> None:
@@ -39,6 +40,7 @@ class Replay:
             if block is not None and time.monotonic() >= self._next_progress:
                 self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
                 log.info("at %.0f s of the recording", block.start_s)
+            self.gaps += block is not None and block.gap
             return None if block is None else [block]
         due: list[Block] = []
         deadline = time.monotonic() + timeout_s
@@ -58,6 +60,7 @@ class Replay:
                 time.sleep(min(wait_s, deadline - now))
                 continue
             due.append(self._next)
+            self.gaps += self._next.gap
             self._next = None
 
     def close(self) -> None:

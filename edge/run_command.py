@@ -137,7 +137,7 @@ def _listen(
             with contextlib.suppress(OSError):  # no memory: the microphone will retry and report it
                 capture = start_capture(capture_command(config.audio))
         indicator = Indicator(config.indicator)
-        from edge import assembly  # noqa: PLC0415 - see above
+        from edge import assembly  # noqa: PLC0415 - see the docstring
 
         service = assembly.build(
             config,
@@ -164,7 +164,7 @@ def _listen(
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    from edge import assembly  # noqa: PLC0415 - see above
+    from edge import assembly  # noqa: PLC0415 - see the docstring
 
     config = load_config(arguments.config)
     assembly.load_network(config)  # checks the runtime too: install.sh starts what passes here

@@ -195,7 +195,7 @@ class Service:
         if has_sound and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
             log.info("ready: first window judged, %s", verdict.verdict)
-        # Only here: a window was processed. A gap counts, too, since no restart would cure it.
+        # For a window or a gap, not while the microphone is lost: one restart may cure the cause.
         self._notify(WATCHDOG="1")
 
     def _alert(self, verdict: Verdict) -> None:

@@ -20,7 +20,7 @@ Sound = NDArray[np.float32]
 
 LISTEN_S, HOP_S = 3.0, 0.5
 # Limit for everything: opening, listening, interruptions of the sound.
-TIMEOUT_S = OPEN_TIMEOUT_S + 2.0
+TIMEOUT_S = OPEN_TIMEOUT_S + LISTEN_S + 2.0
 # Stored by hand, because the system saves the gain only at a clean shutdown; a car cuts the power.
 GAIN_REMEDY = (
     "alsamixer (F6: card, F4: capture; Auto Gain Control off, if it has that), then: sudo alsactl "
@@ -178,5 +178,7 @@ def tap_test(config: Config) -> Finding:
         source.close()
     if heard:
         return Finding("ok", "tap test", f"{heard} taps heard")
-    why = source.problem or "no taps heard"
-    return Finding("fail", "tap test", why, "fix the microphone to the block, not to plastic")
+    if source.problem:
+        return Finding("fail", "tap test", source.problem, _remedy(source))
+    remedy = "fix the microphone to the block, not to plastic"
+    return Finding("fail", "tap test", "no taps heard", remedy)

@@ -7,7 +7,7 @@ reasons only:
 
 - drift: the two clocks run at slightly different rates and may be a second apart after some hours;
 - jitter: a driver or a busy board delivers late, or in bursts. Late sound only raises the lead, so
-  the largest lead of the last second is that of a packet as late as packets may be.
+  the largest lead of the last second shows how late packets are at worst.
 
 A gap has no samples to count. Its length is estimated as the lead of the first packet after it,
 less the largest lead in the second before it: what exceeds both the drift so far and the usual

@@ -86,7 +86,7 @@ def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str,
 
 
 class Board:
-    """The latest readings of temperature and supply voltage.
+    """The latest readings of edge.health.board: temperature, throttling, supply voltage.
 
     A weak supply dips only for a moment, while a pump or the starter runs: each dip is counted, and
     reported for UNDER_VOLTAGE_S afterwards.
@@ -122,7 +122,7 @@ class Board:
 
 
 class Losses:
-    """Detects repeated loss of sound: each gap costs the window it falls into."""
+    """Detects repeated loss of sound: no window is complete until two seconds after a gap."""
 
     def __init__(self) -> None:
         self._seen = 0

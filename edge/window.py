@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 
 class Flaws(NamedTuple):
-    """Shares of the recorded samples that a resampler would hide; see edge.gate.measure_flaws."""
+    """Shares of samples with flaws that resampling would hide; see edge.gate.measure_flaws."""
 
     clipped: float = 0.0  # in flat tops
     stuck: float = 0.0  # in stretches without movement
 
 
 NO_FLAWS = Flaws()
-MAX_GAP_S = 0.5  # one gap up to this long, or one hop if shorter, only delays the next window
+# A gap of at most this and at most one hop delays the next window, but none counts as missed.
+MAX_GAP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Windower:
     def missed_window(self) -> tuple[float, float] | None:
         """Start and end, s, of a window that gaps have prevented; None if none is overdue.
 
-        The first is overdue when no window has come for its length and two hops (one hop and
+        The first is overdue when none has ended for a window's length and two hops (one hop and
         MAX_GAP_S if hops are longer than that); from then on, one every hop. At most one per call.
         """
         end_s = self._start_s + self._pending.size / self.sr

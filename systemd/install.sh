@@ -169,7 +169,7 @@ settings() {
     if [ "$code" -eq 0 ]; then
         [ -e "$file" ] && grep -Eq "$hidden" "$file" || return 0
         why="the service cannot see /home, /root and /run/user: copy the model that $file names"
-        why="$why to /etc/knockknock, change its path there"
+        why="$why to /etc/knockknock, and change its path there"
     elif "$prefix/venv/bin/edge" run --check-config >/dev/null 2>&1; then
         why="$(unreadable)"
     elif [ "$code" -eq 2 ] && [ -e "$file" ]; then
@@ -177,7 +177,7 @@ settings() {
     else
         why="the new version does not run here: correct the error above"
     fi
-    echo "install.sh: $why and run install.sh again; until its next start an installed service" \
+    echo "install.sh: $why. Then run install.sh again; until its next start an installed service" \
         "runs as before" >&2
     exit 1
 }

@@ -104,7 +104,7 @@ def test_nothing_is_dropped_before_a_record_needs_the_room(tmp_path):
 
 def test_what_a_power_cut_left_is_swept_away(tmp_path):
     (tmp_path / ".000001.part").mkdir()
-    (tmp_path / ".writable.1a2b").touch()
+    (tmp_path / "..writable.0a1b2c3d").touch()
     box = BlackBox(tmp_path, BlackBoxConfig(), SR)
     wait_for(lambda: box._write_tested)
     box.close(20.0)

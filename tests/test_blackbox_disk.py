@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_written_is_a_problem_not_an_end(tmp_path):
 
 
 def test_it_looks_at_the_disk_between_alerts_and_goes_on_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.blackbox.RETRY_S", 0.05)
+    monkeypatch.setattr("edge.blackbox.CHECK_INTERVAL_S", 0.05)
     (tmp_path / "file").write_text("x")
     box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
     wait_for(lambda: box.problem)

@@ -324,7 +324,7 @@ def test_what_makes_a_slow_board_faster_is_named_where_it_is_not_done_yet(
     monkeypatch, runtime, threads
 ):
     monkeypatch.setattr("edge.doctor._median_ms", lambda _: 900)
-    monkeypatch.setattr("edge.doctor.free_cores", lambda: 3)
+    monkeypatch.setattr("edge.doctor.default_threads", lambda: 3)
     told: Any = Told(0.1)
     told.runtime = runtime
     config = Config.from_toml(f"[listen]\nthreads = {threads}\n", "my.toml")

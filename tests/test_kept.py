@@ -57,7 +57,7 @@ def flip(path):
         (lambda f: flip(f / "000001" / "sound.wav"), "changed: .*000001/sound.wav"),
         (lambda f: (f / "000002" / "alert.json").write_bytes(b""), "changed: .*000002/alert.json"),
         (lambda f: (f / ".000003.part").mkdir(), "left over: .*000003.part"),
-        (lambda f: (f / ".writable.0a1b2c3d").touch(), "left over: .*writable"),
+        (lambda f: (f / "..writable.0a1b2c3d").touch(), "left over: .*writable"),
         (lambda f: (f / "000001" / ".alert.json.0a1b2c3d").touch(), "left over: .*000001/.alert"),
         (lambda f: (f / "000003").mkdir(), "000003"),
     ],

@@ -76,6 +76,17 @@ def test_a_damaged_network(path):
         ModelFile.read(path)
 
 
+def test_a_newer_model_asks_for_a_newer_program_not_for_another_copy(path, monkeypatch):
+    with monkeypatch.context() as newer:
+        newer.setattr("edge.model.FORMAT", 2)
+        write_model(path, NETWORK, dataclasses.replace(MANIFEST, format=2))
+    words = r"manifest format 2 is not 1; update this program if the model is newer, or make"
+    with pytest.raises(ModelError, match=words) as refused:
+        ModelFile.read(path)
+    assert str(path) in str(refused.value)
+    assert "copy it again" not in str(refused.value)
+
+
 def test_a_bare_network_has_no_manifest(path):
     path.write_bytes(NETWORK)
     with pytest.raises(ModelError, match="convert export"):
@@ -95,7 +106,7 @@ def test_a_bare_network_has_no_manifest(path):
         ({"temperature": 100}, "temperature"),
         ({"temperature": 0.005}, "temperature"),
         ({"precision": "int4"}, "precision"),
-        ({"format": 2}, "update"),
+        ({"format": 2}, "manifest format 2 is not 1"),
         ({"surprise": 1}, "surprise"),
         ({"front_end": FrontEndConfig().to_dict() | {"sr": -1}}, "sr"),
         ({"front_end": {"no_such": 1}}, "no_such"),

@@ -32,6 +32,24 @@ class Decoder:
             yield Block(PIECE, n / 10)
 
 
+class Torn:
+    """Four blocks of a tenth of a second; sound is missing before the second and the last."""
+
+    sr = SR
+
+    def blocks(self):
+        for n, gap in enumerate((False, True, False, True)):
+            yield Block(PIECE, n / 10, gap)
+
+
+@pytest.mark.parametrize("speed", [math.inf, 100.0])
+def test_holes_of_a_recording_are_counted_as_lost_sound(speed):
+    replay = Replay(Torn(), speed)  # type: ignore[arg-type]
+    while replay.read(1.0) is not None:
+        pass
+    assert replay.gaps == 2
+
+
 def held(path):
     return any(os.path.realpath(handle) == str(path) for handle in Path("/proc/self/fd").iterdir())
 

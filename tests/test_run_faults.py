@@ -123,7 +123,7 @@ def test_a_runtime_that_computes_wrongly_does_not_listen(tmp_path):
     process = edge("run", "--source", wav, "--state", tmp_path / "state", env=environment)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
-    assert "this runtime computes wrongly: set listen.runtime" in errors
+    assert "this runtime computes wrongly: choose another by listen.runtime" in errors
     assert "Traceback" not in errors
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from edge import sound_check
 from edge.config import Config
 from edge.gate import Gate
 from edge.gate_config import GateConfig
-from edge.microphone import NOT_OPENED
+from edge.microphone import NOT_OPENED, OPEN_TIMEOUT_S
 from edge.sound_check import TapDetector, _level_finding, check_microphone, tap_test
 from edge.window import Block, Flaws
 from tests.audio import hiss, noise, tone
@@ -187,6 +188,18 @@ def test_taps_are_told_and_counted(plug, capsys):
     finding = tap_test(Config())
     assert (finding.level, finding.detail) == ("fail", "no taps heard")
     assert "to the block" in finding.remedy
+
+
+def test_a_microphone_lost_while_taps_are_awaited_is_not_badly_mounted(plug):
+    plug(np.float32(0.005) * noise(3), "the capture process has died")
+    finding = tap_test(Config())
+    assert (finding.level, finding.detail) == ("fail", "the capture process has died")
+    assert "edge devices" in finding.remedy
+    assert "to the block" not in finding.remedy
+
+
+def test_the_limit_leaves_time_to_listen_after_the_slowest_opening():
+    assert sound_check.TIMEOUT_S > OPEN_TIMEOUT_S + sound_check.LISTEN_S
 
 
 def test_a_gap_is_no_tap():
