@@ -148,5 +148,5 @@ def test_two_of_the_same_name_are_ambiguous(tmp_path, monkeypatch):
 def test_a_rate_nobody_takes_is_named(rig):
     microphone = Microphone(AudioConfig(device="knockmic", channel=63), RATE)
     read_until(microphone, lambda: "channels" in microphone.problem, 15)
-    assert "there is no 63" in microphone.problem
+    assert "there is no channel 63" in microphone.problem
     microphone.close()
