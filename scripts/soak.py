@@ -108,7 +108,8 @@ def _run(arguments: argparse.Namespace) -> int:
     config = Config.from_toml("[indicator]\nled_pin = -1\n[blackbox]\nmax_records = 5\n", "soak")
     model = ModelFile.read(default_model())
     pipeline = Pipeline(FrontEnd(), Classifier(model), model.manifest.threshold)
-    with tempfile.TemporaryDirectory() as folder:
+    # On a slow disk the black box may still be writing there when the folder is removed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         day = Day(arguments.hours)
         service = Service(
             config,

@@ -1,5 +1,6 @@
 """``make soak``: what it counts, and that it can fail."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -84,5 +85,31 @@ def test_what_cannot_be_done_is_one_line():
 @pytest.mark.usefixtures("quiet")
 def test_a_run_that_is_stopped_has_not_passed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["soak", "--hours", "1"])
-    monkeypatch.setattr(Service, "run", lambda service: service.stop())
+    run = Service.run
+
+    def stopped_at_once(service):
+        service.stop()
+        run(service)
+
+    monkeypatch.setattr(Service, "run", stopped_at_once)
     assert soak.main() == 130
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_folder_that_cannot_be_removed_does_not_hide_the_result(monkeypatch, capsys):
+    """After an hour of soaking, what is left of the black box is no reason to print no figures."""
+
+    def run_and_block_the_removal(service):
+        while service._source.read(0):
+            pass
+        service._blackbox.close()
+        monkeypatch.setattr(os, "rmdir", _busy)
+
+    monkeypatch.setattr(sys, "argv", ["soak", "--hours", "0.001"])
+    monkeypatch.setattr(Service, "run", run_and_block_the_removal)
+    assert soak.main() == 1
+    assert "0 windows processed, 5 due" in capsys.readouterr().out
+
+
+def _busy(path, **_):
+    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
