@@ -38,7 +38,9 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         metavar="DIR",
         help="folder of recordings for calibration and for the comparison with torch",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="M.tflite")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="M.tflite", help="TFLite file to write"
+    )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="int8", help="number format (default: int8)"
     )

@@ -113,6 +113,14 @@ edge devices
     assert list(commands(examples(shown))) == [["edge", "run"], ["edge", "doctor"]]
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_tells_what_every_option_is_for(program):
+    commands = commands_of(PROGRAMS[program]())
+    options = [(name, action) for name in commands for action in commands[name]._actions]
+    assert len(options) > 20
+    assert [(name, action.dest) for name, action in options if not action.help] == []
+
+
 def table(header):
     """First cells of the table whose header begins so, split where they name several."""
     (body,) = re.findall(rf"^\| *{header} *\|.*\n\|[-| ]+\n((?:\|.*\n)+)", README, re.MULTILINE)
