@@ -99,7 +99,7 @@ def _warn(reached: float, start: Mapping[str, float]) -> None:
     if reached <= (before := start.get("check_auc", -1.0)) and reached < 1:
         print(
             f"training has not raised check_auc ({reached:.4f}, before {before:.4f}): grade both "
-            "by convert evaluate on sources new to them, or try another --keep or more --examples"
+            "by convert evaluate on sources new to both, or try --keep or a lower --learning-rate"
         )
 
 

@@ -45,6 +45,7 @@ loss and seconds:
   seconds     duration of the epoch
 real_auc and real_false use at most 2000 windows per class, drawn at random. Of several
 --full-epochs the one with the best check_auc is kept (early stopping); a single one is always kept.
+With --init or --pretrained the first of several epochs trains the head alone.
 With --keep, a last line grades the blended network, which is the one written.
 
 While examples are made, all recordings are in memory: 0.32 GB per hour of sound. The run keeps its

@@ -62,5 +62,8 @@ class TrainConfig:
 
     @classmethod
     def fine_tuning(cls) -> Self:
-        """Defaults for fine-tuning a trained network: fewer examples and a lower learning rate."""
-        return cls(examples=2000, small_epochs=2, full_epochs=1, learning_rate=2e-4)
+        """Defaults for fine-tuning a trained network: fewer examples and a lower learning rate.
+
+        No small pictures, which unsettle a network that was trained on large ones.
+        """
+        return cls(examples=1000, small_epochs=0, full_epochs=2, learning_rate=5e-5)

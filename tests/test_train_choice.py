@@ -216,6 +216,14 @@ def test_by_default_nothing_of_it_is_left_out():
     assert 0 < fit.MASKED < 1
 
 
+def test_fine_tuning_sees_large_pictures_alone_and_chooses_between_head_and_all():
+    """Small ones unsettled the shipped network, which had never seen any: docs/training.md."""
+    tuned, usual = TrainConfig.fine_tuning(), TrainConfig()
+    assert tuned.small_epochs == 0
+    assert tuned.frozen_epochs < tuned.candidates
+    assert tuned.learning_rate < usual.learning_rate / 10
+
+
 def test_pictures_are_turned_in_time():
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (200, 84, 87), dtype=np.uint8)
