@@ -108,7 +108,7 @@ def _why(config: TrainConfig, parts: _Parts) -> str:
     if config.candidates == 1:
         return "the only full-size one" if config.full_epochs else "the only one"
     new = parts.judging is parts.held_out
-    return f"the best on {'sources not trained on' if new else 'new examples of the same sources'}"
+    return f"the best on {'held-out sources' if new else 'new examples of the same sources'}"
 
 
 class _Parts(NamedTuple):

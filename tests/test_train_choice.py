@@ -253,8 +253,8 @@ def test_a_street_held_out_alone_chooses_no_epoch():
         (5, 1, "the only full-size one"),
         (0, 1, "the only full-size one"),
         (1, 0, "the only one"),
-        (0, 2, "the best on sources not trained on"),
-        (2, 0, "the best on sources not trained on"),
+        (0, 2, "the best on held-out sources"),
+        (2, 0, "the best on held-out sources"),
     ],
 )
 def test_one_epoch_alone_is_not_called_the_best(small, full, said):
