@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_a_run_that_is_stopped_has_not_passed(monkeypatch):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_folder_that_cannot_be_removed_does_not_hide_the_result(monkeypatch, capsys):
+def test_a_folder_that_cannot_be_removed_does_not_hide_the_result(monkeypatch, capsys, tmp_path):
     """After an hour of soaking, what is left of the black box is no reason to print no figures."""
 
     def run_and_block_the_removal(service):
@@ -105,6 +106,7 @@ def test_a_folder_that_cannot_be_removed_does_not_hide_the_result(monkeypatch, c
         service._blackbox.close()
         monkeypatch.setattr(os, "rmdir", _busy)
 
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["soak", "--hours", "0.001"])
     monkeypatch.setattr(Service, "run", run_and_block_the_removal)
     assert soak.main() == 1
