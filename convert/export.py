@@ -112,7 +112,7 @@ def _to_onnx(network: KnockNet, pictures: ExportPictures, folder: Path) -> Folde
 
 
 def _to_tflite(folded: FoldedNet, precision: str, pictures: ExportPictures, folder: Path) -> bytes:
-    with Stage(f"[4/6] ONNX -> {precision}", "some minutes") as stage:
+    with Stage(f"[4/6] ONNX -> {precision}", "a minute or two") as stage:
         onnx = folder / ONNX
         if precision == "int8":  # the correction is for rounded weights
             onnx = folder / "corrected.onnx"

@@ -1,7 +1,7 @@
-"""ONNX -> TFLite; the only module that uses onnx2tf.
+"""ONNX -> TFLite, in a process of its own.
 
-onnx2tf runs in a process of its own, with the given folder as its working directory: it imports
-TensorFlow, whose gigabytes of memory are freed when it ends, and it writes to that directory.
+That process, :mod:`convert.tflite_worker`, imports TensorFlow, whose gigabytes of memory are freed
+when it ends; onnx2tf writes to its working directory, which is the given folder.
 """
 
 from __future__ import annotations
@@ -15,47 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ExportError
-from convert.onnx_export import INPUT
+from edge.child import child_environment
 
-MAX_SECONDS = 3600  # twenty times what it takes; by then something hangs
+MAX_SECONDS = 1800  # some thirty times what it takes; by then something hangs
 # onnx2tf tries to download its own sample pictures unless it finds a file of this name.
 SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
-OUTPUTS = {
-    "int8": "*_full_integer_quant.tflite",
-    "float16": "*_float16.tflite",
-    "float32": "*_float32.tflite",
-}
 
 
 def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder: Path) -> bytes:
-    """Convert the file ``onnx`` to TFLite of ``precision`` (a key of OUTPUTS), in ``folder``.
+    """Convert the file ``onnx`` to TFLite of ``precision``: int8, float16 or float32.
 
     int8 takes uint8 pictures (1, 224, 224, 3) with scale 1/255 and zero point 0, the others
-    float32 in 0..1; all give float32 probabilities. ``calibration`` is (N, 224, 224, 3) uint8.
-    ExportError if onnx2tf fails.
+    float32 in 0..1; all give float32 probabilities. ``calibration`` is (N, 224, 224, 3) uint8, of
+    which int8 needs one at least. Leaves its files in ``folder``. ExportError if the conversion
+    fails.
     """
-    command = [sys.executable, "-m", "onnx2tf", "-i", str(onnx), "-o", "tflite", "-n"]
+    out = folder / "network.tflite"
     np.save(folder / SAMPLE_NAME, np.zeros((20, 128, 128, 3), dtype=np.float32))
-    if precision == "int8":
-        x = calibration.astype(np.float32) / np.float32(255)
-        # The input scale follows from the range of these values: exactly 1/255 needs a 0 and a 1.
-        x[0, 0, 0], x[0, 0, 1] = 0, 1
-        np.save(folder / "calibration.npy", x)
-        command += ["-oiqt", "-iqd", "uint8", "-oqd", "float32"]
-        command += ["-cind", INPUT, "calibration.npy", "[[[[0.,0.,0.]]]]", "[[[[1.,1.,1.]]]]"]
-    log = _run(command, folder)
-    made = sorted((folder / "tflite").glob(OUTPUTS[precision]))
-    if len(made) != 1:
-        raise ExportError(
-            f"onnx2tf wrote no {precision} network; its last output: {_last_words(log)}"
-        )
-    return made[0].read_bytes()
+    np.save(folder / "calibration.npy", calibration)
+    worker = [sys.executable, "-m", "convert.tflite_worker"]
+    _run([*worker, str(onnx), precision, "calibration.npy", str(out)], folder)
+    return out.read_bytes()
 
 
-def _run(command: list[str], folder: Path) -> str:
-    """Run onnx2tf and return its output; PATH is for onnxsim, which it starts by name."""
+def _run(command: list[str], folder: Path) -> None:
+    """Run the worker; PATH is for onnxsim, which onnx2tf starts by name."""
     environment = {
-        **os.environ,
+        **child_environment(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",  # the same bytes with and without a graphics card
@@ -78,9 +64,8 @@ def _run(command: list[str], folder: Path) -> str:
     if done.returncode != 0:
         how = f"exit code {done.returncode}"
         if done.returncode < 0:  # most often 9, by the kernel when memory runs out
-            how = f"killed by signal {-done.returncode}; about 5 GB of memory are needed"
+            how = f"killed by signal {-done.returncode}; about 3 GB of memory are needed"
         raise ExportError(f"onnx2tf failed ({how}); its last output: {_last_words(done.stdout)}")
-    return done.stdout
 
 
 def _last_words(log: str) -> str:
