@@ -6,7 +6,9 @@ The original runs as it was trained, with its batch normalisation; TFLite runs t
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,20 +143,23 @@ def check_parity(
     in the network's order of labels. ParityError if no runtime is installed, or if an int8 network
     does not take uint8 pictures as they are.
     """
+    runtimes = installed_runtimes()
+    if not runtimes:
+        raise ParityError(
+            "no TFLite runtime is installed to check with: pip install ai-edge-litert"
+        )
     order = [knocking, 1 - knocking]
     p_torch = torch_probabilities(network, pictures)[:, order]
     p_onnx = onnx_probabilities(onnx, pictures)[:, order]
     comparisons = [compare("ONNX", MAX_DIFFERENCE["onnx"], p_torch, p_onnx, threshold=threshold)]
     stored = folder / "pictures.npy"
     np.save(stored, pictures)
-    layers: list[tuple[str, float]] = []
-    p_tflite: Probabilities | None = None
-    for runtime in installed_runtimes():
-        answers = probe(model, stored, runtime, layers=not layers, folder=folder)
+    with ThreadPoolExecutor(len(runtimes)) as pool:  # each in a process with one thread
+        ask = partial(probe, model, stored, folder=folder)
+        said = list(pool.map(lambda name: ask(name, layers=name == runtimes[0]), runtimes))
+    for answers in said:
         if precision == "int8":
             _check_input(answers)
-        layers = layers or layer_errors(folded, answers, pictures[:LAYER_PICTURES])
-        p_tflite = answers.probabilities if p_tflite is None else p_tflite
         comparisons.append(
             compare(
                 f"{precision} in {answers.runtime}",
@@ -164,11 +169,8 @@ def check_parity(
                 threshold=threshold,
             )
         )
-    if p_tflite is None:
-        raise ParityError(
-            "no TFLite runtime is installed to check with: pip install ai-edge-litert"
-        )
-    return Parity(len(pictures), comparisons, layers), p_tflite
+    worst = layer_errors(folded, said[0], pictures[:LAYER_PICTURES])
+    return Parity(len(pictures), comparisons, worst), said[0].probabilities
 
 
 def _check_input(answers: Answers) -> None:

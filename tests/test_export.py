@@ -43,7 +43,7 @@ def trained():
     return load_checkpoint(ROOT / "models" / "knock.pth").network
 
 
-@pytest.mark.parametrize("precision", ["float16", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["int8", "float16"])
 def test_an_export_says_the_same_in_both_runtimes(
     tmp_path, recordings_made, pictures, trained, precision
 ):
