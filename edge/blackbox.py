@@ -82,7 +82,8 @@ class BlackBox:
         self._busy_since: float | None = None  # when the current disk operation began; None if idle
         self._stall_logged = False
         self._last_s = -float("inf")
-        self._write_tested = False  # whether a test file was written here since the start
+        self._write_tested = False  # whether writing worked when it was last tried
+        self._test_size = 0  # bytes of the file to test it with
         self._undeletable: set[str] = set()  # leftovers that cannot be removed; each was logged
         self._queue: queue.Queue[Alert | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -170,12 +171,22 @@ class BlackBox:
             if self._remove(leftover):
                 log.warning("black box: removed half-written %s", leftover.name)
         # Find out now, not at the first alert, whether records can be written and there is room.
-        # Write a test file only if that is in doubt, because writing wears out a card.
-        if self._failure or not self._write_tested or not os.access(self.directory, os.W_OK):
-            remove_leftovers(self.directory, ".writable")
-            write_atomically(self.directory / ".writable", b"")
-            self._write_tested = True
+        if not self._write_tested or not os.access(self.directory, os.W_OK):
+            self._test_writing()
         self._to_drop(self._max_bytes(round(self._config.seconds * self._sr)))
+
+    def _test_writing(self) -> None:
+        """Write a test file. Only if in doubt, because writing wears out a card.
+
+        After a record failed it is as long as that one, as a damaged card may take short files; but
+        no longer than what is free, as records can be deleted to make room.
+        """
+        remove_leftovers(self.directory, ".writable")
+        spare = max(0, shutil.disk_usage(self.directory).free - RESERVE_BYTES)
+        if size := min(self._test_size, spare):
+            write_atomically(self.directory / ".writable", bytes(size))
+        write_atomically(self.directory / ".writable", b"")
+        self._write_tested = True
 
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -183,6 +194,7 @@ class BlackBox:
         for oldest in self._to_drop(self._max_bytes(alert.sound.size)):
             # Renamed first, so that a power cut meanwhile cannot leave half a record.
             self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
+        self._write_tested, self._test_size = False, self._max_bytes(alert.sound.size)
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
@@ -198,6 +210,7 @@ class BlackBox:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+        self._write_tested = True
         self.written += 1
         log.info("black box: kept record %s", self.directory / name)
 

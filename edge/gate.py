@@ -160,8 +160,8 @@ def stuck_share(y: NDArray[np.float32], sr: int) -> float:
     """Share of ``y`` (n,), ``sr`` Hz, in stretches of MIN_STUCK_S or longer without movement."""
     if y.size == 0:
         return 0.0
-    stuck = np.abs(np.diff(y)) <= STUCK_DELTA
-    return count_in_runs(stuck, round(MIN_STUCK_S * sr)) / y.size
+    stuck = np.abs(np.diff(y)) <= STUCK_DELTA  # n equal samples have n - 1 differences
+    return count_in_runs(stuck, max(1, round(MIN_STUCK_S * sr) - 1)) / y.size
 
 
 def flat_top_share(y: NDArray[np.float32]) -> float:

@@ -70,6 +70,8 @@ class Manifest:
                 f"threshold {self.threshold:g} is never reached: {self.precision} answers divided "
                 f"by a temperature of {self.temperature:g} end at {self.highest_p:.3f}"
             )
+        if not isinstance(self.golden, Mapping):
+            raise ModelError(f"golden answer {self.golden!r} is not valid")
         has_golden = "seed" in self.golden and "p_knocking" in self.golden
         if has_golden and not (
             0 <= self.golden["p_knocking"] <= 1

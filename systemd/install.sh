@@ -223,7 +223,12 @@ uninstall() {
     run rm -rf "$prefix"
     if systemd_runs; then run systemctl daemon-reload; fi
     if [ -n "$purge" ]; then
-        run rm -rf /etc/knockknock /var/lib/knockknock
+        run rm -rf /etc/knockknock
+        if mountpoint -q /var/lib/knockknock; then  # the folder of a partition cannot be removed
+            run find /var/lib/knockknock -xdev -mindepth 1 -delete
+        else
+            run rm -rf /var/lib/knockknock
+        fi
         if id knockknock >/dev/null 2>&1; then run userdel knockknock; fi
     else
         echo "Settings (/etc/knockknock) and records (/var/lib/knockknock) stay; --purge removes them."

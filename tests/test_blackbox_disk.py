@@ -2,10 +2,13 @@
 
 import errno
 import os
+import resource
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -157,6 +160,37 @@ def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monk
         assert "Input/output error" in box.problem
     assert box._attempt(box._prepare)
     assert box.problem == ""
+    box.close(20.0)
+
+
+def test_a_card_that_takes_only_short_files_stays_a_problem(tmp_path):
+    """Bad blocks, or a quota: an empty test file says nothing about a record."""
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._write_tested)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        box.keep(alert(1))
+        wait_for(lambda: box.problem)
+        assert not box._attempt(box._prepare)
+        assert "File too large" in box.problem
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert box._attempt(box._prepare)
+    assert (box.problem, box.written) == ("", 0)
+    box.close(20.0)
+    assert [(p.name, p.stat().st_size) for p in tmp_path.iterdir()] == [(".writable", 0)]
+
+
+def test_a_want_of_room_wears_out_no_card(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
+    wait_for(lambda: "no room" in box.problem)
+    written = Mock()
+    monkeypatch.setattr("edge.blackbox.write_atomically", written)
+    assert not box._attempt(box._prepare)
+    assert not written.called
     box.close(20.0)
 
 

@@ -66,6 +66,17 @@ def test_a_loose_plug_hisses(gate, silent_s, fault):
     assert gate.check(y) is fault
 
 
+@pytest.mark.parametrize("sr", [44_100, 48_000])
+def test_lost_usb_frames_of_a_millisecond_are_drop_outs(sr):
+    """One by one between frames that arrived, of 44 or 48 samples."""
+    y = noise(2, sr)
+    for frame in np.array_split(y, 2000)[::2]:  # views
+        frame[:] = 0
+    flaws = measure_flaws(y, sr)
+    assert flaws.stuck == pytest.approx(0.5, abs=0.03)
+    assert Gate(sr=SR).check(resample(y, sr, SR), flaws) is Fault.FLAT_LINE
+
+
 def test_steps_of_a_slow_converter_are_no_drop_outs(gate):
     y = np.repeat(noise(1), 2)  # half of all differences are none
     assert gate.check(y) is None
