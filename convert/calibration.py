@@ -43,15 +43,16 @@ class ExportPictures:
 
 
 def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPictures:
-    """Pictures of the recordings below ``folder``, half of the recordings for each set.
+    """Pictures of the recordings of ``folder``, half of the recordings for each set.
 
-    Of identical copies only the first is used. Synthetic engines are added to both sets, every
-    other one knocking. Unreadable recordings are skipped; their error messages are returned.
-    DatasetError if the folder is missing or gives too few windows for calibration.
+    They are those that its labels.csv lists, or else all below it. Of identical copies only the
+    first is used. Synthetic engines are added to both sets, every other one knocking. Unreadable
+    recordings are skipped; their error messages are returned. DatasetError if the folder is missing
+    or gives too few windows for calibration.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: --calibration takes a folder of recordings")
-    found = called_sounds(folder)
+    found = sorted(_listed(folder)) or called_sounds(folder)
     if not found:
         raise DatasetError(f"{folder} holds no recordings ({', '.join(sorted(SUFFIXES))})")
     found = list({fingerprint(path): path for path in reversed(found)}.values())[::-1]
@@ -98,16 +99,28 @@ def sources_used(folder: Path, used: Sequence[Path]) -> dict[str, Any]:
     return {"sources": names[:N_SOURCES], **more, "files_sha256": digest}
 
 
+def _listed(folder: Path) -> dict[Path, str]:
+    """The recordings that a labels.csv in ``folder`` lists, each with its source or car, or "".
+
+    They may lie elsewhere. Nothing is trained here, so that an unusable table is no reason to fail:
+    then there are none, as without a table.
+    """
+    if not (folder / TABLE).is_file():
+        return {}
+    found = {}
+    try:
+        for _, row in read_table(folder / TABLE):
+            path = file_called(folder, row["file"])
+            path.resolve()  # fails for what no file can be called, and for links in a circle
+            found[path] = row.get("source") or row.get("car", "")
+        return found
+    except (DatasetError, OSError, RuntimeError, ValueError):
+        return {}
+
+
 def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
-    given: dict[Path, str] = {}
-    if (folder / TABLE).is_file():
-        try:
-            for _, row in read_table(folder / TABLE):
-                path = file_called(folder, row["file"]).resolve()
-                given[path] = row.get("source") or row.get("car", "")
-        except (DatasetError, OSError, RuntimeError, ValueError):
-            given = {}  # nothing is trained here, so an unusable table is no reason to fail
-    files = [path.relative_to(folder) for path in used]
+    given = {path.resolve(): source for path, source in _listed(folder).items()}
+    files = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in used]
     labels = [next((canonical(n) for n in f.parts if canonical(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)
     return [

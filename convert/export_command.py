@@ -17,8 +17,8 @@ examples:
 The order of the outputs is that given by the checkpoint, else by --labels, else knocking,normal, as
 in the original project. The result is compared with torch on at least 300 pictures that were not
 used for calibration, in every TFLite runtime installed here; if the answers differ too much,
-nothing is written. An int8 export takes 7 to 10 minutes on two cores and 5 GB of memory. It needs
-no Internet access."""
+nothing is written. An int8 export takes 2 to 6 minutes on two cores and 4 GB of memory. It needs no
+Internet access."""
 
 
 def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +36,8 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of recordings for calibration and for the comparison with torch",
+        help="folder of recordings for calibration and for the comparison with torch: those that "
+        "its labels.csv lists, or else all below it",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="M.tflite", help="TFLite file to write"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,8 @@ def fingerprint(path: Path) -> str:
     """
     try:
         now = path.stat()
+        if not stat.S_ISREG(now.st_mode):  # a pipe or a device may never end
+            return f"unreadable: {path}"
         return _sha256(path, now.st_size, now.st_mtime_ns)
     except OSError:
         return f"unreadable: {path}"

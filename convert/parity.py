@@ -6,9 +6,7 @@ The original runs as it was trained, with its batch normalisation; TFLite runs t
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +152,7 @@ def check_parity(
     comparisons = [compare("ONNX", MAX_DIFFERENCE["onnx"], p_torch, p_onnx, threshold=threshold)]
     stored = folder / "pictures.npy"
     np.save(stored, pictures)
-    with ThreadPoolExecutor(len(runtimes)) as pool:  # each in a process with one thread
-        ask = partial(probe, model, stored, folder=folder)
-        said = list(pool.map(lambda name: ask(name, layers=name == runtimes[0]), runtimes))
+    said = probe(model, stored, runtimes, folder=folder)
     for answers in said:
         if precision == "int8":
             _check_input(answers)

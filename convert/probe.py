@@ -12,6 +12,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ExportError
-from edge.child import child_environment
+from edge.child import child_environment, die_with_parent
 from edge.classifier import RUNTIMES, Classifier
 from edge.files import write_atomically
 from edge.model import ModelFile
@@ -42,30 +44,51 @@ class Answers:
     kernels: list[int]  # side of each layer's kernel; 0 for a fully connected layer
 
 
-def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Path) -> Answers:
-    """Run ``model`` in ``runtime`` on the array file ``pictures``, (N, 224, 224, 3) uint8.
+def probe(model: Path, pictures: Path, runtimes: Sequence[str], *, folder: Path) -> list[Answers]:
+    """Run ``model`` in all ``runtimes`` at once on ``pictures``, a file (N, 224, 224, 3) uint8.
 
-    With ``layers``, also record the output of every layer. ``folder`` is where the process may
-    write. ExportError if it fails, crashes or takes too long.
+    Of the first runtime the output of every layer is recorded, too. ``folder`` is where the
+    processes may write; none outlives this call. ExportError if one fails, crashes or takes too
+    long.
     """
-    out = folder / f"answers-{runtime}.npz"
+    with ExitStack() as stack:
+        children: list[subprocess.Popen[str]] = []
+        for runtime in runtimes:
+            child = _start(model, pictures, runtime, folder, layers=not children)
+            children.append(stack.enter_context(child))
+            stack.callback(child.kill)
+        return [_finish(*one, folder) for one in zip(children, runtimes, strict=True)]
+
+
+def _answers_file(folder: Path, runtime: str) -> Path:
+    return folder / f"answers-{runtime}.npz"
+
+
+def _start(
+    model: Path, pictures: Path, runtime: str, folder: Path, *, layers: bool
+) -> subprocess.Popen[str]:
+    out = _answers_file(folder, runtime)
     command = [sys.executable, "-m", "convert.probe", str(model), str(pictures), runtime, str(out)]
+    return subprocess.Popen(
+        [*command, *(["--layers"] if layers else [])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=child_environment(),
+    )
+
+
+def _finish(child: subprocess.Popen[str], runtime: str, folder: Path) -> Answers:
     try:
-        done = subprocess.run(
-            [*command, *(["--layers"] if layers else [])],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=MAX_SECONDS,
-            env=child_environment(),
-            check=False,
-        )
+        _, said = child.communicate(timeout=MAX_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise ExportError(f"{runtime} gave no answer within {MAX_SECONDS} s") from error
-    if done.returncode != 0:
-        words = " / ".join(done.stderr.strip().splitlines()[-2:]) or f"exit {done.returncode}"
+    if child.returncode != 0:
+        words = " / ".join(said.strip().splitlines()[-2:]) or f"exit {child.returncode}"
         raise ExportError(f"the network cannot be used in {runtime}: {words}")
-    with np.load(out) as stored:
+    with np.load(_answers_file(folder, runtime)) as stored:
         details = json.loads(str(stored["details"]))
         return Answers(
             details["runtime"],
@@ -79,6 +102,7 @@ def probe(model: Path, pictures: Path, runtime: str, *, layers: bool, folder: Pa
 
 def main() -> int:
     """The child: ``MODEL PICTURES.npy RUNTIME OUT.npz [--layers]``."""
+    die_with_parent()
     model_path, pictures_path, runtime, out = sys.argv[1:5]
     model = ModelFile.read(Path(model_path))
     pictures = np.load(pictures_path)

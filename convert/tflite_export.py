@@ -43,6 +43,7 @@ def _run(command: list[str], folder: Path) -> None:
     environment = {
         **child_environment(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "TMPDIR": str(folder),  # TensorFlow leaves files there if it is killed
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",  # the same bytes with and without a graphics card
     }
@@ -60,12 +61,14 @@ def _run(command: list[str], folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ExportError(f"onnx2tf did not finish within {MAX_SECONDS} s") from error
+        raise ExportError(f"the conversion did not finish within {MAX_SECONDS} s") from error
     if done.returncode != 0:
         how = f"exit code {done.returncode}"
         if done.returncode < 0:  # most often 9, by the kernel when memory runs out
             how = f"killed by signal {-done.returncode}; about 3 GB of memory are needed"
-        raise ExportError(f"onnx2tf failed ({how}); its last output: {_last_words(done.stdout)}")
+        raise ExportError(
+            f"the conversion failed ({how}); its last output: {_last_words(done.stdout)}"
+        )
 
 
 def _last_words(log: str) -> str:

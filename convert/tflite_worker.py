@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx2tf
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from convert.onnx_export import INPUT, OUTPUT
@@ -24,6 +22,9 @@ from edge.child import die_with_parent
 
 def convert(onnx: Path, precision: str, calibration: NDArray[np.uint8]) -> bytes:
     """The network in the file ``onnx`` as TFLite; see :func:`convert.tflite_export.to_tflite`."""
+    import onnx2tf  # noqa: PLC0415 - seconds, in which main() must have tied it to its parent
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
     model = onnx2tf.convert(
         input_onnx_file_path=str(onnx),
         output_integer_quantized_tflite=precision == "int8",  # it pads with what int8 can express

@@ -1,9 +1,9 @@
 """Training the network on real recordings with synthetic knocks mixed into them.
 
 A run splits the recordings by source, makes the examples once (in worker processes, cached on
-disk), trains first on small pictures and then on full-size ones, averages the weights over the
-steps, and of several full-size epochs keeps the one that does best on held-out sources (if no
-healthy engine is among them, on new examples of the others). Examples and state stay in its folder.
+disk), trains on small pictures first, then on full-size ones, averages the weights over the steps,
+and of several full-size epochs keeps the best on held-out sources (or, if no healthy engine is
+among them, on new examples of the others). Examples and state stay in its folder.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def _same_run(
     """DatasetError if ``work`` already belongs to a different run: two must not be mixed."""
     description = json.dumps(
         {
-            "config": dataclasses.asdict(config),
+            "config": dataclasses.asdict(config) | {"keep": None},  # applied when all is done
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,

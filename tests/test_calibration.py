@@ -141,6 +141,27 @@ def test_made_pictures_differ(front_end):
     assert len({p.tobytes() for p in made_pictures(6, front_end, seed=1)}) == 6
 
 
+def test_a_table_says_which_recordings_there_are(folder, front_end, tmp_path):
+    """Those it lists elsewhere, too, and none that lies there unlisted."""
+    recordings = tmp_path / "set"
+    recordings.mkdir()
+    wav_file(recordings / "unlisted.wav", noise(6, seed=99).astype("f8"), SR)
+    wav_file(recordings / "inside.wav", noise(6, seed=98).astype("f8"), SR)
+    outside = [folder / f"{n}.wav" for n in range(11)]
+    (tmp_path / "away").symlink_to(folder)
+    lines = [f"../away/{n}.wav,normal,car{n}" for n in range(10)]
+    lines += [f"{outside[10]},normal,car10", "inside.wav,normal,golf"]
+    table = recordings / "labels.csv"
+    table.write_text("\n".join(["file,label,source", *lines]))
+    used = export_pictures(recordings, front_end, seed=1).used
+    assert {path.resolve() for path in used} == {*outside, recordings / "inside.wav"}
+    told = sources_used(recordings, used)["sources"]
+    assert told == sorted(["golf", *(f"car{n}" for n in range(11))])
+    table.write_text("no table")
+    with pytest.raises(DatasetError, match="from 2 recordings"):  # all there are in the folder
+        export_pictures(recordings, front_end, seed=1)
+
+
 def test_the_recordings_used_are_those_that_gave_pictures(folder, front_end):
     used = export_pictures(folder, front_end, seed=1).used
     assert sorted(used) == sorted(folder / f"{number}.wav" for number in range(12))

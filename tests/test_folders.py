@@ -1,11 +1,13 @@
 """Where recordings are looked for, and what is said of those that are not used."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from convert.dataset import find_clips
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 from convert.folders import called_sounds, sounds
 from tests.labelled import sound
 
@@ -53,6 +55,16 @@ def test_two_folders_of_one_label_are_refused(tmp_path):
     recordings(tmp_path / "NORMAL", "c.wav")
     with pytest.raises(DatasetError, match=r"has 'NORMAL' and 'normal' for the label normal: make"):
         find_clips([tmp_path])
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_what_never_ends_is_not_read(tmp_path, what):
+    path = tmp_path / "a.wav"
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert fingerprint(path) == f"unreadable: {path}"
 
 
 def test_linked_folders_are_followed_and_named_as_the_link_is(tmp_path, capsys):

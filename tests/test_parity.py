@@ -1,3 +1,6 @@
+import signal
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from convert.parity import (
     torch_probabilities,
 )
 from convert.probe import Answers, probe
-from edge.classifier import installed_runtimes
+from edge.classifier import RUNTIMES
 from edge.model import default_model
 from tests.networks import random_network
 
@@ -102,9 +105,26 @@ def test_nobody_elses_modules_are_run_where_it_is_exported(tmp_path, monkeypatch
     (tmp_path / "calendar.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "pictures.npy", pictures[:1])
-    runtime = installed_runtimes()[0]
-    said = probe(default_model(), tmp_path / "pictures.npy", runtime, layers=False, folder=tmp_path)
-    assert said.probabilities.shape == (1, 2)
+    said = probe(default_model(), tmp_path / "pictures.npy", list(RUNTIMES), folder=tmp_path)
+    assert [one.probabilities.shape for one in said] == [(1, 2)] * len(RUNTIMES)
+    assert [bool(one.layers) for one in said] == [True, *[False] * (len(RUNTIMES) - 1)]
+
+
+def test_no_runtime_outlives_an_export_that_is_ended(tmp_path, monkeypatch):
+    children = []
+
+    def hang(*_, **__):
+        children.append(subprocess.Popen(["sleep", "60"], stderr=subprocess.PIPE, text=True))
+        return children[-1]
+
+    def end(*_):
+        raise SystemExit(143)  # as on SIGTERM
+
+    monkeypatch.setattr("convert.probe._start", hang)
+    monkeypatch.setattr("convert.probe._finish", end)
+    with pytest.raises(SystemExit):
+        probe(tmp_path, tmp_path, list(RUNTIMES), folder=tmp_path)
+    assert [child.returncode for child in children] == [-signal.SIGKILL] * len(RUNTIMES)
 
 
 def test_torch_is_asked_as_it_was_trained(pictures):

@@ -1,19 +1,55 @@
-"""What becomes of a conversion that fails; one that works is in ``test_export``."""
+"""The conversion alone; the whole export, with its comparison, is in ``test_export``."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convert import tflite_export
+from convert.bias import corrected
+from convert.calibration import made_pictures
+from convert.checkpoint import load_checkpoint
+from convert.equalise import equalise
 from convert.errors import ExportError
+from convert.network import fold
+from convert.onnx_export import to_onnx
+from convert.parity import MAX_DIFFERENCE, torch_probabilities
+from convert.probe import probe
 from convert.tflite_export import to_tflite
+from edge.classifier import RUNTIMES
+from edge.frontend import FrontEnd, FrontEndConfig
+from edge.model import Manifest, write_model
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PICTURES = np.zeros((1, 224, 224, 3), np.uint8)
+
+
+def test_an_int8_network_says_the_same_in_both_runtimes(tmp_path):
+    network = load_checkpoint(ROOT / "models" / "knock.pth").network
+    made = np.stack(list(made_pictures(60, FrontEnd(), seed=5)))
+    calibration, others = made[:40], made[40:]
+    folded = fold(network)
+    equalise(folded, calibration)
+    to_onnx(corrected(folded, calibration), tmp_path / "a.onnx")
+    tflite = to_tflite(tmp_path / "a.onnx", "int8", calibration, tmp_path)
+    manifest = Manifest("net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig())
+    write_model(tmp_path / "a.tflite", tflite, manifest)
+    np.save(tmp_path / "others.npy", others)
+    answers = probe(tmp_path / "a.tflite", tmp_path / "others.npy", list(RUNTIMES), folder=tmp_path)
+    original = torch_probabilities(network, others)
+    assert original[:, 0].std() > 0.1  # or agreement would mean nothing
+    for one in answers:
+        assert (np.float32(one.input_scale), one.input_zero_point) == (np.float32(1 / 255), 0)
+        assert np.abs(one.probabilities - original).max() <= MAX_DIFFERENCE["int8"]
 
 
 def test_a_network_that_cannot_be_converted_is_named_with_the_reason(tmp_path):
     onnx = tmp_path / "a.onnx"
     onnx.write_bytes(b"no network")
-    with pytest.raises(ExportError, match=r"onnx2tf failed \(exit code 1\); its last output: .+"):
+    with pytest.raises(
+        ExportError, match=r"conversion failed \(exit code 1\); its last output: .+"
+    ):
         to_tflite(onnx, "float16", PICTURES, tmp_path)
 
 
