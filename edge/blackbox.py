@@ -181,6 +181,7 @@ class BlackBox:
         After a record failed it is as long as that one, as a damaged card may take short files; but
         no longer than what is free, as records can be deleted to make room.
         """
+        self._write_tested = False
         remove_leftovers(self.directory, ".writable")
         spare = max(0, shutil.disk_usage(self.directory).free - RESERVE_BYTES)
         if size := min(self._test_size, spare):
@@ -191,10 +192,11 @@ class BlackBox:
     def _write(self, alert: Alert) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         name = f"{self._next_number():06d}"  # while the oldest still count
-        for oldest in self._to_drop(self._max_bytes(alert.sound.size)):
+        to_drop = self._to_drop(self._max_bytes(alert.sound.size))
+        self._write_tested, self._test_size = False, self._max_bytes(alert.sound.size)
+        for oldest in to_drop:
             # Renamed first, so that a power cut meanwhile cannot leave half a record.
             self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
-        self._write_tested, self._test_size = False, self._max_bytes(alert.sound.size)
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
