@@ -13,7 +13,7 @@ from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
 from convert.evaluate import evaluate
 from convert.fit import Examples, Fit
-from convert.train import _same_run, train
+from convert.train import train
 from convert.train_config import TrainConfig
 from tests.networks import checkpoint, random_network, torchvision_state
 
@@ -160,13 +160,6 @@ def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, mon
             train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
         (tmp_path / "w" / "run.json").unlink()
     assert len(list((tmp_path / "w").glob("real-*.npz"))) == 2
-
-
-def test_how_much_to_keep_of_the_start_can_be_chosen_afterwards(tmp_path):
-    for keep in (0.0, 0.5):
-        _same_run(tmp_path, TrainConfig(keep=keep), [], [], [])
-    with pytest.raises(DatasetError, match="another run"):
-        _same_run(tmp_path, TrainConfig(seed=99), [], [], [])
 
 
 def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convert.errors import CheckpointError, DatasetError
-from convert.train import train
+from convert.train import _same_run, train
 from convert.train_config import TrainConfig
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
@@ -214,3 +214,10 @@ def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
     out = capsys.readouterr()
     assert said in str(refused.value) + out.out
     assert f"shorter than 1 s: repetition would sound like knocking: {tmp_path}" in out.err
+
+
+def test_how_much_to_keep_of_the_start_can_be_chosen_afterwards(tmp_path):
+    for keep in (0.0, 0.5):
+        _same_run(tmp_path, TrainConfig(keep=keep), [], [], [])
+    with pytest.raises(DatasetError, match="another run"):
+        _same_run(tmp_path, TrainConfig(seed=99), [], [], [])

@@ -1,0 +1,80 @@
+"""How the black box finds out, before an alert, whether records can be written."""
+
+import resource
+import signal
+from unittest.mock import Mock
+
+from edge.blackbox import BlackBox
+from edge.config import BlackBoxConfig
+from tests.listener import SR
+from tests.test_blackbox import alert
+from tests.wait import wait_for
+
+
+def test_a_disk_that_refused_is_well_only_when_it_takes_something(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._write_tested)
+
+    def refuse(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("edge.blackbox.write_atomically", refuse)
+        box.keep(alert(1))
+        wait_for(lambda: box.problem)
+        assert not box._attempt(box._prepare)
+        assert "Input/output error" in box.problem
+    assert box._attempt(box._prepare)
+    assert box.problem == ""
+    box.close(20.0)
+
+
+def test_a_card_that_takes_only_short_files_stays_a_problem(tmp_path):
+    """Bad blocks, or a quota: an empty test file says nothing about a record."""
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._write_tested)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        box.keep(alert(1))
+        wait_for(lambda: box.problem)
+        assert not box._attempt(box._prepare)
+        assert "File too large" in box.problem
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert box._attempt(box._prepare)
+    assert (box.problem, box.written) == ("", 0)
+    box.close(20.0)
+    assert [(p.name, p.stat().st_size) for p in tmp_path.iterdir()] == [(".writable", 0)]
+
+
+def test_a_want_of_room_wears_out_no_card(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
+    wait_for(lambda: "no room" in box.problem)
+    written = Mock()
+    monkeypatch.setattr("edge.blackbox.write_atomically", written)
+    assert not box._attempt(box._prepare)
+    assert not written.called
+    box.close(20.0)
+
+
+def test_no_room_is_said_before_the_first_alert(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=0), SR)
+    wait_for(lambda: "no room" in box.problem, seconds=5)
+    box.close(20.0)
+
+
+def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._write_tested)
+    monkeypatch.setattr("edge.blackbox.os.access", lambda *_: False)
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("edge.blackbox.write_atomically", refuse)
+    box._attempt(box._prepare)
+    assert "Read-only" in box.problem
+    box.close(20.0)
