@@ -155,6 +155,8 @@ class BlackBox:
             work()
         except Exception as error:  # if this thread ended, later records would be lost silently
             reason = error.strerror if isinstance(error, OSError) else ""
+            if isinstance(error, (FileExistsError, NotADirectoryError)):
+                reason = "a file is in the way of this folder: move it away"
             problem = f"black box {self.directory}: {reason or error}"
             if problem != self._failure:
                 log.error(WITHOUT_RECORDS, problem)

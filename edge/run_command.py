@@ -220,9 +220,9 @@ def _summary(service: Service, path: Path) -> int:
             f"{path}: no {seconds:g} s of sound in one piece: nothing was judged", file=sys.stderr
         )
     print(
-        f"{c.windows_due} windows due, {c.windows_judged} judged, {c.windows_unknown} unknown"
-        f"{f' ({reasons})' if reasons else ''}, "
-        f"{c.windows_skipped} skipped, {c.alerts} alerts, {service.records_written} records",
+        f"windows: {c.windows_due} due, {c.windows_judged} judged, {c.windows_unknown} unknown"
+        f"{f' ({reasons})' if reasons else ''}, {c.windows_skipped} skipped; "
+        f"alerts: {c.alerts}, records: {service.records_written}",
         file=sys.stderr,
     )
     return INTERRUPTED if service.stopped else 0

@@ -24,7 +24,7 @@ def test_a_replay_through_the_whole_program(tmp_path):
     process = edge("run", "--source", wav, "--speed", "max", "--state", tmp_path / "state")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "37 windows due, 37 judged" in errors
+    assert "windows: 37 due, 37 judged" in errors
     assert status(tmp_path / "state")["windows_judged"] == 37
 
 
@@ -141,7 +141,7 @@ def test_a_recording_is_heard_on_the_channel_that_is_set(tmp_path):
         *("--config", tmp_path / "a.toml", "--state", tmp_path / "state"),
     )
     _, errors = process.communicate(timeout=60)
-    assert "13 windows due, 13 judged, 0 unknown" in errors
+    assert "windows: 13 due, 13 judged, 0 unknown" in errors
 
 
 @pytest.mark.parametrize("program", ["edge", "convert"])
@@ -182,7 +182,7 @@ def test_a_reload_or_an_end_during_the_start(tmp_path):
         "sys.exit(main(sys.argv[1:-1]))\n"
     )
     wav = wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
-    for name, words, code in (("SIGHUP", "5 windows due", 0), ("SIGTERM", "lamp out", 130)):
+    for name, words, code in (("SIGHUP", "windows: 5 due", 0), ("SIGTERM", "lamp out", 130)):
         arguments = ["run", "--source", str(wav), "--speed", "max", "--state", str(tmp_path / "s")]
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments, name],

@@ -120,8 +120,8 @@ def test_what_has_failed_is_told(make, tmp_path, part):
     watch.service = told.service = service
     wait_for(lambda: service._blackbox._write_tested)
     service.run()
-    words = "broken" if part != "_blackbox" else f"black box {tmp_path / 'box'}: File exists"
-    assert words in told.shown[0]["problems"]
+    in_the_way = f"black box {tmp_path / 'box'}: a file is in the way of this folder: move it away"
+    assert ("broken" if part != "_blackbox" else in_the_way) in told.shown[0]["problems"]
     state = {
         "_source": Signal.MICROPHONE_LOST,
         "_blackbox": Signal.FAULT,

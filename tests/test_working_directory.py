@@ -88,6 +88,6 @@ def test_relative_names_count_from_where_edge_run_was_started(tmp_path):
     )
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert "1 alerts" in errors
+    assert "alerts: 1" in errors
     assert list((here / "knockknock" / "records").glob("*/sound.wav"))
     assert {path.name for path in here.iterdir()} == {"drive.wav", "my.toml", "knockknock"}

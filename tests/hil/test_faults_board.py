@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from edge.assembly import load_network
 from edge.blackbox import BlackBox
-from edge.config import BlackBoxConfig
+from edge.config import BlackBoxConfig, Config
+from edge.frontend import FrontEnd
 from edge.indicator import Signal
+from tests.audio import noise
 from tests.hil.fault_table import NOT_AT_ALL, Row, in_words, looks
 from tests.hil.kept import Kept, contents
 from tests.hil.lamp_record import settings_of
@@ -192,6 +195,8 @@ def test_the_clock_goes_back_a_year(program, table):
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+    # Half as many windows as by default: every look at a fake clock reads its file.
+    program.configure('[audio]\ndevice = "knockmic"\n[listen]\nhop_s = 1.0\n')
     program.rig.start_server()
     program.rig.play(engine())
     program.start()
@@ -204,15 +209,27 @@ def test_the_clock_goes_back_a_year(program, table):
     assert status["state"] == "listening"
     judged = status["windows_judged"] - before["windows_judged"]
     elapsed = status["monotonic_s"] - before["monotonic_s"]
-    assert abs(judged - elapsed / 0.5) <= 3  # a window every half second, as before
+    assert abs(judged - elapsed) <= 1.5  # a window every second, as before
     assert status["windows_skipped"] == before["windows_skipped"]
     sight = program.see("listening", 1, since=changed)
     table.append(program.row("clock set back a year", sight, "nothing to mend"))
 
 
+def seconds_per_window():
+    model, classifier = load_network(Config())
+    front_end, y = FrontEnd(model.manifest.front_end), noise(2.0)
+    taken = []
+    for _ in range(3):
+        began = time.monotonic()
+        classifier.predict(front_end.picture(y))
+        taken.append(time.monotonic() - began)
+    return min(taken)
+
+
 def test_analysis_ten_times_slower(program, table):
-    # A workstation is fast enough for two windows a second even then; not for ten.
-    program.configure('[audio]\ndevice = "knockmic"\n[listen]\nhop_s = 0.1\n')
+    # Twice as much time for each window as this machine needs, whatever machine it is.
+    hop_s = max(0.1, 2 * seconds_per_window())
+    program.configure(f'[audio]\ndevice = "knockmic"\n[listen]\nhop_s = {hop_s:.2f}\n')
     program.rig.start_server()
     program.rig.play(engine())
     program.start()
