@@ -29,9 +29,10 @@ demo: setup  ## judge synthetic engines, healthy and knocking, with the shipped 
 	@echo "Pictures: out/demo/pictures"
 	@echo "The programs are in $(BIN); for edge and convert by name: . $(BIN)/activate"
 
-# Up to four processes, as one export takes gigabytes; the tests of a file stay in one.
+# Up to four processes, as one export takes gigabytes; the tests of a file stay in one. Of one thread
+# each: threads of several processes that wait for one another keep each other from running.
 test: setup  ## all tests but the slow, hil and boot ones (7 to 25 minutes)
-	$(BIN)/python -m pytest -m "not slow and not hil and not boot" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hil and not boot" \
 		-n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-export: setup  ## export every layout and precision, on real recordings (half an hour)

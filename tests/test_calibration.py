@@ -39,13 +39,25 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_no_picture_is_on_both_sides(folder, front_end):
-    pictures = export_pictures(folder, front_end, seed=1)
+@pytest.fixture(scope="module")
+def pictures(folder, front_end):
+    return export_pictures(folder, front_end, seed=1)
+
+
+@pytest.fixture
+def few_made(monkeypatch):
+    """Few synthetic engines, for tests of what becomes of recordings: 300 take half a minute."""
+    for name, few in (("MIN_PICTURES", 30), ("N_MADE", 6), ("N_MADE_CALIBRATION", 4)):
+        monkeypatch.setattr(f"convert.calibration.{name}", few)
+
+
+def test_no_picture_is_on_both_sides(pictures):
     calibration = {p.tobytes() for p in pictures.calibration}
     assert not calibration & {p.tobytes() for p in pictures.held_back}
     assert len(pictures.held_back) >= MIN_PICTURES
 
 
+@pytest.mark.usefixtures("few_made")
 def test_copies_are_not_on_both_sides_either(folder, front_end, tmp_path):
     for path in folder.glob("*.wav"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -56,6 +68,7 @@ def test_copies_are_not_on_both_sides_either(folder, front_end, tmp_path):
     assert twice.described == once.described
 
 
+@pytest.mark.usefixtures("few_made")
 def test_what_is_no_file_is_named_or_left_alone(folder, front_end, tmp_path):
     for path in folder.glob("*.wav"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -68,8 +81,7 @@ def test_what_is_no_file_is_named_or_left_alone(folder, front_end, tmp_path):
     ]
 
 
-def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
-    pictures = export_pictures(folder, front_end, seed=1)
+def test_what_is_silent_or_unreadable_is_not_calibrated_on(pictures):
     assert len(pictures.unreadable) == 1
     assert "text.wav" in pictures.unreadable[0]
     # 12 recordings of 5 windows, 4 of each taken.
@@ -77,6 +89,7 @@ def test_what_is_silent_or_unreadable_is_not_calibrated_on(folder, front_end):
     assert described["calibration_pictures"] + described["real_pictures_held_back"] == 48
 
 
+@pytest.mark.usefixtures("few_made")
 def test_windows_that_wait_for_their_picture_hold_no_recording(folder, front_end, monkeypatch):
     seen = []
     picture = FrontEnd.picture
@@ -103,6 +116,7 @@ def test_of_a_long_recording_four_windows_are_kept(front_end, tmp_path):
     assert peak < 0.6 * (seconds - 1) * 4 * front_end.config.n_samples
 
 
+@pytest.mark.usefixtures("few_made")
 def test_the_same_seed_gives_the_same_pictures(folder, front_end):
     first, again = (export_pictures(folder, front_end, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.calibration, again.calibration)
@@ -141,6 +155,7 @@ def test_made_pictures_differ(front_end):
     assert len({p.tobytes() for p in made_pictures(6, front_end, seed=1)}) == 6
 
 
+@pytest.mark.usefixtures("few_made")
 def test_a_table_says_which_recordings_there_are(folder, front_end, tmp_path):
     """Those it lists elsewhere, too, and none that lies there unlisted."""
     recordings = tmp_path / "set"
@@ -162,8 +177,8 @@ def test_a_table_says_which_recordings_there_are(folder, front_end, tmp_path):
         export_pictures(recordings, front_end, seed=1)
 
 
-def test_the_recordings_used_are_those_that_gave_pictures(folder, front_end):
-    used = export_pictures(folder, front_end, seed=1).used
+def test_the_recordings_used_are_those_that_gave_pictures(folder, front_end, pictures):
+    used = pictures.used
     assert sorted(used) == sorted(folder / f"{number}.wav" for number in range(12))
     few = [path for path in used if path.stem != "3"]
     assert _take([folder / "silence.wav", *few], 2, front_end, [])[1] == few[:2]

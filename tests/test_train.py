@@ -232,7 +232,7 @@ def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_mad
     nets = [load_checkpoint(start).network.state_dict()]
     for keep in (0.0, 0.5):
         # Not frozen in any epoch: whichever is the best has moved everything.
-        config = dataclasses.replace(TINY, keep=keep, frozen_epochs=0)
+        config = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=keep, frozen_epochs=0)
         out, work = tmp_path / f"{keep}.pth", tmp_path / f"work{keep}"
         train([recordings_made], out, work, config, init=start)
         nets.append(load_checkpoint(out).network.state_dict())
