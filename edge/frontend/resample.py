@@ -91,6 +91,8 @@ class Resampler:
                 )
         self._up, self._down, self._cycles, self._half = _step_sizes(sr_in, sr_out)
         self._bank = _polyphase_bank(self._up, self._down)
+        cycles = np.arange(self._cycles) * self._down
+        self._starts = np.add.outer(np.arange(self._up) * self._down // self._up, cycles)
         self._pending = np.zeros(self._half, dtype=np.float32)  # silence before the first sample
         self._n_in = 0
         self._n_out = 0
@@ -110,9 +112,10 @@ class Resampler:
         needed = step_in + 2 * self._half + 1
         n_steps = max(0, (self._pending.size - needed) // step_in + 1)
         out = np.empty(n_steps * step_out, dtype=np.float32)
-        for i in range(n_steps):
-            piece = self._pending[i * step_in : i * step_in + needed]
-            out[i * step_out : (i + 1) * step_out] = self._step(piece)
+        with np.errstate(invalid="ignore", over="ignore"):  # gives infinity or NaN
+            for i in range(n_steps):
+                piece = self._pending[i * step_in : i * step_in + needed]
+                out[i * step_out : (i + 1) * step_out] = self._step(piece)
         self._pending = self._pending[n_steps * step_in :]
         self._n_out += out.size
         return out
@@ -120,18 +123,17 @@ class Resampler:
     def _step(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
         """``cycles * up`` outputs from the ``cycles * down`` inputs they span, and their context.
 
-        Output ``c * up + p`` weights the inputs around ``c * down + p * down // up`` by the taps of
-        phase ``p * down % up``.
+        Output ``c * up + p`` weights the inputs around ``c * down + p * down // up`` by the taps in
+        row ``p`` of the bank.
         """
-        n_taps = self._bank.shape[1]
-        windows = np.lib.stride_tricks.sliding_window_view(piece.copy(), n_taps)
-        out = np.empty((self._cycles, self._up), dtype=np.float32)
-        for p in range(self._up):
-            start, phase = divmod(p * self._down, self._up)
-            rows = windows[start :: self._down][: self._cycles]
-            with np.errstate(invalid="ignore", over="ignore"):  # gives infinity or NaN
-                out[:, p] = rows @ self._bank[phase]
-        return out.reshape(-1)
+        windows = np.lib.stride_tricks.sliding_window_view(piece, self._bank.shape[1])
+        out = np.empty((self._up, self._cycles), dtype=np.float32)
+        # In parts, as the inputs of all outputs of a large bank would take as much memory again.
+        for first in range(0, self._up, MIN_BLOCK):
+            part = slice(first, first + MIN_BLOCK)
+            inputs = windows[self._starts[part]]  # copies: the sums depend on no alignment
+            out[part] = (inputs @ self._bank[part, :, np.newaxis])[..., 0]
+        return out.T.reshape(-1)
 
 
 def _half_length(up: int, down: int) -> float:
@@ -141,11 +143,11 @@ def _half_length(up: int, down: int) -> float:
 
 @lru_cache(maxsize=4)  # recordings of a folder have one rate, or a few
 def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
-    """Filter taps by phase: shape (up, 2 * half + 1), float32; each phase sums to 1.
+    """Filter taps of ``up`` successive outputs: (up, 2 * half + 1), float32; each row sums to 1.
 
-    Tap ``half + k`` of phase ``q`` weights the input ``k`` samples after the output's base, which
-    lies ``q / up`` samples before the output: the sinc is taken at ``q / up - k``. Kaiser window
-    and length by Kaiser's formulas (1974).
+    Output ``p`` has the phase ``q = p * down % up``. Its tap ``half + k`` weights the input ``k``
+    samples after its base, which lies ``q / up`` samples before it: the sinc is taken at
+    ``q / up - k``. Kaiser window and length by Kaiser's formulas (1974).
     """
     nyquist = min(1.0, up / down)  # lower Nyquist frequency, as a share of the input's
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
@@ -153,10 +155,10 @@ def _polyphase_bank(up: int, down: int) -> NDArray[np.float32]:
     half = int(np.ceil(half_length))
     cutoff = nyquist * (1 - TRANSITION_WIDTH / 2)
     bank = np.empty((up, 2 * half + 1), dtype=np.float32)
-    for q in range(up):  # one at a time: with many phases, all at once would take gigabytes
-        t = q / up - np.arange(-half, half + 1)
+    for p in range(up):  # one at a time: with many phases, all at once would take gigabytes
+        t = p * down % up / up - np.arange(-half, half + 1)
         bend = np.sqrt(np.clip(1 - (t / half_length) ** 2, 0, None))
         taps = cutoff * np.sinc(cutoff * t) * np.i0(beta * bend) * (np.abs(t) <= half_length)
-        bank[q] = taps / taps.sum()
+        bank[p] = taps / taps.sum()
     bank.setflags(write=False)
     return bank
