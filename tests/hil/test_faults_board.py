@@ -206,7 +206,7 @@ def test_the_clock_goes_back_a_year(program, table):
     clock.write_text("-1y\n")
     time.sleep(10)
     status = program.status()
-    assert status["state"] == "listening"
+    assert status["state"] == "listening", status["problems"]
     judged = status["windows_judged"] - before["windows_judged"]
     elapsed = status["monotonic_s"] - before["monotonic_s"]
     assert abs(judged - elapsed) <= 1.5  # a window every second, as before
