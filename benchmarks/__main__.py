@@ -27,6 +27,8 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 
+BEFORE_NETWORK = ("resampling", "spectrogram", "picture")  # of the stages in benchmarks.ways
+
 
 def main() -> int:
     """Measure, print, write."""
@@ -67,8 +69,8 @@ def _stages(rounds: int) -> list[dict[str, Any]]:
     for runtime in installed_runtimes():
         ours = edge_way(y, runtime)
         first = runtime == installed_runtimes()[0]
-        for stage in ("spectrogram", "picture", "network", "verdict"):
-            if stage in ("spectrogram", "picture") and not first:
+        for stage in (*BEFORE_NETWORK, "network", "verdict"):
+            if stage in BEFORE_NETWORK and not first:
                 continue  # does not depend on the runtime
             print(f"measuring {stage}, {runtime} ...", file=sys.stderr, flush=True)
             pair = (getattr(ours, stage), getattr(theirs, stage))
@@ -79,7 +81,7 @@ def _stages(rounds: int) -> list[dict[str, Any]]:
                     call()
                     if number >= 2:  # the first runs are warm-up
                         taken.append(1000 * (time.perf_counter() - began))
-            name = stage if stage in ("spectrogram", "picture") else f"{stage}, {runtime}"
+            name = stage if stage in BEFORE_NETWORK else f"{stage}, {runtime}"
             rows.append(_row(f"{name}, ms", *times))
     return rows
 

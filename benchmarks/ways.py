@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Stage = Callable[[], Any]
+SR, RECORDED_SR = 22_050, 48_000  # Hz: of the audio, and as many USB microphones record
 
 
 @dataclass(frozen=True)
 class Way:
     """The same stages, implemented in one way; each starts from its own, prepared input."""
 
+    resampling: Stage  # the same length at RECORDED_SR -> audio
     spectrogram: Stage  # audio -> dB
     picture: Stage  # audio -> network input
     network: Stage  # picture -> probability
@@ -31,16 +33,24 @@ def window() -> NDArray[np.float32]:
     return (0.3 * y / np.abs(y).max()).astype(np.float32)
 
 
+def recorded() -> NDArray[np.float32]:
+    """Two seconds of noise at RECORDED_SR; the same for both ways."""
+    return np.random.default_rng(1).normal(0, 0.1, 2 * RECORDED_SR).astype(np.float32)
+
+
 def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
     """The way of this project: numpy and scipy, int8 network in a TFLite runtime."""
     from edge.classifier import Classifier
     from edge.frontend import FrontEnd
+    from edge.frontend.resample import resample
     from edge.model import ModelFile, default_model
 
     front_end = FrontEnd()
     classifier = Classifier(ModelFile.read(default_model()), runtime=runtime)
     picture = front_end.picture(y)
+    raw = recorded()
     return Way(
+        lambda: resample(raw, RECORDED_SR, SR),
         lambda: front_end.spectrogram(y),
         lambda: front_end.picture(y),
         lambda: classifier.predict(picture),
@@ -50,6 +60,7 @@ def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
 
 def training_way(y: NDArray[np.float32]) -> Way:
     """The way of the training tools: librosa, matplotlib, the same network in torch, float32."""
+    import librosa
     import torch
 
     from convert.network import KnockNet, normalise
@@ -66,8 +77,9 @@ def training_way(y: NDArray[np.float32]) -> Way:
         with torch.inference_mode():
             return float(network(normalise(x)).softmax(1)[0, 0])
 
-    seen = picture()
+    seen, raw = picture(), recorded()
     return Way(
+        lambda: librosa.resample(raw, orig_sr=RECORDED_SR, target_sr=SR),
         lambda: reference.spectrogram(y),
         picture,
         lambda: probability(seen),
