@@ -65,4 +65,4 @@ pictures: setup  ## draw docs/pictures.png, what the network sees
 	$(BIN)/python -m scripts.pictures
 
 clean:  ## remove everything that make built
-	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist out/demo out/bench.json *.egg-info .mypy_cache .ruff_cache .pytest_cache

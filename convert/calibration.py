@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ N_CALIBRATION = 200  # pictures of recordings for calibration, at most
 N_MADE_CALIBRATION = 40  # synthetic ones for calibration, every other one knocking
 N_REAL, N_MADE = 300, 100  # for the parity check: of recordings at most, synthetic at least
 MIN_CALIBRATION = 16  # windows; fewer say too little about the value ranges
-PER_RECORDING = 4  # windows at most, evenly spread over it
+PER_RECORDING = 4  # windows, evenly spread over it; more only where recordings are few
 N_SOURCES = 50  # named in a manifest, which every Pi reads; further ones are only counted
 TRIES = 20  # attempts at a synthetic sound that the gate accepts; nearly all are accepted
 
@@ -124,7 +125,8 @@ def _sources(folder: Path, used: Sequence[Path]) -> list[str]:
     labels = [next((canonical(n) for n in f.parts if canonical(n) in FOLDERS), "") for f in files]
     guesses = sources_of(list(zip(files, labels, strict=True)), folder)
     return [
-        given.get(path.resolve()) or guess.source for path, guess in zip(used, guesses, strict=True)
+        given.get(path.resolve()) or guess.named(path)
+        for path, guess in zip(used, guesses, strict=True)
     ]
 
 
@@ -132,13 +134,14 @@ def _take(
     paths: list[Path], count: int, front_end: FrontEnd, unreadable: list[str]
 ) -> tuple[list[NDArray[np.uint8]], list[Path]]:
     """Up to ``count`` pictures, as evenly from ``paths`` as possible, and the recordings used."""
-    rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(PER_RECORDING)]
+    per_recording = max(PER_RECORDING, math.ceil(MIN_CALIBRATION / max(1, len(paths))))
+    rounds: list[list[NDArray[np.float32]]] = [[] for _ in range(per_recording)]
     fit_to_be_judged: list[Path] = []
     for path in paths:
         if len(rounds[0]) >= count:
             break
         try:
-            fit = _spread(path, front_end.config)
+            fit = _spread(path, front_end.config, per_recording)
         except (RecordingError, OSError) as error:
             unreadable.append(str(error))
             continue
@@ -149,13 +152,13 @@ def _take(
     return [front_end.picture(y) for y in cuts], fit_to_be_judged[:count]
 
 
-def _spread(path: Path, config: FrontEndConfig) -> list[NDArray[np.float32]]:
-    """Up to PER_RECORDING windows that the device would judge, evenly spread over a recording.
+def _spread(path: Path, config: FrontEndConfig, most: int) -> list[NDArray[np.float32]]:
+    """Up to ``most`` windows that the device would judge, evenly spread over a recording.
 
     The recording is read twice, as all windows of hours of sound would be gigabytes.
     """
     count = sum(1 for _ in judgeable(path, config))
-    chosen = set(np.linspace(0, count - 1, PER_RECORDING).astype(int).tolist())
+    chosen = set(np.linspace(0, count - 1, most).astype(int).tolist())
     # Copies, as a view would keep the buffer around it in memory.
     return [y.copy() for i, y in enumerate(judgeable(path, config)) if i in chosen]
 

@@ -100,7 +100,7 @@ def load_checkpoint(
             f"{path} has {last.shape[0]} classes: two are needed, knocking and normal"
         )
     network = KnockNet(head=style)
-    _load_into(network, state, path)
+    _load_into(network, state, path, "a ResNet34 with fastai's head")
     instead = {"labels": labels, "threshold": threshold, "temperature": temperature}
     meta = _meta_of(content, path, {name: v for name, v in instead.items() if v is not None})
     return Checkpoint(
@@ -162,13 +162,15 @@ def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
 def load_body(path: Path, network: KnockNet) -> None:
     """Load torchvision's ``resnet34`` weights into ``network``'s body; its head is unchanged."""
     content = _read(path)
+    if "model" in content or "1.8.weight" in content:
+        raise CheckpointError(f"{path} is a whole network, not a body alone: give it with --init")
     state: dict[str, Any] = {}
     for name, value in content.items():
         first, _, rest = name.partition(".")
         if first == "fc":
             continue
         state[f"{TORCHVISION_NAMES.get(first, first)}.{rest}"] = value
-    _load_into(network.body, state, path)
+    _load_into(network.body, state, path, "torchvision's resnet34")
 
 
 def save_checkpoint(
@@ -224,8 +226,8 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Load ``state`` into ``module``; CheckpointError, before any change, if it does not fit."""
+def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path, what: str) -> None:
+    """Load ``state`` into ``module``; CheckpointError, before any change, if it is not ``what``."""
     wanted = module.state_dict()
     # Old checkpoints lack the batch counters, which inference never uses.
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
@@ -247,7 +249,7 @@ def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path) ->
         if keys
     ]
     if problems:
-        raise CheckpointError(f"{path} is not a ResNet34 with fastai's head: {'; '.join(problems)}")
+        raise CheckpointError(f"{path} is not {what}: {'; '.join(problems)}")
     odd = [k for k, v in state.items() if v.layout != torch.strided or v.is_complex()]
     if odd:
         raise CheckpointError(f"{path} holds sparse or complex weights: {', '.join(odd[:3])}")

@@ -30,6 +30,7 @@ from convert.labels import (
     canonical,
     file_called,
     need_one_spelling,
+    one_spelling,
     read_table,
     sources_of,
 )
@@ -85,12 +86,12 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     ``car``; the folder directly inside its label's (``normal/ford/003.wav`` -> ``ford``; not
     ``train`` or ``valid``); outside such folders, its outermost one that distinguishes it from
     other files of the table (``ford/cold/003.wav``; not ``audio`` or the like); its file name up to
-    the last underscore (``ford_003.wav``), or all of it if that part is only a label
-    (``normal_003.wav``). Left out and named are copies of a recording and recordings not listed in
-    the labels.csv or in no label's folder. The result is ordered by name, independently of tables
-    and folders. DatasetError names what is wrong: a missing folder, a labels.csv that is not a
-    file, an unknown label, a missing recording, sources or cars that differ only in case, or the
-    same audio under two labels, both as healthy and as not, or on both sides of the split.
+    the last underscore (``ford_003.wav``). A mere number, or label and number, is a source of its
+    own (``003.wav``, ``normal_003.wav``). Left out and named are copies and recordings not in the
+    labels.csv or in no label's folder. The result is ordered by name, independently of tables and
+    folders. DatasetError names what is wrong: a missing folder, a labels.csv that is not a file, an
+    unknown label, a missing recording, sources or cars that differ only in case, or the same audio
+    under two labels, both as healthy and as not, or on both sides of the split.
     """
     found: list[_Found] = []
     for folder in folders:
@@ -102,9 +103,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
             "note:", "place", "that cannot be opened, not used", [str(p) for p in closed(folder)]
         )
         if not here:  # skipped silently, it would be missed only in the figures
-            names = ", ".join(FOLDERS)
             raise DatasetError(
-                f"no recordings in {folder}: a labels.csv or folders {names} are needed"
+                f"no recordings in {folder}: needs a labels.csv or folders {', '.join(FOLDERS)}"
             )
         found += here
     clips = _with_cars([clip for clip, _ in found])
@@ -114,6 +114,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         for clip, (before, where) in zip(clips, found, strict=True)
         if where and clip.group == before.group
     )
+    spelt = one_spelling(clip.kind for clip in clips)
+    clips = [dataclasses.replace(clip, kind=spelt[clip.kind]) for clip in clips]
     clips = _without_copies(_in_order(clips))
     _say_healthy(clips)
     return clips
@@ -157,7 +159,7 @@ def _from_table(table: Path) -> list[_Found]:
         given = row.get("source") or car
         kind = row.get("kind") or FOLDERS[label]
         path, split = file_called(table.parent, row["file"]), row.get("split", "")
-        clip = Clip(path, label, kind, given or guess.source, split, car)
+        clip = Clip(path, label, kind, given or guess.named(path), split, car)
         found.append((clip, where if given or guess.by_folder else ""))
     _say_besides(table.parent, found, f"not listed in {table}")
     return found
@@ -184,7 +186,7 @@ def _from_folders(folder: Path) -> list[_Found]:
     files = by_label(folder)
     guesses = sources_of([(path.relative_to(folder), label) for path, label in files], folder)
     found = [
-        (Clip(path, label, FOLDERS[label], guess.source), str(path) if guess.by_folder else "")
+        (Clip(path, label, FOLDERS[label], guess.named(path)), str(path) if guess.by_folder else "")
         for (path, label), guess in zip(files, guesses, strict=True)
     ]
     if found:  # else find_clips refuses the folder

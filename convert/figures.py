@@ -71,17 +71,34 @@ class Report:
     unreadable: tuple[str, ...] = ()  # one error message for each recording that was skipped
     front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # that of the model
 
-    def p_of(self, *, knocks: bool, kind: str | None = None) -> dict[str, NDArray[np.float32]]:
-        """p_knocking of the judged windows of one class (and kind), by source.
+    @cached_property
+    def others(self) -> dict[str, list[Judged]]:
+        """The recordings that do not knock, by kind.
+
+        Where two labels share a kind, its name includes the label: ``normal/workshop``.
+        """
+        quiet = [j for j in self.judged if not j.clip.knocks]
+        labels = Counter(kind for _, kind in {(j.clip.label, j.clip.kind) for j in quiet})
+        found: dict[str, list[Judged]] = {}
+        for judged in quiet:
+            clip = judged.clip
+            name = clip.kind if labels[clip.kind] == 1 else f"{clip.label}/{clip.kind}"
+            found.setdefault(name, []).append(judged)
+        return dict(sorted(found.items()))
+
+    def p_of_knocks(self) -> dict[str, NDArray[np.float32]]:
+        """p_knocking of the judged windows that knock, by source.
 
         Sources of one car count as one, under its name. Those without judged windows are left out.
         """
-        return _by_car(
-            j for j in self.judged if j.clip.knocks == knocks and kind in (None, j.clip.kind)
-        )
+        return _by_car(j for j in self.judged if j.clip.knocks)
+
+    def p_of_kind(self, kind: str) -> dict[str, NDArray[np.float32]]:
+        """As :meth:`p_of_knocks`, for one of the kinds in :attr:`others`."""
+        return _by_car(self.others[kind])
 
     def p_of_healthy(self) -> dict[str, NDArray[np.float32]]:
-        """As :meth:`p_of`, for all healthy engines, whatever their kind is called."""
+        """As :meth:`p_of_knocks`, for all healthy engines, whatever their kind is called."""
         return _by_car(j for j in self.judged if j.clip.is_healthy)
 
     def row(self, judged: Sequence[Judged]) -> dict[str, Any]:
@@ -124,19 +141,14 @@ class Report:
         The detector sees the recordings of one source in sequence, and starts afresh for each
         source.
         """
-        found: dict[str, dict[str, list[Judged]]] = {}
-        for judged in self.judged:
-            if not judged.clip.knocks:
-                sources = found.setdefault(judged.clip.kind, {})
-                sources.setdefault(judged.clip.source, []).append(judged)
-        return {
-            kind: false_alarms(
-                [np.concatenate([j.p_all for j in parts]) for parts in found[kind].values()],
-                self.threshold,
-                self.hop_s,
-            )
-            for kind in sorted(found)
-        }
+        found: dict[str, FalseAlarms] = {}
+        for kind, recordings in self.others.items():
+            sources: dict[str, list[NDArray[np.float32]]] = {}
+            for judged in recordings:
+                sources.setdefault(judged.clip.source, []).append(judged.p_all)
+            joined = [np.concatenate(parts) for parts in sources.values()]
+            found[kind] = false_alarms(joined, self.threshold, self.hop_s)
+        return found
 
     def calibration(self) -> list[dict[str, float]]:
         """Reliability of engines' windows, by tenths of p_knocking (:func:`calibration_bins`)."""
@@ -153,11 +165,10 @@ class Report:
         A recall is None where there are too few windows to measure its false-positive rate. The
         interval is too narrow where one side has few sources (``fewest_sources``; a car is one).
         """
-        knocks = self.p_of(knocks=True)
-        kinds = sorted({j.clip.kind for j in self.judged if not j.clip.knocks})
+        knocks = self.p_of_knocks()
         found: dict[str, dict[str, Any]] = {}
-        for kind in kinds if knocks else ():
-            others = self.p_of(knocks=False, kind=kind)
+        for kind in self.others if knocks else ():
+            others = self.p_of_kind(kind)
             if not others:
                 continue
             positive, negative = pooled(knocks), pooled(others)
@@ -203,7 +214,7 @@ class Report:
         for name, part in self._grouped("source").items():
             if part[0].clip.label != "not_engine":
                 lines.append(_line(f"  {name}", self.row(part)))
-        if not self.p_of(knocks=True):
+        if not self.p_of_knocks():
             lines.append(NO_KNOCK)
         for kind, figures in self.separation.items():
             found = {rate: figures[f"recall_at_{rate:g}"] for rate in FALSE_RATES}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convert.errors import DatasetError
+from convert.fingerprint import fingerprint
 from convert.paths import what_is
 
 TABLE = "labels.csv"  # file name of a folder's table of recordings
@@ -94,6 +95,13 @@ def _need_closed_quotes(cells: Sequence[str], columns: Sequence[str], where: str
             raise DatasetError(f"{where}: its {called} spans several lines: is a quote not closed?")
 
 
+def one_spelling(kinds: Iterable[str]) -> dict[str, str]:
+    """For each of ``kinds`` the spelling to use, so that ``Engine`` and ``engine`` are one."""
+    spelt: dict[str, str] = {}
+    names = sorted(set(kinds), key=lambda kind: (kind != canonical(kind), kind))
+    return {kind: spelt.setdefault(canonical(kind), kind) for kind in names}
+
+
 def canonical(name: str) -> str:
     """The canonical spelling of a kind or label, such as ``other_fault`` for ``Other-Fault``."""
     return re.sub(r"[\s_-]+", "_", name.strip().lower())
@@ -104,6 +112,14 @@ class Guess(NamedTuple):
 
     source: str
     by_folder: bool  # it is the name of a folder, else part of the file's
+    alone: bool = False  # it is a number, or label and number: it says nothing about the car
+
+    def named(self, path: Path) -> str:
+        """The source of the recording at ``path``.
+
+        Data sets and labels have a ``003.wav`` each: only its content tells such a recording apart.
+        """
+        return f"{self.source}@{fingerprint(path)[:8]}" if self.alone else self.source
 
 
 def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
@@ -132,7 +148,7 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
     found = []
     for number, (path, _) in enumerate(files):
         name = inside[number][0] if inside[number] else outer.get(number, "")
-        found.append(Guess(nfc(name or _source_from_name(path)), by_folder=bool(name)))
+        found.append(Guess(nfc(name), by_folder=True) if name else _guess_from_name(path.stem))
     return found
 
 
@@ -166,10 +182,13 @@ def _distinguishing_folders(homes: Mapping[int, tuple[bool, list[str]]]) -> dict
     return found
 
 
-def _source_from_name(path: Path) -> str:
-    source = path.stem.rpartition("_")[0]
+def _guess_from_name(stem: str) -> Guess:
+    source = stem.rpartition("_")[0]
     # "normal_0042" repeats the label: as one source "normal", nothing could be held out.
-    return path.stem if canonical(source) in ("", *FOLDERS) else source
+    labelled = canonical(source) in FOLDERS
+    if canonical(source) and not labelled:
+        return Guess(nfc(source), by_folder=False)
+    return Guess(nfc(stem), by_folder=False, alone=labelled or not any(map(str.isalpha, stem)))
 
 
 def nfc(name: str) -> str:

@@ -56,10 +56,6 @@ def _plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
-def _kinds(report: Report) -> list[str]:
-    return sorted({j.clip.kind for j in report.judged if not j.clip.knocks})
-
-
 def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
     """A stroke for each of ``kinds``, which do not knock: up to 30 differ, also from KNOCKING."""
     others = [kind for kind in kinds if kind not in KNOWN]
@@ -73,11 +69,10 @@ def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
 def roc_plot(report: Report) -> str:
     """ROC curve of knocking against every other kind."""
     figure, axes = _axes()
-    positive = pooled(report.p_of(knocks=True))
-    kinds = _kinds(report)
-    drawn = strokes(kinds)
-    for kind in kinds:
-        others = report.p_of(knocks=False, kind=kind)
+    positive = pooled(report.p_of_knocks())
+    drawn = strokes(list(report.others))
+    for kind in report.others:
+        others = report.p_of_kind(kind)
         if others:
             fpr, tpr = roc(positive, pooled(others))
             stroke = drawn[kind]
@@ -92,10 +87,9 @@ def roc_plot(report: Report) -> str:
 def histogram(report: Report) -> str:
     """Histogram of the probability of knocking, for every kind."""
     figure, axes = _axes()
-    kinds = _kinds(report)
-    drawn = strokes(kinds)
-    groups = [("knocking", report.p_of(knocks=True), KNOCKING)]
-    groups += [(kind, report.p_of(knocks=False, kind=kind), drawn[kind]) for kind in kinds]
+    drawn = strokes(list(report.others))
+    groups = [("knocking", report.p_of_knocks(), KNOCKING)]
+    groups += [(kind, report.p_of_kind(kind), drawn[kind]) for kind in report.others]
     for name, sources, stroke in groups:
         if sources:
             p = pooled(sources)
@@ -155,7 +149,10 @@ def sources_plot(report: Report) -> str:
     rows = sorted((name, kind, report.row(part)) for (name, kind), part in parts.items())
     groups = list(dict.fromkeys(kind for _, kind, _ in rows))
     figure, axes = _axes(7.0, 1.0 + 0.17 * len(rows) + 0.1 * len(groups))
-    drawn = {f"normal/{kind}": stroke for kind, stroke in strokes(_kinds(report)).items()}
+    drawn = {
+        f"normal/{kind.removeprefix('normal/')}": stroke
+        for kind, stroke in strokes(list(report.others)).items()
+    }
     for group in groups:
         stroke = KNOCKING if group == "knocking" else drawn[group]
         axes.barh(

@@ -86,7 +86,7 @@ def _left_out(report: Report) -> list[str]:
 
 
 def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
-    if not report.p_of(knocks=True):
+    if not report.p_of_knocks():
         return [f"<p>{NO_KNOCK[0].upper()}{NO_KNOCK[1:]}.</p>"]
     return [
         "<h2>Separation of knocking from other kinds</h2>",
@@ -100,7 +100,7 @@ def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
 def _plots(report: Report) -> list[tuple[str, str]]:
     """Captions and plots (data URIs)."""
     plots = [("Distribution of the probability of knocking, by kind", histogram(report))]
-    if report.p_of(knocks=True):
+    if report.p_of_knocks():
         plots += [
             (
                 "ROC curves: knocking against each other kind, over all thresholds",

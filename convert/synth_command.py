@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import re
 import shutil
@@ -175,16 +176,26 @@ def _need_free(out: Path) -> None:
 def _fill(arguments: argparse.Namespace, folder: Path) -> int:
     """Write all recordings and their table to ``folder``; returns the number of recordings."""
     pool = _healthy(arguments.over) if arguments.over else []
-    rows = []
+    rows, seen, again = [], set(), 0
     jobs = [(what, number) for number in range(arguments.count) for what in ("knocking", "normal")]
     jobs += [("fault", number) for number in range(arguments.faults)]
     for what, number in bar(jobs, "synth"):
         made = _made(arguments, pool, what, number)
+        digest = hashlib.sha256(made.y.tobytes()).digest()
+        if digest in seen:  # the whole of a short recording, without a knock
+            again += 1
+            continue
+        seen.add(digest)
         source = re.sub(r"[^\w.-]+", "_", made.row["source"])  # with --over it is any text
         path = folder / made.row["label"] / f"{source}_{number:05d}.wav"
         path.parent.mkdir(exist_ok=True)
         write_wav(path, made.y, synth.SR)
         rows.append({"file": str(path.relative_to(folder)), **made.row})
+    if again:
+        print(
+            f"{again} fewer without a knock, as they would be copies: {arguments.over} holds no "
+            f"more healthy sound in cuts of {arguments.seconds:g} s"
+        )
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, COLUMNS)
     writer.writeheader()
@@ -205,9 +216,16 @@ def _made(arguments: argparse.Namespace, pool: list[Clip], what: str, number: in
         arguments.seconds,
         knocks=what == "knocking",
         level_db=arguments.level,
-        over=pool[int(rng.integers(len(pool)))] if pool else None,
+        over=_turn(arguments.seed, pool, what, number) if pool else None,
         name=name,
     )
+
+
+def _turn(seed: int, pool: list[Clip], what: str, number: int) -> Clip:
+    """Each of ``pool`` once, in random order, before any comes again."""
+    turn, place = divmod(number, len(pool))
+    rng = np.random.default_rng([seed, turn, WHAT.index(what), len(pool)])
+    return pool[int(rng.permutation(len(pool))[place])]
 
 
 def _healthy(folder: Path) -> list[Clip]:

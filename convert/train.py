@@ -290,11 +290,11 @@ def _same_run(
         indent=1,
     ).encode()
     path = work / "run.json"
-    if path.is_file() and path.read_bytes() != description:
+    begun = any((work / name).is_file() for name in ("state.pt", "best.pt"))
+    if begun and path.is_file() and path.read_bytes() != description:
         raise DatasetError(
             f"{work} holds another run, with other settings, recordings or another version of this "
-            "program: give another --work folder, or remove run.json, state.pt and best.pt in it; "
-            "examples are reused if the recordings, the split, --seed, --simple and the code that "
-            "makes them are unchanged"
+            "program: give another --work folder, or remove state.pt and best.pt in it (examples "
+            "of the same recordings, split, --seed, --simple and code are not made again)"
         )
     write_atomically(path, description)

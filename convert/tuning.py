@@ -79,7 +79,7 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
     engines will be called knocking. DatasetError if no knocking window or too few windows of
     healthy engines were judged, or if no possible threshold keeps that rate.
     """
-    knocks = report.p_of(knocks=True)
+    knocks = report.p_of_knocks()
     others = report.p_of_healthy()
     need_both(knocks=bool(knocks), healthy=bool(others))  # some windows of both were judged
     healthy_windows = pooled(others).size

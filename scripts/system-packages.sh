@@ -8,8 +8,8 @@ missing=""
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 python=${PYTHON:-python3.11}
 "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
-    2>/dev/null || missing="$missing $python-dev"
-"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $python-venv"
+    2>/dev/null || missing="$missing ${python##*/}-dev"  # PYTHON may be a path
+"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing ${python##*/}-venv"
 if [ "${1:-}" = boot ]; then  # the machine of tests/boot
     command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
     command -v systemd-nspawn >/dev/null 2>&1 || missing="$missing systemd-container"

@@ -107,13 +107,21 @@ def test_windows_that_wait_for_their_picture_hold_no_recording(folder, front_end
 def test_of_a_long_recording_four_windows_are_kept(front_end, tmp_path):
     seconds = 90
     path = wav_file(tmp_path / "long.wav", noise(seconds).astype("f8"), SR)
+    short = [wav_file(tmp_path / f"{n}.wav", noise(2, seed=n).astype("f8"), SR) for n in range(3)]
     tracemalloc.start()
-    pictures, used = _take([path], 8, front_end, [])
+    pictures, used = _take([path, *short], 8, front_end, [])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (len(pictures), used) == (4, [path])
+    assert (len(pictures), used) == (4 + 3, [path, *short])
     # All of its windows, in float32, are 15.7 MB; seen: 7 MB, most of it one picture's work.
     assert peak < 0.6 * (seconds - 1) * 4 * front_end.config.n_samples
+
+
+@pytest.mark.usefixtures("few_made")
+def test_few_recordings_are_enough_if_they_are_long(tmp_path, front_end):
+    for number in range(2):
+        wav_file(tmp_path / f"{number}.wav", noise(40, seed=number).astype("f8"), SR)
+    assert len(export_pictures(tmp_path, front_end, seed=1).calibration) > MIN_CALIBRATION
 
 
 @pytest.mark.usefixtures("few_made")

@@ -51,11 +51,19 @@ def test_a_torchvision_body(tmp_path, network):
         load_checkpoint(tmp_path / "resnet34.pth")
 
 
+def test_a_whole_network_is_no_body(tmp_path, network):
+    save_checkpoint(tmp_path / "a.pth", network, labels=("knocking", "normal"), meta={})
+    torch.save(network.state_dict(), tmp_path / "b.pth")
+    for name in "a.pth", "b.pth":
+        with pytest.raises(CheckpointError, match=r"a whole network, .* --init"):
+            load_body(tmp_path / name, KnockNet())
+
+
 def test_a_body_with_another_shape(tmp_path, network):
     state = torchvision_state(network)
     state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
     torch.save(state, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"0\.weight is \(64, 1, 7, 7\)"):
+    with pytest.raises(CheckpointError, match=r"torchvision's resnet34: .*0\.weight is \(64, 1, 7"):
         load_body(tmp_path / "a.pth", KnockNet())
 
 

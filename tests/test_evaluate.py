@@ -12,6 +12,7 @@ from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.evaluate import evaluate
 from convert.metrics import calibration_bins
+from convert.plots import histogram, roc_plot, sources_plot
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import noise, wav_file
 from tests.graded import judged, report
@@ -51,13 +52,27 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     assert json.loads(json.dumps(apart.to_dict()))["false_alarms"]["engine"]["per_hour"] is None
 
 
+def test_a_kind_under_two_labels_is_two():
+    shop = [judged("a_1", "normal", [0.1, 0.2]), judged("b_1", "not_engine", [0.9, 0.9, 0.9])]
+    named = [dataclasses.replace(j, clip=dataclasses.replace(j.clip, kind="shop")) for j in shop]
+    both = report(*named, judged("k_1", "knocking", [0.5]))
+    assert {kind: rows["auc"] for kind, rows in both.separation.items()} == {
+        "normal/shop": 1.0,
+        "not_engine/shop": 0.0,
+    }
+    assert both.false_alarms()["normal/shop"]["alerts"] == 0
+    assert list(report(named[0]).others) == ["shop"]
+    for plot in (roc_plot, histogram, sources_plot):
+        assert plot(both).startswith("data:image/svg+xml")
+
+
 def test_sources_of_one_car_count_as_one():
     p = [0.1, 0.2]
     apart = [judged(name, "normal", p) for name in ("a_1", "b_1")]
     one = [dataclasses.replace(j, clip=dataclasses.replace(j.clip, car="golf")) for j in apart]
     knocks = [judged("k_1", "knocking", p), judged("l_1", "knocking", p)]
-    assert len(report(*apart).p_of(knocks=False)) == 2
-    assert len(report(*one).p_of(knocks=False)) == 1
+    assert len(report(*apart).p_of_kind("engine")) == 2
+    assert len(report(*one).p_of_kind("engine")) == 1
     assert report(*apart, *knocks).separation["engine"]["auc_95"] is not None
     assert report(*one, *knocks).separation["engine"]["auc_95"] is None
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,32 @@ def test_the_source_by_names_alone(path, source, tmp_path):
     assert named(folder, path, *others) == [source, "polo", "up"]
     if ".." not in path:
         assert named(folder, folder / path, *others) == [source, "polo", "up"]
+
+
+def test_numbered_recordings_share_no_source(tmp_path):
+    """Each label, and each data set, has its 003."""
+    for owner in "mine", "yours":
+        for label in "knocking", "normal":
+            (tmp_path / owner / label).mkdir(parents=True)
+            for name in "001", "002", f"{label}_003", "golf":
+                (tmp_path / owner / label / f"{name}.wav").write_text(f"{owner} {label} {name}")
+    clips = find_clips([tmp_path / "mine", tmp_path / "yours"])
+    sources = Counter(clip.source for clip in clips)
+    assert sources.pop("golf") == 4  # a word says which car it is
+    assert set(sources.values()) == {1}
+    assert len(sources) == 12
+    names = {name.partition("@")[0] for name in sources}
+    assert names == {"001", "002", "knocking_003", "normal_003"}
+    # Other names and places do not change them.
+    moved = (tmp_path / "mine").rename(tmp_path / "moved")
+    assert {clip.source for clip in find_clips([moved])} <= {*sources, "golf"}
+
+
+def test_two_spellings_of_a_kind_are_one(tmp_path):
+    kinds = "Engine", "engine", "Cold start", "cold-start"
+    recordings(tmp_path, *(f"{n}.wav" for n in range(4)))
+    table(tmp_path, "file,label,kind", *(f"{n}.wav,normal,{kind}" for n, kind in enumerate(kinds)))
+    assert [clip.kind for clip in find_clips([tmp_path])] == ["engine"] * 2 + ["Cold start"] * 2
 
 
 def test_a_folder_that_all_lie_in_says_nothing(tmp_path):
@@ -205,7 +232,7 @@ def test_kinds_that_only_count_as_healthy_are_named(tmp_path, capsys):
 def test_a_folder_without_recordings_is_not_left_out_without_a_word(tmp_path):
     """One of several: the figures alone would show that it is missing."""
     recordings(tmp_path, "golf/normal/1.wav", "polo/1.wav")
-    with pytest.raises(DatasetError, match=r"no recordings in .*polo: a labels\.csv or folders"):
+    with pytest.raises(DatasetError, match=r"no recordings in .*polo: needs a labels\.csv"):
         find_clips([tmp_path / "golf", tmp_path / "polo"])
 
 

@@ -142,6 +142,22 @@ def test_knocks_are_laid_over_healthy_engines_of_any_kind_and_no_others(tmp_path
     assert {clip.kind for clip in made} == {"diesel"}  # its owner's word for it holds still
 
 
+def test_each_recording_is_used_before_any_again_and_without_knocks_no_copy_is_written(tmp_path):
+    (tmp_path / "normal").mkdir()
+    for number in range(3):  # as long as what is cut from them
+        wav_file(tmp_path / "normal" / f"{number}_1.wav", noise(2, seed=number).astype("f8"), SR)
+    few, many = (tmp_path / name for name in ("few", "many"))
+    convert("synth", few, "--over", tmp_path, "--count", 3, "--seconds", 2)
+    made = find_clips([few])
+    assert sorted((c.label, c.source) for c in made) == [
+        (label, source) for label in ("knocking", "normal") for source in "012"
+    ]
+    said = convert("synth", many, "--over", tmp_path, "--count", 5, "--seconds", 2).stdout
+    assert "2 fewer without a knock" in said
+    assert "wrote 8 recordings" in said
+    assert sorted(c.label for c in find_clips([many])) == ["knocking"] * 5 + ["normal"] * 3
+
+
 def test_no_knock_is_laid_over_silence(tmp_path):
     y = np.zeros(20 * SR)
     y[15 * SR :] = noise(5)  # a recorder started long before the engine

@@ -102,9 +102,9 @@ def test_examples_outlive_what_has_no_part_in_them(
 ):
     shutil.copytree(whole_run / "work", tmp_path / "w")
     slower = dataclasses.replace(TINY, learning_rate=1e-4)
-    with pytest.raises(DatasetError, match=r"remove run.json, state.pt and best.pt"):
+    with pytest.raises(DatasetError, match=r"remove state.pt and best.pt"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
-    for name in ("run.json", "state.pt", "best.pt"):
+    for name in ("state.pt", "best.pt"):
         (tmp_path / "w" / name).unlink()
     monkeypatch.setattr("convert.example_cache.make_examples", lambda *_: pytest.fail("made again"))
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", slower)
