@@ -45,6 +45,9 @@ EXAMPLE_MODULES = (
     *(
         "edge/recording",
         "edge/decoders",
+        "edge/av_decoder",
+        "edge/soundfile_decoder",
+        "edge/piece",
         "edge/missing_sound",
         "edge/hann",
         "edge/rates",

@@ -11,7 +11,9 @@ Imports go one way: a module imports only from its own line and from those above
     frontend                                    2 s of audio -> spectrogram picture
     temperature                                 calibration of probabilities
     model, classifier, golden                   picture -> probability of knocking; its self-test
-    missing_sound, decoders, recording, replay  recordings
+    missing_sound, piece                        recordings: what is lacking, what decoders share
+    av_decoder, soundfile_decoder, decoders     decoding them
+    recording, replay                           recordings as blocks of sound
     capture_start, capture_process              PortAudio, in a process of its own
     capture_stream, microphone, sound_check     the captured sound, supervised and checked
     sound_memory                                the last seconds of sound

@@ -187,8 +187,10 @@ def _space(config: Config) -> Finding:
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which proves nothing for the service.
     as_root = os.geteuid() == 0 and _service_uid() is not None
-    writable_by_service = folder == STATE_DIRECTORY or _service_may_write(folder)
-    if not (writable_by_service or (os.access(folder, os.W_OK) and not as_root)):
+    # Of this folder systemd makes the service the owner at each start.
+    owned = folder == STATE_DIRECTORY and not _is_read_only(folder)
+    writable = owned or _service_may_write(folder)
+    if not (writable or (os.access(folder, os.W_OK) and not as_root)):
         where = "is not writable by the service" if as_root else "is not writable by this user"
         remedy = "without write access the service keeps no records: sudo chown knockknock: FOLDER"
         return Finding("warn", "space", f"{folder} {where}", remedy)
@@ -212,10 +214,14 @@ def _service_may_write(folder: Path) -> bool:
             return there.st_mode >> shift & wanted == wanted
 
         # Not access(2), which checks the permissions of the calling process.
-        writable = not os.statvfs(folder).f_flag & os.ST_RDONLY
         reached = all(has_access(parent, os.X_OK) for parent in folder.resolve().parents)
-        return writable and reached and has_access(folder, os.W_OK | os.X_OK)
+        return reached and not _is_read_only(folder) and has_access(folder, os.W_OK | os.X_OK)
     return False
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether its file system is mounted so, as by the kernel after an error."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _service_uid() -> int | None:

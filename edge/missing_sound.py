@@ -25,7 +25,9 @@ W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")  # "riff" as a GUID, whi
 MAX_OGG_PAGE = 65_307  # bytes
 OGG_END_OF_STREAM = 4  # flag of a page
 DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-HOLE_S = 0.1  # sound is missing where a time stamp is later than expected by more than this
+# Sound is missing where a time stamp is later than expected by more than HOLE_S or, if the samples
+# before it lag behind, too, by most of a frame: time stamps are rounded, jitter and drift.
+HOLE_S, STEP_S, STEP = 0.1, 0.015, 0.75  # the last as a share of the frame
 # Time stamps going back by more begin another recording; by less is a writer's error.
 BACK_JUMP_S = 1.0
 # FFmpeg lets the time stamps of each link of a chained file continue those of the link before. The
@@ -33,6 +35,8 @@ BACK_JUMP_S = 1.0
 # FLAC in Ogg nothing shows.
 SPLICE_S = 0.002
 SCAN_BYTES = 2**20
+FLAC = b"fLaC"
+ANOTHER_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block's header
 
 
 def warn_if_shorter(path: Path, end_s: float, whole_s: float) -> None:
@@ -64,6 +68,18 @@ def share_present(path: Path) -> float:
         elif head[:16] == W64:
             claimed, placeholder = _data_end(file, 40, 16, "little"), UNKNOWN_SIZE_64
     return present / claimed if present < claimed < placeholder else 1.0
+
+
+def warn_if_another_follows(path: Path, end_s: float) -> None:
+    """Warn if a FLAC file was appended to another: decoders stop at the end of the first."""
+    with path.open("rb") as file:
+        content = file.read(4)
+        while (piece := file.read(SCAN_BYTES)) and content.startswith(FLAC):
+            if ANOTHER_FLAC.search(content[4:] + piece):
+                message = "%s goes on after %.1f s with another FLAC file, which is left out"
+                log.warning(message + ": copy each to a file of its own", path, end_s)
+                return
+            content = FLAC + piece[-7:]
 
 
 def _data_end(file: BinaryIO, at: int, name_bytes: int, order: Literal["big", "little"]) -> int:
@@ -117,33 +133,23 @@ def _mp3_declares_length(path: Path) -> bool:
 
 
 class Holes:
-    """Counts holes between neighbouring frames by their time stamps; slow drift is no hole."""
+    """Counts the places where sound is missing, for one message about all of them."""
 
     def __init__(self) -> None:
-        self._expected_s: float | None = None
         self._first_s, self._count, self._sum_s = 0.0, 0, 0.0
 
-    def add(self, time_s: float | None, duration_s: float, origin_s: float) -> float:
-        """Take the next frame, which starts at ``time_s`` (None: unknown) and lasts ``duration_s``.
-
-        Returns how much sound is missing before it, s; negative if the time stamp goes back.
-        """
-        if time_s is None:
-            self._expected_s = None
-            return 0.0
-        missing_s = 0.0 if self._expected_s is None else time_s - self._expected_s
-        if missing_s > HOLE_S:
-            self._first_s = self._first_s if self._count else time_s - missing_s - origin_s
-            self._count, self._sum_s = self._count + 1, self._sum_s + missing_s
-        self._expected_s = time_s + duration_s
-        return missing_s
+    def add(self, start_s: float, end_s: float) -> None:
+        """Take a hole between two times in the file."""
+        self._first_s = self._first_s if self._count else start_s
+        self._count, self._sum_s = self._count + 1, self._sum_s + end_s - start_s
 
     def warn(self, path: Path) -> None:
         """Log one warning with all holes so far, if there are any."""
         if self._count:
             places = "1 place" if self._count == 1 else f"{self._count} places"
-            message = "%s: %.1f s of sound are missing in %s, the first at %.1f s"
-            log.warning(message, path, self._sum_s, places, self._first_s)
+            much = f"{self._sum_s:.{1 if self._sum_s >= HOLE_S else 2}f}"
+            message = "%s: %s s of sound are missing in %s, the first at %.1f s"
+            log.warning(message, path, much, places, self._first_s)
 
 
 class FramePlacer:
@@ -151,28 +157,33 @@ class FramePlacer:
 
     def __init__(self, *, chained: bool = False) -> None:
         """``chained``: whether the file is a chain of independent recordings."""
-        self._chained = chained
+        self.chained = chained
         self.origin_s = 0.0  # time stamp that stands for time 0; a new one for each recording
         self.position_s = 0.0  # time of the next samples, from the beginning of the file
         self.any_decoded = False  # whether anything was decoded
         self.discontinuous = False  # whether the next samples do not continue those before
         self.holes = Holes()
+        self._expected_s: float | None = None  # the next frame's time stamp, if nothing is missing
 
     def note_undecodable(self) -> None:
         """Note a packet that cannot be decoded: the next frame does not continue the last one."""
-        self.discontinuous = True
-        self.holes.add(None, 0.0, 0.0)
+        self.discontinuous, self._expected_s = True, None
 
     def place(self, time_s: float | None, duration_s: float) -> None:
         """Place the next frame, which starts at time stamp ``time_s`` (None: it has none)."""
-        step_s = self.holes.add(time_s, duration_s, self.origin_s)
+        expected_s, self._expected_s = self._expected_s, None
         if time_s is None:
             return
+        step_s = 0.0 if expected_s is None else time_s - expected_s
+        self._expected_s = time_s + duration_s
         lag_s = self.position_s + self.origin_s - time_s
-        if step_s < -BACK_JUMP_S or (self._chained and lag_s > SPLICE_S):  # another recording
+        if step_s < -BACK_JUMP_S or (self.chained and lag_s > SPLICE_S):  # another recording
             self.origin_s, self.discontinuous = time_s - self.position_s, True
         due_s = time_s - self.origin_s
-        if due_s > self.position_s + (0 if self.discontinuous else HOLE_S):
+        lost = min(step_s, due_s - self.position_s) > min(HOLE_S, max(STEP_S, STEP * duration_s))
+        if lost or step_s > HOLE_S:
+            self.holes.add(due_s - step_s, due_s)
+        if lost or due_s > self.position_s + (0 if self.discontinuous else HOLE_S):
             self.position_s, self.discontinuous = due_s, True
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decoders import Part, pieces
+from edge.decoders import pieces
 from edge.errors import RecordingError
 from edge.frontend.config import FrontEndConfig
 from edge.frontend.resample import Resampler
 from edge.gate import measure_flaws
+from edge.piece import Part
 from edge.rates import RATES
 from edge.window import Block, FlawAverage, Flaws
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.decoders import HEADERLESS
+from edge.av_decoder import HEADERLESS
 from edge.errors import RecordingError
 from edge.recording import Recording
 from tests.audio import noise

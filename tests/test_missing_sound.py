@@ -1,5 +1,6 @@
 """What of a recording is missing is said; what is whole is not called damaged."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.missing_sound import Holes, declared_end_s
+from edge.missing_sound import FramePlacer, declared_end_s
 from edge.recording import Recording
 from tests.audio import noise
+from tests.encoded import encode
 from tests.test_decoders import film
 
 SR = 22_050
+FRAME_S = 0.0232  # 1024 samples, as of AAC
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp3", "aiff", "rf64", "au", "w64"])
@@ -103,16 +106,64 @@ def test_a_picture_that_outlasts_the_sound_is_no_damage(tmp_path, caplog, suffix
 
 
 def test_time_stamps_that_drift_from_the_samples_are_no_holes(tmp_path, caplog):
-    holes = Holes()
+    placer = FramePlacer()
+
+    def place(time_s):
+        placer.place(time_s, FRAME_S)
+        placer.position_s += FRAME_S
+
     for n in range(100_000):  # half an hour and more, 0.05 % slower
-        holes.add(n * 0.0232 * 1.0005, 0.0232, 0.0)
-    holes.warn(tmp_path)
+        place(n * FRAME_S * 1.0005)
+    placer.holes.warn(tmp_path)
     assert caplog.messages == []
-    holes.add(4000.0, 0.02, 0.0)
-    holes.add(4001.0, 0.02, 0.0)
-    holes.warn(tmp_path)
+    place(4000.0)
+    place(4001.0)
+    placer.holes.warn(tmp_path)
     (said,) = caplog.messages
     assert " in 2 places" in said
+
+
+@pytest.mark.parametrize("jitter_s", [0.001, 0.01])
+def test_jitter_of_time_stamps_is_no_hole_and_breaks_no_window(jitter_s):
+    placer, rng = FramePlacer(), np.random.default_rng(1)
+    for n in range(20_000):
+        placer.place(n * FRAME_S + rng.uniform(-jitter_s, jitter_s), FRAME_S)
+        placer.position_s += FRAME_S
+        assert not placer.discontinuous
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"), [("webm", "libopus"), ("matroska", "aac"), ("mpegts", "aac")]
+)
+def test_short_losses_are_gaps_and_are_said(tmp_path, caplog, form, codec):
+    """Of a packet each: nothing that is judged may be spliced."""
+    path = tmp_path / "a"
+    y = noise(20, 48_000)
+    missing_s = encode(path, y, 48_000, form, codec, lost=lambda n: n % 100 == 50)
+    blocks = list(Recording(path).blocks())
+    gaps = sum(block.gap for block in blocks)
+    (said,) = caplog.messages
+    assert f"{path}: {missing_s:.1f} s of sound are missing in {gaps} places" in said
+    assert gaps > 8
+    heard_s = sum(block.y.size for block in blocks) / SR
+    assert heard_s == pytest.approx(20 - missing_s, abs=0.1)  # the encoder adds up to two packets
+    for before, after in itertools.pairwise(blocks):
+        goes_on = after.start_s - before.start_s - before.y.size / SR < 0.002
+        assert goes_on != after.gap
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"),
+    [
+        *(("webm", "libopus"), ("matroska", "aac"), ("mpegts", "aac"), ("ipod", "aac")),
+        *(("mp3", "libmp3lame"), ("matroska", "libmp3lame"), ("avi", "libmp3lame")),
+        *(("ogg", "libopus"), ("adts", "aac"), ("mpegts", "mp2")),
+    ],
+)
+def test_where_nothing_is_lost_there_is_no_gap(tmp_path, caplog, form, codec):
+    encode(tmp_path / "a", noise(20, 48_000), 48_000, form, codec)
+    assert not any(block.gap for block in Recording(tmp_path / "a").blocks())
+    assert caplog.messages == []
 
 
 def test_a_size_that_was_never_filled_in_is_no_loss(tmp_path, caplog):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from edge.frontend.resample import resample
 from edge.recording import Recording
 from edge.window import mean_flaws
 from tests.audio import noise, tone, wav_file
+from tests.encoded import encode
 from tests.test_decoders import film
 
 SR = 22_050
@@ -92,7 +94,7 @@ def test_channels_are_told_apart(tmp_path):
 def test_pieces_make_no_difference(tmp_path, monkeypatch):
     path = wav_file(tmp_path / "a.wav", tone(2, 44_100), 44_100)
     whole = Recording(path).read()
-    monkeypatch.setattr("edge.decoders.PIECE_SECONDS", 0.0176)
+    monkeypatch.setattr("edge.piece.PIECE_SECONDS", 0.0176)
     np.testing.assert_array_equal(Recording(path).read(), whole)
     with_one_call = resample((tone(2, 44_100) * 32767).round().astype("f4") / 32768, 44_100, SR)
     assert np.abs(with_one_call - whole).max() < 1e-6  # same filter, other division of the signal
@@ -104,6 +106,17 @@ def test_blocks_are_as_short_as_a_microphones(tmp_path, rate):
     blocks = list(Recording(path).blocks())
     # A resampler gives 1024 samples or some more at a time, 46 ms.
     assert max(block.y.size for block in blocks) < 0.12 * SR
+
+
+@pytest.mark.parametrize("codec", ["tta", "wavpack"])
+def test_so_they_are_where_ffmpeg_decodes_a_second_at_once(tmp_path, codec):
+    """Else two windows are due at once, and a listener skips one of them."""
+    encode(tmp_path / "a.mkv", noise(4), SR, "matroska", codec)
+    blocks = list(Recording(tmp_path / "a.mkv").blocks())
+    assert max(block.y.size for block in blocks) < 0.12 * SR
+    assert not any(block.gap for block in blocks)
+    whole = np.concatenate([block.y for block in blocks])
+    np.testing.assert_allclose(whole, noise(4), atol=1 / 255)  # half a step of 8 bits
 
 
 @pytest.mark.parametrize("rate", [SR, 44_100])
@@ -119,14 +132,19 @@ def test_flat_tops_are_told_as_recorded(tmp_path, rate, suffix):
     assert np.mean([block.flaws.clipped for block in blocks]) == pytest.approx(0.67, abs=0.03)
 
 
-def test_a_rate_that_changes_midway_changes_no_pitch(tmp_path):
+@pytest.mark.parametrize("form", ["mp3", "ogg"])
+@pytest.mark.parametrize("rates", [(48_000, 16_000), (44_100, 48_000)])
+def test_a_rate_that_changes_midway_changes_no_pitch(tmp_path, form, rates):
     soundfile = pytest.importorskip("soundfile")
-    pytest.importorskip("av")
     parts = []
-    for rate in (48_000, 16_000):
-        soundfile.write(tmp_path / f"{rate}.mp3", tone(3, rate).astype("f4"), rate)
-        parts.append((tmp_path / f"{rate}.mp3").read_bytes())
-    path = tmp_path / "a.mp3"
+    for rate in rates:
+        path, y = tmp_path / f"{rate}.{form}", tone(3, rate).astype("f4")
+        if form == "ogg":  # FLAC in it, which soundfile does not write
+            encode(path, y, rate, form, "flac")
+        else:
+            soundfile.write(path, y, rate)
+        parts.append(path.read_bytes())
+    path = tmp_path / "a"
     path.write_bytes(b"".join(parts))
     blocks = list(Recording(path).blocks())
     assert [block.gap for block in blocks].count(True) == 1  # no window lies over the splice
@@ -146,6 +164,20 @@ def test_what_is_no_audio_gets_one_line(tmp_path, name, content):
         Recording(path).read()
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_rate_takes_no_memory(tmp_path):
+    """A piece of it would last 0.05 s, which were 200 million samples."""
+    path = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
+    content = bytearray(path.read_bytes())
+    content[24:28] = (0xFFFFFFF0).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(RecordingError, match="sampling rate of 4294967280 Hz"):
+        Recording(path).read()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6  # the 19 200 frames read at a time; all of them are 8 MB
 
 
 def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
@@ -177,7 +209,7 @@ def test_flaws_of_pieces_that_yield_nothing_yet_count_with_the_next_block(
     tmp_path, rate, monkeypatch
 ):
     """A resampler gives some pieces nothing and the next one twice as much."""
-    monkeypatch.setattr("edge.decoders.PIECE_SECONDS", 0.01)
+    monkeypatch.setattr("edge.piece.PIECE_SECONDS", 0.01)
     y = noise(4, rate).astype("f8")
     y[: y.size // 2] = 0
     blocks = list(Recording(wav_file(tmp_path / "a.wav", y, rate)).blocks())

@@ -47,6 +47,8 @@ def test_a_start_is_the_same_wherever_it_lies(recordings_made, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     start = checkpoint(tmp_path / "start.pth", random_network())
     moved = shutil.copy(start, tmp_path / "moved.pth")
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "state.pt").touch()  # without an epoch, any run may begin here
     for init in (start, Path("start.pth"), moved):
         with pytest.raises(DatasetError, match="started"):
             train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=init)
@@ -217,7 +219,19 @@ def test_what_is_too_short_to_learn_from_is_missed_where_it_is_the_last(
 
 
 def test_how_much_to_keep_of_the_start_can_be_chosen_afterwards(tmp_path):
+    (tmp_path / "state.pt").touch()
     for keep in (0.0, 0.5):
         _same_run(tmp_path, TrainConfig(keep=keep), [], [], [])
     with pytest.raises(DatasetError, match="another run"):
         _same_run(tmp_path, TrainConfig(seed=99), [], [], [])
+
+
+def test_a_run_that_has_no_epoch_yet_may_change_its_mind(tmp_path):
+    """As the errors before the first epoch advise: other settings, the same command."""
+    _same_run(tmp_path, TINY, [], [], [])
+    other = dataclasses.replace(TINY, learning_rate=1e-4)
+    _same_run(tmp_path, other, [], [], [])
+    (tmp_path / "state.pt").touch()
+    _same_run(tmp_path, other, [], [], [])
+    with pytest.raises(DatasetError, match="another run"):
+        _same_run(tmp_path, TINY, [], [], [])
