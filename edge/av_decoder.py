@@ -78,7 +78,7 @@ def _placed(
 
     A track may begin later than the video, or have holes: frames are placed by their time stamps.
     """
-    planar, layout, first_rate = converter(), None, 0
+    planar, form, first_rate = converter(), None, 0
     for frame in frames:
         if frame is None:
             placer.note_undecodable()
@@ -88,7 +88,7 @@ def _placed(
         # Of a chained file FFmpeg counts all samples as if they had the rate of the first link.
         time_s = None if placer.chained and rate != first_rate else frame.time
         placer.place(time_s, frame.samples / rate)
-        if layout != (layout := (frame.format.name, frame.layout.name, rate)):  # of another link
+        if form != (form := (frame.format.name, frame.layout.name, rate)):  # of another link, say
             planar = converter()
         start, remaining = part.frames(rate)
         for planar_frame in planar.resample(frame):

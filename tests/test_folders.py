@@ -29,7 +29,11 @@ def test_recordings_in_no_label_s_folder_are_counted_and_named(tmp_path, capsys)
 def test_folders_of_labels_are_known_however_they_are_spelt(tmp_path, capsys):
     names = ("KNOCKING/k.wav", "Normal/golf/1.wav", "Not-Engine/car_wash/1.wav")
     recordings(tmp_path, *names, "Not-Engine/not engine_1.wav")
-    found = [(clip.label, clip.kind, clip.source) for clip in find_clips([tmp_path])]
+    found = [
+        # Of a source that is a number, without what tells it from other sources of that number.
+        (clip.label, clip.kind, clip.source.partition("@")[0])
+        for clip in find_clips([tmp_path])
+    ]
     assert sorted(found) == [
         ("knocking", "engine", "k"),
         ("normal", "engine", "golf"),

@@ -169,6 +169,8 @@ def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, mon
         raise DatasetError("enough")
 
     monkeypatch.setattr("convert.train.examples_of", enough)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "state.pt").touch()
     for labels, words in ((None, "enough"), (("normal", "knocking"), "another run")):
         with pytest.raises(DatasetError, match=words):
             train(
