@@ -35,7 +35,6 @@ BACK_JUMP_S = 1.0
 # FLAC in Ogg nothing shows.
 SPLICE_S = 0.002
 SCAN_BYTES = 2**20
-FLAC = b"fLaC"
 ANOTHER_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block's header
 
 
@@ -73,13 +72,15 @@ def share_present(path: Path) -> float:
 def warn_if_another_follows(path: Path, end_s: float) -> None:
     """Warn if a FLAC file was appended to another: decoders stop at the end of the first."""
     with path.open("rb") as file:
-        content = file.read(4)
-        while (piece := file.read(SCAN_BYTES)) and content.startswith(FLAC):
-            if ANOTHER_FLAC.search(content[4:] + piece):
+        if file.read(4) != b"fLaC":
+            return
+        tail = b""
+        while piece := file.read(SCAN_BYTES):
+            if ANOTHER_FLAC.search(tail + piece):
                 message = "%s goes on after %.1f s with another FLAC file, which is left out"
                 log.warning(message + ": copy each to a file of its own", path, end_s)
                 return
-            content = FLAC + piece[-7:]
+            tail = piece[-7:]  # the rest of a header that two pieces share
 
 
 def _data_end(file: BinaryIO, at: int, name_bytes: int, order: Literal["big", "little"]) -> int:
