@@ -1,7 +1,11 @@
 """Entry point of ``edge`` and of ``python -m edge``."""
 
+import os
 import sys
 from importlib import import_module
+
+# Variables from which a BLAS takes its number of threads when numpy is imported.
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def run(package: str) -> int:
@@ -13,7 +17,13 @@ def run(package: str) -> int:
 
 
 def main() -> int:
-    """Run ``edge``."""
+    """Run ``edge``, with one thread for numpy unless the environment says otherwise.
+
+    For matrices as small as the front end's, more threads of OpenBLAS save no time, but wait for
+    work by spinning, which takes a second core almost for itself.
+    """
+    for name in BLAS_THREADS:
+        os.environ.setdefault(name, "1")
     return run("edge")
 
 

@@ -1,5 +1,6 @@
 """``edge run`` and ``edge doctor`` as a user runs them: a process, its output, its exit code."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge import installed
+from edge.__main__ import BLAS_THREADS, main
 from edge.config import Config
 from edge.errors import ConfigError
 from tests.audio import noise, wav_file
@@ -161,6 +163,29 @@ def test_ctrl_c_while_it_is_still_being_loaded(program):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr == ""
+
+
+def test_no_thread_of_the_blas_spins_while_it_waits_for_work():
+    """There is none but the main thread."""
+    code = (
+        "import contextlib, os\n"
+        "from edge.__main__ import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"  # no command: only the help
+        "import numpy\n"
+        "print(len(os.listdir('/proc/self/task')))\n"
+    )
+    unset = {name: value for name, value in os.environ.items() if name not in BLAS_THREADS}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=unset, capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_threads_of_the_blas_that_the_environment_asks_for(monkeypatch):
+    for name in BLAS_THREADS:
+        monkeypatch.setenv(name, "3")
+    monkeypatch.setattr("edge.__main__.run", lambda _: 0)
+    main()
+    assert [os.environ[name] for name in BLAS_THREADS] == ["3", "3"]
 
 
 def test_a_reload_or_an_end_during_the_start(tmp_path):

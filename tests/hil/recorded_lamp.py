@@ -14,7 +14,7 @@ from pathlib import Path
 from gpiozero import LED, Device
 from gpiozero.pins.mock import MockFactory, MockPin
 
-from edge.cli import main
+from edge.__main__ import main
 
 PIN = 17
 
@@ -44,4 +44,4 @@ if __name__ == "__main__":
     if busy := os.environ.get("LAMP_BUSY"):
         threading.Thread(target=hold, args=[busy], daemon=True).start()
         time.sleep(0.2)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
