@@ -19,7 +19,6 @@ if [ -n "${1:-}" ]; then  # the virtual microphone of tests/hil, which tests/boo
     command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
     ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \
         missing="$missing libasound2-plugins"
-    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 fi
 [ -z "$missing" ] && exit 0
 

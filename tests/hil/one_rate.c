@@ -1,4 +1,4 @@
-/* A sound card with one sample rate: built and preloaded by virtual_microphone.py.
+/* A sound card with one sample rate: preloaded by virtual_microphone.py.
  *
  * The pulse plugin of ALSA resamples to any rate, which a card does not; here all but ONE_RATE are
  * refused where a driver refuses them, when hardware parameters are set. */

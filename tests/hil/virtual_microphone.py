@@ -57,10 +57,17 @@ class VirtualMicrophone:
 
     def one_rate(self, rate):
         """Make the card accept only ``rate``, for programs started after this."""
-        library = self.folder / "one_rate.so"
-        source = Path(__file__).with_name("one_rate.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        self.environment |= {"LD_PRELOAD": str(library), "ONE_RATE": str(rate)}
+        self.preload("one_rate.c", ONE_RATE=str(rate))
+
+    def preload(self, source: str, **environment: str):
+        """Build ``source``, beside this file, for programs started after this to preload.
+
+        They get ``environment``, too.
+        """
+        library = (self.folder / source).with_suffix(".so")
+        code = Path(__file__).with_name(source)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, code, "-ldl"], check=True)
+        self.environment |= {"LD_PRELOAD": str(library), **environment}
 
     def start_server(self):
         """Start the sound server with its pipe."""
