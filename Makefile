@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-export test-hil test-boot faults soak lint bench pictures clean
+.PHONY: help setup demo test test-newest test-export test-hil test-boot faults soak lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,17 @@ demo: setup  ## judge synthetic engines, healthy and knocking, with the shipped 
 test: setup  ## all tests but the slow, hil and boot ones (7 to 25 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hil and not boot" \
 		-n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# What `pip install .` brings, not constraints.txt. The tests of the other side need Python 3.11.
+NEWEST := build/newest/$(notdir $(PYTHON))
+test-newest:  ## edge alone, with the newest packages: make test-newest PYTHON=python3.13
+	sh scripts/system-packages.sh
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --disable-pip-version-check -e '.[pi,media,dev]'
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n logical --dist loadfile \
+		-m "not slow and not hil and not boot" \
+		$$(grep -LwE 'convert|scripts|torch' tests/test_*.py tests/*/test_*.py)
 
 test-export: setup  ## export every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py

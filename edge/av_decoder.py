@@ -35,9 +35,8 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
     av = import_optional("av", path)
     placer = FramePlacer()
     try:
-        # An absolute path: FFmpeg would take 12:30.mp3 for a network address. "replace": titles
-        # may not be UTF-8, and are not used here.
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        # An absolute path: FFmpeg would take 12:30.mp3 for a network address.
+        with av.open(str(path.absolute()), **_how_to_open(av)) as container:
             if container.format.name in HEADERLESS:
                 raise headerless_error(path)
             stream = _audio_track(path, container)
@@ -69,6 +68,14 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
             log.warning(message, path, placer.position_s)
             return
         raise RecordingError(f"{path} {UNREADABLE}") from error
+
+
+def _how_to_open(av: Any) -> dict[str, str]:
+    """Further arguments of ``av.open``: titles, which are not used here, may not be UTF-8.
+
+    Version 19 takes them as they are, and no longer has the argument.
+    """
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _placed(

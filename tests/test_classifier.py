@@ -10,6 +10,7 @@ from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.frontend import FrontEnd
 from edge.model import Manifest, ModelFile, default_model, write_model
 from tests.audio import noise
+from tests.runtimes import NEEDS_TFLITE_RUNTIME, each_runtime
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def pictures():
     return [front_end.picture(noise(2, seed=seed)) for seed in range(4)]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_probabilities(model, pictures, runtime):
     classifier = Classifier(model, runtime=runtime)
     assert classifier.runtime.startswith(runtime)
@@ -35,7 +36,7 @@ def test_probabilities(model, pictures, runtime):
         assert classifier.predict(picture) == p[model.manifest.labels.index("knocking")]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_the_answer_does_not_depend_on_how_many_threads_there_are(model, pictures, runtime):
     """``edge predict`` has one, the service as many as the board allows."""
     one, three = (Classifier(model, runtime=runtime, threads=n) for n in (1, 3))
@@ -63,6 +64,7 @@ def test_an_answer_that_is_no_probabilities_is_nan(model, pictures, answer, temp
     assert np.isnan(classifier.predict(pictures[0]))
 
 
+@NEEDS_TFLITE_RUNTIME
 def test_the_runtimes_agree(model, pictures):
     first, second = (Classifier(model, runtime=runtime) for runtime in RUNTIMES)
     for picture in pictures:
@@ -70,11 +72,13 @@ def test_the_runtimes_agree(model, pictures):
         assert first.predict(picture) == pytest.approx(second.predict(picture), abs=0.05)
 
 
+@NEEDS_TFLITE_RUNTIME
 def test_the_successor_is_preferred(model):
     assert installed_runtimes() == list(RUNTIMES)  # both are installed for the tests
     assert Classifier(model).runtime.startswith("ai-edge-litert")
 
 
+@NEEDS_TFLITE_RUNTIME
 def test_the_other_is_taken_where_the_first_cannot_be_imported(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     assert Classifier(model).runtime.startswith("tflite-runtime")
@@ -99,12 +103,14 @@ MEANT = [
 ]
 
 
+@NEEDS_TFLITE_RUNTIME
 @pytest.mark.parametrize("error", MEANT)
 def test_the_other_is_taken_where_the_first_fails_when_it_is_used(model, monkeypatch, error):
     broken(monkeypatch, "ai-edge-litert", error)
     assert Classifier(model).runtime.startswith("tflite-runtime")
 
 
+@NEEDS_TFLITE_RUNTIME
 @pytest.mark.parametrize("error", MEANT)
 def test_a_runtime_that_fails_with_this_numpy_is_one_line_with_its_remedy(
     model, monkeypatch, error

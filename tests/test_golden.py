@@ -2,10 +2,11 @@ import dataclasses
 
 import pytest
 
-from edge.classifier import RUNTIMES, Classifier
+from edge.classifier import Classifier
 from edge.frontend import FrontEnd
 from edge.golden import golden_answer
 from edge.model import ModelFile, default_model
+from tests.runtimes import each_runtime
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def classifier():
     return Classifier(ModelFile.read(default_model()))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_every_runtime_gives_the_answer_that_the_export_wrote_down(front_end, runtime):
     model = ModelFile.read(default_model())
     answer = golden_answer(front_end, Classifier(model, runtime=runtime))
