@@ -12,7 +12,9 @@ from pathlib import Path
 from tests.wait import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+MIRROR = "http://deb.debian.org/debian"
+SUITE = os.environ.get("KNOCK_SUITE", "bookworm")
+PYTHON = os.environ.get("KNOCK_PYTHON", sys.executable)  # of the suite's version: builds the wheels
 PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,python3,python3-venv,libportaudio2,libasound2-plugins,"
     "procps,adduser"
@@ -24,7 +26,7 @@ COPIED = ("pyproject.toml", "README.md", "LICENSE", "edge", "convert", "systemd"
 
 def missing():
     """What this machine lacks for it, separated by commas, or ""."""
-    lacking = [name for name in NEEDED if shutil.which(name) is None]
+    lacking = [name for name in (*NEEDED, PYTHON) if shutil.which(name) is None]
     return ", ".join([*lacking, *(["root"] if os.geteuid() != 0 else [])])
 
 
@@ -57,9 +59,10 @@ class Bay:
             else:
                 shutil.copy(source, target)
         wheels = self.root / "srv/wheels"
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", ROOT / "constraints.txt"]
-        command += ["--disable-pip-version-check", "--wheel-dir", wheels, f"{target}[pi]"]
-        subprocess.run([str(word) for word in command], check=True)
+        command = [PYTHON, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+        if SUITE == "bookworm":  # the versions that install.sh pins, there only
+            command += ["-c", str(ROOT / "constraints.txt")]
+        subprocess.run([*command, "--wheel-dir", str(wheels), f"{target}[pi]"], check=True)
         (self.root / "srv/sound").mkdir()
         # System-wide, as a card would be: the unit's environment stays as shipped.
         (self.root / "etc/asound.conf").write_text(

@@ -1,6 +1,7 @@
 """The service under real systemd, in order: installed, booted, broken, upgraded, removed.
 
-``make test-boot``, as root: builds a small Debian (200 MB, a minute) and boots it with nspawn.
+``make test-boot``, as root: builds a small Debian (200 MB, a minute) and boots it with nspawn:
+Bookworm, or with ``KNOCK_SUITE=trixie KNOCK_PYTHON=python3.13`` in the environment Trixie.
 """
 
 import os
