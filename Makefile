@@ -41,7 +41,7 @@ test-newest:  ## edge alone, with the newest packages: make test-newest PYTHON=p
 	sh scripts/system-packages.sh
 	rm -rf $(NEWEST)
 	$(PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/pip install --quiet --disable-pip-version-check -e '.[pi,media,dev]' ai-edge-litert==2.1.0
+	$(NEWEST)/bin/pip install --quiet --disable-pip-version-check -e '.[pi,media,dev]'
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n logical --dist loadfile \
 		-m "not slow and not hil and not boot" \
 		$$(grep -LwE 'convert|scripts|torch' tests/test_*.py tests/*/test_*.py)

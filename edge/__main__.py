@@ -22,8 +22,8 @@ def main() -> int:
     For matrices as small as the front end's, more threads of OpenBLAS save no time, but wait for
     work by spinning, which takes a second core almost for itself.
     """
-    for name in BLAS_THREADS:
-        os.environ.setdefault(name, "1")
+    if not any(name in os.environ for name in BLAS_THREADS):
+        os.environ |= dict.fromkeys(BLAS_THREADS, "1")
     return run("edge")
 
 
