@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import float_mode
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.model import ModelFile
 from edge.quiet import quiet_stderr
@@ -123,7 +124,8 @@ def _load(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
 
 
 def _make_interpreter(package: str, model: ModelFile, threads: int) -> Any:
-    module = importlib.import_module(RUNTIMES[package])
+    with float_mode.kept():
+        module = importlib.import_module(RUNTIMES[package])
     try:
         with quiet_stderr():
             interpreter = module.Interpreter(model_content=model.network, num_threads=threads)
