@@ -20,6 +20,7 @@ from convert.network import FoldedNet, KnockNet, layers, normalise, watching
 from convert.onnx_export import onnx_probabilities
 from convert.probe import LAYER_PICTURES, Answers, probe
 from edge.classifier import installed_runtimes
+from edge.packages import pip_install
 
 MIN_PICTURES = 300  # fewer might not show one disagreement in 200
 MIN_AGREEMENT = 0.995  # share of pictures with the same verdict
@@ -144,7 +145,7 @@ def check_parity(
     runtimes = installed_runtimes()
     if not runtimes:
         raise ParityError(
-            "no TFLite runtime is installed to check with: pip install ai-edge-litert"
+            f"no TFLite runtime is installed to check with: {pip_install('ai-edge-litert')}"
         )
     order = [knocking, 1 - knocking]
     p_torch = torch_probabilities(network, pictures)[:, order]

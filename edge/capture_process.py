@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from edge.child import die_with_parent
 from edge.errors import AudioDeviceError, EdgeError, MissingPackageError
+from edge.packages import pip_install
 from edge.quiet import quiet_stderr
 
 MAGIC = 0x4B4E4F43
@@ -108,7 +109,7 @@ def start_portaudio() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingPackageError(
             "the microphone needs the package pyaudio, which needs Debian's portaudio19-dev: "
-            "apt install portaudio19-dev, pip install pyaudio"
+            f"sudo apt install portaudio19-dev, then {pip_install('pyaudio')}"
         ) from error
     with quiet_stderr():
         return pyaudio, pyaudio.PyAudio()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge import float_mode
 from edge.errors import ConfigError, MissingPackageError, ModelError
 from edge.model import ModelFile
+from edge.packages import pip_install
 from edge.quiet import quiet_stderr
 from edge.temperature import apply_temperature
 
@@ -105,7 +106,7 @@ def _load(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
     if runtime != "auto":
         if runtime not in candidates:
             raise MissingPackageError(
-                f"runtime {runtime!r} is not installed: pip install {runtime}, or set it to 'auto'"
+                f"runtime {runtime!r} is not installed: {pip_install(runtime)}, or set it to 'auto'"
             )
         candidates = [runtime]
     failures = []
@@ -118,9 +119,9 @@ def _load(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
             failures.append(f"{label} cannot be used with numpy {np.__version__}: {message}")
             cause = error
     if failures:
-        remedy = "pip install ai-edge-litert==2.1.0, or 'numpy<2' for tflite-runtime"
+        remedy = f"{pip_install('ai-edge-litert')}, or 'numpy<2' for tflite-runtime"
         raise MissingPackageError(f"{'; '.join(failures)}: {remedy}") from cause
-    raise MissingPackageError("no TFLite runtime is installed: pip install knockknock-edge")
+    raise MissingPackageError(f"no TFLite runtime is installed: {pip_install('ai-edge-litert')}")
 
 
 def _make_interpreter(package: str, model: ModelFile, threads: int) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge import av_decoder, soundfile_decoder
 from edge.errors import MissingPackageError, RecordingError
+from edge.packages import pip_install
 from edge.piece import Part, Piece, piece_frames
 from edge.wav import EncodingError, WavReader
 
@@ -46,7 +47,7 @@ def _from_wav(path: Path, part: Part) -> Iterator[Piece]:
         try:
             yield from av_decoder.pieces(path, part)
         except MissingPackageError as missing:
-            raise MissingPackageError(f"{error}, or install av: pip install av") from missing
+            raise MissingPackageError(f"{error}, or install av: {pip_install('av')}") from missing
         return
     with wav:
         start, remaining = part.frames(wav.sr)

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import pwd
-import shlex
 import shutil
 import statistics
 import sys
@@ -38,12 +37,12 @@ from edge.installed import (
     volatile_warning,
 )
 from edge.lamp import flash
+from edge.packages import pip_install
 
 Sound = NDArray[np.float32]
 
 MIN_FREE_MB = 200
 ACCOUNT = "knockknock"  # the account that the service runs as
-INSTALL_LITERT = "-m pip install ai-edge-litert==2.1.0"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,9 +118,7 @@ def _speed_remedy(runtime: str, threads: int) -> str:
     if 0 < threads < default_threads():
         remedies.insert(0, f"set listen.threads = 0 (all cores but one) instead of {threads}")
     if runtime.startswith("tflite-runtime"):
-        as_root = "" if os.access(sys.prefix, os.W_OK) else "sudo "
-        install = f"{as_root}{shlex.quote(sys.executable)} {INSTALL_LITERT}"
-        remedies.insert(0, f"{install}, which is several times as fast")
+        remedies.insert(0, f"{pip_install('ai-edge-litert')}, which is several times as fast")
     return "; or ".join(remedies)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import InputSpan, input_span
+from edge.packages import pip_install
 from edge.rates import RATES
 
 # As long as a microphone's packets: longer pieces would make several windows due at once, and a
@@ -66,7 +67,9 @@ def import_optional(name: str, path: Path) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise MissingPackageError(f"{path} needs the package {name}: pip install {name}") from error
+        raise MissingPackageError(
+            f"{path} needs the package {name}: {pip_install(name)}"
+        ) from error
     except OSError as error:  # soundfile, where its wheel brings no libsndfile
         raise MissingPackageError(
             f"{path} needs a library of the package {name} ({error}): apt install libsndfile1"

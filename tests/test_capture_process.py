@@ -27,6 +27,7 @@ from edge.child import child_environment
 from edge.cli import main
 from edge.devices_command import list_devices
 from edge.errors import AudioDeviceError, MissingPackageError
+from edge.packages import pip_install
 from tests.fake_pyaudio import GO_ON, OVERFLOW, FakePyAudio, as_module
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,7 +191,7 @@ def test_without_the_package_its_remedy_is_said(tmp_path):
         timeout=30,
     )
     assert done.returncode == MissingPackageError.exit_code
-    assert "pip install pyaudio" in done.stderr
+    assert f"then {pip_install('pyaudio')}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from edge.av_decoder import _frames
 from edge.errors import EdgeError, MissingPackageError, RecordingError
+from edge.packages import pip_install
 from edge.recording import Recording
 from tests.audio import noise, tone
 
 SR = 22_050
+INSTALL_AV = re.escape(pip_install("av"))
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
@@ -119,7 +122,7 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "a.mov"
     path.write_bytes(b"anything")
-    with pytest.raises(MissingPackageError, match=r"the package av: pip install av"):
+    with pytest.raises(MissingPackageError, match=rf"the package av: {INSTALL_AV}"):
         Recording(path).read()
 
 
@@ -166,7 +169,7 @@ def test_what_telephones_record_is_read_by_any_name(tmp_path, monkeypatch, form,
         without.setitem(sys.modules, "soundfile", None)  # which reads some, MP3 not well
         assert Recording(path).read().size == pytest.approx(2 * SR, abs=0.1 * SR)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingPackageError, match=r"the package av: pip install av"):
+    with pytest.raises(MissingPackageError, match=rf"the package av: {INSTALL_AV}"):
         Recording(path).read()
 
 
@@ -283,7 +286,7 @@ def test_a_wav_of_another_coding_goes_to_the_decoder(tmp_path, monkeypatch):
     assert y.size == 2 * SR
     assert np.abs(y - tone(2, SR)).max() < 0.02  # mu-law has some 4 bits at every level
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingPackageError, match="16-bit PCM, or install av: pip install av"):
+    with pytest.raises(MissingPackageError, match=rf"16-bit PCM, or install av: {INSTALL_AV}"):
         Recording(path).read()
 
 

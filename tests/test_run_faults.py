@@ -13,6 +13,7 @@ from edge import installed, run_command
 from edge.config import Config, read_indicator_config
 from edge.errors import ConfigError
 from edge.model import ModelFile, default_model, write_model
+from edge.packages import pip_install
 from tests.audio import noise, wav_file
 from tests.run_program import arguments, edge, status
 from tests.wait import wait_for
@@ -109,7 +110,7 @@ def test_a_runtime_that_is_not_there_is_refused_before_the_start_as_at_it(tmp_pa
         assert (process.returncode, output) == (6, "")
         said.append(errors.splitlines()[-1])
     assert said[0] == said[1]
-    assert "not here: pip install" in said[0]
+    assert f"not here: {pip_install('ai-edge-litert')}" in said[0]
 
 
 def test_a_runtime_that_computes_wrongly_does_not_listen(tmp_path):
