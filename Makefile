@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-newest test-export test-hil test-boot faults soak lint bench pictures clean
+.PHONY: help setup demo test test-newest test-arm test-export test-hil test-boot faults soak lint bench pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,10 @@ test-newest:  ## edge alone, with the newest packages: make test-newest PYTHON=p
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n logical --dist loadfile \
 		-m "not slow and not hil and not boot" \
 		$$(grep -LwE 'convert|scripts|torch' tests/test_*.py tests/*/test_*.py)
+
+test-arm: setup  ## what depends on the processor, on an emulated Pi; needs root (half an hour)
+	sh scripts/system-packages.sh arm
+	sh scripts/arm.sh
 
 test-export: setup  ## export every layout and precision, on real recordings (half an hour)
 	$(BIN)/python -m pytest -m slow -s tests/test_export.py

@@ -14,7 +14,14 @@ if [ "${1:-}" = boot ]; then  # the machine of tests/boot
     command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
     command -v systemd-nspawn >/dev/null 2>&1 || missing="$missing systemd-container"
 fi
-if [ -n "${1:-}" ]; then  # the virtual microphone of tests/hil, which tests/boot listens to
+if [ "${1:-}" = arm ]; then  # the emulated Pi
+    command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
+    command -v update-binfmts >/dev/null 2>&1 || missing="$missing binfmt-support"
+    [ "$(uname -m)" = aarch64 ] || command -v qemu-aarch64-static >/dev/null 2>&1 || \
+        missing="$missing qemu-user-static"
+fi
+# The virtual microphone of tests/hil, which tests/boot listens to.
+if [ "${1:-}" = hil ] || [ "${1:-}" = boot ]; then
     command -v pulseaudio >/dev/null 2>&1 || missing="$missing pulseaudio"
     command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
     ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || \

@@ -1,7 +1,9 @@
 import ctypes
 import importlib
 import platform
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from edge import float_mode
 from edge.classifier import RUNTIMES, Classifier
 from edge.model import ModelFile, default_model
+from tests.runtimes import each_runtime
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # The bits of fenv_t that flush small numbers to 0: FZ of FPCR, or FTZ and DAZ of MXCSR.
 WORD, BITS = {"aarch64": (0, 1 << 24), "x86_64": (7, 0x8040)}[platform.machine()]
@@ -65,6 +70,33 @@ def test_the_mode_is_kept_when_the_import_fails(fast_math):
         importlib.import_module(fast_math)
         raise ImportError("half-way")
     assert keeps_small_numbers()
+
+
+LOAD = """
+import sys
+
+from edge.classifier import Classifier
+from edge.model import ModelFile, default_model
+from tests.test_float_mode import keeps_small_numbers
+
+assert keeps_small_numbers()
+Classifier(ModelFile.read(default_model()), runtime=sys.argv[1])
+assert keeps_small_numbers()
+"""
+
+
+@each_runtime
+def test_the_mode_is_kept_by_each_runtime_that_a_device_gets(runtime):
+    """In a program of its own: here both may have been loaded before."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOAD, runtime],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_runtime_does_not_change_how_the_front_end_calculates(fast_math, tmp_path, monkeypatch):
