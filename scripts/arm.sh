@@ -8,7 +8,7 @@ cpu=${KNOCK_CPU:-cortex-a53}
 pip="${VENV:-.venv}/bin/pip --quiet --disable-pip-version-check"
 debian=build/arm
 # Nothing of this shell's environment gets in, such as settings of pip.
-inside="env -i HOME=/root PATH=/usr/bin:/bin QEMU_CPU=$cpu OMP_NUM_THREADS=1
+inside="env -i HOME=/root PATH=/usr/sbin:/usr/bin:/bin QEMU_CPU=$cpu OMP_NUM_THREADS=1
     OPENBLAS_NUM_THREADS=1 chroot $debian"
 tests="float_mode classifier golden frontend cqt stft_hpss resample gate hiss repetition window
     temperature png wav soundfile_decoder decoders ogg missing_sound predict"
@@ -49,7 +49,7 @@ $inside /srv/venv/bin/pip install --quiet --disable-pip-version-check --no-index
 
 rm -rf $debian/srv/knockknock
 mkdir $debian/srv/knockknock
-tar -c --exclude=__pycache__ pyproject.toml edge tests models/knock-int8.tflite |
+tar -c --exclude=__pycache__ pyproject.toml edge convert tests models/knock-int8.tflite |
     tar -x -C $debian/srv/knockknock
 paths=""
 for name in $tests; do paths="$paths tests/test_$name.py"; done
