@@ -11,7 +11,7 @@ debian=build/arm
 inside="env -i HOME=/root PATH=/usr/sbin:/usr/bin:/bin QEMU_CPU=$cpu OMP_NUM_THREADS=1
     OPENBLAS_NUM_THREADS=1 chroot $debian"
 tests="float_mode classifier golden frontend cqt stft_hpss resample gate hiss repetition window
-    temperature png wav soundfile_decoder decoders ogg missing_sound predict"
+    temperature png wav soundfile_decoder decoders ogg missing_sound"
 packages="numpy scipy tflite-runtime ai-edge-litert soundfile av librosa matplotlib pillow pytest
     pytest-xdist"
 
