@@ -25,13 +25,16 @@ if [ "$(uname -m)" != aarch64 ]; then
     [ -e $handlers/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
 fi
 
+# debootstrap leaves them mounted.
+unmount() { umount -q $debian/proc $debian/sys || true; }
 if [ ! -e $debian/.complete ]; then
     echo "Building a Debian for aarch64 in $debian: this takes ten minutes."
+    unmount
     rm -rf $debian
     mkdir -p $debian
     debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv bookworm $debian \
         http://deb.debian.org/debian >$debian.log
-    umount -q $debian/proc $debian/sys || true  # debootstrap leaves them mounted
+    unmount
     $inside python3 -m venv /srv/venv
     touch $debian/.complete
 fi
@@ -43,9 +46,10 @@ done
 # shellcheck disable=SC2086  # lists of arguments are meant to be split
 $pip download --dest $debian/srv/wheels -c constraints.txt --only-binary=:all: \
     --python-version 3.11 $platforms $packages
+cp constraints.txt $debian/srv/  # wheels of other versions may still lie there
 # shellcheck disable=SC2086
 $inside /srv/venv/bin/pip install --quiet --disable-pip-version-check --no-index \
-    --find-links /srv/wheels $packages
+    --find-links /srv/wheels -c /srv/constraints.txt $packages
 
 rm -rf $debian/srv/knockknock
 mkdir $debian/srv/knockknock

@@ -1,4 +1,3 @@
-import ctypes
 import importlib
 import platform
 import subprocess
@@ -45,11 +44,8 @@ def fast_math(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def restored():
     """Whatever a test does to the mode, the next one starts with the usual one."""
-    mode = ctypes.create_string_buffer(float_mode.FENV_BYTES)
-    libm = ctypes.CDLL("libm.so.6")
-    libm.fegetenv(mode)
-    yield
-    libm.fesetenv(mode)
+    with float_mode.kept():
+        yield
 
 
 def test_the_fake_flushes_small_numbers(fast_math):
