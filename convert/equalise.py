@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from convert.network import BasicBlock, FoldedNet, watching
 
 MAX_FACTOR = 8.0  # beyond, the weights would lose what the activations gain
-# All groups of channels are rescaled at once from one measurement, though several of them share
-# weights; half steps keep them from overshooting. On trained networks the largest error fell to a
+# Groups of channels share weights: what is right for one of them is changed by the next. Half steps
+# keep them from overshooting. On trained networks the largest error fell to a
 # third or a quarter, and more rounds gained little.
 ROUNDS = 8
 N_PICTURES = 32  # on which activation ranges are measured
@@ -37,21 +37,25 @@ class ChannelGroup:
 
 
 def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
-    """Equalise ``network`` in place, with ranges over ``pictures`` (N, 224, 224, 3) uint8."""
-    for _ in range(ROUNDS):
-        _half_step(network, pictures[:N_PICTURES])
+    """Equalise ``network`` in place, with ranges over ``pictures`` (N, 224, 224, 3) uint8.
 
-
-def _half_step(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
+    Ranges are measured once: what a layer puts out changes by the factors of its channels alone.
+    """
     groups = _channel_groups(network)
-    ranges = _ranges(network, [group.makers for group in groups], pictures)
-    for group, made in zip(groups, ranges, strict=True):
-        used = torch.stack([_used(user, group.repeats) for user in group.users]).amax(0)
-        live = (made > 0) & (used > 0)
-        factors = torch.where(live, torch.sqrt(made / used.clamp(min=1e-12)), torch.ones(()))
-        factors = factors / factors[live].log().mean().exp()
-        factors = factors.clamp(1 / MAX_FACTOR, MAX_FACTOR).sqrt()
-        _rescale(group, factors)
+    ranges = _ranges(network, [group.makers for group in groups], pictures[:N_PICTURES])
+    for _ in range(ROUNDS):
+        ranges = [_half_step(group, made) for group, made in zip(groups, ranges, strict=True)]
+
+
+def _half_step(group: ChannelGroup, made: Tensor) -> Tensor:
+    """Rescale the channels of ``group``, whose ranges are ``made``; returns those they have now."""
+    used = torch.stack([_used(user, group.repeats) for user in group.users]).amax(0)
+    live = (made > 0) & (used > 0)
+    factors = torch.where(live, torch.sqrt(made / used.clamp(min=1e-12)), torch.ones(()))
+    factors = factors / factors[live].log().mean().exp()
+    factors = factors.clamp(1 / MAX_FACTOR, MAX_FACTOR).sqrt()
+    _rescale(group, factors)
+    return made / factors
 
 
 def _channel_groups(network: FoldedNet) -> list[ChannelGroup]:

@@ -22,6 +22,14 @@ from tests.listener import SR, Blank, Judge, Scripted
 # Programs that tests start buffer their output as a user's do, however pytest was started.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
+# Started first: if one of these were the last, all other workers would wait for it for minutes.
+LONG = {"export", "frontend_recordings", "lengths", "tflite_export", "train"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of the files in LONG to the front."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
+
 
 @dataclass(frozen=True)
 class RealRecording:

@@ -17,7 +17,7 @@ from convert.train import train
 from convert.train_config import TrainConfig
 from tests.networks import checkpoint, random_network, torchvision_state
 
-TINY = TrainConfig(examples=64, small_epochs=2, full_epochs=0, hold_out=0.4)
+TINY = TrainConfig(examples=32, batch_size=16, small_epochs=2, full_epochs=0, hold_out=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_turning_the_answers_round_is_another_run(recordings_made, tmp_path, mon
 def test_a_batch_that_cannot_be_filled_costs_no_examples(recordings_made, tmp_path, monkeypatch):
     monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: pytest.fail("made"))
     large = dataclasses.replace(TINY, batch_size=128)
-    with pytest.raises(DatasetError, match="64 examples do not fill one batch of 128"):
+    with pytest.raises(DatasetError, match="32 examples do not fill one batch of 128"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", large)
     assert not (tmp_path / "w").exists()
 
@@ -195,7 +195,7 @@ def test_threshold_and_temperature_are_handed_on(recordings_made, tmp_path):
     meta = {"threshold": 0.8, "temperature": 1.5, "trained_on": []}
     state = random_network().state_dict()
     torch.save({"model": state, "meta": meta}, tmp_path / "start.pth")
-    few = dataclasses.replace(TINY, examples=32, small_epochs=1)
+    few = dataclasses.replace(TINY, examples=16, small_epochs=1)
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=tmp_path / "start.pth")
     tuned = load_checkpoint(tmp_path / "a.pth")
     assert (tuned.threshold, tuned.temperature) == (0.8, 1.5)
@@ -219,7 +219,7 @@ def test_a_threshold_is_given_without_learning_again(whole_run, recordings_made,
         (tmp_path / name).touch()
     command = ["train", str(recordings_made), "--out", str(tmp_path / "a.pth")]
     command += ["--work", str(tmp_path / "w"), "--threshold", "0.8"]
-    for name in ("examples", "small_epochs", "full_epochs", "hold_out"):
+    for name in ("examples", "batch_size", "small_epochs", "full_epochs", "hold_out"):
         command += [f"--{name.replace('_', '-')}", str(getattr(TINY, name))]
     assert main(command) == 0
     given = load_checkpoint(tmp_path / "a.pth")
@@ -234,7 +234,7 @@ def test_half_of_the_start_is_kept_where_that_is_asked(whole_run, recordings_mad
     nets = [load_checkpoint(start).network.state_dict()]
     for keep in (0.0, 0.5):
         # Not frozen in any epoch: whichever is the best has moved everything.
-        config = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=keep, frozen_epochs=0)
+        config = dataclasses.replace(TINY, examples=16, small_epochs=1, keep=keep, frozen_epochs=0)
         out, work = tmp_path / f"{keep}.pth", tmp_path / f"work{keep}"
         train([recordings_made], out, work, config, init=start)
         nets.append(load_checkpoint(out).network.state_dict())
@@ -257,7 +257,7 @@ def test_what_is_kept_half_is_graded_and_not_the_epoch_it_is_half_of(
         return {"check_auc": 0.9 if len(graded) <= 2 else 0.55}  # the start, the epoch; both
 
     monkeypatch.setattr(Fit, "_figures", figures)
-    few = dataclasses.replace(TINY, examples=32, small_epochs=1, keep=0.5)
+    few = dataclasses.replace(TINY, examples=16, small_epochs=1, keep=0.5)
     init = whole_run / "a.pth"
     train([recordings_made], tmp_path / "a.pth", tmp_path / "w", few, init=init)
     given = load_checkpoint(tmp_path / "a.pth")
@@ -327,7 +327,7 @@ def test_sources_that_the_epoch_was_chosen_by_are_named(
         ("one", {"small_epochs": 1}, "epoch 1, the only one)"),
         ("none", {"hold_out": 0.0}, ", the best on new examples of the same sources)"),
     ):
-        config = dataclasses.replace(TINY, examples=32, **settings)  # no choice, or by others
+        config = dataclasses.replace(TINY, examples=16, **settings)  # no choice, or by others
         train([recordings_made], tmp_path / f"{name}.pth", tmp_path / name, config)
         assert load_checkpoint(tmp_path / f"{name}.pth").chosen_by == ()
         assert said_of_it in capsys.readouterr().out
