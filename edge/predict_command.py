@@ -124,9 +124,9 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         _print_line(
             f"{'':>10}{'':>10}  {summary} (a window knocks if p is {pipeline.threshold:g} or more)"
         )
-        _print_line(
-            f"{'':>10}{'':>10}  {_alert_in_words(alert_s, detector.config, arguments.hop)}\n"
-        )
+        judged = counts.total() - counts["unknown"]
+        words = _alert_in_words(alert_s, judged, detector.config, arguments.hop)
+        _print_line(f"{'':>10}{'':>10}  {words}\n")
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
         _print_note(
             f"{path}: channel {arguments.channel} has no usable sound; the file has "
@@ -154,14 +154,16 @@ class _Progress:
             _print_note(f"{self._path}: judged to {seconds:.0f} s")
 
 
-def _alert_in_words(alert_s: float, config: DetectorConfig, hop_s: float) -> str:
-    """Whether these windows would start an alert of the service with its default settings."""
+def _alert_in_words(alert_s: float, judged: int, config: DetectorConfig, hop_s: float) -> str:
+    """Whether ``judged`` windows would start an alert of the service with its default settings."""
     rule = f"{config.needed} of {config.windows} windows"
     rule += f", here one every {hop_s:g} s; in edge run, one every {ListenConfig().hop_s:g} s"
     if alert_s < math.inf:
         return f"enough for an alert at {alert_s:.1f} s ({rule})"
     if hop_s >= config.clear_s:  # the detector forgets each window before the next comes
         return f"too far apart to tell whether it is enough for an alert ({rule})"
+    if judged < config.needed:  # not enough even if all of them knock
+        return f"too few judged windows to tell whether it is enough for an alert ({rule})"
     return f"not enough for an alert ({rule})"
 
 

@@ -151,6 +151,8 @@ def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
     [
         ([0.9] * 5, "enough for an alert at 6.0 s"),
         ([0.9] * 4 + [0.1] * 4 + [0.9] * 4, "not enough for an alert"),
+        ([0.1] * 5, "not enough for an alert"),
+        ([0.9] * 4, "too few judged windows to tell whether it is enough for an alert"),
         ([0.1] + [0.9, 0.9, 0.1] * 3, "enough for an alert at 9.0 s"),
     ],
 )
