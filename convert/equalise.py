@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from convert.network import BasicBlock, FoldedNet, watching
 
 MAX_FACTOR = 8.0  # beyond, the weights would lose what the activations gain
-# Several groups of channels share weights: what is right for one of them, another changes. Half steps
-# keep them from overshooting. On trained networks the largest error fell to a third or a quarter, and
-# more rounds gained little.
+# Several groups of channels share weights: what is right for one of them, another changes. Half
+# steps keep them from overshooting. On trained networks the largest error fell to a third or a
+# quarter, and more rounds gained little.
 ROUNDS = 8
 N_PICTURES = 32  # on which activation ranges are measured
 
