@@ -8,6 +8,7 @@ the run was too short to tell.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -109,13 +110,16 @@ def _run(arguments: argparse.Namespace) -> int:
     model = ModelFile.read(default_model())
     pipeline = Pipeline(FrontEnd(), Classifier(model), model.manifest.threshold)
     # On a slow disk the black box may still be writing there when the folder is removed.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        contextlib.closing(Indicator(config.indicator)) as indicator,
+    ):
         day = Day(arguments.hours)
         service = Service(
             config,
             day,
             pipeline,
-            indicator=Indicator(config.indicator),
+            indicator=indicator,
             blackbox=BlackBox(Path(folder), config.blackbox, day.sr),
             status=StatusFile(Path(folder) / "status.json"),
             skip_when_behind=False,

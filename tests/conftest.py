@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.indicator import Indicator
 from edge.pipeline import Pipeline
 from edge.service import Service
 from tests.listener import SR, Blank, Judge, Scripted
+from tests.wait import wait_for_threads
 
 # Programs that tests start buffer their output as a user's do, however pytest was started.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -54,6 +56,14 @@ def signal_handlers() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail a test whose threads outlive it: they would log and write files in those after it."""
+    before = threading.enumerate()
+    yield
+    wait_for_threads(before)
 
 
 @pytest.fixture(scope="session")

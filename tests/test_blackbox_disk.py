@@ -37,6 +37,7 @@ def test_a_disk_that_hangs_holds_up_no_end_and_what_is_lost_is_said(
     late = closing.is_alive()
     skipped = box.skipped
     slow.set()
+    box.close(20.0)
     assert not late
     assert skipped == kept
     (said,) = caplog.messages

@@ -58,8 +58,12 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     def fails(*_, **__):
         raise error
 
+    def shows(indicator, *, wait):
+        indicator.close()
+        told.append(wait)
+
     monkeypatch.setattr("edge.assembly.build", fails)
-    monkeypatch.setattr("edge.run_command._show_fault", lambda _, *, wait: told.append(wait))
+    monkeypatch.setattr("edge.run_command._show_fault", shows)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     with pytest.raises(type(error)):
         run_command._run(arguments(tmp_path))

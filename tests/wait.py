@@ -1,5 +1,6 @@
 """Waiting for what happens in another thread or process, as long as a busy machine needs."""
 
+import threading
 import time
 
 
@@ -9,3 +10,13 @@ def wait_for(holds, seconds=20.0):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait_for_threads(before, seconds=5.0):
+    """Wait until every thread that is not in ``before`` has ended; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        # A subclass belongs to a library, such as the monitor of tqdm, which goes on for good.
+        if thread not in before and type(thread) is threading.Thread:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            assert not thread.is_alive(), f"{thread} goes on after the test"
