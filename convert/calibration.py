@@ -142,7 +142,7 @@ def _take(
             break
         try:
             fit = _spread(path, front_end.config, per_recording)
-        except (RecordingError, OSError) as error:
+        except RecordingError as error:
             unreadable.append(str(error))
             continue
         fit_to_be_judged += [path] if fit else []

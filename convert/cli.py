@@ -27,7 +27,7 @@ examples:
 EXIT_CODES = """\
 exit codes:
   0   done
-  2   a bad command line or setting
+  2   a bad command line or setting, or the output cannot be written
   3   a recording cannot be read           4   a model file cannot be used
   6   a package is missing
   11  a checkpoint cannot be used          12  recordings or labels cannot be used

@@ -176,7 +176,7 @@ def _check(row: dict[str, str], folder: Path, where: str) -> None:
     if row["label"] not in FOLDERS:
         raise DatasetError(f"{where}: label {row['label']!r} is not one of {', '.join(FOLDERS)}")
     if what_is(file_called(folder, row["file"])) != "file":
-        raise DatasetError(f"{where}: there is no file {row['file']!r}")
+        raise DatasetError(f"{where}: there is no file {row['file']!r}, or access to it is denied")
     split = row.get("split", "")
     if split not in ("", *SPLITS):
         raise DatasetError(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
@@ -266,7 +266,7 @@ def readable(
     for clip in bar(clips, "reading recordings", unit=""):
         try:
             sound = load(clip)
-        except (RecordingError, OSError) as error:  # but not a missing decoder
+        except RecordingError as error:  # but not a missing decoder
             skipped.unreadable.append(str(error))
             continue
         if not np.isfinite(sound).all() or np.abs(sound).max() < SILENT:

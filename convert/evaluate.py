@@ -156,7 +156,7 @@ def _judge(
                 (v.start_s, v.p_knocking, v.reason)
                 for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
-        except (RecordingError, OSError) as error:
+        except RecordingError as error:
             unreadable.append(str(error))
             continue
         p_all = np.array([np.nan if p is None else p for _, p, _ in windows], dtype=np.float32)

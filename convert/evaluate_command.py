@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from convert.labels import TABLE
 from convert.metrics import FEW_SOURCES
 from convert.output import check_apart, check_output, is_for_tflite, parse_labels
+from edge.arguments import named_path
 from edge.config import ListenConfig
 from edge.errors import ConfigError
 from edge.files import write_atomically
@@ -48,10 +48,10 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="network: .pth, .safetensors or .tflite"
+        "model", type=named_path, metavar="MODEL", help="network: .pth, .safetensors or .tflite"
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="folder of labelled recordings"
+        "folders", nargs="+", type=named_path, metavar="DIR", help="folder of labelled recordings"
     )
     hop_s = ListenConfig().hop_s
     parser.add_argument(
@@ -78,10 +78,10 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
         help="order of a .pth's outputs if the file does not give it, e.g. normal,knocking",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all figures to FILE as JSON"
+        "--json", type=named_path, metavar="FILE", help="write all figures to FILE as JSON"
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write an HTML report with plots to FILE"
+        "--html", type=named_path, metavar="FILE", help="write an HTML report with plots to FILE"
     )
     parser.add_argument(
         "--for-false-rate",
@@ -92,7 +92,7 @@ def add_evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=named_path,
         metavar="M.tflite",
         help="write the model with the chosen threshold and temperature to this file",
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from convert.output import parse_labels
+from edge.arguments import named_path
 from edge.model import PRECISIONS
 
 EXAMPLES = """\
@@ -30,17 +30,19 @@ def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, help=".pth of fastai v1 or v2, or .safetensors")
+    parser.add_argument(
+        "checkpoint", type=named_path, help=".pth of fastai v1 or v2, or .safetensors"
+    )
     parser.add_argument(
         "--calibration",
-        type=Path,
+        type=named_path,
         required=True,
         metavar="DIR",
         help="folder of recordings for calibration and for the comparison with torch: those that "
         "its labels.csv lists, or else all below it",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="M.tflite", help="TFLite file to write"
+        "--out", type=named_path, required=True, metavar="M.tflite", help="TFLite file to write"
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="int8", help="number format (default: int8)"

@@ -8,11 +8,12 @@ from pathlib import Path
 from convert.errors import DatasetError
 from convert.labels import FOLDERS, TABLE, canonical
 from convert.paths import what_is
-from edge.decoders import SOUNDFILE_SUFFIXES
 
-SUFFIXES = SOUNDFILE_SUFFIXES | {
-    *(".wav", ".wave", ".mp3", ".m4a", ".mp4", ".mov"),
-    *(".aac", ".avi", ".mkv", ".webm", ".3gp", ".wma", ".amr"),
+# Not taken from edge.decoders: which decoder reads a format does not matter here.
+SUFFIXES = {
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf"),
+    *(".ogg", ".oga", ".opus", ".mp2", ".mp3", ".aac", ".m4a", ".m4b", ".amr", ".awb", ".wma"),
+    *(".3gp", ".3g2", ".mp4", ".m4v", ".mov", ".mka", ".mkv", ".webm", ".avi"),
 }
 
 LOST_AND_FOUND = "lost+found"  # of a file system; only root may open it, and it holds no recordings

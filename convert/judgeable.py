@@ -24,7 +24,7 @@ def judgeable(path: Path, config: FrontEndConfig) -> Iterator[NDArray[np.float32
     """Yield the windows (n_samples,) of a recording that the device would judge, ``HOP_S`` apart.
 
     They are views of a larger buffer: copy what must be kept. RecordingError if the recording
-    cannot be decoded, from the start or from some point on; OSError if the file cannot be read.
+    cannot be read or decoded, from the start or from some point on.
     """
     gate = Gate(sr=config.sr)
     windower = Windower(config.n_samples, round(HOP_S * config.sr), config.sr)
@@ -52,7 +52,7 @@ def all_judgeable(
         try:
             for y in judgeable(clip.path, config):
                 yield clip, y
-        except (RecordingError, OSError) as error:  # but not a missing decoder
+        except RecordingError as error:  # but not a missing decoder
             found.append(str(error))
     if not quiet and unreadable is None:
         say_unreadable(found)

@@ -48,8 +48,8 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
         _need_closed_quotes(columns, columns, f"{table}, line 1")
         if missing := {"file", "label"} - set(columns):
             raise DatasetError(
-                f"{table} lacks the column {' and '.join(sorted(missing))}: its first line names "
-                "the columns, with commas between them"
+                f"{table} has no column {' and no column '.join(sorted(missing))}: its first line "
+                "names the columns, with commas between them"
             )
         if twice := sorted(name for name, n in Counter(columns).items() if name and n > 1):
             raise DatasetError(f"{table} names the column {twice[0]} twice: remove or rename one")

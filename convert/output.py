@@ -23,6 +23,27 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
         raise ConfigError(f"{option} {path}: the folder {path.parent} is not writable")
 
 
+def check_folder(option: str, folder: Path) -> None:
+    """ConfigError unless ``folder``, given as ``option``, can be written to, or be made."""
+    here = folder
+    while not os.path.lexists(here) and here != here.parent:
+        here = here.parent
+    if not os.path.isdir(here):  # noqa: PTH112 - Path.is_dir() raises if access is denied
+        wrong = f"cannot be made, because {here} is" if here != folder else "is"
+        raise ConfigError(f"{option}: {folder} {wrong} not a folder: name another folder")
+    if not os.access(here, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option}: {folder} cannot be written: {here} is not writable")
+
+
+def need_folder(option: str, folder: Path) -> None:
+    """Make ``folder``, given as ``option``; ConfigError unless it can be written to."""
+    check_folder(option, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # not every file system tells beforehand
+        raise ConfigError(f"{option}: {folder} cannot be made: {error.strerror}") from error
+
+
 def holds_tflite(path: Path) -> bool:
     """Whether ``path`` is a TFLite model by its content, whatever its name."""
     with contextlib.suppress(OSError):  # reported when it is actually read

@@ -19,7 +19,9 @@ from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
 from convert.labels import FOLDERS
 from convert.made import Made, make, make_fault, write_demo
+from convert.output import need_folder
 from convert.progress import bar
+from edge.arguments import named_path
 from edge.errors import ConfigError
 from edge.files import write_atomically
 from edge.wav import write_wav
@@ -61,7 +63,7 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     parser.add_argument(
         "out",
-        type=_folder,
+        type=named_path,
         metavar="OUT",
         help="output folder, created if missing; must not hold a data set yet",
     )
@@ -76,7 +78,7 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--seed", type=int, help="random seed (default: 1)")
     parser.add_argument(
         "--over",
-        type=Path,
+        type=named_path,
         metavar="DIR",
         help="use the healthy engines in this folder of labelled recordings instead of "
         "synthetic ones",
@@ -101,12 +103,6 @@ def add_synth_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.set_defaults(run=_run)
 
 
-def _folder(text: str) -> Path:
-    if not text:  # from an unset shell variable: Path would take it for the current directory
-        raise argparse.ArgumentTypeError("'' names no folder")
-    return Path(text)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     chosen = [name for name in (*DEFAULTS, "over", "level") if getattr(arguments, name) is not None]
     if arguments.demo and chosen:
@@ -124,10 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--level {arguments.level:g} dB must lie between -40 and 60")
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(f"{arguments.out} cannot be written: {error.strerror}") from error
+    need_folder("OUT", arguments.out)
     if arguments.demo:
         write_demo(arguments.out)
     else:

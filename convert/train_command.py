@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from convert.labels import nfc
-from convert.output import check_apart, check_output, parse_labels
+from convert.output import check_apart, check_folder, check_output, parse_labels
 from convert.train_config import TrainConfig
+from edge.arguments import named_path
 from edge.errors import ConfigError
 
 EXAMPLES = """\
@@ -89,19 +90,24 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default, tuned = TrainConfig(), TrainConfig.fine_tuning()
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of recordings")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="NET.pth", help="checkpoint to write"
+        "folders", nargs="+", type=named_path, metavar="DIR", help="folder of recordings"
+    )
+    parser.add_argument(
+        "--out", type=named_path, required=True, metavar="NET.pth", help="checkpoint to write"
     )
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--init", type=Path, metavar="NET.pth", help="checkpoint to fine-tune")
+    start.add_argument("--init", type=named_path, metavar="NET.pth", help="checkpoint to fine-tune")
     parser.add_argument(
         "--labels",
         metavar="A,B",
         help="class order of --init's outputs, if the file does not state it",
     )
     start.add_argument(
-        "--pretrained", type=Path, metavar="resnet34.pth", help="start from torchvision's body"
+        "--pretrained",
+        type=named_path,
+        metavar="resnet34.pth",
+        help="start from torchvision's body",
     )
     parser.add_argument(
         "--threshold",
@@ -109,7 +115,9 @@ def add_train_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
         metavar="P",
         help="decision threshold stored in NET.pth (--init's, or 0.5); training does not use it",
     )
-    parser.add_argument("--work", type=Path, metavar="DIR", help="the run's folder (NET.work)")
+    parser.add_argument(
+        "--work", type=named_path, metavar="DIR", help="the run's folder (NET.work)"
+    )
     for name, (kind, of, words) in SETTINGS.items():
         before = _shown(default, name)
         now = _shown(tuned, name)
@@ -181,6 +189,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise ConfigError(f"--threshold {arguments.threshold:g} must lie between 0 and 1")
     work = arguments.work or arguments.out.with_suffix(".work")
+    check_folder("--work", work)
     try:
         _train(arguments, work, config)
     except KeyboardInterrupt:

@@ -36,7 +36,12 @@ log = logging.getLogger(__name__)
 
 def load_model(config: Config) -> ModelFile:
     """The model that the settings name, else edge.model.default_model()."""
-    return ModelFile.read(Path(config.listen.model) if config.listen.model else default_model())
+    if not config.listen.model:
+        return ModelFile.read(default_model())
+    try:
+        return ModelFile.read(Path(config.listen.model))
+    except ModelError as error:
+        raise ModelError(f"listen.model: {error}") from error
 
 
 def load_network(config: Config) -> tuple[ModelFile, Classifier]:
@@ -93,6 +98,7 @@ def build(
     log.info("model %s in %s", model.path, classifier.runtime)
     played = source.resolve() if source else config.audio.device
     about = {"source": str(played or "default microphone"), "model": str(model.path)}
+    status = StatusFile(status_file(config, state))  # first, as it refuses a wrong --state
     folder = records_folder(config, state)
     warning = volatile_warning(folder)
     if warning and "STATE_DIRECTORY" in os.environ:  # only the service is ended by power cuts
@@ -103,7 +109,7 @@ def build(
         pipeline,
         indicator=indicator,
         blackbox=BlackBox(folder, config.blackbox, sr, about=about),
-        status=StatusFile(status_file(config, state)),
+        status=status,
         skip_when_behind=speed < math.inf,
         self_test=lambda: _self_test(model, front_end, classifier),
         reload=lambda: require_reachable_threshold(load_config(settings), model.manifest),

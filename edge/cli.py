@@ -43,6 +43,9 @@ examples:
   edge predict *.flac --json | jq .             one JSON object per window
   edge predict engine.wav --picture pictures    what the network saw, as PNG
 
+What the last window leaves of the recording gets an extra one, which ends where the recording
+does. It does not count for an alert, as edge run has none there.
+
 A window that cannot be trusted is "unknown", never "normal"; reasons:
   too_short   less than two seconds of sound
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug

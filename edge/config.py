@@ -257,7 +257,9 @@ def _section(cls: type[Any], section: str, values: dict[str, Any], name: str) ->
 def _value(key: str, value: Any, kind: Any, name: str) -> Any:
     if kind == tuple[int, ...]:
         if not isinstance(value, list) or not value or not all(type(v) is int for v in value):
-            raise ConfigError(f"{name}: {key} = {value!r} must be a list of whole numbers")
+            raise ConfigError(
+                f"{name}: {key} = {value!r} must be a list of one or more whole numbers"
+            )
         if not all(RATES[0] <= v <= RATES[1] for v in value):
             limits = f"{RATES[0]} and {RATES[1]} Hz"
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {limits}")

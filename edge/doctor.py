@@ -189,7 +189,10 @@ def _space(config: Config) -> Finding:
     writable = owned or _service_may_write(folder)
     if not (writable or (os.access(folder, os.W_OK) and not as_root)):
         where = "is not writable by the service" if as_root else "is not writable by this user"
-        remedy = "without write access the service keeps no records: sudo chown knockknock: FOLDER"
+        remedy = "name another folder in blackbox.directory"
+        if _service_uid() is not None:
+            remedy = f"sudo chown {ACCOUNT}: FOLDER"
+        remedy = f"without write access the service keeps no records: {remedy}"
         return Finding("warn", "space", f"{folder} {where}", remedy)
     if warning := volatile_warning(folder):
         return Finding("warn", "space", warning, OVERLAY_REMEDY)

@@ -21,8 +21,17 @@ def write_atomically(
 
     Permissions follow the umask, or ``mode`` if given. A symbolic link is kept and its target
     replaced; a device or a pipe is written to, not replaced. Not ``durable``: return without
-    waiting for the disk, for files that need not survive a power cut.
+    waiting for the disk, for files that need not survive a power cut. OSError names a file.
     """
+    try:
+        _write(path, content, mode, durable=durable)
+    except OSError as error:
+        if error.filename is None:  # a full disk: else nobody would know which one
+            error.filename = str(path)
+        raise
+
+
+def _write(path: Path, content: bytes, mode: int | None, *, durable: bool) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return

@@ -72,6 +72,8 @@ def status_file(config: Config, state: Path | None) -> Path | None:
     if state:
         try:
             state.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ConfigError(f"--state {state} is a file: name a folder") from error
         except OSError as error:
             raise ConfigError(f"--state {state}: {error.strerror}") from error
         return state / "status.json"

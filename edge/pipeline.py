@@ -38,6 +38,7 @@ class Verdict:
     p_knocking: float | None  # None when unknown
     reason: str  # why unknown, else ""
     picture: NDArray[np.uint8] | None  # (224, 224, 3) uint8, what the network saw
+    extra: bool = False  # of what is left where the sound ends: the service has no such window
 
     @property
     def knocks(self) -> bool | None:
@@ -74,7 +75,7 @@ class Pipeline:
     def verdicts(self, blocks: Iterable[Block], *, hop_s: float) -> Iterator[Verdict]:
         """One verdict per window, every ``hop_s`` seconds, until the blocks end.
 
-        If MIN_TAIL_S or more are uncovered at the end of the signal, a last window ends there;
+        If MIN_TAIL_S or more are uncovered at the end of the signal, an extra window ends there;
         likewise before each gap. A piece shorter than a window gets one verdict: too_short, or if
         it lacks no more than MAX_PAD_S, that on the piece padded with silence.
         """
@@ -96,9 +97,9 @@ class Pipeline:
         """The verdict on what is left when the sound ends; ``first_blocks`` is its beginning."""
         config = self.front_end.config
         if sum(b.y.size for b in first_blocks) < config.n_samples:
-            yield self._judge_short(first_blocks)
+            yield replace(self._judge_short(first_blocks), extra=True)
         elif rest := windower.tail(min_new=round(MIN_TAIL_S * config.sr)):
-            yield self.judge_window(rest)
+            yield replace(self.judge_window(rest), extra=True)
 
     def judge_window(self, window: Window) -> Verdict:
         """The verdict on one window; ``unknown`` with the reason when it cannot be trusted."""

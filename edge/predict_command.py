@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
-from edge.errors import ConfigError, EdgeError, RecordingError, output_error, print_error
+from edge.errors import ConfigError, EdgeError, output_error, print_error
 from edge.frontend import FrontEnd
 from edge.gate import Fault
 from edge.model import ModelFile, default_model
@@ -52,12 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path, name in zip(arguments.files, names, strict=True):
         try:
             _predict_file(path, pipeline, arguments, name)
-        except (EdgeError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            # Python's own message names no file, or names it twice.
-            if not isinstance(error, EdgeError):
-                error = RecordingError(f"{path} cannot be read: {error.strerror or error}")
+        except EdgeError as error:
             print_error("edge", error)
             worst = max(worst, error.exit_code)
     return worst
@@ -99,7 +94,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     reasons: set[str] = set()
     detector, alert_s = Detector(DetectorConfig()), math.inf
     picture_error: ConfigError | None = None
-    replaced = 0
+    judged = replaced = 0
     progress = _Progress(path)
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
@@ -109,8 +104,10 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
         reasons.add(verdict.reason)
-        if detector.update(verdict.knocks, verdict.end_s).started:
-            alert_s = min(alert_s, verdict.end_s)
+        if not verdict.extra:
+            judged += verdict.knocks is not None
+            if detector.update(verdict.knocks, verdict.end_s).started:
+                alert_s = min(alert_s, verdict.end_s)
         _print_line(_as_json(path, verdict) if arguments.json else _as_row(verdict))
         progress.report(verdict.end_s)
         if arguments.picture and verdict.picture is not None:
@@ -124,7 +121,6 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         _print_line(
             f"{'':>10}{'':>10}  {summary} (a window knocks if p is {pipeline.threshold:g} or more)"
         )
-        judged = counts.total() - counts["unknown"]
         words = _alert_in_words(alert_s, judged, detector.config, arguments.hop)
         _print_line(f"{'':>10}{'':>10}  {words}\n")
     if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
@@ -133,7 +129,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
             f"{source.channels} channels, numbered from 0: try another --channel"
         )
     if replaced:  # perhaps another car's recording of the same name
-        _print_note(f"{path}: replaced {replaced} pictures in {arguments.picture}")
+        pictures = f"{replaced} picture{'s' if replaced > 1 else ''}"
+        _print_note(f"{path}: replaced {pictures} in {arguments.picture}")
     if picture_error is not None:  # raised only now, after every window was judged
         raise picture_error
 

@@ -43,12 +43,21 @@ class Recording:
     def blocks(self) -> Generator[Block]:
         """The audio as blocks; ``start_s`` of each counts from the beginning of the file.
 
-        RecordingError if the file, the channel or the requested part does not exist.
+        RecordingError if the file cannot be read, or if it, the channel or the requested part does
+        not exist.
         """
+        try:
+            yield from self._wanted()
+        except OSError as error:  # whose own message names no file, or names it twice
+            reason = error.strerror or error
+            raise RecordingError(f"{self.path} cannot be read: {reason}") from error
+
+    def _wanted(self) -> Iterator[Block]:
         if self.path.is_dir():
             raise RecordingError(f"{self.path} is a folder: name the recordings in it")
         if not self.path.is_file():
-            what = "is not a file" if self.path.exists() else "does not exist"
+            pipe = "is not a file: save the sound to one first"
+            what = pipe if self.path.exists() else "does not exist"
             raise RecordingError(f"{self.path} {what}")
         heard = False
         first, last = self._part.samples()

@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 from convert.dataset import find_clips
 from convert.errors import DatasetError
 from convert.examples import ExampleMaker
+from convert.output import need_folder
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.split import TrainedOn
 from convert.train_config import TrainConfig
@@ -43,7 +44,6 @@ from edge.errors import ConfigError
 from edge.files import write_atomically
 from scripts.held_out import FOLDS, HeldOut, Parts, figures
 from scripts.learner import Learner
-from scripts.output import need_folder
 from scripts.stream import Stream
 
 EVERYTHING = FOLDS  # in the place of a part's number: nothing is left out

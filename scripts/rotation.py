@@ -37,6 +37,7 @@ from convert.examples import KNOCKING, NORMAL, ExampleMaker
 from convert.fit import Examples, Fit
 from convert.metrics import FEW_SOURCES
 from convert.network import KnockNet
+from convert.output import need_folder
 from convert.recipe import REAL_KNOCKS, Recipe
 from convert.rendering import FULL_PX, Pictures
 from convert.run_data import digest, identity
@@ -45,7 +46,6 @@ from edge.cli import run_cli
 from edge.files import write_atomically
 from scripts.held_out import FOLDS, Parts
 from scripts.intervals import Called, in_percent, interval_of_auc, interval_of_share
-from scripts.output import need_folder
 from scripts.scores import Held, Scores
 
 EXAMPLES = """\

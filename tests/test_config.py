@@ -55,7 +55,7 @@ def test_what_is_said_counts():
         ("[listen]\nhop_s = nan", "between"),
         ("[listen]\nthreads = true", "whole number"),
         ("[indicator]\nactive_high = 1", "true or false"),
-        ("[audio]\nrates = []", "list of whole numbers"),
+        ("[audio]\nrates = []", "list of one or more whole numbers"),
         ("[audio]\nrates = [100]", "8000 and 192000"),
         ("[detector]\nneeded = 9", "windows"),
         ("[indicator]\nknock_pin = 17", "pin twice"),

@@ -190,7 +190,7 @@ def test_a_table_without_labels_and_folders_without_recordings(tmp_path):
     with pytest.raises(DatasetError, match="not a folder"):
         find_clips([tmp_path / "none"])
     table(tmp_path, "a.wav", header="file")
-    with pytest.raises(DatasetError, match="lacks the column label"):
+    with pytest.raises(DatasetError, match="has no column label"):
         find_clips([tmp_path])
 
 

@@ -212,7 +212,9 @@ def test_a_folder_of_the_services_own_is_closed_to_others_and_well(tmp_path, mon
     monkeypatch.setattr("edge.doctor.volatile_warning", lambda _: "")
     monkeypatch.setattr("edge.doctor.os.access", lambda *_: False)
     monkeypatch.setattr("edge.doctor.ACCOUNT", "nobody-of-that-name")
-    assert _space(config).level == "warn"
+    finding = _space(config)
+    assert finding.level == "warn"
+    assert finding.remedy.endswith("name another folder in blackbox.directory")
     monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(os.getuid()).pw_name)
     assert _space(config).level == "ok"
 

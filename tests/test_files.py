@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,20 @@ def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path, monkeypatch):
     wrong = errno.EIO
     with pytest.raises(OSError, match="no"):
         write_atomically(tmp_path / "b", b"new")
+
+
+def test_a_full_disk_is_named_by_the_file(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(Path("/dev/full"), b"new")
+    assert caught.value.filename == "/dev/full"
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "a", b"new")
+    assert caught.value.filename == str(tmp_path / "a")
 
 
 def test_links_in_a_ring_are_replaced_and_no_traceback(tmp_path):

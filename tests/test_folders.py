@@ -9,6 +9,9 @@ from convert.dataset import find_clips
 from convert.errors import DatasetError
 from convert.fingerprint import fingerprint
 from convert.folders import called_sounds, sounds
+from edge.recording import Recording
+from tests.audio import noise
+from tests.encoded import encode
 from tests.labelled import sound
 
 
@@ -24,6 +27,28 @@ def test_recordings_in_no_label_s_folder_are_counted_and_named(tmp_path, capsys)
         "note: 4 recordings in no folder knocking, normal or not_engine, not used: "
         f"{tmp_path}/c.wav; {tmp_path}/e/f/g.wav; {tmp_path}/faults/b.wav ...\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form", "codec"),
+    [
+        (".ogg", "ogg", "flac"),
+        (".oga", "ogg", "libopus"),
+        (".opus", "ogg", "libopus"),
+        (".caf", "caf", "pcm_s16le"),
+        (".w64", "w64", "pcm_s16le"),
+        (".mka", "matroska", "flac"),
+        (".m4b", "ipod", "aac"),
+        (".mp2", "mp2", "mp2"),
+        (".aifc", "aiff", "pcm_s16be"),
+    ],
+)
+def test_what_edge_predict_reads_is_a_recording_here_too(tmp_path, suffix, form, codec):
+    path = tmp_path / "normal" / f"golf_1{suffix}"
+    path.parent.mkdir()
+    encode(path, noise(3, 48_000), 48_000, form, codec)
+    assert Recording(path).read().size > 2.8 * 22_050
+    assert [clip.path for clip in find_clips([tmp_path])] == [path]
 
 
 def test_folders_of_labels_are_known_however_they_are_spelt(tmp_path, capsys):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from convert.cli import main as convert
 from edge.cli import main
 from edge.errors import os_error_message
 from edge.predict_command import _Progress
 from tests.audio import noise, wav_file
 
+ROOT = Path(__file__).resolve().parents[1]
 SR = 22_050
 
 
@@ -134,3 +136,51 @@ def test_pictures_that_were_there_are_not_replaced_without_a_word(engine, tmp_pa
     assert capsys.readouterr().err == ""
     assert main(line) == 0
     assert capsys.readouterr().err == f"{engine}: replaced 2 pictures in {tmp_path}\n"
+
+
+def test_a_full_disk_behind_a_file_is_named_by_it(recordings_made):
+    model = ROOT / "models" / "knock-int8.tflite"
+    done = shell(f"{sys.executable} -m convert evaluate {model} {recordings_made} --json /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "convert: /dev/full: No space left on device"
+
+
+@pytest.mark.parametrize("command", ["train DIR --out o.pth --work {}", "synth {}"])
+@pytest.mark.parametrize("place", ["file", "link", "file/x"])
+def test_a_folder_that_cannot_be_is_named_with_its_option(tmp_path, capsys, command, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert convert(command.format(tmp_path / place).split()) == 2
+    option = "OUT" if command.startswith("synth") else "--work"
+    wrong = "is" if place != "file/x" else f"cannot be made, because {tmp_path}/file is"
+    assert capsys.readouterr().err == (
+        f"convert: {option}: {tmp_path}/{place} {wrong} not a folder: name another folder\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["train DIR --out o.pth", "synth new"])
+def test_a_folder_without_access_is_named(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("convert.output.os.access", lambda path, _: str(path) != ".")
+    monkeypatch.setattr("convert.train_command.check_output", lambda *_: None)
+    assert convert(command.split()) == 2
+    assert "cannot be written: . is not writable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export", "a.pth", "--calibration", "", "--out", "a.tflite"],
+        ["export", "a.pth", "--calibration", "a", "--out", ""],
+        ["train", "", "--out", "a.pth"],
+        ["train", "a", "--out", "a.pth", "--work", ""],
+        ["evaluate", "", "a"],
+        ["evaluate", "a.pth", "a", "--html", ""],
+        ["synth", ""],
+        ["synth", "a", "--over", ""],
+    ],
+)
+def test_an_empty_name_is_not_this_very_folder(command, capsys):
+    with pytest.raises(SystemExit):
+        convert(command)
+    assert "the name is empty: name a file or a folder" in capsys.readouterr().err

@@ -80,6 +80,9 @@ def test_a_broken_answer_is_unknown(front_end, p):
 def test_the_whole_recording_is_covered(front_end, seconds, hop_s, starts):
     heard, _ = verdicts(front_end, noise(seconds), hop_s=hop_s)
     assert [round(v.start_s, 2) for v in heard] == starts
+    assert [v.extra for v in heard] == [
+        seconds < 2 or not math.isclose(start % hop_s, 0) for start in starts
+    ]
     assert heard[-1].end_s == pytest.approx(seconds, abs=0.1)  # MIN_TAIL_S may be left
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edge.cli import main
+from edge.decoders import pieces
 from edge.model import ModelFile, default_model, write_model
 from tests.audio import hiss, noise, tone, wav_file
 from tests.program import run
@@ -310,17 +311,17 @@ def test_the_models_own_threshold_decides(wav, tmp_path, capsys):
 
 
 def test_a_file_that_may_not_be_read_does_not_stop_the_others(wav, capsys, monkeypatch):
-    from edge import predict_command
-
-    def refused(path, *rest):
-        if path.name == "closed.wav":
+    def refused(path, part):
+        if path == closed:
             raise PermissionError(13, "Permission denied", str(path))
-        judged.append(path)
+        return pieces(path, part)
 
-    judged: list[object] = []
-    monkeypatch.setattr(predict_command, "_predict_file", refused)
-    assert main(["predict", str(wav.with_name("closed.wav")), str(wav)]) == 3
-    assert judged == [wav]
+    closed = shutil.copy(wav, wav.with_name("closed.wav"))
+    monkeypatch.setattr("edge.recording.pieces", refused)
+    assert main(["predict", str(closed), str(wav), "--json"]) == 3
+    out, errors = capsys.readouterr()
+    assert errors == f"edge: {closed} cannot be read: Permission denied\n"
+    assert str(wav) in out
 
 
 def test_the_highest_code_counts(wav, monkeypatch):

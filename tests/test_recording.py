@@ -1,3 +1,5 @@
+import errno
+import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -5,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from edge.decoders import pieces
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import resample
 from edge.recording import Recording
@@ -189,6 +192,21 @@ def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
     path = wav_file(tmp_path / "b.wav", tone(1, 4000), 4000)
     with pytest.raises(RecordingError, match="4000 Hz"):
         Recording(path).read()
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_what_the_system_refuses_names_the_file(tmp_path, monkeypatch, at):
+    """A memory card that fails, at the beginning or while it is read."""
+
+    def failing(path, part):
+        yield from itertools.islice(pieces(path, part), at)
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
+    monkeypatch.setattr("edge.recording.pieces", failing)
+    with pytest.raises(RecordingError) as caught:
+        Recording(path).read()
+    assert str(caught.value) == f"{path} cannot be read: Input/output error"
 
 
 def test_wav_needs_no_decoder(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import installed
+from edge import cli, installed
 from edge.__main__ import BLAS_THREADS, main
 from edge.config import Config
 from edge.errors import ConfigError
@@ -105,15 +105,34 @@ def test_sigterm_ends_it_within_two_seconds(tmp_path):
     [
         (["--config", "none.toml", "--check-config"], 2, "none.toml cannot be read"),
         (["--source", "none.wav"], 2, "none.wav does not exist"),
+        (["--source", "/proc/self/mem", "--state", "state"], 3, "/proc/self/mem cannot be read"),
         (["--source", __file__, "--speed", "0"], 2, "--speed"),
     ],
 )
 def test_bad_arguments(arguments, code, words, tmp_path):
-    process = edge("run", *arguments, cwd=Path(__file__).resolve().parents[1])
+    process = edge("run", *arguments, cwd=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert words in errors
     assert "Traceback" not in errors
+
+
+def test_a_state_that_is_a_file_is_refused_before_records_are_kept_there(tmp_path):
+    (tmp_path / "file").write_text("")
+    wav = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    process = edge("run", "--source", wav, "--state", tmp_path / "file")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1] == f"edge: --state {tmp_path}/file is a file: name a folder"
+    assert "ERROR" not in errors
+
+
+def test_a_model_that_is_not_there_is_named_with_its_setting(tmp_path):
+    (tmp_path / "a.toml").write_text('[listen]\nmodel = "/x.tflite"\n')
+    process = edge("run", "--config", tmp_path / "a.toml", "--check-config")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert errors.startswith("edge: listen.model: model /x.tflite cannot be read")
 
 
 def test_a_status_file_that_is_a_folder_is_refused(tmp_path):
@@ -243,3 +262,21 @@ def test_records_that_would_go_into_a_file_are_no_right_settings(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "blackbox.directory" in errors
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(3.9, False), (4.0, True), (4.3, True)])
+def test_the_last_window_counts_only_where_the_service_has_it(
+    tmp_path, monkeypatch, capsys, seconds, enough
+):
+    """At the end of 3.9 s there is a fifth one, which begins 0.4 s after the fourth."""
+    monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: 0.9)
+    monkeypatch.setattr("edge.assembly._self_test", lambda *_: None)
+    monkeypatch.setattr("edge.run_command.set_up_logging", lambda *, verbose: None)
+    path = wav_file(tmp_path / "a.wav", noise(seconds).astype("f8"), SR)
+    assert cli.main(["predict", str(path), "--hop", "0.5"]) == 0
+    *rows, _, last, _ = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) >= 5
+    assert last.strip().startswith("enough for an alert") == enough
+    state = ["--state", str(tmp_path / "state")]
+    assert cli.main(["run", "--source", str(path), "--speed", "max", *state]) == 0
+    assert f"alerts: {int(enough)}," in capsys.readouterr().err
