@@ -115,6 +115,8 @@ def _load(model: ModelFile, runtime: str, threads: int) -> tuple[str, Any]:
             return package, _make_interpreter(package, model, threads)
         # With a numpy it was not built for, tflite-runtime imports and fails only afterwards.
         except (ImportError, AttributeError, SystemError) as error:
+            if isinstance(error.__cause__, (KeyboardInterrupt, SystemExit)):
+                raise error.__cause__ from None  # Ctrl-C while its C code was being initialised
             label, message = _package_label(package), " ".join(str(error).split())
             failures.append(f"{label} cannot be used with numpy {np.__version__}: {message}")
             cause = error

@@ -16,8 +16,9 @@ from edge.wav import EncodingError, WavReader
 # Nor Ogg: it reads only the first link of a chained file, and after damage it joins what follows.
 # Nor CAF: it refuses a file that was cut off, or whose length was never filled in.
 SOUNDFILE_SUFFIXES = {".flac", ".aif", ".aiff", ".au"}
-SOUNDFILE_MAGICS = (b"fLaC", b"FORM", b"RF64")
-AV_MAGICS = (b"#!AMR", b"OggS", b"\x1aE\xdf\xa3")  # the last: Matroska and WebM
+SOUNDFILE_MAGICS = (b"fLaC", b"FORM", b"RF64", b".snd")
+# The last three: CAF, Wave64, and Matroska and WebM.
+AV_MAGICS = (b"#!AMR", b"OggS", b"caff", b"riff\x2e\x91", b"\x1aE\xdf\xa3")
 
 
 def pieces(path: Path, part: Part) -> Iterator[Piece]:
@@ -63,7 +64,7 @@ def _from_wav(path: Path, part: Part) -> Iterator[Piece]:
 def _needs_av(magic: bytes) -> bool:
     """Whether a file that begins with ``magic`` needs PyAV, whatever its name.
 
-    That is MP4, MP3, AAC, AMR, Ogg, Matroska: what telephones record. MP3 and AAC without a
+    That is MP4, MP3, AAC, AMR, Ogg, CAF, Matroska: what telephones record. MP3 and AAC without a
     container begin with eleven set bits (their frame sync), but never with 32, as an erased block
     of a memory card does.
     """

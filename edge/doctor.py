@@ -176,8 +176,10 @@ def _space(config: Config) -> Finding:
     own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
     if not own and STATE_DIRECTORY.is_dir():
         folder = STATE_DIRECTORY
-    while not _is_visible(folder):
+    while not _is_visible(folder) and folder != folder.parent:
         folder = folder.parent
+    if not _is_visible(folder):  # the working directory, to which a relative folder leads
+        return Finding("warn", "space", "access to the working directory is denied", "cd elsewhere")
     free = shutil.disk_usage(folder).free / 1e6
     with contextlib.suppress(OSError):  # the working directory has been deleted
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are written

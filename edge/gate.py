@@ -61,7 +61,9 @@ TONE_PARTS = 8  # of 0.25 s each; in them, no real engine has TONAL_SHARE of its
 # that of flat tops, 30 % by default; the worst real engine has 24 %.
 ESTIMATE_FACTOR = 1.5
 FLAT_TOP_DEPTH = 0.01  # depth of a flat top, as a share of the peak-to-peak range
-MIN_PEAK_TO_PEAK = 0.004  # 130 16-bit steps; in a smaller range flat tops are not resolved
+# 130 16-bit steps; in a smaller range flat tops are not resolved. Of 8 bits this is half a step:
+# sound as quiet as that is all flat, and is refused for one reason or another.
+MIN_PEAK_TO_PEAK = 0.004
 
 
 class Gate:

@@ -89,7 +89,10 @@ def _data_end(file: BinaryIO, at: int, name_bytes: int, order: Literal["big", "l
     The first chunk is at ``at``. Each begins with a name of ``name_bytes`` and a size of eight. In
     Wave64 (names of 16 bytes) the size includes this header, and chunks are aligned to eight bytes.
     """
+    end = os.fstat(file.fileno()).st_size
     for _ in range(MAX_CHUNKS):
+        if at >= end:  # seeking far beyond the end is an error
+            break
         file.seek(at)
         head = file.read(name_bytes + 8)
         size = int.from_bytes(head[name_bytes:], order) + (0 if name_bytes == 16 else len(head))

@@ -110,17 +110,18 @@ def _run(arguments: argparse.Namespace) -> int:
     # standard error, which itself is redirected to /dev/null while a runtime loads the network.
     faulthandler.enable(os.dup(2))
     on_sighup = sighup_action()
-    exit_code = INTERRUPTED if arguments.source else 0
-    _handle_signals(on_sighup, exit_code)
+    stopping = _Stopping(on_sighup, INTERRUPTED if arguments.source else 0)
+    stopping.handle_signals()
     try:
         # Resolved once: if the file is deleted later, a reload must not fall back to the defaults.
         settings = arguments.config or installed_config()
         config = load_config(settings)
     except ConfigError:
         lamp = read_indicator_config(arguments.config or DEFAULT_PATH)
-        _show_fault(Indicator(lamp) if lamp else None, wait=True)
+        _show_fault(Indicator(lamp) if lamp else None, wait=not stopping.requested)
+        stopping.check()
         raise
-    service = _listen(config, settings, arguments, on_sighup)
+    service = _listen(config, settings, arguments, stopping)
     silence_closed_terminal()
     if arguments.source:
         return _summary(service, arguments.source)
@@ -128,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _listen(
-    config: Config, settings: Path | None, arguments: argparse.Namespace, on_sighup: SighupAction
+    config: Config, settings: Path | None, arguments: argparse.Namespace, stopping: _Stopping
 ) -> Service:
     """Run the service until it ends, and return it for its counters; failures show on the lamp."""
     indicator = capture = None
@@ -148,16 +149,16 @@ def _listen(
             speed=arguments.speed,
             state=arguments.state,
         )
-        service.run(on_sighup)
+        stopping.check()
+        service.run(stopping.on_sighup)
     except BaseException as error:
-        # The service's own signal handlers would have no effect any more.
-        _handle_signals(on_sighup, INTERRUPTED if arguments.source else 0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stopping.handle_signals()  # the service's own handlers would have no effect any more
         if capture is not None:
             capture.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver that hangs
                 capture.wait(1)
-        _show_fault(indicator, wait=isinstance(error, Exception))
+        _show_fault(indicator, wait=isinstance(error, Exception) and not stopping.requested)
+        stopping.check()  # what was raised in its place is no fault
         raise
     indicator.close()
     return service
@@ -179,17 +180,34 @@ def _check_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _handle_signals(on_sighup: SighupAction, exit_code: int) -> None:
-    """Handle signals while no service does: SIGTERM, and SIGHUP if it means stop, end the program.
+class _Stopping:
+    """Ends the program on SIGTERM, Ctrl-C, and SIGHUP if it means stop, while no service does.
 
-    Any other SIGHUP is ignored. Exiting with ``exit_code``, not being killed, turns the lamp off.
+    Exiting with ``exit_code``, not being killed, turns the lamp off. The request is also kept,
+    because an exit that is raised while packages are loaded may get lost: Python only reports it in
+    a weak reference's callback, and C code turns it into an ImportError.
     """
 
-    def exit_cleanly(*_: object) -> NoReturn:
-        sys.exit(exit_code)
+    def __init__(self, on_sighup: SighupAction, exit_code: int) -> None:
+        self.on_sighup = on_sighup
+        self.requested = False
+        self._exit_code = exit_code
 
-    signal.signal(signal.SIGHUP, exit_cleanly if on_sighup is SighupAction.STOP else signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, exit_cleanly)
+    def handle_signals(self) -> None:
+        """Set the handlers; a SIGHUP that does not mean stop is ignored."""
+        stops = self.on_sighup is SighupAction.STOP
+        signal.signal(signal.SIGHUP, self._stop if stops else signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+
+    def check(self) -> None:
+        """End the program now if that was requested."""
+        if self.requested:
+            sys.exit(self._exit_code)
+
+    def _stop(self, *_: object) -> NoReturn:
+        self.requested = True
+        sys.exit(self._exit_code)
 
 
 def _show_fault(indicator: Indicator | None, *, wait: bool) -> None:

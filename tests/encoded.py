@@ -16,6 +16,7 @@ def encode(
     codec: str,
     *,
     lost: Callable[[int], bool] = lambda _: False,
+    bit_rate: int | None = None,
 ) -> float:
     """Write ``y`` (n,) to ``path`` without the packets for whose number ``lost`` is true.
 
@@ -25,6 +26,8 @@ def encode(
     missing_s = 0.0
     with av.open(str(path), "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
+        if bit_rate:
+            stream.bit_rate = bit_rate
         frame = av.AudioFrame.from_ndarray(y[np.newaxis], format="fltp", layout="mono")
         frame.sample_rate, frame.pts = rate, 0  # packets without times would close up
         converter = av.AudioResampler(format=stream.codec_context.format.name)

@@ -126,6 +126,15 @@ def test_a_runtime_that_fails_with_this_numpy_is_one_line_with_its_remedy(
         Classifier(model)
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(0)])
+def test_a_stop_that_c_code_makes_an_import_error_is_still_a_stop(model, monkeypatch, stop):
+    error = ImportError("initialization failed")
+    error.__cause__ = stop  # as pybind11 raises it
+    broken(monkeypatch, "ai-edge-litert", error)
+    with pytest.raises(type(stop)):
+        Classifier(model)
+
+
 def test_no_runtime_at_all(model, monkeypatch):
     monkeypatch.setattr("edge.classifier.installed_runtimes", list)
     with pytest.raises(MissingPackageError, match="pip install"):

@@ -128,7 +128,10 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "subtype"),
-    [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("RF64", "PCM_16"), ("AIFF", "PCM_16")],
+    [
+        *(("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("RF64", "PCM_16"), ("AIFF", "PCM_16")),
+        *(("W64", "PCM_16"), ("AU", "PCM_16"), ("CAF", "PCM_16")),
+    ],
 )
 def test_what_is_in_a_file_counts_and_not_its_name(tmp_path, kind, subtype):
     """Recorders write RF64 into files called .wav."""

@@ -346,3 +346,11 @@ def test_records_in_memory_are_a_warning(tmp_path, monkeypatch):
     finding = _space(config)
     assert (finding.level, finding.detail) == ("warn", f"{tmp_path}: in memory")
     assert "overlayroot=tmpfs:recurse=0" in finding.remedy
+
+
+def test_a_working_directory_that_is_closed_is_named(monkeypatch):
+    """The parent of "." is itself."""
+    monkeypatch.setattr("edge.doctor._is_visible", lambda _: False)
+    finding = _space(Config())
+    assert finding.level == "warn"
+    assert finding.detail == "access to the working directory is denied"

@@ -5,8 +5,11 @@ import pytest
 
 from edge.av_decoder import HEADERLESS
 from edge.errors import RecordingError
+from edge.gate import Fault, Gate
 from edge.recording import Recording
 from tests.audio import noise
+from tests.encoded import encode
+from tests.test_decoders import telephones
 
 SR = 22_050
 
@@ -92,6 +95,51 @@ def test_a_decoders_own_words_are_not_the_users(tmp_path, monkeypatch, error):
         Recording(tmp_path / "a.mov", sr=SR).read()
     assert "temporarily" not in str(caught.value)
     assert "record or copy it again, or convert it to WAV" in str(caught.value)
+
+
+def test_a_codec_that_this_ffmpeg_lacks_is_one_line(tmp_path):
+    path = tmp_path / "a.caf"
+    encode(path, noise(2), SR, "caf", "pcm_s16le")
+    content = path.read_bytes()
+    assert content.count(b"lpcm") == 1
+    path.write_bytes(content.replace(b"lpcm", b"ec-3"))
+    with pytest.raises(RecordingError, match="is damaged or not decodable as audio"):
+        Recording(path, sr=SR).read()
+
+
+@pytest.mark.parametrize(
+    ("coding", "warned"),
+    [
+        (("ipod", "aac", 48), True),
+        (("ipod", "aac", 64), False),
+        (("mp3", "libmp3lame", 48), True),
+        (("mp3", "libmp3lame", 64), False),
+        (("ogg", "libopus", 24), True),
+        (("ogg", "libopus", 64), False),
+        (("ogg", "flac", 0), False),
+        (("matroska", "pcm_u8", 0), False),
+    ],
+)
+def test_a_warning_tells_where_coding_may_hide_what_the_gate_refuses(
+    tmp_path, caplog, coding, warned
+):
+    """Hiss that the gate refuses as it was passes it wherever the warning comes."""
+    form, codec, kbit_s = coding
+    path, rate = tmp_path / "a", 44_100 if codec != "libopus" else 48_000
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(8 * rate).astype("f4")
+    encode(path, hiss, rate, form, codec, bit_rate=1000 * kbit_s)
+    heard = Recording(path, sr=SR).read()
+    assert heard.size > 7.9 * SR
+    said = [line for line in caplog.messages if "noise or overdriven sound may pass" in line]
+    assert len(said) == warned
+    if codec != "libopus":  # which hides only overdriven sound
+        windows = (heard[at : at + 2 * SR] for at in range(0, 6 * SR, SR))
+        assert any(Gate(sr=SR).check(y) != Fault.HISS for y in windows) == warned
+
+
+def test_amr_is_warned_of_at_any_rate(tmp_path, caplog):
+    Recording(telephones(tmp_path / "a.amr", "amr"), sr=SR).read()
+    assert "a.amr has only 12 kbit/s a channel" in caplog.text
 
 
 @pytest.mark.parametrize("seconds", [2.0, 2.03, 0.1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.missing_sound import FramePlacer, declared_end_s
+from edge.missing_sound import FramePlacer, declared_end_s, share_present
 from edge.recording import Recording
 from tests.audio import noise
 from tests.encoded import encode
@@ -189,6 +189,22 @@ def test_a_length_that_is_not_known_yet_is_no_loss(tmp_path, caplog, suffix):
     path.write_bytes(content)
     assert Recording(path, sr=SR).read().size == 4 * SR
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("suffix", ["caf", "w64"])
+def test_a_damaged_size_leads_beyond_no_disk(tmp_path, suffix):
+    """A system refuses to look there; all of the sound has been heard by then."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise(4), SR)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data" if suffix == "caf" else b"data\xf3\xac\xd3\x11")
+    odd, size = {"caf": (b"free", 4), "w64": (b"levl".ljust(16, b"x"), 16)}[suffix]
+    far = (2**62).to_bytes(8, "big" if suffix == "caf" else "little")
+    content[at:at] = odd + far
+    path.write_bytes(content)
+    assert len(odd) == size
+    assert share_present(path) == 1.0
 
 
 def test_chunks_behind_the_sound_of_a_w64_are_none_of_it(tmp_path, caplog):

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from types import SimpleNamespace
 
 import pytest
 
 from edge import installed, run_command
 from edge.config import Config, read_indicator_config
-from edge.errors import ConfigError
+from edge.errors import ConfigError, MissingPackageError
 from edge.model import ModelFile, default_model, write_model
 from edge.packages import pip_install
 from tests.audio import noise, wav_file
@@ -68,6 +70,38 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     with pytest.raises(type(error)):
         run_command._run(arguments(tmp_path))
     assert told == [waits]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("then", ["goes on", "fails"])
+def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monkeypatch, name, then):
+    """Python only reports what a weak reference's callback raises, and C code makes it another."""
+    told: list[bool] = []
+    listened: list[object] = []
+
+    class Lock:
+        pass
+
+    def loses(*_, **__):
+        lock = Lock()
+        reference = weakref.ref(lock, lambda _: os.kill(os.getpid(), getattr(signal, name)))
+        del lock
+        assert reference() is None
+        if then == "fails":
+            raise MissingPackageError("initialization failed")
+        return SimpleNamespace(run=listened.append)
+
+    def shows(indicator, *, wait):
+        indicator.close()
+        told.append(wait)
+
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    monkeypatch.setattr("edge.assembly.build", loses)
+    monkeypatch.setattr("edge.run_command._show_fault", shows)
+    with pytest.raises(SystemExit) as caught:
+        run_command._run(arguments(tmp_path))
+    assert caught.value.code == 130  # the recording was not played to its end
+    assert (told, listened) == ([False], [])
 
 
 @pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
