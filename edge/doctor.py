@@ -175,7 +175,7 @@ def _space(config: Config) -> Finding:
     folder = records_folder(config, None)
     own = bool(config.blackbox.directory) or "STATE_DIRECTORY" in os.environ
     if not own and STATE_DIRECTORY.is_dir():
-        folder = STATE_DIRECTORY
+        folder = STATE_DIRECTORY / "records"
     while not _is_visible(folder) and folder != folder.parent:
         folder = folder.parent
     if not _is_visible(folder):  # the working directory, to which a relative folder leads
@@ -186,10 +186,7 @@ def _space(config: Config) -> Finding:
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which proves nothing for the service.
     as_root = os.geteuid() == 0 and _service_uid() is not None
-    # Of this folder systemd makes the service the owner at each start.
-    owned = folder == STATE_DIRECTORY and not _is_read_only(folder)
-    writable = owned or _service_may_write(folder)
-    if not (writable or (os.access(folder, os.W_OK) and not as_root)):
+    if not (_service_may_write(folder) or (os.access(folder, os.W_OK) and not as_root)):
         where = "is not writable by the service" if as_root else "is not writable by this user"
         remedy = "name another folder in blackbox.directory"
         if _service_uid() is not None:

@@ -132,7 +132,7 @@ def _listen(
     config: Config, settings: Path | None, arguments: argparse.Namespace, stopping: _Stopping
 ) -> Service:
     """Run the service until it ends, and return it for its counters; failures show on the lamp."""
-    indicator = capture = None
+    indicator = capture = service = None
     try:
         if not arguments.source:
             with contextlib.suppress(OSError):  # no memory: the microphone will retry and report it
@@ -153,6 +153,7 @@ def _listen(
         service.run(stopping.on_sighup)
     except BaseException as error:
         stopping.handle_signals()  # the service's own handlers would have no effect any more
+        stopping.requested |= service is not None and service.stopped
         if capture is not None:
             capture.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver that hangs

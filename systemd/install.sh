@@ -164,11 +164,11 @@ settings() {
     code=0
     file=/etc/knockknock/edge.toml
     run runuser -u knockknock -- "$prefix/venv/bin/edge" run --check-config || code=$?
-    # This check sees folders that ProtectHome= in the unit hides from the service.
-    hidden='^[[:space:]]*(listen\.)?model[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user)/'
+    # This check sees folders that ProtectHome= and the like in the unit hide from the service.
+    hidden='^[[:space:]]*(listen\.)?model[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user|tmp|var/tmp|dev/shm)/'
     if [ "$code" -eq 0 ]; then
         [ -e "$file" ] && grep -Eq "$hidden" "$file" || return 0
-        why="the service cannot see /home, /root and /run/user: copy the model that $file names"
+        why="the service cannot see /home, /root, /tmp and the like: copy the model that $file names"
         why="$why to /etc/knockknock, and change its path there"
     elif "$prefix/venv/bin/edge" run --check-config >/dev/null 2>&1; then
         why="$(unreadable)"

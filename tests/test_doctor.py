@@ -241,10 +241,14 @@ def test_what_root_may_write_is_not_what_the_service_may(tmp_path, monkeypatch):
     assert _space(config).level == "ok"
     monkeypatch.setattr("edge.doctor.ACCOUNT", other.pw_name)
     monkeypatch.setattr("edge.doctor.STATE_DIRECTORY", tmp_path)
-    assert _space(config).level == "ok"  # systemd gives it to the service at each start
+    assert _space(Config()).detail == f"{tmp_path} is not writable by the service"
+    monkeypatch.setattr("edge.doctor.ACCOUNT", pwd.getpwuid(owner).pw_name)
+    assert _space(Config()).level == "ok"
+    (tmp_path / "records").mkdir()
+    assert _space(Config()).detail.endswith(f"at {tmp_path}/records")
     monkeypatch.setattr("edge.doctor.os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
     monkeypatch.setattr("edge.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=1e9))
-    assert _space(config).detail == f"{tmp_path} is not writable by the service"
+    assert _space(Config()).detail == f"{tmp_path}/records is not writable by the service"
 
 
 @pytest.mark.parametrize(

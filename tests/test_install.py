@@ -142,6 +142,9 @@ def test_closed_files_are_looked_for_in_words_that_find_knows(board):
     ("line", "refused"),
     [
         ('model = "/home/pi/mine.tflite"', True),
+        ('model = "/tmp/mine.tflite"', True),
+        ("listen.model = '/var/tmp/mine.tflite'", True),
+        ('model = "/etc/knockknock/tmp/mine.tflite"', False),
         (f"listen.model='{Path('/', 'root', 'mine.tflite')}'", True),
         ('  model = "/run/user/1000/mine.tflite"', True),
         ('model = "/etc/knockknock/home/mine.tflite"', False),

@@ -89,7 +89,7 @@ def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monke
         assert reference() is None
         if then == "fails":
             raise MissingPackageError("initialization failed")
-        return SimpleNamespace(run=listened.append)
+        return SimpleNamespace(run=listened.append, stopped=False)
 
     def shows(indicator, *, wait):
         indicator.close()
@@ -102,6 +102,25 @@ def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monke
         run_command._run(arguments(tmp_path))
     assert caught.value.code == 130  # the recording was not played to its end
     assert (told, listened) == ([False], [])
+
+
+def test_a_stop_while_the_service_fails_is_a_stop(tmp_path, monkeypatch):
+    """It shows no fault, for which systemd would not wait: it kills after four seconds."""
+    told = []
+
+    def fails(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("bug")
+
+    def shows(indicator, *, wait):
+        indicator.close()
+        told.append(wait)
+
+    monkeypatch.setattr("edge.replay.Replay.read", fails)
+    monkeypatch.setattr("edge.run_command._show_fault", shows)
+    with pytest.raises(SystemExit) as caught:
+        run_command._run(arguments(tmp_path))
+    assert (caught.value.code, told) == (130, [False])
 
 
 @pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
@@ -170,6 +189,8 @@ def test_what_fails_while_it_listens_shows_on_the_lamp_and_waits(tmp_path, monke
     shown: list[object] = []
 
     class Failing:
+        stopped = False
+
         def run(self, on_sighup):
             raise RuntimeError("bug")
 
