@@ -43,17 +43,17 @@ def false_alarms(
     Time is the detector's own: ``hop_s`` for each judged window. The sound of short recordings
     lasts longer, so an hour of it holds fewer windows than the device judges in an hour.
 
-    Sources with fewer judged windows than an alert needs cannot raise one, whatever the network
-    says. They are counted separately, and their time does not count as time without an alert.
+    Sources with fewer judged windows than an alert needs, or with these too far apart, cannot raise
+    one, whatever the network says. They are counted separately, and their time does not count as
+    time without an alert.
     """
     alerts, windows, short = 0, 0, 0
     for p in sources:
-        count = int(np.isfinite(p).sum())
-        if count < DetectorConfig().needed:
+        if not alerts_in(np.where(np.isnan(p), p, 1), 0.5, hop_s):  # not even if all knock
             short += 1
             continue
         alerts += alerts_in(p, threshold, hop_s)
-        windows += count
+        windows += int(np.isfinite(p).sum())
     hours = windows * hop_s / 3600
     # One-sided Poisson limit: at this rate, so few alerts or fewer come in 5 of 100 such times.
     most = float(gammaincinv(alerts + 1, 0.95))

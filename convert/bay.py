@@ -109,7 +109,7 @@ def shaped_like(y: Sound, model: Sound, sr: int, share: float) -> Sound:
     """``y`` with ``share`` (0 to 1) of the spectral shape of ``model``, in thirds of an octave.
 
     A sound from inside an engine takes the same path to the microphone as the rest of the engine's.
-    Both are (n,); the level between 250 and 4500 Hz stays about as it was.
+    Both are (n,). The mean of the logarithmic gain from 250 to 4500 Hz is 0.
     """
     f = scipy.fft.rfftfreq(y.size, 1 / sr)
     octave = np.log2(np.maximum(f, 40) / 40)

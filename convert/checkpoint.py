@@ -30,6 +30,14 @@ from edge.model import are_labels
 from edge.temperature import TEMPERATURE_RANGE
 
 MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+PLAIN_TYPES = {
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.int32,
+    torch.int64,
+}
 MAX_LISTED = 6  # keys listed in a message for each kind of problem
 # torchvision names its layers where fastai numbers the children of a Sequential.
 TORCHVISION_NAMES = {
@@ -95,7 +103,7 @@ def load_checkpoint(
         )
     style: HeadStyle = "v1" if "1.8.bias" in state else "v2"
     last = state.get("1.8.weight")
-    if isinstance(last, Tensor) and last.ndim == 2 and last.shape[0] != 2:
+    if isinstance(last, Tensor) and _is_plain(last) and last.ndim == 2 and last.shape[0] != 2:
         raise CheckpointError(
             f"{path} has {last.shape[0]} classes: two are needed, knocking and normal"
         )
@@ -116,10 +124,10 @@ def load_checkpoint(
 
 def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     labels = meta.get("labels")
-    if not labels:
+    names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else None
+    if labels is None or names == ():
         return None
-    names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
-    if not are_labels(names):
+    if names is None or not are_labels(names):
         raise CheckpointError(f"{path}: labels {labels}: two are needed, one of them knocking")
     return names
 
@@ -155,7 +163,7 @@ def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
     if not all(isinstance(names, list | tuple) for names in stated):
         raise CheckpointError(f"{path}: what it was trained on is not a list of names")
     sources, files, cars = (frozenset(nfc(str(name)) for name in names) for names in stated)
-    complete = "trained_on" in meta and not meta.get("start_unknown", False)
+    complete = "trained_on" in meta and meta.get("start_unknown", False) is False
     return TrainedOn(sources, files, cars, complete)
 
 
@@ -226,18 +234,29 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _is_plain(value: Tensor) -> bool:
+    """Whether ``value`` is an ordinary array of numbers; others may not even have a shape."""
+    special = value.is_nested or value.is_quantized or value.is_meta
+    return not special and value.layout == torch.strided and value.dtype in PLAIN_TYPES
+
+
 def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path, what: str) -> None:
     """Load ``state`` into ``module``; CheckpointError, before any change, if it is not ``what``."""
     wanted = module.state_dict()
     # Old checkpoints lack the batch counters, which inference never uses.
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in wanted]
+    tensors = {k: v for k, v in state.items() if k in wanted and isinstance(v, Tensor)}
+    if odd := [k for k, v in tensors.items() if not _is_plain(v)]:
+        raise CheckpointError(
+            f"{path} holds sparse, complex, quantised or similar weights: {', '.join(odd[:3])}"
+        )
     shapes = [
         f"{k} is {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"
-        for k, v in state.items()
-        if k in wanted and isinstance(v, Tensor) and v.shape != wanted[k].shape
+        for k, v in tensors.items()
+        if v.shape != wanted[k].shape
     ]
-    not_tensors = [k for k, v in state.items() if k in wanted and not isinstance(v, Tensor)]
+    not_tensors = [k for k in state if k in wanted and k not in tensors]
     problems = [
         f"{len(keys)} {what}: {', '.join(keys[:MAX_LISTED])}{' ...' * (len(keys) > MAX_LISTED)}"
         for what, keys in (
@@ -250,9 +269,6 @@ def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path, wh
     ]
     if problems:
         raise CheckpointError(f"{path} is not {what}: {'; '.join(problems)}")
-    odd = [k for k, v in state.items() if v.layout != torch.strided or v.is_complex()]
-    if odd:
-        raise CheckpointError(f"{path} holds sparse or complex weights: {', '.join(odd[:3])}")
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise CheckpointError(f"{path} holds weights that are not finite: {', '.join(bad[:3])}")

@@ -82,11 +82,12 @@ def belt(rng: np.random.Generator, shaft: Crank, style: BeltStyle | None = None)
     a soft slap of noise, which rises as slowly as it decays.
     """
     phase = shaft.turns / rng.uniform(2, 6)
-    place_on_belt = (phase + rng.random()) % 1
+    rounds_done = phase + rng.random()
+    place_on_belt = rounds_done % 1
     rate = (phase[-1] - phase[0]) / (shaft.n - 1) * SR  # Hz
     width = min(0.6, rng.uniform(0.01, 0.12) * rate)  # of the spot, as a share of the belt
     spot = np.clip(1 - (2 * place_on_belt / width - 1) ** 2, 0, None)
-    strength = rng.lognormal(0, 0.3, int(phase[-1]) + 2)[phase.astype(int)]
+    strength = rng.lognormal(0, 0.3, int(phase[-1]) + 2)[rounds_done.astype(int)]
     t = np.arange(shaft.n) / SR
     wander = rng.normal(0, 0.02) * np.sin(2 * np.pi * rng.uniform(0.3, 4) * t + rng.uniform(0, 6))
     wander = wander + rng.normal(0, 0.03) * place_on_belt  # relative, of the pitch
@@ -134,7 +135,10 @@ def exhaust_pulse(rng: np.random.Generator, low: float, high: float) -> Sound:
 
 
 def faulty(rng: np.random.Generator, seconds: float, kind: FaultKind) -> tuple[Sound, Crank]:
-    """A synthetic engine with that fault, (n,), and its crank: 110 to 350 rpm with a starter."""
+    """A synthetic engine with that fault, (n,), and its crank; a starter's turns at 110 to 350 rpm.
+
+    Like that of any engine it wanders.
+    """
     if kind == "starter":
         slow = crank(rng, seconds, rng.uniform(110, 350), int(rng.choice([3, 4, 4, 4, 5, 6, 8])))
         return starter(rng, slow), slow

@@ -43,14 +43,14 @@ def make(
     random, 0 to 18 dB. ``name`` becomes the source of a wholly synthetic recording.
     """
     shaft = synth.random_crank(rng, seconds)
-    row = {"label": "normal", "kind": "engine", "source": name, "car": ""}
+    row = {"label": "normal", "kind": "engine", "source": name, "car": "", "split": ""}
     row |= {"rpm": "", "cylinders": ""}
     if over is None:
         y = synth.engine(rng, shaft)
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     else:
         y = _cut(rng, load(over), shaft.n)
-        row |= {"kind": over.kind, "source": over.source, "car": over.car}
+        row |= {"kind": over.kind, "source": over.source, "car": over.car, "split": over.split}
     row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)
@@ -66,7 +66,8 @@ def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
     """One wholly synthetic recording, source ``name``, of an engine with a fault but no knock."""
     kind = faults.FAULT_KINDS[int(rng.integers(len(faults.FAULT_KINDS)))]
     y, shaft = faults.faulty(rng, seconds, kind)
-    row = {"label": "normal", "kind": kind, "source": name, "car": "", "knock": "", "level_db": ""}
+    row = {"label": "normal", "kind": kind, "source": name, "car": "", "split": ""}
+    row |= {"knock": "", "level_db": ""}
     row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     return Made(record(rng, y, synth.SR), row)
 

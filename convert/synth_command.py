@@ -34,12 +34,12 @@ examples:
                                                  knocks 6 dB above real healthy engines
   convert synth hard --count 50 --faults 30      also 30 that have another fault
 
-The data set is knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, rpm,
-cylinders, knock, level_db). The same seed gives the same files. The level of a knock is relative to
-the loudest tenth of the engine's 10 ms frames, in root mean square from 250 to 4500 Hz. Recordings
-made by --faults go to normal/ and are always of synthetic engines: a starter cranking an engine
-that does not fire (kind starter), a dead cylinder (misfire), or a belt that squeals, chirps or
-flaps (belt). Some recordings clip, as real ones do; edge predict may call these unknown."""
+The data set is knocking/*.wav, normal/*.wav and labels.csv (file, label, kind, source, car, split,
+rpm, cylinders, knock, level_db). The same seed gives the same files. The level of a knock is
+relative to the loudest tenth of the engine's 10 ms frames, in root mean square from 250 to 4500 Hz.
+Recordings made by --faults go to normal/ and are always of synthetic engines: a starter cranking an
+engine that does not fire (kind starter), a dead cylinder (misfire), or a belt that squeals, chirps
+or flaps (belt). Some recordings clip, as real ones do; edge predict may call these unknown."""
 
 DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
 WHAT = ("normal", "knocking", "fault")  # each has random streams of its own
@@ -47,7 +47,7 @@ WHAT = ("normal", "knocking", "fault")  # each has random streams of its own
 # recordings without their table are not.
 NAMES = ("labels.csv", "knocking", "normal")
 COLUMNS = (
-    *("file", "label", "kind", "source", "car"),
+    *("file", "label", "kind", "source", "car", "split"),
     *("rpm", "cylinders", "knock", "level_db"),
 )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ from convert.run_data import (
 )
 from convert.split import TrainedOn, fold_sources, groups_trained_on, split_sources
 from convert.train_config import TrainConfig
-from edge.files import remove_leftovers, write_atomically
+from edge.files import remove_leftovers_of, write_atomically
 
 # Synthetic examples over held-out recordings, by which the best epoch is chosen.
 CHECK_EXAMPLES, CHECK_SEED = 600, 1_000_000
@@ -75,7 +74,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     origin = _origin(init or pretrained, parts.start.labels if parts.start else None)
     _same_run(work, config, parts.training, parts.held_out, origin)
-    remove_leftovers(out.resolve().parent, escape(out.resolve().name))
+    remove_leftovers_of(out)
     run = _fit(network, parts, work, config, frozen=init is not None or pretrained is not None)
     run.go(grade_start=init is not None)
     with report_out_of_memory(GRADING_BATCH):

@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # a file being written, or one left by a crash
@@ -69,6 +70,12 @@ def remove_leftovers(folder: Path, *names: str, older_s: float = 0.0) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process has just finished it
             if path.is_file() and (not older_s or time.time() - path.stat().st_mtime > older_s):
                 path.unlink()
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what a killed :func:`write_atomically` of ``path`` left, also where that is a link."""
+    target = Path(os.path.realpath(path))
+    remove_leftovers(target.parent, escape(target.name))
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from edge.files import remove_leftovers, write_atomically
+from edge.files import remove_leftovers_of, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class StatusFile:
         self._failed = False
         if path is not None:
             with contextlib.suppress(OSError):
-                remove_leftovers(path.parent, path.name)
+                remove_leftovers_of(path)
 
     def write(self, status: dict[str, Any]) -> None:
         """Replace the file's content."""

@@ -211,14 +211,38 @@ def test_what_half_precision_cannot_hold_is_kept_whole(tmp_path):
     assert stored["0.0.weight"].dtype == torch.float16
 
 
-@pytest.mark.parametrize("odd", ["sparse", "complex"])
+@pytest.mark.parametrize("odd", ["sparse", "complex", "quantised", "float8", "meta", "nested"])
+@pytest.mark.filterwarnings("ignore")  # torch, of quantised and nested ones
 def test_weights_of_a_kind_that_is_no_network_s(tmp_path, network, odd):
     state = dict(network.state_dict())
     name = "1.8.weight"
-    state[name] = state[name].to_sparse() if odd == "sparse" else state[name] + 1j
+    made = {
+        "sparse": lambda w: w.to_sparse(),
+        "complex": lambda w: w + 1j,
+        "quantised": lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+        "float8": lambda w: w.to(torch.float8_e4m3fn),
+        "meta": lambda w: w.to("meta"),
+        "nested": lambda w: torch.nested.nested_tensor([w[0], w[1, :3]]),
+    }
+    state[name] = made[odd](state[name])
     torch.save(state, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"sparse or complex weights: 1\.8\.weight"):
+    with pytest.raises(CheckpointError, match=r"quantised or similar weights: 1\.8\.weight"):
         load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["labels", "threshold", "temperature", "trained_on"])
+def test_a_tensor_among_what_it_says_of_itself_is_refused(tmp_path, network, name):
+    content = {"model": network.state_dict(), "meta": {name: torch.zeros(3)}}
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_start_that_it_does_not_say_clearly_is_unknown(tmp_path, network):
+    for unknown, complete in ((False, True), (True, False), (torch.zeros(3), False)):
+        meta = {"trained_on": ["golf"], "start_unknown": unknown}
+        torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
+        assert load_checkpoint(tmp_path / "a.pth").trained_on.complete is complete
 
 
 def test_a_missing_file(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from convert.equalise import _channel_groups, _half_step, _ranges, equalise
-from convert.network import fold
+from convert.network import BasicBlock, fold
 from tests.networks import random_network
 
 
@@ -53,6 +53,18 @@ def test_the_answers_stay_and_the_channels_grow_alike(pictures):
     # Factors of float32, a few hundred of them one after another.
     assert (answers(plain, pictures) - answers(equal, pictures)).abs().max() < 1e-4
     assert inner_spread(equal, pictures) < 0.8 * inner_spread(plain, pictures)
+
+
+def test_a_block_that_adds_nothing_stays_as_it_is(pictures):
+    """As one whose last normalisation starts from zero, and was not trained far."""
+    network = unequal_network()
+    for module in network.modules():
+        if isinstance(module, BasicBlock):
+            module.bn2.weight.data.zero_()
+            module.bn1.weight.data.zero_()
+    plain, equal = fold(network), fold(network)
+    equalise(equal, pictures)
+    assert (answers(plain, pictures) - answers(equal, pictures)).abs().max() < 1e-4
 
 
 def test_the_ranges_that_a_step_gives_are_those_measured_after_it(pictures):

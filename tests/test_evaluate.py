@@ -264,6 +264,9 @@ def test_time_that_could_not_be_judged_is_no_quiet_time():
     none = {"alerts": 0, "hours": 0.0, "per_hour": None, "per_hour_at_most": None}
     assert figures == {**none, "sources_too_short": 1}
     assert in_words(figures) == "-; 1 source is too short for an alert"
+    p = np.full(401, np.nan, dtype=np.float32)
+    p[::80] = 0.9  # six windows, 40 s apart: the detector has forgotten each when the next comes
+    assert false_alarms([p], 0.5, 0.5) == {**none, "sources_too_short": 1}
 
 
 def test_a_short_time_without_an_alert_promises_little():

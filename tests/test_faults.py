@@ -5,6 +5,7 @@ from convert import faults, lookalikes, synth
 from convert.bay import band_limit, record
 from convert.synth import SR
 from tests.audio import steady, watch_trains
+from tests.scripted_rng import ScriptedRng
 
 
 def rhythm(y, low, high):
@@ -85,6 +86,15 @@ def test_a_belt_comes_round_once_in_two_to_six_turns():
         chirping += 3 < strongest < 10.3
     # Chirps and flaps, 55 %, and the squeals that tremble with the belt; some of them hardly do.
     assert chirping > 20
+
+
+def test_a_chirp_begins_and_ends_at_nothing(monkeypatch):
+    """Also where the belt's mark lies inside the spot: a step in the middle would be a click."""
+    monkeypatch.setattr(faults, "_tone", lambda _, cycles: np.ones(cycles.size))
+    for seed in range(40):
+        y = faults.belt(ScriptedRng(seed, {("uniform", 0.3, 2): 1.0}), steady(1200, 4, 6), "chirp")
+        # Seen: 0.02, where the shortest chirp rises within 5 ms; with steps up to 0.7.
+        assert np.abs(np.diff(y)).max() < 0.05 * np.abs(y).max()
 
 
 @pytest.mark.parametrize("kind", faults.FAULT_KINDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.files import remove_leftovers, write_atomically
+from edge.files import remove_leftovers, remove_leftovers_of, write_atomically
 
 KILLED = """
 import os, signal, sys
@@ -64,6 +64,18 @@ def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path, monkeypatch):
     wrong = errno.EIO
     with pytest.raises(OSError, match="no"):
         write_atomically(tmp_path / "b", b"new")
+
+
+def test_leftovers_are_removed_where_a_link_leads_and_a_ring_of_links_is_no_error(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "a[1]").symlink_to(tmp_path / "there" / "b[1]")
+    kept, gone = (tmp_path / "there" / f".{name}.0123abcd" for name in ("b1", "b[1]"))
+    kept.touch()
+    gone.touch()
+    remove_leftovers_of(tmp_path / "a[1]")
+    assert (kept.exists(), gone.exists()) == (True, False)
+    (tmp_path / "ring").symlink_to("ring")
+    remove_leftovers_of(tmp_path / "ring")
 
 
 def test_a_full_disk_is_named_by_the_file(tmp_path, monkeypatch):

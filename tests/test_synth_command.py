@@ -129,6 +129,14 @@ def test_knocks_over_recordings_at_a_chosen_level(tmp_path):
     assert peak_to_rms[1] > 1.3 * peak_to_rms[0]
 
 
+def test_what_is_held_out_stays_so_with_knocks_on_it(tmp_path):
+    wav_file(tmp_path / "a.wav", noise(4).astype("f8"), SR)
+    (tmp_path / "labels.csv").write_text("file,label,source,split\na.wav,normal,golf,valid\n")
+    convert("synth", tmp_path / "out", "--over", tmp_path, "--count", 1, "--seconds", 2)
+    found = find_clips([tmp_path / "out"])
+    assert [(c.source, c.split) for c in found] == [("golf", "valid")] * 2
+
+
 def test_knocks_are_laid_over_healthy_engines_of_any_kind_and_no_others(tmp_path):
     rows = []
     for number, kind in enumerate(("diesel", "engine_other_fault", "belt")):
