@@ -19,8 +19,11 @@ def check_output(option: str, path: Path, suffix: str = "") -> None:
         raise ConfigError(f"{option} {path}: the name must end in {suffix}")
     if not path.parent.is_dir():
         raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{option} {path}: the folder {path.parent} is not writable")
+    if path.exists() and not path.is_file():  # a device or pipe, which is not replaced
+        if not os.access(path, os.W_OK):
+            raise ConfigError(f"{option} {path} is not writable")
+    elif not os.access(folder := os.path.dirname(os.path.realpath(path)), os.W_OK):  # noqa: PTH120
+        raise ConfigError(f"{option} {path}: the folder {folder} is not writable")
 
 
 def check_folder(option: str, folder: Path) -> None:

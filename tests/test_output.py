@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import shlex
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from convert.cli import main as convert
+from convert.output import check_output
 from edge.cli import main
-from edge.errors import os_error_message
+from edge.errors import ConfigError, os_error_message
 from edge.predict_command import _Progress
 from tests.audio import noise, wav_file
 
@@ -184,3 +186,19 @@ def test_an_empty_name_is_not_this_very_folder(command, capsys):
     with pytest.raises(SystemExit):
         convert(command)
     assert "the name is empty: name a file or a folder" in capsys.readouterr().err
+
+
+def test_a_device_is_written_to_though_its_folder_is_closed(tmp_path, monkeypatch):
+    """Such as /dev/stdout; a link counts as the file that it leads to."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(closed / "pipe")
+    monkeypatch.setattr("convert.output.os.access", lambda path, _: Path(path) != closed)
+    check_output("--json", closed / "pipe")
+    check_output("--json", closed / "link")
+    with pytest.raises(ConfigError, match=f"--json {closed}/new: the folder {closed} is not writ"):
+        check_output("--json", closed / "new")
+    monkeypatch.setattr("convert.output.os.access", lambda path, _: Path(path).name != "pipe")
+    with pytest.raises(ConfigError, match=f"--json {closed}/pipe is not writable"):
+        check_output("--json", closed / "pipe")
