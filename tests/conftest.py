@@ -59,6 +59,18 @@ def signal_handlers() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def lamp_folder() -> Iterator[None]:
+    """Unset what a lamp sets: LG_WD names a folder for lgpio, which is gone when the lamp is.
+
+    Not by monkeypatch, which would then be undone last, after the fixtures below.
+    """
+    before = os.environ.get("LG_WD")
+    yield
+    if before is None:
+        os.environ.pop("LG_WD", None)
+
+
+@pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
     """Fail a test whose threads outlive it: they would log and write files in those after it."""
     before = threading.enumerate()

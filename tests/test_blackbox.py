@@ -315,3 +315,13 @@ def test_sound_of_the_models_rate_is_kept_to_the_bit(tmp_path):
     memory.add(Block(sent.astype(np.float32) / np.float32(32768), 0.0))
     write_wav(tmp_path / "a.wav", memory.read(), SR)
     assert (tmp_path / "a.wav").read_bytes()[44:] == sent.astype("<i2").tobytes()
+
+
+def test_a_record_takes_no_more_than_is_reckoned_with(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    long = alert(1, seconds=20.0)
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
+    assert box.keep(Alert(long.sound, picture, long.facts, long.end_s))
+    box.close(20.0)
+    used = sum(file.stat().st_size for file in (tmp_path / "000001").iterdir())
+    assert used <= BlackBox._max_bytes(long.sound.size)

@@ -285,3 +285,39 @@ def test_a_record_that_is_closed_or_damaged_keeps_out_no_other(tmp_path, monkeyp
     box.close(20.0)
     assert (box.written, box.problem) == (1, "")
     assert (tmp_path / "000002" / "alert.json").exists()
+
+
+def test_only_what_is_not_written_yet_counts_as_lost(tmp_path, monkeypatch, caplog):
+    goes_on = threading.Event()
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    keep(box, 1, 2)
+    wait_for(lambda: box.written == 2)
+    monkeypatch.setattr(BlackBox, "_write", lambda *_: goes_on.wait(20))
+    keep(box, 3)
+    box.close(0.2)
+    goes_on.set()
+    box._thread.join()
+    assert (box.written, box.skipped) == (2, 1)
+    assert caplog.messages[-1] == "black box: the disk is too slow, records lost at the end: 1"
+
+
+def test_a_folder_that_stays_unwritable_is_said_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("edge.blackbox.CHECK_INTERVAL_S", 0.02)
+    (tmp_path / "file").write_text("in the way")
+    tried = []
+    prepare = BlackBox._prepare
+
+    def noted(box):
+        tried.append(1)
+        prepare(box)
+
+    monkeypatch.setattr(BlackBox, "_prepare", noted)
+    box = BlackBox(tmp_path / "file" / "box", BlackBoxConfig(), SR)
+    wait_for(lambda: len(tried) > 3)
+    box.close(20.0)
+    assert len([line for line in caplog.messages if "without records" in line]) == 1
+
+
+def test_what_stays_free_on_the_disk_is_more_than_nothing():
+    """The rest of the system logs to it, too."""
+    assert RESERVE_BYTES == 20_000_000

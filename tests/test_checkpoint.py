@@ -258,3 +258,28 @@ def test_a_tflite_model_is_no_damaged_checkpoint(tmp_path, name):
         load_checkpoint(tmp_path / name)
     with pytest.raises(CheckpointError, match=said):
         load_body(tmp_path / name, KnockNet())
+
+
+def test_an_order_is_known_by_where_knocking_stands_whatever_the_other_is_called(tmp_path, network):
+    save_checkpoint(tmp_path / "a.pth", network, labels=("knocking", "healthy"), meta={})
+    save_checkpoint(tmp_path / "b.pth", network, labels=("healthy", "knocking"), meta={})
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before = load_checkpoint(tmp_path / "a.pth").network(x)
+        assert torch.equal(load_checkpoint(tmp_path / "a.pth").knocking_first()(x), before)
+        assert torch.equal(load_checkpoint(tmp_path / "b.pth").knocking_first()(x), before.flip(1))
+
+
+def test_an_old_checkpoint_without_batch_counters_is_read(tmp_path, network):
+    state = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
+    assert len(state) < len(network.state_dict())
+    torch.save(state, tmp_path / "a.pth")
+    assert same(network, load_checkpoint(tmp_path / "a.pth").network)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_a_threshold_that_calls_all_or_nothing_knocking_is_refused(tmp_path, network, threshold):
+    meta = {"threshold": threshold}
+    torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="must lie between 0 and 1"):
+        load_checkpoint(tmp_path / "a.pth")

@@ -304,3 +304,23 @@ def test_a_pipe_exists_but_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(RecordingError, match=r"a\.wav is not a file"):
         Recording(tmp_path / "a.wav").read()
+
+
+def test_a_recording_of_which_half_is_whole_is_one(tmp_path):
+    av = pytest.importorskip("av")
+
+    class Packet:
+        def __init__(self, good):
+            self.good = good
+
+        def decode(self):
+            if not self.good:
+                raise av.error.InvalidDataError(-1, "damaged")
+            return ["frame"]
+
+    class Container:
+        def demux(self, _):
+            return [Packet(good) for good in (True, False)]
+
+    frames = _frames(tmp_path / "a.m4a", Container(), None, av.error.InvalidDataError)
+    assert list(frames) == ["frame", None]

@@ -121,3 +121,18 @@ def test_exactly_so_long_is_forgotten():
     for n in range(4):
         detector.update(True, n)
     assert not detector.update(True, 13).started
+
+
+def test_a_knock_counts_though_the_engine_was_quiet_for_a_while_since():
+    """All is forgotten after a while without a judged window, not without a knocking one."""
+    config = DetectorConfig(clear_s=1)
+    assert starts(play("KKKKnnK", config)) == [6]
+    assert starts(play("KKKK??K", config)) == []
+
+
+def test_one_knock_after_an_alert_starts_no_other():
+    """The last alert's own knocks are gone with it, even where few windows have passed."""
+    config = DetectorConfig(hold_s=2, clear_s=2, refractory_s=0)
+    found = play("KKKKK??n?K", config)
+    assert ends(found) == [8]
+    assert starts(found) == [4]

@@ -292,3 +292,23 @@ def test_an_hour_of_short_recordings_has_the_windows_of_an_hour():
     )
     assert drive.false_alarms()["engine"] == cut.false_alarms()["engine"]
     assert drive.false_alarms()["engine"]["per_hour"] == 2
+
+
+def test_alarms_are_those_of_the_device():
+    """A window knocks from the threshold on; one not judged is no normal one; times are seconds."""
+    knocks = np.full(8, 0.5, dtype=np.float32)
+    assert alerts_in(knocks, 0.5, 0.5) == 1
+    p = np.full(9, np.nan, dtype=np.float32)
+    p[[0, 1, 2, 3, 8]] = 1
+    assert alerts_in(p, 0.5, 0.5) == 1
+    # It lasts 5 s, then rests 2 s: with the next five knocks there is another, if it has ended.
+    p = np.zeros(40, dtype=np.float32)
+    p[:5] = p[12:17] = 1
+    assert alerts_in(p, 0.5, 0.5) == 1
+    assert alerts_in(p, 0.5, 1.0) == 2
+
+
+def test_windows_too_far_apart_can_raise_no_alarm():
+    p = np.full(100, 0.1, dtype=np.float32)
+    assert false_alarms([p], 0.5, 10.0)["sources_too_short"] == 1
+    assert false_alarms([p], 0.5, 9.0)["sources_too_short"] == 0

@@ -153,3 +153,59 @@ def test_faults_stand_out_less_than_knocks():
     for kind in faults.FAULT_KINDS:  # seen: 21 for knocks; 10, 6 and 4 for these
         made = [sharpness(faults.faulty(rng, 4.0, kind)[0]) for _ in range(40)]
         assert np.median(made) < 0.7 * knocks, kind
+
+
+def test_a_starter_is_slowest_and_its_swell_strongest_once_a_compression():
+    """Not twice: of four cylinders two are compressed in each turn."""
+    once = []
+    for seed in range(12):
+        y = faults.starter(np.random.default_rng(seed), steady(200, 4, 6))
+        hz, power = rhythm(y, 200, 10_000)
+        first, second = (power[np.abs(hz - k * 200 / 60 * 2) < 0.6].sum() for k in (1, 2))
+        once.append(first > second)
+    assert np.mean(once) > 0.7
+
+
+def test_a_starter_is_slowest_and_loudest_where_the_load_is_highest(monkeypatch):
+    shaft = steady(200, 4, 6)
+    load = -np.cos(2 * np.pi * 2 * shaft.turns)  # two compressions in each turn
+    tones = []
+    tone = faults._tone
+
+    def noted(rng, cycles):
+        tones.append(cycles)
+        return tone(rng, cycles)
+
+    monkeypatch.setattr(faults, "_tone", noted)
+    louder = []
+    for seed in range(12):
+        tones.clear()
+        y = faults.starter(np.random.default_rng(seed), shaft)
+        speed = np.diff(tones[0])
+        assert np.corrcoef(speed, load[1:])[0, 1] < -0.9
+        louder.append(np.corrcoef(np.square(y), load)[0, 1] > 0)
+    assert np.mean(louder) > 0.7  # firings and breath are loud at times of their own
+
+
+def test_puffs_of_a_dead_cylinder_are_5_db_quieter_to_20_db_louder_than_the_engine():
+    quiet, loud = (
+        faults.misfire(ScriptedRng(3, {("uniform", -5, 20): db}), steady(900, 4)) for db in (-5, 20)
+    )
+    assert np.sqrt(np.mean(np.square(loud - quiet))) == pytest.approx(10 - 10 ** (-5 / 20))
+
+
+def test_in_four_of_ten_starters_single_firings_are_heard(monkeypatch):
+    trains = watch_trains(monkeypatch, faults)
+    for seed in range(100):
+        faults.starter(np.random.default_rng(seed), steady(200, 4, 3))
+    assert 25 <= len(trains) <= 55
+    assert {len(times) for times, _ in trains} == {1, 2, 3, 4, 5}
+
+
+def test_a_puff_begins_softly():
+    """Metal would begin at its loudest."""
+    begins = []
+    for seed in range(40):
+        y = faults.exhaust_pulse(np.random.default_rng(seed), 40, 4000)
+        begins.append(np.abs(y[: SR // 5000]).max())
+    assert np.median(begins) < 0.15

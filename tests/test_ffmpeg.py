@@ -1,9 +1,13 @@
 """What FFmpeg makes of files: its own words are none for users, its guesses none to judge."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from edge.av_decoder import HEADERLESS
+from edge import av_decoder
+from edge.av_decoder import HEADERLESS, _warn_if_coarse
 from edge.errors import RecordingError
 from edge.gate import Fault, Gate
 from edge.recording import Recording
@@ -152,3 +156,69 @@ def test_no_end_is_taken_off_apples_lossless_sound(tmp_path, seconds):
     heard = Recording(tmp_path / "a.caf", sr=44_100).read()
     assert heard.size == y.size
     np.testing.assert_allclose(heard, y, atol=1 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("sound", "bit_rates", "video", "told"),
+    [
+        (("aac", 1, 44_100), (48_000, 60_000), False, "48"),
+        (("aac", 1, 44_100), (64_000, 50_000), False, None),  # what the track says counts
+        (("aac", 2, 44_100), (96_000, None), False, "48"),  # for each channel
+        (("aac", 2, 44_100), (128_000, None), False, None),
+        (("aac", 1, 16_000), (32_000, None), False, None),  # enough for a low rate
+        (("mp3float", 1, 48_000), (60_000, None), False, "60"),
+        (("opus", 1, 48_000), (None, 24_000), False, "24"),  # Ogg declares no other
+        (("opus", 1, 48_000), (None, 24_000), True, None),  # of picture and sound
+        (("opus", 1, 48_000), (None, None), False, None),  # unknown
+        (("amrwb", 1, 16_000), (23_850, None), False, "24"),
+        (("flac", 1, 44_100), (8_000, None), False, None),
+    ],
+)
+def test_bits_are_counted_for_each_sample_of_each_channel(caplog, sound, bit_rates, video, told):
+    (codec, channels, rate), (of_track, of_file) = sound, bit_rates
+    layout = SimpleNamespace(channels=("c",) * channels)
+    context = SimpleNamespace(name=codec, sample_rate=rate, layout=layout)
+    container = SimpleNamespace(
+        bit_rate=of_file, streams=SimpleNamespace(video=("film",) if video else ())
+    )
+    stream = SimpleNamespace(bit_rate=of_track, codec_context=context)
+    _warn_if_coarse(Path("a"), container, stream)
+    assert ["has only" in line for line in caplog.messages] == [True] * (told is not None)
+    assert told is None or f"a has only {told} kbit/s a channel" in caplog.text
+
+
+def test_a_recording_whose_clock_does_not_begin_at_0_begins_at_0(tmp_path, caplog):
+    """A camera's goes on from one recording to the next."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.ts"
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("aac", rate=44_100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            noise(3, 44_100)[np.newaxis], format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 44_100, 100 * 44_100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert next(Recording(path, sr=SR).blocks()).start_s == pytest.approx(0, abs=0.05)
+    part = Recording(path, sr=SR, start_s=1.0, end_s=2.0).read()
+    assert part.size == pytest.approx(SR, abs=2)
+    assert caplog.messages == []
+
+
+def test_holes_before_the_place_where_reading_fails_are_said_too(tmp_path, caplog, monkeypatch):
+    av = pytest.importorskip("av")
+    transport(tmp_path / "a.ts", 10)
+    frames = av_decoder._frames
+
+    def damaged(*arguments):
+        for number, frame in enumerate(frames(*arguments)):  # of 23 ms
+            if number == 300:
+                raise av.error.InvalidDataError(-1, "damaged")
+            if not 100 <= number < 200:
+                yield frame
+
+    monkeypatch.setattr(av_decoder, "_frames", damaged)
+    Recording(tmp_path / "a.ts", sr=SR).read()
+    assert len(caplog.messages) == 2
+    assert "2.3 s" in caplog.messages[0]
+    assert "cannot be decoded from 7.0 s on: the rest" in caplog.messages[1]

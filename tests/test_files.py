@@ -98,3 +98,36 @@ def test_links_in_a_ring_are_replaced_and_no_traceback(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     write_atomically(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_write_that_fails_leaves_nothing_and_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_link_is_kept_and_its_target_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "b").write_bytes(b"old")
+    (tmp_path / "a").symlink_to(tmp_path / "there" / "b")
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").is_symlink()
+    assert (tmp_path / "there" / "b").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_what_is_written_is_up_to_the_umask(tmp_path, mask, mode):
+    """A model that only its maker can read is none for the service, which is another user."""
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "a", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode

@@ -239,3 +239,7 @@ def test_flaws_of_what_is_not_finite_are_no_warning(value):
 @pytest.mark.parametrize("hz", [20, 4600, 5200])
 def test_just_beside_what_the_picture_shows_is_silence(gate, hz):
     assert gate.check(sine(hz, -10)) is Fault.SILENCE
+
+
+def test_just_above_what_the_picture_shows_is_silence(gate):
+    assert gate.check(sine(4200, -10)) is Fault.SILENCE

@@ -174,3 +174,26 @@ def test_of_too_little_nothing_is_said(n):
 
 def test_silence_has_no_structure():
     assert structure(np.zeros(2 * SR, dtype=np.float32), SR) <= 1
+
+
+@pytest.mark.parametrize("hz", [47.5, 52.5, 62.5])
+def test_a_line_beside_the_mains_is_an_engine_s(hz):
+    t = np.arange(2 * SR) / SR
+    y = hiss(2) + np.float32(0.02) * np.sin(2 * np.pi * hz * t).astype("f4")
+    assert strongest_line(y, SR) > 2 * LINE_LIMIT
+
+
+def test_strokes_above_what_the_picture_shows_are_none():
+    spectrum, f = np.fft.rfft(hiss(2)), np.fft.rfftfreq(2 * SR, 1 / SR)
+    low, high = (np.fft.irfft(np.where(part, spectrum, 0)) for part in (f < 4300, f > 5000))
+    beat = 1 + 0.5 * np.sin(2 * np.pi * 11 * np.arange(2 * SR) / SR)
+    assert burstiness((low + beat * high).astype("f4"), SR) < BURSTINESS_LIMIT
+    assert burstiness((beat * (low + high)).astype("f4"), SR) > 2 * BURSTINESS_LIMIT
+
+
+def test_a_line_that_only_two_seconds_show_is_heard():
+    """Steady and weak: in parts of half a second it stands out of the noise less."""
+    line = 0.0116 * np.sin(2 * np.pi * 135 * np.arange(2 * SR) / SR)
+    for seed in range(9):
+        y = (hiss(2, seed=seed) + line).astype("f4")
+        assert structure(y, SR) >= strongest_line(y, SR) / LINE_LIMIT

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from edge.config import IndicatorConfig
-from edge.indicator import FIRST_WINDOW_S, PATTERNS, STALE_S, Indicator, Signal, lit, pattern_table
+from edge.indicator import (
+    FIRST_WINDOW_S,
+    PATTERNS,
+    STALE_S,
+    Indicator,
+    Signal,
+    lit,
+    pattern_table,
+)
 from edge.journal import BURST, RateLimit
 from edge.lamp import RETRY_S, Lamp
 from tests.wait import wait_for
@@ -298,3 +306,79 @@ def test_the_pins_driver_leaves_nothing_where_it_is_started(tmp_path):
     )
     assert list(tmp_path.iterdir()) == []
     assert not Path(done.stdout.strip()).exists()  # it went with the program
+
+
+def test_what_changes_from_window_to_window_keeps_the_phase():
+    """Begun anew each time, two blinks at every change would look like a lost microphone."""
+    three = [Signal.LISTENING, Signal.UNJUDGED, Signal.DEGRADED]
+    levels = trace(1200, lambda step: three[step // 50 % 3] if step % 50 == 0 else None)
+    assert levels == [lit(three[step // 50 % 3], after(step)) for step in range(1200)]
+
+
+def test_a_microphone_that_stays_away_is_shown_as_lost_and_as_no_failed_part():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    indicator.show(Signal.MICROPHONE_LOST)
+    shown = []
+    for step in range(3000):
+        clock.now = 100.0 + step / 100
+        shown.append(indicator.levels()[0])
+    stale = indicator.stale
+    indicator.close()
+    assert stale
+    assert shown == [lit(Signal.MICROPHONE_LOST, after(i)) for i in range(3000)]
+
+
+@pytest.mark.parametrize("chips", [[], ["gpiochip0"]])
+def test_a_machine_that_can_have_no_lamp_has_no_failed_one(monkeypatch, tmp_path, chips):
+    monkeypatch.setattr("edge.lamp.DEV", tmp_path)
+    for chip in chips:
+        (tmp_path / chip).touch()
+
+    def refuse(*_, **__):
+        from gpiozero import BadPinFactory
+
+        raise BadPinFactory("no chip")
+
+    monkeypatch.setattr("gpiozero.LED", refuse)
+    indicator = Indicator(IndicatorConfig(led_pin=17))
+    failure, missing = indicator.failure, indicator.missing
+    indicator.close()
+    assert ("no chip" in failure, "no chip" in missing) == (bool(chips), not chips)
+
+
+def test_a_wait_that_is_restarted_at_the_start_is_no_shorter():
+    clock = Clock()
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+    clock.now += 1
+    indicator.expect_window()  # the microphone is missing, and may come any moment
+    clock.now = 100.0 + FIRST_WINDOW_S
+    stale = [indicator.stale]
+    indicator.expect_window()
+    for later_s in (STALE_S, STALE_S + 0.1):
+        clock.now = 100.0 + FIRST_WINDOW_S + later_s
+        stale.append(indicator.stale)
+    indicator.close()
+    assert stale == [False, False, True]
+
+
+def test_the_buzzer_follows_the_knock_lamp_and_no_heartbeat(mock_pins):
+    indicator = Indicator(IndicatorConfig(led_pin=17, knock_pin=18, buzzer_pin=19))
+    led, *loud = (mock_pins.pin(number) for number in (17, 18, 19))
+    wait_for(lambda: all(pin.state for pin in (led, *loud)))  # lamp test
+    indicator.window_done()
+    indicator.show(Signal.MICROPHONE_LOST)  # blinks four times a second
+    wait_for(lambda: not any(pin.state for pin in loud))
+    seen: list[bool] = []
+
+    def led_is(lit):
+        seen.extend(pin.state for pin in loud)
+        return bool(led.state) == lit
+
+    wait_for(lambda: led_is(True))
+    wait_for(lambda: led_is(False))
+    assert not any(seen)
+    indicator.window_done()
+    indicator.show(Signal.KNOCKING)
+    wait_for(lambda: all(pin.state for pin in loud))
+    indicator.close()

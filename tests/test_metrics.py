@@ -131,3 +131,14 @@ def test_a_score_at_the_limit_counts_as_called():
 def test_certainty_falls_into_the_last_range_and_empty_ones_are_left_out():
     rows = calibration_bins(f(1.0, 0.95, 0.0), np.array([True, True, False]))
     assert [(row["from"], row["windows"]) for row in rows] == [(0.0, 1), (0.9, 2)]
+
+
+def test_a_knock_that_scores_like_a_negative_that_must_not_be_called_is_not_found():
+    """Answers of int8 are steps of 1/256: many are the same."""
+    assert recall_at(0.0, f(99, 99, 100, 100), np.arange(100, dtype=np.float32)) == 0.5
+
+
+def test_a_range_holds_what_lies_in_it():
+    p = f(0.06, 0.14, 0.51, 0.59)
+    rows = calibration_bins(p, np.array([False, False, True, True]))
+    assert [(row["from"], row["windows"]) for row in rows] == [(0.0, 1), (0.1, 1), (0.5, 2)]

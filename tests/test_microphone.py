@@ -352,3 +352,72 @@ def test_closing_ends_the_process(listening):
     assert process is not None
     microphone.close()
     assert process.poll() is not None
+
+
+def test_the_tries_are_as_far_apart_as_is_said(monkeypatch):
+    clock = Later()
+    monkeypatch.setattr("edge.microphone.time", clock)
+    monkeypatch.setattr(
+        "edge.microphone.start_capture", lambda _: (_ for _ in ()).throw(OSError(11, "full"))
+    )
+    microphone = Microphone(AudioConfig(), SR, command=["none"])
+    waits = []
+    for _ in range(7):
+        assert microphone.read(0) == []
+        waits.append(round(microphone._next_try - clock.monotonic()))
+        clock.by_s += waits[-1] + 1
+    assert waits == [1, 2, 5, 10, 30, 30, 30]
+
+
+def test_a_microphone_that_opens_and_says_nothing_is_given_up_in_time(listening, monkeypatch):
+    microphone = listening("hang", stall_s=1000)
+    clock = Later()
+    monkeypatch.setattr("edge.microphone.time", clock)
+    microphone.read(0)
+    clock.by_s = 9
+    assert (microphone.read(0), microphone.opening) == ([], True)
+    clock.by_s = 11
+    microphone.read(0)
+    assert microphone.problem == "no samples arrive"
+
+
+def test_little_by_little_is_no_steady_sound(listening, monkeypatch):
+    """Sound of several starts together does not make the tries frequent again."""
+    monkeypatch.setattr("edge.microphone.BACK_OFF_RESET_S", 1.5 * PACKET / SR)
+    microphone = listening("1 die")
+    for failures in (1, 2, 3):
+        gather(microphone, lambda b: size(b) > 0)
+        gather(microphone, lambda _: bool(microphone.problem))
+        assert microphone._failures == failures
+
+
+def test_a_wrong_rate_is_not_that_of_the_next_process(listening):
+    microphone = listening("3 die", stall_s=60)
+    gather(microphone, lambda b: size(b) >= 3 * PACKET)
+    microphone._update_rate_error(-0.3)
+    gather(microphone, lambda _: bool(microphone.problem))
+    assert microphone.rate_error == 0.0
+
+
+def test_a_wrong_rate_is_said_once_and_forgotten_when_it_is_right(caplog):
+    microphone = Microphone(AudioConfig(), SR, command=["none"])
+    for error in (-0.3, -0.31, 0.0):
+        microphone._update_rate_error(error)
+        assert microphone.rate_error == error
+    assert len([line for line in caplog.messages if "too few samples" in line]) == 1
+
+
+def test_the_same_reason_is_said_once_and_what_has_failed_is_not_being_opened(monkeypatch, caplog):
+    def refuse(_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    clock = Later()
+    monkeypatch.setattr("edge.microphone.time", clock)
+    monkeypatch.setattr("edge.microphone.start_capture", refuse)
+    microphone = Microphone(AudioConfig(), SR, command=["none"])
+    assert microphone.opening
+    for _ in range(3):
+        microphone.read(0)
+        assert not microphone.opening
+        clock.by_s += 31
+    assert len([line for line in caplog.messages if line.startswith("microphone lost")]) == 1

@@ -142,3 +142,8 @@ def test_overdriven_and_a_little_short_is_unknown(tmp_path):
     recording = Recording(wav_file(tmp_path / "a.wav", y.astype("f8"), 44_100))
     (found,) = Pipeline(FrontEnd(), Told(0.1), 0.5).verdicts(recording.blocks(), hop_s=1.0)
     assert (found.verdict, found.reason) == ("unknown", "clipping")
+
+
+def test_what_is_filled_up_ends_where_the_sound_ends(front_end):
+    (verdict,), _ = verdicts(front_end, noise(1.98))
+    assert verdict.end_s == pytest.approx(1.98, abs=1e-6)

@@ -345,3 +345,82 @@ def test_an_error_of_the_system_is_no_success(monkeypatch, wav):
 
     monkeypatch.setattr(predict_command, "run", fails)
     assert main(["predict", str(wav)]) == 2
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Answers of the network, one by one."""
+
+    def answer(p):
+        answers = iter(p)
+        monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: next(answers))
+
+    return answer
+
+
+def test_a_part_of_no_length_is_refused(engine):
+    assert (
+        "--end 3 must be later" in edge("predict", engine, "--start", 3, "--end", 3, code=2).stderr
+    )
+
+
+def test_the_first_alert_is_told_of_several(tmp_path, answered, capsys):
+    answered([0.9] * 5 + [0.1] * 20 + [0.9] * 5)
+    path = wav_file(tmp_path / "a.wav", noise(31).astype("f8"), SR)
+    assert main(["predict", str(path)]) == 0
+    assert "enough for an alert at 6.0 s" in capsys.readouterr().out
+
+
+def test_the_window_at_the_end_is_none_of_the_service_s_and_starts_no_alert(
+    tmp_path, answered, capsys
+):
+    answered([0.9] * 5)
+    path = wav_file(tmp_path / "a.wav", noise(5.5).astype("f8"), SR)  # four, and one at its end
+    assert main(["predict", str(path)]) == 0
+    assert "too few judged windows" in capsys.readouterr().out
+
+
+def test_windows_that_could_not_be_judged_tell_of_no_alert(tmp_path, answered, capsys):
+    answered([0.1])
+    y = noise(8).astype("f8")
+    y[2 * SR :] = 0
+    assert main(["predict", str(wav_file(tmp_path / "a.wav", y, SR))]) == 0
+    assert "too few judged windows" in capsys.readouterr().out
+
+
+def test_another_channel_is_pointed_at_only_where_there_is_one_and_nothing_else_was_heard(tmp_path):
+    mono = wav_file(tmp_path / "a.wav", np.zeros(3 * SR), SR)
+    assert edge("predict", mono).stderr == ""
+    y = noise(6).astype("f8")
+    y[3 * SR :] = 0
+    assert edge("predict", wav_file(tmp_path / "b.wav", y, SR, channels=2)).stderr == ""
+
+
+def test_one_picture_that_cannot_be_written_is_an_error_though_later_ones_can(
+    engine, tmp_path, monkeypatch, capsys
+):
+    tried = []
+
+    def full_at_first(path, picture):
+        tried.append(path)
+        if len(tried) == 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge.predict_command.write_png", full_at_first)
+    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert len(tried) == 4
+
+
+def test_no_picture_of_hundreds_of_windows_takes_the_place_of_another(
+    tmp_path, monkeypatch, engine
+):
+    """The shortest hop is 220 samples, a little less than 0.01 s."""
+    written = []
+    monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: 0.1)
+    monkeypatch.setattr(
+        "edge.frontend.FrontEnd.picture", lambda *_: np.zeros((224, 224, 3), np.uint8)
+    )
+    monkeypatch.setattr("edge.predict_command.write_png", lambda path, _: written.append(path))
+    assert main(["predict", str(engine), "--hop", "0.01", "--picture", str(tmp_path)]) == 0
+    assert len(set(written)) == len(written) > 300

@@ -265,3 +265,28 @@ def test_what_is_wrong_is_said_in_words():
     assert rate_error_message(0.0) == ""
     assert "30% too few" in rate_error_message(-0.3)
     assert "9% too many" in rate_error_message(0.09)
+
+
+def test_a_moment_between_two_gaps_does_not_show_that_the_rate_is_right():
+    monitor = RateMonitor()
+    assert errors(monitor, 0.7, 60)[-1][1] == pytest.approx(-0.3, abs=0.003)
+    said = errors(monitor, 1.0, 60, since_s=60, gaps=range(0, 1200, 60))  # 3 s each
+    assert all(error == pytest.approx(-0.3, abs=0.003) for _, error in said)
+    assert errors(monitor, 1.0, 21, since_s=120)[-1][1] == 0
+
+
+def test_what_a_driver_may_hold_back_and_drop_at_each_gap_is_no_wrong_rate():
+    """Its buffer of less than a second fills up between one gap and the next."""
+    monitor = RateMonitor()
+    count = round(25 * 0.964 / PACKET_S)  # of 25 s, 0.9 s are missing
+    said = errors(monitor, 0.964, 1000, gaps=range(0, 10**6, count))
+    assert found_s(said) is None
+
+
+def test_steady_losses_between_gaps_count_in_full():
+    """Of every 40 s, 3 s are missing: after the second gap it is more than 5 s."""
+    monitor = RateMonitor()
+    speed = 1 - 3 / 40
+    count = round(40 * speed / PACKET_S)
+    told_s = found_s(errors(monitor, speed, 400, gaps=range(0, 10**6, count)))
+    assert told_s == pytest.approx(80, abs=0.2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import cli, installed
+from edge import cli, installed, run_command
 from edge.__main__ import BLAS_THREADS, main
 from edge.config import Config
 from edge.errors import ConfigError
@@ -280,3 +280,8 @@ def test_the_last_window_counts_only_where_the_service_has_it(
     state = ["--state", str(tmp_path / "state")]
     assert cli.main(["run", "--source", str(path), "--speed", "max", *state]) == 0
     assert f"alerts: {int(enough)}," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0.01", "1", "1000", "max"])
+def test_a_speed_within_its_limits_is_taken(text):
+    assert run_command._speed(text) == float(text.replace("max", "inf"))

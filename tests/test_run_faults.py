@@ -304,3 +304,31 @@ def test_where_it_hung_is_said_though_standard_error_is_quiet_meanwhile(tmp_path
     )
     assert done.returncode == -signal.SIGABRT
     assert "hangs" in done.stderr
+
+
+def test_broken_settings_in_the_installed_file_show_on_the_lamp_that_they_name(
+    tmp_path, monkeypatch
+):
+    shown = []
+
+    class Lamp:
+        def __init__(self, config):
+            shown.append(config.led_pin)
+
+        def show(self, signal):
+            shown.append(str(signal))
+
+        def close(self):
+            shown.append("closed")
+
+    (tmp_path / "edge.toml").write_text("[indicator]\nled_pin = 5\n[listen]\nhop_s = 99\n")
+    monkeypatch.setattr("edge.installed.DEFAULT_PATH", tmp_path / "edge.toml")
+    monkeypatch.setattr("edge.run_command.DEFAULT_PATH", tmp_path / "edge.toml")
+    monkeypatch.setattr("edge.run_command.Indicator", Lamp)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    told = arguments(tmp_path)
+    told.config = None
+    with pytest.raises(ConfigError, match="hop_s"):
+        run_command._run(told)
+    assert shown == [5, "fault", "closed"]

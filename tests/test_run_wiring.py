@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from edge.config import Config
 from edge.indicator import Signal
 from edge.model import ModelFile, default_model
 from edge.replay import Replay
+from edge.status import Counters
 from tests.audio import noise, wav_file
+from tests.run_program import arguments
 
 SR = 22_050
 
@@ -227,3 +230,74 @@ def test_records_and_status_go_where_systemd_says(monkeypatch):
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert installed.records_folder(Config(), None) == Path("knockknock/records")
     assert installed.status_file(Config(), None) is None
+
+
+@pytest.mark.parametrize("lamp", [True, False])
+@pytest.mark.parametrize("systemd", [True, False])
+@pytest.mark.parametrize("wait", [True, False])
+def test_under_systemd_a_failed_start_waits_with_a_lamp_or_without(
+    monkeypatch, lamp, systemd, wait
+):
+    slept: list[float] = []
+    monkeypatch.setattr("edge.run_command.time.sleep", slept.append)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if systemd:
+        monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+
+    class Dark:
+        def show(self, signal):
+            pass
+
+        def close(self):
+            pass
+
+    run_command._show_fault(Dark() if lamp else None, wait=wait)  # type: ignore[arg-type]
+    assert slept == [run_command.FAULT_SECONDS] * (systemd and wait)
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+    """``edge run`` on a recording by a service that does nothing; what each part was told."""
+    told: dict[str, Any] = {}
+
+    class Lamp:
+        def __init__(self, _config):
+            told["lamp"] = "open"
+
+        def close(self):
+            told["lamp"] = "closed"
+
+    def build(*_, **how):
+        told.update(how)
+        config = SimpleNamespace(n_samples=2 * SR, sr=SR)
+        return SimpleNamespace(
+            run=lambda _: None,
+            stopped=False,
+            counters=told.get("counters", Counters()),
+            records_written=0,
+            pipeline=SimpleNamespace(front_end=SimpleNamespace(config=config)),
+        )
+
+    monkeypatch.setattr(run_command, "Indicator", Lamp)
+    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: told.update(log=verbose))
+    monkeypatch.setattr(assembly, "build", build)
+    monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
+    asked = arguments(tmp_path)
+    return told, asked
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_what_the_command_line_says_is_passed_on_and_the_lamp_is_out_at_the_end(played, verbose):
+    told, asked = played
+    asked.verbose, asked.speed = verbose, 7.0
+    assert run_command._run(asked) == 0
+    assert (told["log"], told["speed"], told["lamp"]) == (verbose, 7.0, "closed")
+    assert (told["source"], told["state"]) == (asked.source, asked.state)
+
+
+@pytest.mark.parametrize(("due", "words"), [(0, True), (3, False)])
+def test_sound_unfit_to_judge_is_not_called_too_short(played, capsys, due, words):
+    told, asked = played
+    told["counters"] = Counters(due, 0, due, unknown_reasons={"silence": due} if due else {})
+    assert run_command._run(asked) == 0
+    assert ("nothing was judged" in capsys.readouterr().err) == words

@@ -1,6 +1,8 @@
 """The whole listener, on synthetic sound and with scripted answers in place of a network."""
 
 import json
+import os
+import signal
 import threading
 import time
 
@@ -304,3 +306,32 @@ def test_the_clock_goes_by_what_is_slept():
     began_s = clock.monotonic()
     clock.sleep(0.25)
     assert clock.monotonic() - began_s == 0.25
+
+
+def test_a_signal_after_the_end_of_a_recording_makes_it_no_interrupted_one(make):
+    service = make(seconds(6))
+    service.run()
+    service.stop()
+    assert not service.stopped
+    stopped = make(seconds(6))
+    stopped.stop()
+    stopped.run()
+    assert stopped.stopped
+
+
+def test_the_network_is_not_proved_while_the_microphone_is_being_opened(make):
+    order = []
+    steps = ["not yet", lambda: order.append("opening"), *seconds(4)]
+    make(steps, self_test=lambda: order.append("proved")).run()
+    assert order == ["opening", "proved"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_listens_is_a_stop_and_no_fault(make, tmp_path, number):
+    def stop():
+        os.kill(os.getpid(), number)
+
+    service = make([*seconds(6), stop, *seconds(6)])
+    service.run()
+    assert service.stopped
+    assert (status(tmp_path)["state"], service.counters.windows_judged) == ("stopped", 3)

@@ -105,3 +105,30 @@ def test_a_new_detector_counts_at_once(make):
     service = make([hang_up, *seconds(15)], judge, reload=lambda: new)
     service.run()
     assert (service.counters.windows_judged, service.counters.alerts) == (12, 0)
+
+
+def test_what_still_needs_a_restart_is_said_at_every_reload(make, caplog):
+    """Compared with what the service runs on, not with what was read last."""
+    caplog.set_level("INFO", "edge.service")
+
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    new = Config.from_toml("[indicator]\nled_pin = 5\n", "x")
+    answers = [new, new, Config()]
+    make([hang_up, hang_up, hang_up], reload=lambda: answers.pop(0)).run()
+    told = [line for line in caplog.messages if line.startswith("settings reloaded")]
+    assert ["only after a restart: indicator" in line for line in told] == [True, True, False]
+
+
+def test_another_limit_of_heat_holds_at_once(make, monkeypatch):
+    monkeypatch.setattr("edge.health.temperature_c", lambda: 75.0)
+
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    watch = Watch(lambda service: service.describe()["problems"])
+    new = Config.from_toml("[health]\nhot_c = 70\n", "x")
+    watch.service = service = make([*seconds(5), watch, hang_up, watch], reload=lambda: new)
+    service.run()
+    assert watch.shown == [[], ["hot: 75 degrees Celsius"]]

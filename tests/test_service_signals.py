@@ -195,3 +195,17 @@ def test_a_fault_is_shown_though_the_engine_is_off(make):
     wait_for(lambda: service._blackbox._write_tested)
     service.run()
     assert watch.shown == [Signal.UNJUDGED, Signal.FAULT]
+
+
+def test_a_microphone_that_does_not_open_for_long_is_lost(make):
+    now = [0.0]
+
+    def later():
+        now[0] += 20
+
+    watch = Watch()
+    watch.service = service = make([NOT_OPENED, watch, later, watch])
+    service._indicator._clock = lambda: now[0]
+    service._indicator.window_done()
+    service.run()
+    assert watch.shown == [Signal.STARTING, Signal.MICROPHONE_LOST]

@@ -247,3 +247,26 @@ def test_the_limit_of_heat_is_that_of_the_settings(make, monkeypatch):
     service = make(seconds(5), config=Config.from_toml("[health]\nhot_c = 70", "my.toml"))
     service.run()
     assert service.describe()["problems"] == ["hot: 70 degrees Celsius"]
+
+
+def test_sound_that_is_gone_is_not_said_to_have_come_back(make):
+    watch = Watch(lambda service: service.describe()["problems"])
+    watch.service = service = make([*seconds(6), "cable out", watch, *seconds(1), watch])
+    service.run()
+    back = "sound has come back, but no window of it has been processed yet"
+    assert watch.shown == [["cable out"], [back]]
+
+
+def test_records_that_were_skipped_are_counted_apart_from_those_written(make, tmp_path):
+    judge = Judge()
+    judge.script = [0.1] * 4 + 3 * ([0.9] * 8 + [0.1] * 30)
+    service = make(seconds(120), judge)  # three alerts, 19 s apart; records at least 30 s
+    service.run()
+    told = status(tmp_path)
+    counted = [told[name] for name in ("alerts", "records_written", "records_skipped")]
+    assert counted == [
+        service.counters.alerts,
+        service._blackbox.written,
+        service._blackbox.skipped,
+    ]
+    assert counted == [3, 2, 1]

@@ -159,3 +159,23 @@ def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, mon
     assert not any(asked[ready:])
     unit = (ROOT / "systemd" / "knockknock-edge.service").read_text()
     assert f"TimeoutStartSec={EXTEND_START_S:g}\n" in unit
+
+
+def test_a_start_may_wait_for_a_microphone_whatever_the_network_answered(
+    make, tmp_path, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+
+    def later():
+        now[0] += 2
+
+    judge = Judge()
+    judge.script = [float("nan")] * 99
+    with systemd(tmp_path, monkeypatch) as (said, drain):
+        heard = [step for block in seconds(6) for step in (block, later, drain)]
+        gone = [step for _ in range(5) for step in ("cable out", later, drain)]
+        make([*heard, *gone], judge).run()
+    lost = [words for words in said if "microphone_lost" in words]
+    assert len(lost) >= 5
+    assert all("EXTEND_TIMEOUT_USEC" in words for words in lost)

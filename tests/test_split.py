@@ -219,3 +219,19 @@ def test_recordings_listed_in_another_order_are_split_alike():
             other = [some[i] for i in shuffled.permutation(len(some))]
             again, _ = split_sources(other, share=0.4, seed=seed)
             assert {clip.source for clip in again} == {clip.source for clip in first}
+
+
+def test_sources_to_hold_out_are_held_out_beside_those_of_the_split_column():
+    some = clips(normal=["a", "b", "c"], knocking=["k", "l"])
+    told = [dataclasses.replace(c, split="valid" if c.source == "b" else "train") for c in some]
+    training, held = split_sources(told, share=0, seed=1, always_held_out=frozenset({"k"}))
+    assert {clip.source for clip in held} == {"b", "k"}
+    assert {clip.source for clip in training} == {"a", "c", "l"}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_checkpoint_says_again_what_it_was_trained_on(tmp_path, complete):
+    known = TrainedOn(frozenset({"a"}), frozenset({"f"}), frozenset({"golf"}), complete)
+    labels = ("knocking", "normal")
+    save_checkpoint(tmp_path / "a.pth", KnockNet(), labels=labels, meta=known.to_meta())
+    assert load_checkpoint(tmp_path / "a.pth").trained_on == known

@@ -1,6 +1,7 @@
 """What state the lamp shows in each case; the gravest comes first."""
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from edge.status import (
     Board,
     Losses,
     State,
+    facts_of_alert,
     problems_of,
     signal_of,
+    verdict_of,
 )
 
 NORMAL = Verdict(0, 2, "normal", 0.1, "", None)
@@ -155,3 +158,33 @@ def test_a_supply_that_was_too_weak_for_a_moment_is_told_of_and_counted():
         "under_voltage": False,
         "under_voltage_seen": 2,
     }
+
+
+@pytest.mark.parametrize("gone", [{"stale": True}, {"source_problem": "cable out"}])
+def test_a_verdict_that_no_longer_holds_is_not_told(gone):
+    assert list(verdict_of(State(last=NORMAL)).values()) == ["normal", 0.1, ""]
+    assert set(verdict_of(State(last=NORMAL, **gone)).values()) == {None}
+
+
+def test_the_facts_of_an_alert_are_those_of_the_window_that_started_it(monkeypatch):
+    monkeypatch.setattr("edge.health.clock_is_synchronised", lambda: False)
+    facts = facts_of_alert(Verdict(7.25, 9.25, "knocking", 0.9, "", None), 0.4, 3)
+    assert (facts["start_s"], facts["p_knocking"], facts["threshold"], facts["alert"]) == (
+        *(7.25, 0.9, 0.4, 3),
+    )
+    assert facts["monotonic_s"] == pytest.approx(time.monotonic(), abs=60)
+
+
+def test_the_time_of_an_alert_is_utc_wherever_the_machine_is(monkeypatch):
+    monkeypatch.setattr("edge.health.clock_is_synchronised", lambda: True)
+    monkeypatch.setenv("TZ", "XYZ-5")  # five hours ahead of UTC
+    time.tzset()
+    try:
+        told = facts_of_alert(Verdict(0, 2, "knocking", 0.9, "", None), 0.5, 1)["time"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    now = time.time()
+    near = {time.strftime("%Y-%m-%dT%H:%M", time.gmtime(now - ago)) for ago in (0, 60)}
+    assert told[:16] in near
+    assert told.endswith("Z")

@@ -280,3 +280,17 @@ def test_a_loping_engine_thuds_low_and_slowly():
     # Of seeds 0, 100, 200, 300 and the 19 after each, 17 to 20 and 18 to 20.
     assert low >= 15  # some are nearly all hiss
     assert slow >= 15
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [(0.0, 0, 0), (-3.0, -3, -3), (None, 12, 18)])
+def test_a_knock_has_the_level_that_is_asked_for_or_one_of_0_to_18_db(asked, least, most):
+    from convert.made import make
+
+    made = [
+        make(np.random.default_rng(n), 2.0, knocks=True, level_db=asked, over=None, name="a").row[
+            "level_db"
+        ]
+        for n in range(12)
+    ]
+    assert least <= max(map(float, made)) <= most
+    assert asked is None or set(made) == {f"{asked:.1f}"}

@@ -301,3 +301,12 @@ def test_a_module_of_ours_that_is_missing_is_no_package_to_install(name, monkeyp
     name = "edgeways"
     assert main(["synth", "out"]) == 6
     assert "package edgeways is missing" in capsys.readouterr().err
+
+
+def test_the_demo_is_one_engine_with_and_without_a_knock(tmp_path):
+    assert main(["synth", str(tmp_path), "--demo"]) == 0
+    healthy, knocking = (
+        Recording(tmp_path / f"{name}.wav").read() for name in ("healthy", "knocking")
+    )
+    # Of another engine of the same speed it would be about 0.
+    assert np.corrcoef(healthy, knocking)[0, 1] > 0.3

@@ -203,3 +203,43 @@ def test_what_is_called_a_model_and_is_none_is_no_checkpoint_either(tmp_path, na
     for said, model in (("is not a TFLite model", "r/" + name), ("cannot be read", "none.tflite")):
         assert main(["evaluate", str(tmp_path / model), str(tmp_path / "r")]) == 4
         assert said in capsys.readouterr().err
+
+
+def test_a_temperature_does_not_depend_on_how_many_windows_each_class_has():
+    z = RNG.normal(0, 2, 5000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
+    p = (1 / (1 + np.exp(-2 * z))).astype(np.float32)
+    # A side that is less sure than the other: with another weight the best is another.
+    one, other = p[knocks], np.sqrt(p[~knocks])
+    even = best_temperature(one, other, "int8")
+    for n_knocks, n_others in (20, 1), (1, 20):
+        found = best_temperature(np.tile(one, n_knocks), np.tile(other, n_others), "int8")
+        assert found == pytest.approx(even, rel=1e-3)
+
+
+def test_a_network_that_is_not_sure_enough_is_made_surer():
+    z = RNG.normal(0, 2, 20_000)
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
+    p = (1 / (1 + np.exp(-0.7 * z))).astype(np.float32)
+    assert best_temperature(p[knocks], p[~knocks], "float32") == pytest.approx(0.7, rel=0.05)
+
+
+def test_a_low_threshold_is_kept(model, tmp_path, monkeypatch):
+    """Where healthy engines get low answers, a higher one would only miss knocks."""
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
+    healthy = np.linspace(0.004, 0.05, 100)
+    graded = report(judged("k", "knocking", [0.1] * 20), judged("n", "normal", healthy))
+    made = tune(model, graded, 0.01, tmp_path / "tuned.tflite")
+    assert 0.04 < made.threshold < 0.06
+
+
+def test_the_golden_answer_is_scaled_from_the_temperature_that_it_was_given_at(
+    model, tmp_path, monkeypatch
+):
+    """Else the device finds that its runtime computes wrongly, and does not start."""
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
+    rows = judged("k", "knocking", [0.9] * 20), judged("n", "normal", RNG.uniform(0, 0.5, 200))
+    graded = dataclasses.replace(report(*rows), temperature=2.0)
+    made = tune(model, graded, 0.05, tmp_path / "tuned.tflite")
+    # 0.9 at a temperature of 2 are odds of 9, which are 81 at 1.
+    assert made.golden["p_knocking"] == pytest.approx(81 / 82, abs=1e-4)

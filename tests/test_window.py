@@ -134,3 +134,30 @@ def test_flaws_are_averaged_over_what_went_in_since_the_last_block():
 def test_long_blocks_weigh_more():
     blocks = [Block(np.zeros(900, "f4"), 0.0, flaws=Flaws(1, 0)), Block(np.zeros(100, "f4"), 0.9)]
     assert mean_flaws(blocks) == pytest.approx((0.9, 0))
+
+
+def test_a_tail_of_exactly_as_much_as_is_asked_for_is_given():
+    windower = Windower(500, 500, SR)
+    windower.push(Block(np.zeros(600, dtype=np.float32), 0.0))
+    assert windower.tail(min_new=101) is None
+    tail = windower.tail(min_new=100)
+    assert tail is not None
+    assert (tail.start_s, tail.end_s) == pytest.approx((0.1, 0.6))
+
+
+def test_the_wait_for_a_window_begins_at_the_end_of_the_last_one():
+    """A block may complete several."""
+    windower = Windower(500, 100, SR)
+    windower.push(Block(np.zeros(1500, np.float32), 0.0))
+    windower.push(Block(np.zeros(100, np.float32), 1.9, gap=True))
+    assert windower.missed_window() is None  # 0.5 s; a window and two hops are 0.7 s
+    windower.push(Block(np.zeros(250, np.float32), 2.0))
+    assert windower.missed_window() == pytest.approx((1.75, 2.25))
+
+
+def test_an_empty_block_is_no_beginning():
+    """What follows it has a start of its own."""
+    windower = Windower(500, 500, SR)
+    windower.push(Block(np.empty(0, np.float32), 3.0))
+    (window,) = windower.push(Block(np.zeros(500, np.float32), 7.0))
+    assert (window.start_s, window.end_s) == (7.0, 7.5)
