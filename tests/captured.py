@@ -9,6 +9,7 @@ import numpy as np
 from edge.capture_process import HEADER, MAGIC
 from edge.capture_stream import CaptureStream
 from edge.sound_clock import ClockState
+from edge.window import Block
 
 NEW_CLOCK = ClockState()
 
@@ -42,3 +43,16 @@ class Later:
 
     def monotonic(self):
         return time.monotonic() + self.by_s
+
+
+def gather(microphone, until, seconds=10.0):
+    """The blocks read until ``until(blocks)`` holds or time is up."""
+    blocks: list[Block] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not until(blocks):
+        blocks += microphone.read(0.05)
+    return blocks
+
+
+def size(blocks):
+    return sum(block.y.size for block in blocks)

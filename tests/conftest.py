@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 
 from edge.blackbox import BlackBox
-from edge.config import Config, IndicatorConfig
+from edge.config import AudioConfig, Config, IndicatorConfig
 from edge.frontend import FrontEnd
 from edge.health import StatusFile
 from edge.indicator import Indicator
+from edge.microphone import Microphone
 from edge.pipeline import Pipeline
 from edge.service import Service
+from tests.audio import noise, wav_file
 from tests.listener import SR, Blank, Judge, Scripted
 from tests.wait import wait_for_threads
 
@@ -161,3 +164,39 @@ def anew() -> Iterator[Callable[[], None]]:
 
     yield forget
     forget()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seconds that the gate lets pass, as engine.wav."""
+    return wav_file(tmp_path_factory.mktemp("a") / "engine.wav", noise(5).astype("f8"), SR)
+
+
+@pytest.fixture
+def mock_pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """gpiozero's mock pins, as a factory."""
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    from gpiozero import Device
+    from gpiozero.pins.mock import MockFactory
+
+    Device.pin_factory = MockFactory()
+    yield Device.pin_factory
+    Device.pin_factory.reset()
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Microphone]]:
+    """Microphones on the fake capture process, closed afterwards."""
+    monkeypatch.chdir(Path(__file__).resolve().parents[1])
+    monkeypatch.setattr("edge.microphone.BACK_OFF_S", (0.1, 0.2, 0.4))
+    opened: list[Microphone] = []
+
+    def listen(script: str, stall_s: float = 0.5) -> Microphone:
+        command = [sys.executable, "-m", "tests.fake_capture", script]
+        microphone = Microphone(AudioConfig(stall_s=stall_s), SR, command=command)
+        opened.append(microphone)
+        return microphone
+
+    yield listen
+    for microphone in opened:
+        microphone.close()

@@ -8,9 +8,9 @@ import pytest
 from edge.capture_start import start_capture
 from edge.config import AudioConfig
 from edge.microphone import Microphone
-from tests.captured import packet, stream_of
+from tests.captured import gather, packet, size, stream_of
 from tests.fake_capture import PACKET
-from tests.test_microphone import SR, TONE, gather, size
+from tests.test_microphone import SR, TONE
 
 
 def test_one_that_was_started_before_is_listened_to_and_once_only():

@@ -193,7 +193,7 @@ def test_it_is_tried_for_ever_and_soon_enough(monkeypatch):
 def test_flat_tops_of_a_microphone_are_told_as_recorded():
     import sys
 
-    from tests.test_microphone import gather, size
+    from tests.captured import gather, size
 
     code = (
         "import struct, sys, time, numpy as np\n"

@@ -41,6 +41,12 @@ def test_recordings_in_no_label_s_folder_are_counted_and_named(tmp_path, capsys)
         (".m4b", "ipod", "aac"),
         (".mp2", "mp2", "mp2"),
         (".aifc", "aiff", "pcm_s16be"),
+        (".m4a", "ipod", "aac"),
+        (".M4A", "ipod", "aac"),
+        (".3gp", "3gp", "aac"),
+        (".mp3", "mp3", "libmp3lame"),
+        (".mov", "mov", "aac"),
+        (".mp4", "mp4", "aac"),
     ],
 )
 def test_what_edge_predict_reads_is_a_recording_here_too(tmp_path, suffix, form, codec):
@@ -192,21 +198,3 @@ def test_a_table_that_cannot_be_one_is_not_passed_over(tmp_path, name, words):
         (tmp_path / name).write_text("file,label,kind\nnormal/a.wav,normal,belt\n")
     with pytest.raises(DatasetError, match=f"{tmp_path}/{words}"):
         find_clips([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("suffix", "form", "codec"),
-    [
-        (".m4a", "ipod", "aac"),
-        (".M4A", "ipod", "aac"),
-        (".3gp", "3gp", "aac"),
-        (".mp3", "mp3", "libmp3lame"),
-        (".mov", "mov", "aac"),
-        (".mp4", "mp4", "aac"),
-    ],
-)
-def test_what_telephones_record_is_a_recording(tmp_path, suffix, form, codec):
-    path = tmp_path / "normal" / f"golf_1{suffix}"
-    path.parent.mkdir()
-    encode(path, noise(3, 48_000), 48_000, form, codec)
-    assert [clip.path for clip in find_clips([tmp_path])] == [path]

@@ -19,14 +19,7 @@ from edge.indicator import (
     lit,
 )
 from edge.lamp import Lamp
-from tests.wait import wait_for
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.wait import Clock, wait_for
 
 
 @pytest.mark.parametrize(

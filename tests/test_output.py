@@ -16,15 +16,9 @@ from convert.output import check_output
 from edge.cli import main
 from edge.errors import ConfigError, os_error_message
 from edge.predict_command import _Progress
-from tests.audio import noise, wav_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SR = 22_050
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    return wav_file(tmp_path_factory.mktemp("a") / "engine.wav", noise(5).astype("f8"), SR)
 
 
 def shell(line):

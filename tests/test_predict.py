@@ -28,11 +28,6 @@ def lines(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    return wav_file(tmp_path_factory.mktemp("a") / "engine.wav", noise(5).astype("f8"), SR)
-
-
 def test_one_json_object_a_window(engine):
     found = lines(edge("predict", engine, "--json"))
     assert [list(row) for row in found] == [KEYS] * 4
@@ -179,41 +174,6 @@ def test_a_cut_off_model(engine, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_picture_folder_that_cannot_be(engine, tmp_path):
-    (tmp_path / "file").write_text("")
-    assert "--picture" in edge("predict", engine, "--picture", tmp_path / "file", code=2).stderr
-
-
-def test_files_of_one_name_keep_their_pictures_apart(engine, tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        shutil.copy(engine, tmp_path / folder / "engine.wav")
-    files = [str(tmp_path / folder / "engine.wav") for folder in ("a", "b")]
-    done = edge("predict", *files, "--end", "2", "--picture", str(tmp_path / "out"))
-    assert done.returncode == 0
-    names = sorted(path.name[:13] for path in (tmp_path / "out").iterdir())
-    assert names == ["engine.wav-1_", "engine.wav-2_"]
-
-
-def test_a_number_given_to_a_name_is_not_anothers_name(engine, tmp_path):
-    files = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "x.wav-1")]
-    for path in files:
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(engine, path)
-    edge("predict", *files, "--end", "2", "--picture", tmp_path / "out")
-    names = sorted(path.name.partition("_")[0] for path in (tmp_path / "out").iterdir())
-    assert names == ["x.wav-1", "x.wav-2", "x.wav-3"]
-
-
-def test_every_window_has_a_picture_of_its_own(engine, tmp_path):
-    done = edge(
-        *("predict", engine, "--end", "2.4", "--hop", "0.01", "--json"),
-        *("--picture", tmp_path / "out"),
-    )
-    assert {row["file"] for row in lines(done)} == {str(engine)}
-    assert len(list((tmp_path / "out").iterdir())) == len(done.stdout.splitlines()) > 30
-
-
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_without_standard_error_it_judges_all_the_same(engine, tmp_path, options):
     command = [sys.executable, "-m", "edge", "predict", str(engine), str(tmp_path / "none.wav")]
@@ -241,40 +201,6 @@ def test_a_reader_that_has_seen_enough(engine):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - a pipe is what is tested
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
-
-
-def test_pictures_that_cannot_be_written_cost_no_verdict(engine, tmp_path, monkeypatch, capsys):
-    tried = []
-
-    def full(path, picture):
-        tried.append(path)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("edge.predict_command.write_png", full)
-    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
-    out, errors = capsys.readouterr()
-    assert len(out.splitlines()) == 4
-    assert "--picture" in errors  # it is not the recording's fault
-    assert errors.count("cannot be written: No space left on device") == 1
-    assert len(tried) == 4  # there may be room again
-
-
-def test_a_folder_nobody_may_write_to_is_refused_before_anything_is_judged(
-    engine, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr("edge.predict_command.os.access", lambda path, mode: path != tmp_path)
-    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
-    out, errors = capsys.readouterr()
-    assert out == ""
-    assert f"--picture {tmp_path} is not writable: name another folder" in errors
-
-
-@pytest.mark.parametrize("name", ["n" * 251, "\u00e4" * 120, "\u30ce" * 80])
-def test_a_name_as_long_as_can_be_has_pictures(engine, tmp_path, name):
-    path = tmp_path / f"{name}.wav"
-    shutil.copy(engine, path)
-    assert main(["predict", str(path), "--json", "--picture", str(tmp_path / "new")]) == 0
-    assert len(list((tmp_path / "new").iterdir())) == 4
 
 
 def test_what_the_system_says_of_a_file_names_the_file(engine, capsys):
@@ -371,15 +297,6 @@ def test_the_first_alert_is_told_of_several(tmp_path, answered, capsys):
     assert "enough for an alert at 6.0 s" in capsys.readouterr().out
 
 
-def test_the_window_at_the_end_is_none_of_the_service_s_and_starts_no_alert(
-    tmp_path, answered, capsys
-):
-    answered([0.9] * 5)
-    path = wav_file(tmp_path / "a.wav", noise(5.5).astype("f8"), SR)  # four, and one at its end
-    assert main(["predict", str(path)]) == 0
-    assert "too few judged windows" in capsys.readouterr().out
-
-
 def test_windows_that_could_not_be_judged_tell_of_no_alert(tmp_path, answered, capsys):
     answered([0.1])
     y = noise(8).astype("f8")
@@ -394,33 +311,3 @@ def test_another_channel_is_pointed_at_only_where_there_is_one_and_nothing_else_
     y = noise(6).astype("f8")
     y[3 * SR :] = 0
     assert edge("predict", wav_file(tmp_path / "b.wav", y, SR, channels=2)).stderr == ""
-
-
-def test_one_picture_that_cannot_be_written_is_an_error_though_later_ones_can(
-    engine, tmp_path, monkeypatch, capsys
-):
-    tried = []
-
-    def full_at_first(path, picture):
-        tried.append(path)
-        if len(tried) == 1:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("edge.predict_command.write_png", full_at_first)
-    assert main(["predict", str(engine), "--json", "--picture", str(tmp_path)]) == 2
-    assert "No space left on device" in capsys.readouterr().err
-    assert len(tried) == 4
-
-
-def test_no_picture_of_hundreds_of_windows_takes_the_place_of_another(
-    tmp_path, monkeypatch, engine
-):
-    """The shortest hop is 220 samples, a little less than 0.01 s."""
-    written = []
-    monkeypatch.setattr("edge.predict_command.Classifier.predict", lambda *_: 0.1)
-    monkeypatch.setattr(
-        "edge.frontend.FrontEnd.picture", lambda *_: np.zeros((224, 224, 3), np.uint8)
-    )
-    monkeypatch.setattr("edge.predict_command.write_png", lambda path, _: written.append(path))
-    assert main(["predict", str(engine), "--hop", "0.01", "--picture", str(tmp_path)]) == 0
-    assert len(set(written)) == len(written) > 300

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from edge.health import Notifier
 from edge.service import EXTEND_START_S
@@ -32,6 +33,18 @@ def systemd(tmp_path, monkeypatch):
 
         yield said, drain
         drain()
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """A step during which 2 s pass; otherwise time stands still."""
+    now = [100.0]
+    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
+
+    def step():
+        now[0] += 2
+
+    return step
 
 
 def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypatch):
@@ -73,14 +86,8 @@ def test_a_network_that_answers_nonsense_is_no_heartbeat(make, tmp_path, monkeyp
 
 
 def test_a_network_that_answers_nonsense_from_the_first_is_no_start_that_goes_on(
-    make, tmp_path, monkeypatch
+    make, tmp_path, monkeypatch, later
 ):
-    now = [100.0]
-    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
-
-    def later():
-        now[0] += 2
-
     judge = Judge()
     judge.script = [float("nan")] * 99
     with systemd(tmp_path, monkeypatch) as (said, drain):
@@ -142,13 +149,7 @@ def test_gaps_are_no_readiness_but_once_it_is_ready_a_heartbeat(make, tmp_path, 
     assert len([words for words in said[ready:] if words == "WATCHDOG=1"]) >= 4 + 15
 
 
-def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
-
-    def later():
-        now[0] += 2
-
+def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, monkeypatch, later):
     with systemd(tmp_path, monkeypatch) as (said, drain):
         waiting = [step for _ in range(5) for step in ("no microphone", later, drain)]
         heard = [step for block in seconds(8) for step in (block, later, drain)]
@@ -162,14 +163,8 @@ def test_a_long_wait_for_a_microphone_is_no_start_that_hangs(make, tmp_path, mon
 
 
 def test_a_start_may_wait_for_a_microphone_whatever_the_network_answered(
-    make, tmp_path, monkeypatch
+    make, tmp_path, monkeypatch, later
 ):
-    now = [100.0]
-    monkeypatch.setattr("edge.service.time.monotonic", lambda: now[0])
-
-    def later():
-        now[0] += 2
-
     judge = Judge()
     judge.script = [float("nan")] * 99
     with systemd(tmp_path, monkeypatch) as (said, drain):

@@ -1,4 +1,4 @@
-"""Waiting for what happens in another thread or process, as long as a busy machine needs."""
+"""Waiting for what happens elsewhere, as long as a busy machine needs, and a clock that stands."""
 
 import threading
 import time
@@ -20,3 +20,13 @@ def wait_for_threads(before, seconds=5.0):
         if thread not in before and type(thread) is threading.Thread:
             thread.join(max(0.0, deadline - time.monotonic()))
             assert not thread.is_alive(), f"{thread} goes on after the test"
+
+
+class Clock:
+    """Stands in for ``time.monotonic``: stands still unless ``now``, in seconds, is changed."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
