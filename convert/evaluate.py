@@ -153,15 +153,16 @@ def _judge(
         try:
             # Do not keep whole verdicts: each holds a picture, and a drive has thousands.
             windows = [
-                (v.start_s, v.p_knocking, v.reason)
+                (v.start_s, v.p_knocking, v.extra, v.reason)
                 for v in pipeline.verdicts(source.blocks(), hop_s=hop_s)
             ]
         except RecordingError as error:
             unreadable.append(str(error))
             continue
-        p_all = np.array([np.nan if p is None else p for _, p, _ in windows], dtype=np.float32)
-        starts = np.array([start for start, _, _ in windows])
-        judged.append(Judged(clip, p_all, starts, tuple(why for _, _, why in windows if why)))
+        p_all = np.array([np.nan if p is None else p for _, p, *_ in windows], dtype=np.float32)
+        starts, extra = (np.array([window[i] for window in windows]) for i in (0, 2))
+        reasons = tuple(why for *_, why in windows if why)
+        judged.append(Judged(clip, p_all, starts, extra, reasons))
     say_unreadable(unreadable)
     if not judged:
         raise DatasetError("none of the recordings could be read")

@@ -37,12 +37,18 @@ class Judged:
     clip: Clip
     p_all: NDArray[np.float32]  # (windows,) p_knocking in order of time, NaN where unknown
     starts: NDArray[np.float64]  # (windows,) start of each window, s
+    extra: NDArray[np.bool_]  # (windows,) whether the device would have no such window
     reasons: tuple[str, ...] = ()  # of the unknown windows, in order of time
 
     @property
     def p(self) -> NDArray[np.float32]:
         """p_knocking of the windows that were judged."""
         return self.p_all[np.isfinite(self.p_all)]
+
+    @property
+    def p_on_device(self) -> NDArray[np.float32]:
+        """``p_all`` of the windows that the device's detector would have."""
+        return self.p_all[~self.extra]
 
     @property
     def unknown(self) -> int:
@@ -139,13 +145,13 @@ class Report:
         """Alerts per hour of the device's detector, for every kind that does not knock.
 
         The detector sees the recordings of one source in sequence, and starts afresh for each
-        source.
+        source. Windows that only cover the end of a recording do not count.
         """
         found: dict[str, FalseAlarms] = {}
         for kind, recordings in self.others.items():
             sources: dict[str, list[NDArray[np.float32]]] = {}
             for judged in recordings:
-                sources.setdefault(judged.clip.source, []).append(judged.p_all)
+                sources.setdefault(judged.clip.source, []).append(judged.p_on_device)
             joined = [np.concatenate(parts) for parts in sources.values()]
             found[kind] = false_alarms(joined, self.threshold, self.hop_s)
         return found

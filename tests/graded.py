@@ -10,7 +10,8 @@ from convert.figures import Judged, Report
 
 def judged(path, label, p, kind="engine", source=None):
     clip = Clip(Path(path), label, kind, source or Path(path).stem)
-    return Judged(clip, np.array(p, dtype=np.float32), 1.0 * np.arange(len(p)))
+    starts, extra = 1.0 * np.arange(len(p)), np.zeros(len(p), dtype=bool)
+    return Judged(clip, np.array(p, dtype=np.float32), starts, extra)
 
 
 def report(*recordings, threshold=0.5, hop_s=0.5):

@@ -52,6 +52,23 @@ def test_false_alarms_join_recordings_of_one_source_and_no_others():
     assert json.loads(json.dumps(apart.to_dict()))["false_alarms"]["engine"]["per_hour"] is None
 
 
+def test_a_window_that_only_covers_the_end_raises_no_alarm():
+    p = judged("a_1", "normal", [1, 1, 1, 1, 1])
+    assert report(p).false_alarms()["engine"]["alerts"] == 1
+    ended = dataclasses.replace(p, extra=np.arange(5) == 4)
+    assert report(ended).false_alarms()["engine"]["alerts"] == 0
+    assert report(ended).false_alarms()["engine"]["sources_too_short"] == 1
+    assert report(ended).row([ended])["windows"] == 5
+
+
+def test_the_window_that_only_covers_the_end_is_known(tmp_path):
+    wav_file(tmp_path / "a_1.wav", noise(2.8).astype("f8"), 22_050)
+    (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
+    (found,) = evaluate(checkpoint(tmp_path / "a.pth", random_network()), [tmp_path]).judged
+    assert found.starts.tolist() == pytest.approx([0, 0.5, 0.8], abs=1e-4)
+    assert found.extra.tolist() == [False, False, True]
+
+
 def test_a_kind_under_two_labels_is_two():
     shop = [judged("a_1", "normal", [0.1, 0.2]), judged("b_1", "not_engine", [0.9, 0.9, 0.9])]
     named = [dataclasses.replace(j, clip=dataclasses.replace(j.clip, kind="shop")) for j in shop]
