@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from convert.few_warnings import few_warnings
 from edge import __version__
 from edge.cli import run_cli
 from edge.errors import MissingPackageError, print_error
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ends.append(signal.SIGHUP)
     before = {number: signal.signal(number, _leave) for number in ends}
     try:
-        return run_cli(_parser(), argv)
+        with few_warnings():
+            return run_cli(_parser(), argv)
     except ModuleNotFoundError as error:  # the base install has only what the device needs
         if str(error.name).partition(".")[0] in ("convert", "edge"):
             raise  # a bug of ours, which no package fixes

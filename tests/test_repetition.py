@@ -69,3 +69,10 @@ def test_silence_and_what_is_too_short_say_nothing():
     assert repetition(np.zeros(2 * SR, dtype=np.float32), SR) == 0
     assert repetition(tone(1, SR).astype(np.float32), SR) == 0
     assert repetition(np.empty(0, dtype=np.float32), SR) == 0
+
+
+def test_what_is_shorter_than_twice_the_longest_lag_is_not_looked_at():
+    y = np.resize(noise(0.1), 2 * SR)
+    least = round(2 * (LAG_RANGE_S[1] + 0.06) * SR)
+    assert repetition(y[: least - 1], SR) == 0
+    assert repetition(y[:least], SR) == pytest.approx(1, abs=2e-3)  # as above
