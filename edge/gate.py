@@ -44,11 +44,17 @@ STUCK_DELTA = 1e-6
 MIN_STUCK_S = 0.001  # shorter stretches are the steps of a slow converter, not lost sound
 # A window is also silent if this share of its parts, of QUIET_PART_S each, is: a loose plug lets
 # sound through now and then, and the hiss in between is no flat line. The worst real engine has
-# 16 %, before a codec starts, the next one 6 %. The share is just under a quarter, so that half a
+# 16 %, before a codec starts, the next one 5 %. The share is just under a quarter, so that half a
 # second of silence counts even where its edges fall inside a part.
-QUIET_SHARE, QUIET_PART_S = 0.245, 0.002
+QUIET_SHARE, QUIET_PART_S = 0.245, 0.001
+QUIET_SPREAD = 2.0  # a part of even sound may be this much (3 dB) quieter than the whole
+# A hole shorter than a wave of rumble is not empty once what lies below the band is taken out. So a
+# part is quiet, too, if within it the sound hardly moves, neither in itself nor beside the loudest
+# tenth of parts. A quiet engine that only rumbles moves evenly little.
+QUIET_RATIO = 1e-3  # of that tenth's variance; 30 dB
 # What the picture shows, 33 to 4050 Hz, and little more: sound outside counts as silence.
 BAND_HZ = (30.0, 4100.0)
+BAND_RISE_HZ, BAND_FALL_HZ = 15.0, 2000.0  # widths of the edges outside, gentle lest holes ring
 # Full scale is 1. Floating-point files may exceed it, but those seen to exceed it by this much were
 # damaged, or held unscaled integers.
 MAX_AMPLITUDE = 10.0
@@ -108,26 +114,38 @@ class Gate:
         n = y.size // TONE_PARTS
         if self._is_tonal(power, y.size) or all(self._is_tonal(part, n) for part in parts):
             return Fault.TONE
-        # Only here, because the estimate means nothing for a few tones.
-        if estimated_clipped_share(y) > ESTIMATE_FACTOR * self.config.clipping:
-            return Fault.CLIPPING
         return self._check_structure(y)
 
     def _check_structure(self, y: NDArray[np.float32]) -> Fault | None:
-        """What repeats itself too exactly for an engine, or has too little structure."""
+        """What repeats itself too exactly for an engine, was overdriven, or lacks structure."""
         if 0 < self.config.repetition < repetition(y, self._sr):
             return Fault.REPEATS
+        # Only here, because the estimate means nothing for a few tones.
+        if estimated_clipped_share(y) > ESTIMATE_FACTOR * self.config.clipping:
+            return Fault.CLIPPING
         if structure(y, self._sr) < self.config.hiss:
             return Fault.HISS
         return None
 
     def _is_silent(self, y: NDArray[np.float32], in_band: float) -> bool:
-        """Whether no sound is in the band, or hardly any at all in too many parts of ``y``."""
-        limit = 10 ** (self.config.silence_db / 10)
+        """Whether no sound is in the band, or hardly any in too many parts of ``y``."""
         n = round(QUIET_PART_S * self._sr)
-        parts = y[: y.size // n * n].reshape(-1, n)
-        quiet = parts.var(axis=1, dtype=np.float64) < limit
-        return in_band < limit or (quiet.size > 0 and quiet.mean() >= QUIET_SHARE)
+        limit = 10 ** (self.config.silence_db / 10)
+        if in_band < limit or y.size < n:
+            return in_band < limit
+        limit /= QUIET_SPREAD
+        parts = self._band_pass(y)[: y.size // n * n].reshape(-1, n)
+        power, movement = np.square(parts).mean(axis=1), parts.var(axis=1)
+        still = movement < min(limit, QUIET_RATIO * float(np.quantile(movement, 0.9)))
+        return float(((power < limit) | still).mean()) >= QUIET_SHARE
+
+    def _band_pass(self, y: NDArray[np.float32]) -> NDArray[np.float64]:
+        """``y`` (n,) without what lies outside BAND_HZ, in float64."""
+        f = np.arange(y.size // 2 + 1) * (self._sr / y.size)
+        rise = np.clip(1 - (BAND_HZ[0] - f) / BAND_RISE_HZ, 0, 1)
+        fall = np.clip(1 - (f - BAND_HZ[1]) / BAND_FALL_HZ, 0, 1)
+        gain = np.square(np.sin(np.pi / 2 * rise * fall))
+        return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y.astype(np.float64)) * gain, y.size))
 
     def _is_tonal(self, power: NDArray[np.float64], n: int) -> bool:
         """Whether nearly all of ``power``, by FFT bin of ``n`` samples, lies in a few bins."""

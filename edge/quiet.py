@@ -11,6 +11,8 @@ from collections.abc import Iterator
 def quiet_stderr() -> Iterator[None]:
     """Discard standard error meanwhile, for the whole process, including native code.
 
+    Not for two threads at a time: one could restore what the other had just discarded.
+
     For calls known to print what nobody needs, such as each device ALSA tries in vain or the name
     of TFLite's delegate. Errors that matter are raised as exceptions.
     """

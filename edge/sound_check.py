@@ -39,6 +39,11 @@ FAULT_FINDINGS: dict[Fault, tuple[Level, str, str]] = {
         "the same piece over and over",
         "the driver hangs: unplug the microphone and plug it in again",
     ),
+    Fault.SILENCE: (
+        "fail",
+        "silence",
+        f"is it muted, or unplugged, or its gain all the way down? {GAIN_REMEDY}",
+    ),
     Fault.DC: (
         "fail",
         "a constant (DC) and nothing else",
@@ -126,7 +131,10 @@ def _show_level(y: Sound) -> None:
 
 
 class TapDetector:
-    """Detects sharp blows: 10 ms peaks 20 dB above their running mean of half a second."""
+    """Detects sharp blows: 10 ms peaks 20 dB above their running mean of half a second.
+
+    Peaks are counted from the mean of their 10 ms, so that an offset hides no tap.
+    """
 
     def __init__(self, sr: int) -> None:
         """``sr``: sampling rate of the sound that will be pushed, Hz."""
@@ -145,9 +153,11 @@ class TapDetector:
         y = np.concatenate([self._rest, y])
         whole = y.size // self._frame * self._frame
         self._rest = y[whole:]
+        frames = y[:whole].reshape(-1, self._frame)
+        frames = frames - frames.mean(axis=1, keepdims=True)
         return [
             20 * float(np.log10(level))
-            for level in np.abs(y[:whole].reshape(-1, self._frame)).max(axis=1)
+            for level in np.abs(frames).max(axis=1)
             if self._is_tap(float(level))
         ]
 

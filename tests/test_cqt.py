@@ -46,17 +46,18 @@ def test_a_click_is_where_it_was_in_every_bin(constant_q):
 def test_halving_keeps_the_pass_band_and_empties_the_rest():
     gain = np.abs(np.fft.rfft(halving_taps(), 1 << 16))
     nyquist = np.linspace(0, 2, gain.size)  # in units of the new one
-    np.testing.assert_allclose(gain[nyquist < 0.91], 1, atol=1e-5)
+    # Designed for 126 dB, which is 5e-7 of ripple.
+    np.testing.assert_allclose(gain[nyquist < 0.91], 1, atol=6e-7)
     # Anything above the new Nyquist frequency would fold into the picture.
-    assert 20 * np.log10(gain[nyquist > 1].max()) < -110
+    assert 20 * np.log10(gain[nyquist > 1].max()) < -125
 
 
 def test_halving_is_what_soxr_does():
     soxr = pytest.importorskip("soxr", reason="the reference library is not installed")
     y = np.random.default_rng(3).standard_normal(N).astype(np.float32)
     expected = soxr.resample(y, 2, 1, quality="HQ")
-    # Three of our numbers stand for soxr's whole design; they are good to 2e-8, float32 to 1e-7,
-    # and 389 terms of order 1 add up: 2.3e-6 is seen.
+    # Three of our numbers stand for soxr's whole design; they are good to 2e-8 rms, float32 to
+    # 1e-7, and 389 terms of order 1 add up: 2.3e-6 is seen.
     np.testing.assert_allclose(RateHalver(N)(y), expected, atol=5e-6)
 
 

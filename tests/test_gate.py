@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from convert.bay import band_limit
 from edge.frontend.resample import resample
 from edge.gate import (
     BAND_HZ,
@@ -195,6 +196,28 @@ def test_a_loose_plug_however_short_the_gaps(gate, on_ms, off_ms):
     y = np.where(on, noise(2), hiss.astype(np.float32))
     assert gate.check(y) is Fault.SILENCE
     assert gate.check(np.where(on | (t > SR // 2), noise(2), hiss).astype(np.float32)) is None
+
+
+def test_a_whine_above_the_band_hides_no_loose_plug(gate):
+    t = np.arange(2 * SR) / SR
+    y = np.where(t % 0.5 < 0.25, noise(2), np.float32(1e-4) * noise(2, seed=1))
+    assert gate.check(y + sine(8000, -50)) is Fault.SILENCE
+
+
+def test_a_quiet_rumble_is_no_silence():
+    """Of some 100 Hz, it hardly moves within a millisecond."""
+    deaf_to_hiss = Gate(GateConfig(hiss=0), sr=SR)
+    rumble = band_limit(noise(2).astype(np.float64), SR, 40, 200)
+    for rms_db, fault in ((-50, None), (-61, Fault.SILENCE)):
+        y = 10 ** (rms_db / 20) * rumble / rumble.std() + 1e-4 * noise(2, seed=1)
+        assert deaf_to_hiss.check(y.astype(np.float32)) is fault
+
+
+@pytest.mark.parametrize("hz", [50, 440.3])
+@pytest.mark.parametrize("hiss_db", [-24, -28])
+def test_a_tone_is_not_taken_for_overdriven_sound(gate, hz, hiss_db):
+    y = sine(hz, -20) + np.float32(10 ** (hiss_db / 20)) * noise(2)
+    assert gate.check(y) in (Fault.TONE, Fault.REPEATS)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -1,5 +1,7 @@
 """What the gate makes of real recordings: it must not cost the ears an engine."""
 
+import numpy as np
+
 from edge.gate import Fault, Gate
 from edge.hiss import structure
 from edge.recording import Recording
@@ -25,6 +27,20 @@ def test_no_real_engine_is_refused(recordings):
             judged += 1
     assert judged > 700
     assert least > 1.3 * gate.config.hiss  # seen: 1.52, of all half seconds
+
+
+def test_hardly_any_quiet_engine_is_silence(recordings):
+    """Played at -50 dB in the band, 8 dB below the quietest."""
+    gate = Gate(sr=SR)
+    engines = [recording for recording in recordings if recording.kind != "not_engine"]
+    faults = [
+        gate.check((window.y * np.float32(10**-2.5 / np.sqrt(power))).astype(np.float32))
+        for recording in engines[::3]
+        for window in windows(recording.path)
+        if (power := gate.power_in_band(window.y).sum())
+    ]
+    assert faults.count(Fault.SILENCE) < 0.03 * len(faults)  # 2 % of all 817 windows
+    assert len(faults) > 200
 
 
 def test_most_of_the_rain_is_hiss(recordings):

@@ -173,6 +173,7 @@ def test_a_blow_that_rings_is_one_and_what_does_not_stand_out_is_none():
     quiet = np.float32(0.005) * noise(3)
     assert len(TapDetector(SR).push(blows(quiet, [1.0, 1.05], 0.5))) == 1
     assert len(TapDetector(SR).push(blows(quiet, [1.0, 1.2], 0.5))) == 2
+    assert len(TapDetector(SR).push(blows(quiet, [1.0, 1.2], 0.5) + np.float32(0.2))) == 2
     assert TapDetector(SR).push(quiet) == []
     loud = np.float32(0.2) * noise(3)
     assert TapDetector(SR).push(blows(loud, [1.0], 0.5)) == []

@@ -16,9 +16,9 @@ from edge.frontend.config import FrontEndConfig
 from edge.frontend.stft import frames
 
 # Filter for halving the rate. librosa does it with soxr's "HQ" recipe, whose impulse response is,
-# to within 2e-8, a sinc under a Kaiser window (Kaiser 1974) with these three parameters. They were
-# found by least squares and are checked against soxr in the tests. The filter is flat up to 0.913
-# of the new Nyquist frequency and 126 dB down from 1.0 of it on.
+# to within 2e-8 rms, a sinc under a Kaiser window (Kaiser 1974) with these three parameters. They
+# were found by least squares and are checked against soxr in the tests. The filter is flat up to
+# 0.913 of the new Nyquist frequency and 126 dB down from 1.0 of it on.
 HALVING_CUTOFF = 0.956872  # -6 dB point, in units of the new Nyquist frequency
 HALVING_TAPS = 389  # the window reaches zero half a sample beyond the outermost taps
 HALVING_BETA = 13.04
@@ -125,9 +125,10 @@ class ConstantQ:
     def __call__(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """Magnitudes of ``y`` (n,) float32: shape (n_bins, 1 + n // hop_length), lowest bin first.
 
-        Column ``t`` is centred on sample ``t * hop_length``. Equals
-        ``abs(librosa.cqt(y, sr=sr))`` up to float32 rounding; the unit is that of ``y`` times
-        the square root of a number of samples.
+        Column ``t`` is centred on sample ``t * hop_length``. With the default settings equals
+        ``abs(librosa.cqt(y, sr=sr))`` up to float32 rounding; with other ``sr``, ``n_bins`` or
+        ``bins_per_octave``, bins may differ by several dB. The unit is that of ``y`` times the
+        square root of a number of samples.
         """
         hop = self._config.hop_length
         n = self._kernel.shape[0]

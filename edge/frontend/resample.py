@@ -36,10 +36,20 @@ def resample(y: NDArray[np.float32], sr_in: int, sr_out: int) -> NDArray[np.floa
     down from 1.0 of it on. Beyond its ends ``y`` counts as zero. SignalError for rates out of
     range.
     """
+    _check_rates(sr_in, sr_out)
     if sr_in == sr_out:
         return y
     resampler = Resampler(sr_in, sr_out)
     return np.concatenate([resampler.push(y), resampler.flush()])
+
+
+def _check_rates(*rates: int) -> None:
+    for sr in rates:
+        if not RATES[0] <= sr <= RATES[1]:
+            raise SignalError(
+                f"sampling rate {sr} Hz is outside {RATES[0]} to {RATES[1]} Hz: "
+                "record at a usual rate such as 44100 or 48000"
+            )
 
 
 class InputSpan(NamedTuple):
@@ -83,12 +93,7 @@ class Resampler:
 
     def __init__(self, sr_in: int, sr_out: int) -> None:
         """From ``sr_in`` to ``sr_out`` Hz; SignalError if either is outside RATES."""
-        for sr in (sr_in, sr_out):
-            if not RATES[0] <= sr <= RATES[1]:
-                raise SignalError(
-                    f"sampling rate {sr} Hz is outside {RATES[0]} to {RATES[1]} Hz: "
-                    "record at a usual rate such as 44100 or 48000"
-                )
+        _check_rates(sr_in, sr_out)
         self._up, self._down, self._cycles, self._half = _step_sizes(sr_in, sr_out)
         self._bank = _polyphase_bank(self._up, self._down)
         cycles = np.arange(self._cycles) * self._down
