@@ -325,3 +325,12 @@ def test_a_record_takes_no_more_than_is_reckoned_with(tmp_path):
     box.close(20.0)
     used = sum(file.stat().st_size for file in (tmp_path / "000001").iterdir())
     assert used <= BlackBox._max_bytes(long.sound.size)
+
+
+def test_after_an_outage_the_memory_is_as_long_as_before():
+    memory = SoundMemory(2.0, SR)
+    memory.add(Block(noise(2), 0.0))
+    for second in (100, 101, 102):
+        memory.add(Block(noise(1, seed=second), second, gap=second == 100))
+    expected = np.concatenate([noise(1, seed=101), noise(1, seed=102)])
+    np.testing.assert_allclose(memory.read(), expected, atol=1e-4)

@@ -112,6 +112,14 @@ def test_a_disk_that_does_not_answer_is_told_of_once_and_until_it_does(
     slow.set()
     wait_for(lambda: not box.problem)
     assert box.written == 1
+    for event in (slow, begun):
+        event.clear()
+    assert box.keep(alert(20))
+    assert begun.wait(20)
+    now[0] += STALL_S + 1
+    box.watch()
+    assert sum("not responded" in said for said in caplog.messages) == 2  # another time, told anew
+    slow.set()
     box.close(20.0)
 
 

@@ -4,7 +4,9 @@ import resource
 import signal
 from unittest.mock import Mock
 
-from edge.blackbox import BlackBox
+import pytest
+
+from edge.blackbox import RESERVE_BYTES, BlackBox
 from edge.config import BlackBoxConfig
 from tests.listener import SR
 from tests.test_blackbox import alert
@@ -78,3 +80,28 @@ def test_a_folder_that_becomes_unwritable_is_a_problem_before_the_next_alert(tmp
     box._attempt(box._prepare)
     assert "Read-only" in box.problem
     box.close(20.0)
+
+
+def test_of_a_record_that_could_not_be_written_nothing_is_left(tmp_path, monkeypatch):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    wait_for(lambda: box._write_tested)
+    refuse = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr("edge.blackbox.write_png", refuse)  # after the sound
+    box.keep(alert(1))
+    wait_for(lambda: "No space" in box.problem)
+    assert [path.name for path in tmp_path.iterdir()] == [".writable"]
+    box.close(20.0)
+
+
+@pytest.mark.parametrize(("spare", "written"), [(600_000, [500_000, 0]), (70, [70, 0]), (-1, [0])])
+def test_a_test_of_the_disk_takes_nothing_of_what_stays_free(tmp_path, monkeypatch, spare, written):
+    """Otherwise a full one would seem broken, though records may be deleted to make room."""
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR)
+    box.close(20.0)
+    usage = Mock(return_value=Mock(free=RESERVE_BYTES + spare))
+    monkeypatch.setattr("edge.blackbox.shutil.disk_usage", usage)
+    write = Mock()
+    monkeypatch.setattr("edge.blackbox.write_atomically", write)
+    box._test_size = 500_000
+    box._test_writing()
+    assert [len(call.args[1]) for call in write.call_args_list] == written

@@ -131,3 +131,19 @@ def test_who_may_read_what_is_written_is_up_to_the_umask(tmp_path, mask, mode):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+def test_all_of_a_file_is_handed_over_before_the_disk_is_waited_for(tmp_path, monkeypatch):
+    """What is still in Python's buffer then is lost by a power cut, and the file is empty."""
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+    write_atomically(tmp_path / "a", b"short")
+    assert sizes[0] == len(b"short")
+
+
+def test_writing_uses_up_no_descriptors(tmp_path):
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(10):
+        write_atomically(tmp_path / "a", b"new")
+    assert len(list(descriptors.iterdir())) <= before

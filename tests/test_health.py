@@ -64,6 +64,23 @@ def test_a_processor_that_is_held_back(tmp_path, name):
     assert throttled(tmp_path) is True
 
 
+def test_one_processor_that_is_held_back_a_little_is_enough(tmp_path):
+    for number, state in enumerate("010"):
+        folder = tmp_path / f"class/thermal/cooling_device{number}"
+        folder.mkdir(parents=True)
+        (folder / "type").write_text(f"cpufreq-cpu{number}\n")
+        (folder / "cur_state").write_text(state + "\n")
+    assert throttled(tmp_path) is True
+
+
+def test_a_sensor_that_cannot_be_read_hides_no_weak_supply(tmp_path):
+    (tmp_path / "class/hwmon/hwmon0").mkdir(parents=True)  # it has no name
+    (tmp_path / "class/hwmon/hwmon1").mkdir()
+    (tmp_path / "class/hwmon/hwmon1/name").write_text("rpi_volt\n")
+    (tmp_path / "class/hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")
+    assert under_voltage(tmp_path) is True
+
+
 def test_the_clock(tmp_path):
     assert not clock_is_synchronised(tmp_path)
     (tmp_path / "systemd/timesync").mkdir(parents=True)
@@ -155,7 +172,8 @@ def test_the_status_does_not_wear_out_the_card(tmp_path, monkeypatch):
 
 
 def test_systemd_that_does_not_listen_holds_up_nothing(tmp_path):
-    Notifier(str(tmp_path / "none"))(WATCHDOG="1")
+    assert Notifier("")(WATCHDOG="1")  # there is none, so nothing has failed
+    assert not Notifier(str(tmp_path / "none"))(WATCHDOG="1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(str(tmp_path / "notify"))
         notify = Notifier(str(tmp_path / "notify"))
@@ -172,6 +190,16 @@ def test_systemd_that_does_not_listen_holds_up_nothing(tmp_path):
         thread.start()
         thread.join(3)
         assert not thread.is_alive()
+
+
+def test_a_socket_without_a_file_is_found_too():
+    """An abstract one: systemd writes @ for the zero byte that its name begins with."""
+    name = f"knockknock-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(f"\0{name}")
+        line.settimeout(5)
+        assert Notifier(f"@{name}")(READY="1", STATUS="listening")
+        assert line.recv(100) == b"READY=1\nSTATUS=listening"
 
 
 def test_each_time_it_fails_anew_is_said(tmp_path, caplog):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,35 @@ def test_the_buzzer_follows_the_knock_lamp_and_no_heartbeat(mock_pins):
     indicator.show(Signal.KNOCKING)
     wait_for(lambda: all(pin.state for pin in loud))
     indicator.close()
+
+
+def test_the_first_pin_of_all_is_a_pin(mock_pins):
+    lamp = Lamp(0, active_high=True, clock=Clock())
+    lamp.set(lit=True)
+    assert mock_pins.pin(0).state
+    lamp.close()
+
+
+def test_tries_in_vain_use_up_no_descriptors(monkeypatch):
+    """One every ten seconds, they would be all gone in three hours."""
+    monkeypatch.setattr("gpiozero.LED", lambda *_, **__: 1 / 0)
+    clock = Clock()
+    lamp = Lamp(17, active_high=True, clock=clock)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        clock.now += RETRY_S
+        lamp.set(lit=True)
+    assert lamp.problem
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_the_drivers_pipes_have_a_folder_until_it_is_loaded(monkeypatch, tmp_path):
+    """Otherwise, after a first try in vain, it could not be loaded by a later one."""
+    pipes = tempfile.TemporaryDirectory(dir=tmp_path)
+    monkeypatch.setattr("edge.lamp._redirect_lgpio_pipes", lambda: pipes)
+    monkeypatch.delitem(sys.modules, "lgpio", raising=False)
+    Lamp(17, active_high=True, clock=Clock()).close()
+    assert Path(pipes.name).is_dir()
+    monkeypatch.setitem(sys.modules, "lgpio", object())
+    Lamp(17, active_high=True, clock=Clock()).close()
+    assert not Path(pipes.name).exists()

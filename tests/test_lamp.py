@@ -244,3 +244,18 @@ def test_a_lamp_that_was_closed_does_not_hang():
     indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
     indicator.close()
     assert not any(asked(indicator, clock, 60))
+
+
+def test_no_blink_is_too_short_for_the_lamps_thread(monkeypatch):
+    waits = []
+
+    class Closing(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr("edge.indicator.threading.Event", Closing)
+    indicator = Indicator(IndicatorConfig(led_pin=-1))
+    wait_for(lambda: any(waits), seconds=5)
+    indicator.close()
+    assert set(waits) - {None} == {STEP_S}  # None: the start of the thread

@@ -290,3 +290,16 @@ def test_steady_losses_between_gaps_count_in_full():
     count = round(40 * speed / PACKET_S)
     told_s = found_s(errors(monitor, speed, 400, gaps=range(0, 10**6, count)))
     assert told_s == pytest.approx(80, abs=0.2)
+
+
+def test_sound_held_up_in_the_middle_of_a_third_hides_no_steady_loss():
+    """As in the test above, but in every interval all is late for a while."""
+    speed = 1 - 3 / 40
+    count = round(40 * speed / PACKET_S)
+
+    def late(packets):
+        return np.where(np.arange(packets) % count == count // 6 - 3, 4.9, 0.0)
+
+    said = errors(RateMonitor(), speed, 400, late=late, gaps=range(0, 10**6, count))
+    told_s = found_s(said)
+    assert told_s == pytest.approx(120, abs=0.2)

@@ -10,6 +10,7 @@ import pytest
 from edge.decoders import pieces
 from edge.errors import MissingPackageError, RecordingError
 from edge.frontend.resample import resample
+from edge.piece import Part
 from edge.recording import Recording
 from edge.window import mean_flaws
 from tests.audio import noise, tone, wav_file
@@ -189,9 +190,10 @@ def test_a_missing_file_a_late_start_and_an_odd_rate(tmp_path):
     path = wav_file(tmp_path / "a.wav", tone(1, SR), SR)
     with pytest.raises(RecordingError, match="ends before --start"):
         Recording(path, start_s=5).read()
-    path = wav_file(tmp_path / "b.wav", tone(1, 4000), 4000)
-    with pytest.raises(RecordingError, match="4000 Hz"):
-        Recording(path).read()
+    for rate in (4000, 9):  # in 0.05 s of the latter there is no sample
+        path = wav_file(tmp_path / "b.wav", tone(1, 4000), rate)
+        with pytest.raises(RecordingError, match=f"rate of {rate} Hz"):
+            Recording(path).read()
 
 
 @pytest.mark.parametrize("at", [0, 2])
@@ -242,3 +244,7 @@ def test_a_decoder_without_its_library_is_named_with_the_remedy(tmp_path, monkey
     (tmp_path / "a.flac").write_bytes(b"fLaC" + bytes(100))
     with pytest.raises(MissingPackageError, match="libsndfile1"):
         Recording(tmp_path / "a.flac").read()
+
+
+def test_a_part_ends_at_the_nearest_sample():
+    assert Part(0.28, 0.29, 100).samples() == (28, 29)  # 0.29 * 100 is a little less than 29

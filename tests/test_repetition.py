@@ -53,7 +53,7 @@ def test_a_single_bang_does_not_repeat_itself(at_s):
     t = np.arange(2 * SR) / SR - at_s
     bang = np.where(t >= 0, np.exp(-np.maximum(t, 0) / 0.03), 0) * np.sin(2 * np.pi * 170 * t)
     y = (bang + 1e-5 * noise(2)).astype(np.float32)
-    assert repetition(y, SR) < 0.9
+    assert repetition(y, SR) < 0.01  # what overlaps is next to nothing
 
 
 @pytest.mark.parametrize(("low", "high"), [(25, 60), (97, 103), (440, 446)])
@@ -76,3 +76,10 @@ def test_what_is_shorter_than_twice_the_longest_lag_is_not_looked_at():
     least = round(2 * (LAG_RANGE_S[1] + 0.06) * SR)
     assert repetition(y[: least - 1], SR) == 0
     assert repetition(y[:least], SR) == pytest.approx(1, abs=2e-3)  # as above
+
+
+@pytest.mark.parametrize("nepers_per_s", [-1, 1])
+def test_a_loop_that_swells_or_fades_repeats_itself_all_the_same(nepers_per_s):
+    swell = np.exp(nepers_per_s * np.arange(2 * SR) / SR)
+    y = (0.02 * np.resize(noise(0.37), 2 * SR) * swell).astype(np.float32)
+    assert repetition(y, SR) == pytest.approx(1, abs=2e-3)

@@ -188,3 +188,8 @@ def test_the_time_of_an_alert_is_utc_wherever_the_machine_is(monkeypatch):
     near = {time.strftime("%Y-%m-%dT%H:%M", time.gmtime(now - ago)) for ago in (0, 60)}
     assert told[:16] in near
     assert told.endswith("Z")
+
+
+def test_a_supply_that_stays_too_weak_is_told_of_for_as_long():
+    (told,) = board(*[(40.0, True)] * 200).problems(80, 299 + UNDER_VOLTAGE_S)
+    assert told.endswith("once since the start")
