@@ -23,6 +23,7 @@ from edge.window import Block, FlawAverage
 # rate (Hz), samples, samples lost before them, overflows so far, arrival time of the last one (s)
 _Packet = tuple[int, NDArray[np.float32], int, int, float]
 
+MAX_LINE_BYTES = 4096
 MAX_PACKET_SAMPLES = RATES[1]  # samples, at least a second; a header that claims more is corrupt
 EXIT_TIMEOUT_S = 1.0  # time a killed process has to exit
 PAUSE_S = 1.0  # a longer pause between two packets (of 50 ms each) counts as lost sound
@@ -85,7 +86,7 @@ class CaptureStream:
 
     def _read_stderr(self, pipe: IO[bytes]) -> None:
         with pipe:
-            for line in pipe:
+            while line := pipe.readline(MAX_LINE_BYTES):  # a library may never end its line
                 text = line.decode(errors="replace").strip()[:300]
                 if text.startswith(OPENED_PREFIX):
                     self.device = text.removeprefix(OPENED_PREFIX)

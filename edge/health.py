@@ -62,7 +62,7 @@ def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
         try:
             if (path / "name").read_text().strip() == "rpi_volt":
                 return (path / "in0_lcrit_alarm").read_text().strip() != "0"
-        except OSError:
+        except (OSError, ValueError):  # ValueError: not UTF-8
             continue
     return None
 

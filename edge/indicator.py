@@ -120,6 +120,11 @@ class Indicator:
         failed = (lamp.problem for lamp in self._lamps if lamp.problem and lamp.possible)
         return self._hang or self._lamp_error or next(failed, "")
 
+    @property
+    def hangs(self) -> bool:
+        """Whether the lamp's thread hangs, so that the lamp shows something outdated."""
+        return bool(self._hang)
+
     def watch(self) -> None:
         """Check whether the lamp's thread hangs, which it cannot report itself. Call it regularly.
 

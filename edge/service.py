@@ -157,13 +157,16 @@ class Service:
             self._memory.add(block)
             due += self._windower.push(block)
         self.counters.windows_due += len(due)
-        if self._skip_when_behind and len(due) > 1:
+        behind = self._skip_when_behind and len(due) > 1
+        if behind:
             # Being up to date matters more than old sound: judge only the newest window.
             self.counters.windows_skipped += len(due) - 1
-            self._behind_until = time.monotonic() + BEHIND_S
             due = due[-1:]
+        was_ready = self._ready  # at first the sound has waited for the program, not for analysis
         for window in due:
             self._judge(window)
+        if behind and was_ready:  # from now on, however long the judging took
+            self._behind_until = time.monotonic() + BEHIND_S
         # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
         if not due and (missed := self._windower.missed_window()):
             self.counters.windows_due += 1
@@ -189,8 +192,8 @@ class Service:
         has_sound = verdict.reason != Fault.GAP
         if verdict.reason == Fault.BAD_ANSWER or verdict.p_knocking is not None:
             self._network_failed = verdict.p_knocking is None  # not asked where the gate refuses
-        if self._network_failed:
-            return  # not a working analysis: let the watchdog restart us, which may cure it
+        if self._network_failed or self._indicator.hangs:
+            return  # no working analysis, or nobody sees it: the watchdog's restart may cure it
         # Repeated until systemd has taken it: without READY=1 there would be no watchdog.
         if has_sound and not self._ready and self._notify(READY="1", STATUS="listening"):
             self._ready = True
@@ -247,8 +250,9 @@ class Service:
         status = self.describe()
         self._status.write(status)
         fields = {"STATUS": f"{status['state']}, {self.counters.windows_judged} windows judged"}
-        # The start may wait long for a microphone, but must time out on a hang or bad answers.
-        if not self._ready and (self._source.problem or not self._network_failed):
+        # The start may wait long for a microphone, but must time out on hangs or bad answers.
+        fails = self._network_failed or self._indicator.hangs
+        if not self._ready and (self._source.problem or not fails):
             fields["EXTEND_TIMEOUT_USEC"] = str(round(EXTEND_START_S * 1e6))
         self._notify(**fields)
 

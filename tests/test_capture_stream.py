@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.capture_process import HEADER, MAGIC, OPENED_PREFIX
-from edge.capture_stream import CaptureStream, _read_packet
+from edge.capture_stream import MAX_LINE_BYTES, CaptureStream, _read_packet
 from edge.config import AudioConfig
 from edge.microphone import BACK_OFF_S, OPEN_TIMEOUT_S, Microphone
 from edge.window import Windower, mean_flaws
@@ -105,6 +105,12 @@ def test_the_device_is_the_one_that_was_opened_and_no_chatter():
     stream = stream_of([], words=words)
     assert stream.device == "USB PnP (hw:1,0)"
     assert stream.last_error_line() == "ALSA lib: overrun"
+
+
+def test_a_library_that_never_ends_its_line_takes_no_memory():
+    stream = stream_of([], words=bytes([ord("x")]) * 10 * MAX_LINE_BYTES)
+    assert len(stream._stderr_lines) == stream._stderr_lines.maxlen
+    assert len(stream.last_error_line()) <= 300
 
 
 @pytest.mark.parametrize("speed", [0.98, 0.9999, 1.0, 1.0003, 1.02])

@@ -74,7 +74,8 @@ def test_one_processor_that_is_held_back_a_little_is_enough(tmp_path):
 
 
 def test_a_sensor_that_cannot_be_read_hides_no_weak_supply(tmp_path):
-    (tmp_path / "class/hwmon/hwmon0").mkdir(parents=True)  # it has no name
+    (tmp_path / "class/hwmon/hwmon0").mkdir(parents=True)
+    (tmp_path / "class/hwmon/hwmon0/name").write_bytes(b"\xff\n")  # no text at all
     (tmp_path / "class/hwmon/hwmon1").mkdir()
     (tmp_path / "class/hwmon/hwmon1/name").write_text("rpi_volt\n")
     (tmp_path / "class/hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")

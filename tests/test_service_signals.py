@@ -14,9 +14,9 @@ from edge.config import Config
 from edge.errors import ConfigError
 from edge.indicator import Signal
 from edge.microphone import NOT_OPENED
-from edge.service import Service
+from edge.service import BEHIND_S, Service
 from tests.audio import noise
-from tests.listener import SR, Judge, Scripted, Watch, seconds
+from tests.listener import SR, Clock, Judge, Scripted, Watch, seconds
 from tests.wait import wait_for
 
 
@@ -32,18 +32,42 @@ def hang_up():
     os.kill(os.getpid(), signal.SIGHUP)
 
 
-def test_behind_the_newest_window_is_judged(make):
-    class Burst(Scripted):
-        def read(self, timeout_s):
-            blocks = []
-            while self.steps:
-                blocks += super().read(timeout_s)
-            return blocks or None
+class Burst(Scripted):
+    """A source whose sound arrives four seconds at a time."""
 
+    def read(self, timeout_s):
+        blocks = []
+        for _ in range(min(8, len(self.steps))):
+            blocks += super().read(timeout_s)
+        return blocks or None
+
+
+def test_behind_the_newest_window_is_judged(make):
     service = make(Burst(seconds(8)), skip=True)
     service.run()
     assert service.counters.windows_skipped == 4
     assert service._last_verdict.end_s == pytest.approx(4.0)
+
+
+def test_it_is_behind_however_long_a_window_takes_but_not_while_it_starts(make, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("edge.service.time", clock)
+
+    class Slow(Judge):
+        def predict(self, picture):
+            clock.sleep(BEHIND_S + 1)
+            return super().predict(picture)
+
+    service = make(Burst(seconds(24)), Slow(), skip=True)
+    behind, housekeeping = [], service._housekeeping
+
+    def housekeep_and_look():
+        housekeeping()
+        behind.append(any("behind" in words for words in service.describe()["problems"]))
+
+    service._housekeeping = housekeep_and_look
+    service.run()
+    assert behind == [False, True, True]
 
 
 def test_the_heartbeat_comes_after_the_verdict(make):
