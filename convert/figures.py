@@ -78,19 +78,27 @@ class Report:
     front_end: FrontEndConfig = field(default_factory=FrontEndConfig)  # that of the model
 
     @cached_property
-    def others(self) -> dict[str, list[Judged]]:
-        """The recordings that do not knock, by kind.
+    def kind_names(self) -> dict[tuple[str, str], str]:
+        """For each label and kind that do not knock, what the kind is called here.
 
-        Where two labels share a kind, its name includes the label: ``normal/workshop``.
+        Where two labels share a kind, its name includes the label: ``normal/workshop``. So does the
+        name of a kind with a slash, which might be mistaken for such a name.
         """
-        quiet = [j for j in self.judged if not j.clip.knocks]
-        labels = Counter(kind for _, kind in {(j.clip.label, j.clip.kind) for j in quiet})
-        found: dict[str, list[Judged]] = {}
-        for judged in quiet:
-            clip = judged.clip
-            name = clip.kind if labels[clip.kind] == 1 else f"{clip.label}/{clip.kind}"
-            found.setdefault(name, []).append(judged)
-        return dict(sorted(found.items()))
+        kinds = sorted({(j.clip.label, j.clip.kind) for j in self.judged if not j.clip.knocks})
+        labels = Counter(kind for _, kind in kinds)
+        return {
+            (label, kind): kind if labels[kind] == 1 and "/" not in kind else f"{label}/{kind}"
+            for label, kind in kinds
+        }
+
+    @cached_property
+    def others(self) -> dict[str, list[Judged]]:
+        """The recordings that do not knock, by kind, as :attr:`kind_names` calls it."""
+        found: dict[str, list[Judged]] = {name: [] for name in sorted(self.kind_names.values())}
+        for judged in self.judged:
+            if not judged.clip.knocks:
+                found[self.kind_names[judged.clip.label, judged.clip.kind]].append(judged)
+        return found
 
     def p_of_knocks(self) -> dict[str, NDArray[np.float32]]:
         """p_knocking of the judged windows that knock, by source.

@@ -52,8 +52,9 @@ def _axes(width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
 
 
 def _plain(text: str) -> str:
-    """Escape what matplotlib would not print as it is: $ (mathematics) and lone surrogates."""
-    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+    """Change what matplotlib would not print: mathematics ($), lone surrogates, _ at the start."""
+    plain = text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
 
 
 def strokes(kinds: Sequence[str]) -> dict[str, Stroke]:
@@ -149,10 +150,8 @@ def sources_plot(report: Report) -> str:
     rows = sorted((name, kind, report.row(part)) for (name, kind), part in parts.items())
     groups = list(dict.fromkeys(kind for _, kind, _ in rows))
     figure, axes = _axes(7.0, 1.0 + 0.17 * len(rows) + 0.1 * len(groups))
-    drawn = {
-        f"normal/{kind.removeprefix('normal/')}": stroke
-        for kind, stroke in strokes(list(report.others)).items()
-    }
+    by_name = strokes(list(report.others))
+    drawn = {"/".join(kind): by_name[name] for kind, name in report.kind_names.items()}
     for group in groups:
         stroke = KNOCKING if group == "knocking" else drawn[group]
         axes.barh(

@@ -177,3 +177,49 @@ def test_a_recording_without_any_of_it_is_the_sound_itself():
     np.testing.assert_allclose(
         bay.record(ScriptedRng(0, draws), y, SR), 0.3 * y / y.max(), rtol=1e-9
     )
+
+
+def test_shaping_leaves_the_loudness_of_what_is_heard_best():
+    rng = np.random.default_rng(0)
+    y, model = rng.normal(size=2 * SR), bay.coloured_noise(rng, 2 * SR, SR, slope_db=-6)
+    gain = np.abs(np.fft.rfft(bay.shaped_like(y, 100 * model, SR, 0.7)) / np.fft.rfft(y))
+    hz = np.fft.rfftfreq(y.size, 1 / SR)
+    assert np.log(gain[(hz > 250) & (hz < 4500)]).mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_sharpening_ends_at_thirty_times():
+    y = np.random.default_rng(0).normal(size=2 * SR)
+    y[SR : SR + SR // 10] *= 1000  # 60 dB, to the power of 0.6 a gain of 4000
+    sharp = bay.sharpen(ScriptedRng(0, {("uniform", 0.1, 0.6): 0.6}), y, SR)
+    assert np.abs(sharp / y).max() == pytest.approx(30)
+
+
+def test_a_band_ends_where_cheap_microphones_and_codecs_end(monkeypatch):
+    ends = []
+
+    def noted(y, _sr, low, high):
+        ends.append((low, high))
+        return y
+
+    monkeypatch.setattr(bay, "band_limit", noted)
+    for seed in range(60):
+        recorded(tone(0.1, SR, 700), "band", seed)
+    (lowest, least), (highest, most) = np.min(ends, axis=0), np.max(ends, axis=0)
+    assert 15 <= lowest < 20
+    assert 200 < highest <= 250
+    assert 3000 <= least < 4000
+    assert 15_000 < most <= 16_000
+
+
+def test_sharpening_is_of_what_is_loud_for_some_10_ms(monkeypatch):
+    asked, power = [], bay._running_power
+
+    def noted(y, n):
+        asked.append(n / SR)
+        return power(y, n)
+
+    monkeypatch.setattr(bay, "_running_power", noted)
+    for seed in range(60):
+        bay.sharpen(np.random.default_rng(seed), tone(0.1, SR, 700), SR)
+    assert 0.0079 < min(asked) < 0.009
+    assert 0.026 < max(asked) <= 0.03

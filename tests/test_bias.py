@@ -71,3 +71,9 @@ def test_the_network_given_is_left_alone(pictures):
     before = [value.clone() for value in network.state_dict().values()]
     corrected(network, pictures)
     assert all(map(torch.equal, before, network.state_dict().values()))
+
+
+def test_of_many_pictures_some_are_taken_evenly(pictures, monkeypatch):
+    monkeypatch.setattr("convert.bias.N_PICTURES", 2)
+    of_all, of_ends = (corrected(fold(random_network()), p) for p in (pictures, pictures[[0, 3]]))
+    assert all(map(torch.equal, of_all.parameters(), of_ends.parameters()))

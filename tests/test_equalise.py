@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from convert.equalise import _channel_groups, _half_step, _ranges, equalise
+from convert.equalise import (
+    MAX_FACTOR,
+    ChannelGroup,
+    _channel_groups,
+    _half_step,
+    _ranges,
+    _used,
+    equalise,
+)
 from convert.network import BasicBlock, fold
 from tests.networks import random_network
 
@@ -76,3 +84,42 @@ def test_the_ranges_that_a_step_gives_are_those_measured_after_it(pictures):
     for was, now, measured in zip(before, given, _ranges(network, makers, pictures), strict=True):
         torch.testing.assert_close(now, measured, rtol=2e-3, atol=0)  # float32; seen: 4e-4
         assert not torch.allclose(was, now, rtol=0.01)
+
+
+def test_a_channel_that_hardly_varies_is_scaled_by_so_much_at_most():
+    group = ChannelGroup([torch.nn.Linear(1, 2)], [torch.nn.Linear(2, 1)])
+    made = torch.tensor([1e9, 1e-9])
+    found = made / _half_step(group, made)
+    # Half a step is the root of it.
+    torch.testing.assert_close(found, torch.tensor([MAX_FACTOR**0.5, MAX_FACTOR**-0.5]))
+
+
+def test_ranges_are_those_of_all_pictures_also_beyond_the_first_batch():
+    network = fold(unequal_network())
+    makers = [group.makers for group in _channel_groups(network)]
+    bright = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    behind = np.concatenate([np.zeros((16, 224, 224, 3), np.uint8), bright])
+    for alone, together in zip(
+        _ranges(network, makers, bright), _ranges(network, makers, behind), strict=True
+    ):
+        assert (together >= 0.999 * alone).all()  # sums in another order
+
+
+def test_ranges_are_measured_on_32_pictures(pictures, monkeypatch):
+    seen = []
+
+    def ranges(network, makers, some):
+        seen.append(len(some))
+        return _ranges(network, makers, some[:1])
+
+    monkeypatch.setattr("convert.equalise._ranges", ranges)
+    equalise(fold(random_network()), np.concatenate([pictures] * 20))
+    assert seen == [32]
+
+
+def test_a_weight_counts_relative_to_the_largest_of_its_row_whose_scale_it_shares():
+    user = torch.nn.Linear(2, 2)
+    user.weight.data = torch.tensor([[1.0, 0.5], [10.0, 100.0]])
+    torch.testing.assert_close(_used(user, 1), torch.tensor([1.0, 1.0]))
+    user.weight.data = torch.tensor([[1.0, 0.5], [100.0, 10.0]])
+    torch.testing.assert_close(_used(user, 1), torch.tensor([1.0, 0.5]))

@@ -52,6 +52,17 @@ def test_an_example_depends_on_its_seed_and_number_alone():
         assert y.shape == (2 * SR,)
         assert np.isfinite(y).all()
     assert np.abs(maker.sound(1)[0] - maker.sound(2)[0]).max() > 0.01
+    other = ExampleMaker(own, Recipe(real_knocks=0.3), seed=6)
+    assert np.abs(maker.sound(3)[0] - other.sound(3)[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("simple", [0.0, 1.0])
+def test_every_example_is_recorded_somewhere(monkeypatch, simple):
+    """Else the network would know real recordings by their microphones."""
+    monkeypatch.setattr(examples, "record", lambda _rng, y, _sr: np.full(y.size, 0.25))
+    maker = ExampleMaker(pools(engine=noise(4)), Recipe(simple=simple), seed=1)
+    for number in range(6):
+        assert (maker.sound(number)[0] == 0.25).all()
 
 
 def test_workers_make_what_one_process_makes():

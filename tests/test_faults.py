@@ -97,6 +97,17 @@ def test_a_chirp_begins_and_ends_at_nothing(monkeypatch):
         assert np.abs(np.diff(y)).max() < 0.05 * np.abs(y).max()
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.05])
+def test_a_chirp_lasts_as_long_at_any_speed_of_the_belt(monkeypatch, seconds):
+    monkeypatch.setattr(faults, "_tone", lambda _, cycles: np.ones(cycles.size))
+    fixed = {("choice",): 0.0, ("uniform", 0.01, 0.12): seconds}  # silence between chirps
+    for seed in range(10):
+        y = faults.belt(ScriptedRng(seed, fixed), steady(1200, 4, 3), "chirp")
+        ends = np.flatnonzero(np.diff((y > 0).astype(int)))
+        # Samples at either end, and the chirp that the start of the sound may have cut off.
+        assert np.median(np.diff(ends)[int(y[0] > 0) :: 2]) == pytest.approx(seconds * SR, abs=3)
+
+
 @pytest.mark.parametrize("kind", faults.FAULT_KINDS)
 def test_a_fault_is_finite_loud_and_of_the_right_length(kind):
     for seed in range(20):
@@ -209,3 +220,23 @@ def test_a_puff_begins_softly():
         y = faults.exhaust_pulse(np.random.default_rng(seed), 40, 4000)
         begins.append(np.abs(y[: SR // 5000]).max())
     assert np.median(begins) < 0.15
+
+
+def test_one_cylinder_is_weak_and_the_others_fire(monkeypatch):
+    trains = watch_trains(monkeypatch, faults)
+    for seed in range(12):
+        trains.clear()
+        faults.misfire(np.random.default_rng(seed), steady(900, 4))
+        ((_, fires),) = trains
+        assert np.median(fires) > 0.7
+        # One in four, less the fifth that fires in half of them, and some of the others.
+        assert 0.1 < np.mean(fires < 0.5) < 0.45
+
+
+def test_a_belt_is_6_db_fainter_to_12_db_louder_than_its_engine(monkeypatch):
+    levels = []
+    monkeypatch.setattr(faults, "mix", lambda _engine, _belt, level_db: levels.append(level_db))
+    for seed in range(40):
+        faults.faulty(np.random.default_rng(seed), 0.5, "belt")
+    assert -6 <= min(levels) < -4
+    assert 10 < max(levels) <= 12

@@ -77,7 +77,7 @@ def test_plenum_and_runner_ring_where_they_should(litres, runner):
     power = np.abs(np.fft.rfft(y)) ** 2
     plenum = C / (2 * np.pi) * np.sqrt(np.pi * 0.03**2 / (litres / 1000 * 0.5))
     quarter = C / 4 / runner
-    for wanted in (plenum, quarter, 3 * quarter):
+    for wanted in (plenum, quarter, 3 * quarter, 5 * quarter):
         near = (hz > 0.8 * wanted) & (hz < 1.25 * wanted)
         # A mode of Q 10 is a tenth as wide as it is high; its neighbours pull by a few per cent.
         assert hz[near][power[near].argmax()] == pytest.approx(wanted, rel=0.06)
@@ -132,3 +132,17 @@ def test_a_dead_cylinder_breathes(monkeypatch):
         synth.engine(np.random.default_rng(0), shaft, firing)
     alive, dead = heard
     np.testing.assert_array_equal(alive, dead)
+
+
+def test_a_flow_that_begins_and_ends_at_none_is_a_sound_without_a_constant_part():
+    y = one_stroke(half_turn=SR / 20)
+    # Exact but for rounding and for what rings longer than 0.3 s.
+    assert abs(y.sum()) < 1e-6 * np.abs(y).sum()
+
+
+def test_strokes_are_as_strong_as_they_are_said_to_be_and_add_up():
+    times, gains = np.array([100.0, 100.0, SR + 100.0]), np.array([0.5, 0.5, 0.3])
+    rng = np.random.default_rng(0)
+    y = intake(rng, 2 * SR, SR, times=times, gains=gains, half_turn=SR / 40)
+    # What rings is cut off after 0.3 s, so the second is the first again, but for rounding.
+    np.testing.assert_allclose(y[SR:], 0.3 * y[:SR], atol=1e-9)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from convert.metrics import (
     recall_at,
     roc,
 )
+from tests.graded import judged, report
 
 
 def f(*values):
@@ -142,3 +145,25 @@ def test_a_range_holds_what_lies_in_it():
     p = f(0.06, 0.14, 0.51, 0.59)
     rows = calibration_bins(p, np.array([False, False, True, True]))
     assert [(row["from"], row["windows"]) for row in rows] == [(0.0, 1), (0.1, 1), (0.5, 2)]
+
+
+def test_the_mean_of_a_range_weighs_both_classes_alike():
+    """As its true share: three answers of one class weigh no more than one of the other."""
+    (row,) = calibration_bins(f(0.82, 0.88, 0.88, 0.88), np.array([True, False, False, False]))
+    # Without weights the mean would be 0.865; both are rounded to four decimals.
+    assert row["mean_p"] == pytest.approx(0.85, abs=6e-5)
+    assert row["true_share"] == pytest.approx(0.5, abs=6e-5)
+
+
+def test_a_report_gives_its_temperature_and_draws_its_intervals_with_its_seed():
+    rng = np.random.default_rng(0)
+    rows = [judged(f"k{i}", "knocking", rng.random(5)) for i in range(3)]
+    rows += [judged(f"n{i}", "normal", rng.random(5)) for i in range(3)]
+    for seed in (1, 2):
+        graded = dataclasses.replace(report(*rows), seed=seed, temperature=2.5)
+        drawn = graded.p_of_knocks(), graded.p_of_kind("engine")
+        expected = cluster_bootstrap_interval(auc, *drawn, seed=seed)
+        found = graded.to_dict()
+        # Rounded to four decimals.
+        assert found["separation"]["engine"]["auc_95"] == pytest.approx(expected, abs=6e-5)
+        assert (found["seed"], found["temperature"]) == (seed, 2.5)

@@ -1,11 +1,13 @@
 import signal
 import subprocess
+from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
-from convert.errors import ParityError
+from convert.errors import ExportError, ParityError
 from convert.network import fold
 from convert.parity import (
     MIN_AGREEMENT,
@@ -15,7 +17,7 @@ from convert.parity import (
     layer_errors,
     torch_probabilities,
 )
-from convert.probe import Answers, probe
+from convert.probe import Answers, _check_scales, _value, probe
 from edge.classifier import RUNTIMES
 from edge.model import default_model
 from tests.networks import random_network
@@ -108,6 +110,8 @@ def test_nobody_elses_modules_are_run_where_it_is_exported(tmp_path, monkeypatch
     said = probe(default_model(), tmp_path / "pictures.npy", list(RUNTIMES), folder=tmp_path)
     assert [one.probabilities.shape for one in said] == [(1, 2)] * len(RUNTIMES)
     assert [bool(one.layers) for one in said] == [True, *[False] * (len(RUNTIMES) - 1)]
+    # 33 + 3 convolutions: one of 7 x 7, three of 1 x 1; two linear layers.
+    assert Counter(said[0].kernels) == {7: 1, 3: 32, 1: 3, 0: 2}
 
 
 def test_no_runtime_outlives_an_export_that_is_ended(tmp_path, monkeypatch):
@@ -133,3 +137,23 @@ def test_torch_is_asked_as_it_was_trained(pictures):
     one_by_one = np.concatenate([torch_probabilities(network, p[None]) for p in pictures])
     np.testing.assert_allclose(batch, one_by_one, atol=1e-5)  # sums in another order
     np.testing.assert_allclose(batch.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scales", "refused"),
+    [([], False), ([0.02, 0.5], False), ([0.02, 1e36], True), ([np.nan], True), ([0.0], True)],
+)
+def test_a_scale_that_no_trained_network_has_is_refused(scales, refused):
+    tensor = {"name": "pool", "quantization_parameters": {"scales": np.array(scales)}}
+    interpreter = Mock(get_tensor_details=lambda: [tensor])
+    if not refused:
+        _check_scales(interpreter)
+        return
+    with pytest.raises(ExportError, match="tensor pool has an impossible quantisation scale"):
+        _check_scales(interpreter)
+
+
+def test_values_of_int8_are_so_many_steps_above_their_zero_point():
+    interpreter = Mock(get_tensor=lambda _: np.array([-128, -10, 127], np.int8))
+    tensor = {"index": 0, "quantization": (0.5, -10)}
+    assert _value(interpreter, tensor).tolist() == [-59, 0, 68.5]

@@ -13,12 +13,21 @@ from matplotlib.colors import to_hex
 from convert import plots
 from convert.dataset import LABELS
 from convert.figures import Report
-from convert.plots import GUIDE, KNOCKING, KNOWN, histogram, roc_plot, sources_plot, strokes
+from convert.plots import (
+    GUIDE,
+    KNOCKING,
+    KNOWN,
+    calibration_plot,
+    histogram,
+    roc_plot,
+    sources_plot,
+    strokes,
+)
 from convert.report import worst, write_report
 from edge.frontend import FrontEnd, FrontEndConfig
 from edge.png import encode_png
 from edge.recording import Recording
-from edge.wav import write_wav
+from edge.wav import encode_wav, write_wav
 from tests.audio import noise, wav_file
 from tests.graded import judged, report
 
@@ -94,6 +103,8 @@ def test_pictures_are_those_of_the_model_s_own_front_end(graded, tmp_path):
     y = Recording(graded.judged[0].clip.path, start_s=1.0, end_s=2.6, sr=16_000).read()[:24_000]
     picture = encode_png(FrontEnd(config).picture(y))
     assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in text
+    sound = encode_wav(y / np.abs(y).max(), 16_000)  # as loud as can be: errors are to be heard
+    assert f"data:audio/wav;base64,{base64.b64encode(sound).decode()}" in text
     assert "a window of 1.5 s every" in text
     assert "from 40 to 4833 Hz" in text  # 40 Hz * 2 ** (83 / 12)
 
@@ -205,3 +216,97 @@ def test_the_bars_of_every_kind_are_in_the_legend(axes):
     assert [t.get_text() for t in axes[0].get_yticklabels()] == [
         *("knocking/golf", "normal/polo", "normal/polo"),
     ]
+
+
+def test_a_kind_may_have_any_name(axes):
+    graded = report(
+        judged("k", "knocking", [0.9, 0.8]),
+        judged("a", "normal", [0.1, 0.2], kind="shop"),
+        judged("b", "not_engine", [0.1, 0.2], kind="shop"),
+        judged("c", "normal", [0.3], kind="normal/shop"),
+        judged("d", "normal", [0.3], kind="_cold"),
+    )
+    names = ["_cold", "normal/normal/shop", "normal/shop", "not_engine/shop"]
+    assert list(graded.others) == names
+    for plot in (roc_plot, histogram, sources_plot):
+        plot(graded)
+    for figure, missing in zip(axes, (set(), set(), {"not_engine/shop"}), strict=True):
+        legend = figure.get_legend() or figure.figure.legends[0]
+        said = {text.get_text().strip().removeprefix("normal/") for text in legend.get_texts()}
+        assert {name.removeprefix("normal/") for name in {*names} - missing} <= said
+
+
+def cells(*values):
+    return "".join(f"<td>{value}</td>" for value in values)
+
+
+def test_the_tables_have_each_figure_in_its_column(graded, tmp_path):
+    many = judged(graded.judged[1].clip.path, "normal", [0.1] * 150)
+    two = dataclasses.replace(graded, judged=[graded.judged[0], many])
+    for shown, rows in (
+        (
+            graded,
+            [
+                ("normal/engine", 1, 2, 0, "0.400", "50.0%"),
+                ("not_engine/not_engine", 1, 1, 1, "0.300", "0.0%"),
+                ("engine", "0.750", "unknown: one source", "-", "-"),
+            ],
+        ),
+        # 150 windows show a rate of 1 in 100 and none of 1 in 1000.
+        (two, [("engine", "1.000", "unknown: one source", "100.0%", "-")]),
+    ):
+        write_report(shown, tmp_path / "report.html")
+        text = (tmp_path / "report.html").read_text()
+        assert all(cells(*row) in text for row in rows)
+
+
+def test_a_healthy_window_at_the_threshold_is_misclassified(graded, tmp_path):
+    half = judged(graded.judged[1].clip.path, "normal", [0.5])
+    write_report(report(half), tmp_path / "report.html")
+    assert "of each of 1 recording, 1 of them mis" in (tmp_path / "report.html").read_text()
+
+
+def test_a_window_that_reaches_beyond_the_end_is_shown_with_silence_behind_it(graded, tmp_path):
+    """Resampling rounds lengths."""
+    last = dataclasses.replace(graded.judged[1], starts=np.array([0.0, 1.01]))
+    write_report(report(last), tmp_path / "report.html")
+    n = 2 * 22_050
+    y = Recording(last.clip.path, start_s=1.01, sr=22_050).read()
+    picture = encode_png(FrontEnd().picture(np.pad(y, (0, n - y.size))))
+    assert base64.b64encode(picture).decode() in (tmp_path / "report.html").read_text()
+
+
+def points(axes, name):
+    """Of the line called so: x and y."""
+    (line,) = (line for line in axes.get_lines() if line.get_label() == name)
+    return np.array(line.get_data(), dtype=np.float64).tolist()
+
+
+def test_plots_show_the_figures_that_their_axes_name(axes):
+    graded = report(
+        judged("ford_1", "knocking", [0.9, 0.65]),
+        judged("golf_1", "normal", [0.75, 0.1]),
+        threshold=0.3,
+    )
+    roc_plot(graded)
+    assert points(axes[0], "engine") == [[0, 0, 50, 50, 100], [0, 50, 50, 100, 100]]
+    histogram(graded)
+    assert points(axes[1], "threshold")[0] == [0.3, 0.3]
+    for steps in axes[1].patches:  # two windows in two bins of each kind, in per cent
+        assert steps.get_xy()[:, 1].max() == 50
+    calibration_plot(graded)
+    said, true = points(axes[2], "engines")
+    assert said == pytest.approx([0.1, 0.65, 0.75, 0.9], abs=1e-4)
+    assert true == [0, 1, 0, 1]
+    assert [text.get_text() for text in axes[2].texts] == ["1"] * 4
+    sources_plot(graded)
+    means, places = points(axes[3], "mean probability")
+    assert means == pytest.approx([77.5, 42.5], abs=0.01)
+    assert places == [0, 1]
+    assert axes[3].yaxis_inverted()  # from the top, as the names are sorted
+
+
+def test_a_plot_of_the_same_figures_is_the_same_file_on_any_day(graded):
+    first, again = histogram(graded), histogram(graded)
+    assert first == again
+    assert b"<dc:date>" not in base64.b64decode(first.partition(",")[2])

@@ -1,5 +1,6 @@
 """Windows of the recordings held out, as the device would hear them, and their cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from convert.dataset import Clip, find_clips
 from convert.example_cache import SHAPE
 from convert.examples import KNOCKING, NORMAL
-from convert.judgeable import all_judgeable
+from convert.judgeable import all_judgeable, judgeable
 from convert.recipe import Recipe
-from convert.run_data import _sample_windows, examples_of, real_windows, say_unused
+from convert.run_data import _sample_windows, examples_of, identity, real_windows, say_unused
 from edge.frontend import FrontEnd, FrontEndConfig
 from scripts.held_out import Parts
 from tests.audio import noise, wav_file
@@ -155,3 +156,23 @@ def test_what_another_version_left_is_named_with_its_size_and_kept(clips, tmp_pa
     assert "holds real-0123456789ab.npz from other" in capsys.readouterr().err
     say_unused(tmp_path / "none" / "real-ba9876543210.npz")
     assert not capsys.readouterr().err
+
+
+def test_whatever_examples_depend_on_is_in_what_their_files_are_known_by(clips, tmp_path):
+    clip = clips[0]
+    other = {"label": "knocking", "kind": "belt", "source": "z", "car": "golf"}
+    changed = [replace(clip, **{name: value}) for name, value in other.items()]
+    assert len({tuple(identity(one)) for one in [clip, *changed]}) == 5
+    for seed in (1, 2):
+        examples_of(tmp_path / "train", clips[:1], Recipe(), 2, seed, quiet=True)
+    assert len(list(tmp_path.glob("train-*"))) == 2
+
+
+def test_the_gate_is_told_of_flaws_that_resampling_hides(tmp_path, monkeypatch):
+    hard = np.clip(10 * noise(3, 44_100).astype("f8"), -0.4, 0.4)
+    path, seen = wav_file(tmp_path / "a.wav", hard, 44_100), []
+    monkeypatch.setattr(
+        "convert.judgeable.Gate.check", lambda _, __, flaws: seen.append(flaws.clipped)
+    )
+    assert len(list(judgeable(path, FrontEndConfig()))) == 2
+    assert min(seen) > 0.5  # seen: most of it

@@ -235,3 +235,22 @@ def test_a_checkpoint_says_again_what_it_was_trained_on(tmp_path, complete):
     labels = ("knocking", "normal")
     save_checkpoint(tmp_path / "a.pth", KnockNet(), labels=labels, meta=known.to_meta())
     assert load_checkpoint(tmp_path / "a.pth").trained_on == known
+
+
+def test_the_share_held_out_is_rounded_and_another_seed_holds_out_others():
+    some = clips(normal=[f"n{i}" for i in range(9)])
+    found = set()
+    for seed in range(5):
+        _, held = split_sources(some, share=0.3, seed=seed)
+        found.add(frozenset(clip.source for clip in held))
+    assert {len(held) for held in found} == {3}  # of 2.7
+    assert len(found) > 2
+
+
+def test_parts_are_dealt_out_as_they_were_for_published_figures():
+    parts = fold_sources(clips(normal=[f"n{i}" for i in range(7)], knocking=["k0", "k1"]), 3)
+    assert [sorted(part) for part in parts] == [
+        ["k0", "n0", "n1", "n2"],
+        ["k1", "n5", "n6"],
+        ["n3", "n4"],
+    ]

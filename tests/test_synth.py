@@ -3,7 +3,8 @@ import pytest
 
 from convert import lookalikes, synth
 from convert.bay import band_limit, beat_period_s, coloured_noise, record, shaped_like, sharpen
-from tests.audio import steady, watch_trains
+from convert.dataset import Clip
+from tests.audio import noise, steady, watch_trains, wav_file
 from tests.scripted_rng import ScriptedRng
 
 SR = synth.SR
@@ -257,13 +258,14 @@ def test_shaping_takes_over_the_colour_of_another_sound():
 
 
 def test_ticks_stay_above_two_kilohertz():
-    for seed in range(5):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         y = lookalikes.ticks(rng, synth.random_crank(rng, 2))
         power = np.abs(np.fft.rfft(y)) ** 2
         hz = np.fft.rfftfreq(y.size, 1 / SR)
-        # Damped within milliseconds they are some hundred hertz wide: below, little is left.
-        assert power[hz < 1200].sum() < 0.1 * power.sum()
+        # Damped within milliseconds they are some hundred hertz wide: below, little is left. Seen:
+        # 0.006; 0.14 if nothing limited their band.
+        assert power[hz < 1200].sum() < 0.02 * power.sum()
 
 
 def test_a_loping_engine_thuds_low_and_slowly():
@@ -294,3 +296,16 @@ def test_a_knock_has_the_level_that_is_asked_for_or_one_of_0_to_18_db(asked, lea
     ]
     assert least <= max(map(float, made)) <= most
     assert asked is None or set(made) == {f"{asked:.1f}"}
+
+
+def test_a_knock_over_a_recording_leaves_room_above_it_and_keeps_what_is_known_of_it(tmp_path):
+    from convert.made import make
+
+    path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
+    over = Clip(path, "normal", "diesel", "cold", split="valid", car="golf")
+    rng = np.random.default_rng(0)
+    made = make(rng, 2.0, knocks=True, level_db=20.0, over=over, name="a")
+    assert np.abs(made.y).max() == pytest.approx(0.5)
+    known = {"kind": "diesel", "source": "cold", "car": "golf", "split": "valid"}
+    assert made.row.items() >= known.items()
+    assert (made.row["label"], made.row["rpm"], made.row["level_db"]) == ("knocking", "", "20.0")

@@ -5,7 +5,7 @@ import pytest
 
 from convert import lookalikes, synth
 from convert.synth import SR
-from tests.audio import steady, tone, watch_trains
+from tests.audio import noise, steady, tone, watch_trains
 from tests.scripted_rng import ScriptedRng
 
 
@@ -79,3 +79,62 @@ def test_clatter_is_never_slower_than_22_a_second(rpm, cylinders, times, monkeyp
     # Each firing or twice that; fewer than three cylinders would fire too seldom.
     firing = rpm / 60 * max(cylinders / 2, 1.5) * times
     assert rate == pytest.approx(max(22, firing), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"), [("clatter", -12, 8), ("belt", -12, 14), ("ticks", -15, 3)]
+)
+def test_a_lookalike_is_as_loud_as_its_kind_may_be(kind, low, high):
+    background = noise(1).astype("f8")
+    for level in (low, high):
+        fixed = {("choice", ("clatter", "belt", "ticks")): kind, ("uniform", low, high): level}
+        added = lookalikes.add_lookalike(ScriptedRng(3, fixed), background) - background
+        ratio = synth.knock_band_level(added) / synth.knock_band_level(background)
+        assert 20 * np.log10(ratio) == pytest.approx(level, abs=1e-6)
+
+
+def test_every_kind_of_lookalike_is_added(monkeypatch):
+    kinds, made = ("clatter", "belt", "ticks"), []
+    for kind in kinds:
+        monkeypatch.setattr(lookalikes, kind, lambda *_, kind=kind: kind)
+    monkeypatch.setattr(lookalikes, "mix", lambda _background, added, _level_db: made.append(added))
+    for seed in range(300):
+        lookalikes.add_lookalike(np.random.default_rng(seed), np.zeros(SR // 10))
+    # A third each: 100, give or take 8.
+    assert all(68 < made.count(kind) < 140 for kind in kinds)
+
+
+def test_ticks_come_4_to_20_times_a_second(monkeypatch):
+    trains = watch_trains(monkeypatch, lookalikes)
+    for seed in range(40):
+        lookalikes.ticks(np.random.default_rng(seed), steady(900, 4, 2))
+    rates = [SR / np.diff(times).mean() for times, _ in trains]
+    # Each comes 2 % of the time between two early or late, of eight or more: 0.4 % of the mean.
+    assert 3.9 < min(rates) < 5
+    assert 16 < max(rates) < 20.3
+
+
+def test_single_blows_are_one_to_three(monkeypatch):
+    trains = watch_trains(monkeypatch, lookalikes)
+    for seed in range(30):
+        rng = ScriptedRng(seed, {("choice", ("firing", "rattle", "single")): "single"})
+        lookalikes.clatter(rng, steady(900, 4, 1))
+    assert {times.size for times, _ in trains} == {1, 2, 3}
+
+
+def test_thuds_of_a_lope_are_relative_to_the_engine_and_in_three_of_ten_once_in_two_turns(
+    monkeypatch,
+):
+    trains, gain = watch_trains(monkeypatch, lookalikes), 1.0
+    monkeypatch.setattr(lookalikes, "engine", lambda _, shaft: gain * np.sin(np.arange(shaft.n)))
+    monkeypatch.setattr(lookalikes, "crank", lambda _, s, rpm, cylinders: steady(600, 4, s))
+    seldom = 0
+    for seed in range(60):
+        quiet = lookalikes.loping_engine(np.random.default_rng(seed), 1)
+        gain = 100.0
+        np.testing.assert_allclose(
+            lookalikes.loping_engine(np.random.default_rng(seed), 1), quiet, rtol=1e-6
+        )
+        gain = 1.0
+        seldom += trains[-1][0].size <= 6  # 5 a second, and not 20
+    assert 8 <= seldom <= 28  # 18 of 60, give or take 3.5

@@ -243,3 +243,17 @@ def test_the_golden_answer_is_scaled_from_the_temperature_that_it_was_given_at(
     made = tune(model, graded, 0.05, tmp_path / "tuned.tflite")
     # 0.9 at a temperature of 2 are odds of 9, which are 81 at 1.
     assert made.golden["p_knocking"] == pytest.approx(81 / 82, abs=1e-4)
+
+
+def test_a_threshold_is_never_below_0_02(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("convert.tuning.best_temperature", lambda *_: 1.0)
+    graded = report(judged("k", "knocking", [0.9] * 20), judged("n", "normal", [0.004] * 100))
+    assert tune(model, graded, 0.01, tmp_path / "tuned.tflite").threshold == 0.02
+
+
+def test_a_network_that_is_six_times_too_sure_is_scaled_by_six():
+    z = RNG.normal(0, 0.4, 20_000)  # so that 6 z is nowhere near where p is rounded to 1
+    knocks = RNG.random(z.size) < 1 / (1 + np.exp(-z))
+    p = (1 / (1 + np.exp(-6 * z))).astype(np.float32)
+    # By chance off by 1 / sqrt(20 000 * 0.4^2 / 4), 3.5 %.
+    assert best_temperature(p[knocks], p[~knocks], "float32") == pytest.approx(6, rel=0.15)

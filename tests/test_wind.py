@@ -121,3 +121,13 @@ def test_a_seed_gives_the_same_wind():
     first, again, other = (bay.wind(np.random.default_rng(seed), SR, SR) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
+
+
+def test_wind_presses_as_the_square_of_its_speed_and_not_when_there_is_none(monkeypatch):
+    gusts = np.repeat([1.0, -1.0, -3.0], 10 * SR)  # at 0.5 of the mean: 1.5, 0.5, below none
+    monkeypatch.setattr(bay, "_ornstein_uhlenbeck", lambda *_: gusts)
+    y = bay.wind(ScriptedRng(0, {("uniform", 0.2, 0.5): 0.5}), gusts.size, SR)
+    fast, slow, none = np.std(bay.band_limit(y, SR, 60, 5000).reshape(3, -1)[:, SR:-SR], axis=1)
+    # Noise of some 50 Hz and more over 8 s: a deviation is known to 3 %.
+    assert fast / slow == pytest.approx(3**2, rel=0.1)
+    assert none < 0.01 * slow
