@@ -12,15 +12,18 @@ export MPLBACKEND := Agg
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready  ## virtual environment with everything (4 GB, a few minutes)
+setup: $(VENV)/.ready  ## virtual environment with everything (4 to 8 GB, a few minutes)
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
 	sh scripts/system-packages.sh
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --upgrade pip setuptools
-	@echo "Installing the tools of both sides, about 4 GB: this takes a few minutes."
+	@echo "Installing the tools of both sides, 4 to 8 GB: this takes a few minutes."
 	$(PIP) torch  # first and alone, so that no other package determines its build
-	$(PIP) -e '.[pi,media,convert,dev]'
+	PYTHONWARNINGS=ignore $(PIP) -e '.[pi,media,convert,dev]'  # setuptools warns about itself
 	touch $@
 
 demo: setup  ## judge synthetic engines, healthy and knocking, with the shipped model
@@ -81,3 +84,4 @@ pictures: setup  ## draw docs/pictures.png, what the network sees
 
 clean:  ## remove everything that make built
 	rm -rf $(VENV) build dist out/demo out/bench.json *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find benchmarks convert edge scripts tests -name __pycache__ -prune -exec rm -rf {} +

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Stage = Callable[[], Any]
+CHECKPOINT = Path(__file__).resolve().parents[1] / "models" / "knock.pth"
 SR, RECORDED_SR = 22_050, 48_000  # Hz: of the audio, and as many USB microphones record
 
 
@@ -59,15 +61,19 @@ def edge_way(y: NDArray[np.float32], runtime: str = "auto") -> Way:
 
 
 def training_way(y: NDArray[np.float32]) -> Way:
-    """The way of the training tools: librosa, matplotlib, the same network in torch, float32."""
+    """The way of the training tools: librosa, matplotlib, the same network in torch.
+
+    In float32, as in training; on the device its weights and activations have 8 bits.
+    """
     import librosa
     import torch
 
-    from convert.network import KnockNet, normalise
+    from convert.checkpoint import load_checkpoint
+    from convert.network import normalise
     from tests import reference
 
     torch.set_num_threads(1)
-    network = KnockNet().eval()
+    network = load_checkpoint(CHECKPOINT).network.eval()
 
     def picture() -> NDArray[np.float32]:
         return reference.enlarged(reference.figure(reference.spectrogram(y)))

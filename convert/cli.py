@@ -33,7 +33,7 @@ exit codes:
   6   a package is missing
   11  a checkpoint cannot be used          12  recordings or labels cannot be used
   13  a converter failed                   14  the exported network's answers differ
-  130 interrupted"""
+  130 interrupted; by SIGTERM 143, by SIGHUP 129"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

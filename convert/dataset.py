@@ -96,7 +96,7 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     found: list[_Found] = []
     for folder in folders:
         if not folder.is_dir():
-            raise DatasetError(f"{folder} is not a folder: give folders of recordings")
+            raise DatasetError(f"{folder} is not there or not a folder: give folders of recordings")
         table = table_of(folder)
         here = _from_table(table) if table else _from_folders(folder)
         count_and_name(

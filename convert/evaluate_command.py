@@ -111,7 +111,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
     rate = arguments.for_false_rate
     if (rate is None) != (arguments.out is None):
-        raise ConfigError("--for-false-rate and --out go together")
+        given, missing = "--for-false-rate", "--out"
+        if rate is None:
+            given, missing = missing, given
+        raise ConfigError(f"{given} needs {missing}: --for-false-rate 0.01 --out tuned.tflite")
     if rate is not None and not 0 <= rate < 1:
         raise ConfigError(f"--for-false-rate {rate:g} must lie between 0 and 1")
     if rate is not None and 0 < rate < MIN_FPR:
@@ -158,6 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(report.table())
     if arguments.json:
         write_atomically(arguments.json, json.dumps(report.to_dict(), indent=1).encode())
+        print(f"wrote {arguments.json}")
     if arguments.html:
         from convert.report import write_report  # noqa: PLC0415 - needs matplotlib
 

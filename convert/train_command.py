@@ -192,7 +192,7 @@ def _run(arguments: argparse.Namespace) -> int:
     check_folder("--work", work)
     try:
         _train(arguments, work, config)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter by SIGTERM or SIGHUP
         if work.is_dir():
             print(f"interrupted; the same command resumes the run in {work}", file=sys.stderr)
         raise

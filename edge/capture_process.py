@@ -108,8 +108,8 @@ def start_portaudio() -> tuple[Any, Any]:
         import pyaudio  # noqa: PLC0415 - imported nowhere else
     except ImportError as error:
         raise MissingPackageError(
-            "the microphone needs the package pyaudio, which needs Debian's portaudio19-dev: "
-            f"sudo apt install portaudio19-dev, then {pip_install('pyaudio')}"
+            "the microphone needs the package pyaudio, which is compiled: sudo apt install "
+            f"portaudio19-dev gcc python3-dev, then {pip_install('pyaudio')}"
         ) from error
     with quiet_stderr():
         return pyaudio, pyaudio.PyAudio()

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from edge.packages import pip_install
+
 log = logging.getLogger(__name__)
 
 DEV = Path("/dev")
@@ -34,7 +36,8 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
     try:
         from gpiozero import LED, BadPinFactory  # noqa: PLC0415 - the only place that uses it
     except ImportError as error:
-        raise NoGpioError(f"no lamp on GPIO {pin}: {error}") from error
+        remedy = f"; {pip_install('gpiozero')}" if error.name == "gpiozero" else ""
+        raise NoGpioError(f"no lamp on GPIO {pin}: {error}{remedy}") from error
     failures: list[warnings.WarningMessage] = []  # one warning for each back end that failed
     try:
         with _working_directory_kept(), warnings.catch_warnings(record=True) as failures:

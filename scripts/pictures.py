@@ -1,6 +1,8 @@
 """Makes docs/pictures.png: what the network sees of a synthetic engine, healthy and knocking."""
 
 import argparse
+import contextlib
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +15,8 @@ from edge.frontend import FrontEnd
 from edge.png import write_png
 from edge.recording import Recording
 
+OUT = Path("docs/pictures.png")
+
 
 def main() -> int:
     """Write both pictures side by side, at twice their size."""
@@ -24,13 +28,15 @@ def main() -> int:
 def _run(_: argparse.Namespace) -> int:
     front_end = FrontEnd()
     with tempfile.TemporaryDirectory() as name:
-        write_demo(Path(name))
+        with contextlib.redirect_stdout(io.StringIO()):  # it names files that do not stay
+            write_demo(Path(name))
         pictures = [
             front_end.picture(Recording(Path(name) / f"{which}.wav", end_s=2).read())
             for which in ("healthy", "knocking")
         ]
     side_by_side = np.concatenate([picture[20:-20, 20:-15] for picture in pictures], axis=1)
-    write_png(Path("docs/pictures.png"), side_by_side.repeat(2, axis=0).repeat(2, axis=1))
+    write_png(OUT, side_by_side.repeat(2, axis=0).repeat(2, axis=1))
+    print(f"wrote {OUT}")
     return 0
 
 

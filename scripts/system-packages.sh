@@ -7,6 +7,8 @@ missing=""
 [ -e /usr/include/portaudio.h ] || missing="$missing portaudio19-dev"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null 2>&1 || \
+    echo "There is no $python here. If it is elsewhere: make PYTHON=/path/to/python3.11" >&2
 "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
     2>/dev/null || missing="$missing ${python##*/}-dev"  # PYTHON may be a path
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing ${python##*/}-venv"

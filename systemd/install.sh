@@ -19,8 +19,9 @@ To fill a folder of wheels, on a machine with network, the same Python version a
 TEXT
 }
 
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 prefix=/opt/knockknock
+link=/usr/local/bin/edge
 unit=knockknock-edge.service
 dry=""
 wheels=""
@@ -30,7 +31,14 @@ dark=""  # yes: the lamp will not work
 while [ $# -gt 0 ]; do
     case "$1" in
         --dry-run) dry=yes ;;
-        --wheels) [ $# -ge 2 ] || { usage >&2; exit 2; }; wheels=$(cd "$2" && pwd); shift ;;
+        --wheels)
+            if [ $# -lt 2 ] || ! [ -d "$2" ]; then
+                echo "install.sh: --wheels ${2:-} needs a folder of wheels" >&2
+                exit 2
+            fi
+            wheels=$(cd "$2" && pwd)
+            shift
+            ;;
         --uninstall) action=uninstall ;;
         --purge) purge=yes ;;
         -h|--help) usage; exit 0 ;;
@@ -58,6 +66,15 @@ run() {
 # program file left empty would not run, and pip would not write it again.
 onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
+
+# Whether nobody else's program is called edge.
+link_is_ours() { [ "$(readlink "$link")" = "$prefix/venv/bin/edge" ]; }
+link_is_free() {
+    { ! [ -e "$link" ] && ! [ -L "$link" ]; } || link_is_ours || {
+        echo "install.sh: $link is another program: move it elsewhere; nothing was installed" >&2
+        exit 1
+    }
+}
 
 # Ask dpkg: on a 32-bit system uname reports the kernel's architecture, which may be 64-bit.
 architecture() {
@@ -131,7 +148,7 @@ programs() {
         run cp "$here/models/knock-int8.tflite" "$copy/models/"
         run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
     fi
-    run ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge
+    run ln -sf "$prefix/venv/bin/edge" "$link"
     onto_the_disk
 }
 
@@ -165,17 +182,18 @@ settings() {
     file=/etc/knockknock/edge.toml
     run runuser -u knockknock -- "$prefix/venv/bin/edge" run --check-config || code=$?
     # This check sees folders that ProtectHome= and the like in the unit hide from the service.
-    hidden='^[[:space:]]*(listen\.)?model[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user|tmp|var/tmp|dev/shm)/'
+    hidden='^[[:space:]]*((listen\.)?model|(blackbox\.)?directory|(health\.)?status_file)[[:space:]]*=[[:space:]]*["'\'']/(home|root|run/user|tmp|var/tmp|dev/shm)/'
     if [ "$code" -eq 0 ]; then
         [ -e "$file" ] && grep -Eq "$hidden" "$file" || return 0
-        why="the service cannot see /home, /root, /tmp and the like: copy the model that $file names"
-        why="$why to /etc/knockknock, and change its path there"
+        why="the service cannot see /home, /root, /tmp and the like: change the paths there in $file"
+        why="$why (copy a model to /etc/knockknock; records and status are best left where they are)"
     elif "$prefix/venv/bin/edge" run --check-config >/dev/null 2>&1; then
         why="$(unreadable)"
     elif [ "$code" -eq 2 ] && [ -e "$file" ]; then
         why="the new version refuses your settings: edit $file"
     else
-        why="the new version does not run here: correct the error above"
+        why="the new version does not run here: correct the error above, or if the cause is in"
+        why="$why $prefix, which a power cut may damage, remove that: sudo rm -rf $prefix"
     fi
     echo "install.sh: $why. Then run install.sh again; until its next start an installed service" \
         "runs as before" >&2
@@ -183,6 +201,7 @@ settings() {
 }
 
 service() {
+    run mkdir -p /etc/udev/rules.d
     run install -m 0644 "$here/systemd/99-knockknock.rules" /etc/udev/rules.d/
     # The user's settings are never overwritten.
     [ -e /etc/knockknock/edge.toml ] || \
@@ -212,14 +231,16 @@ service() {
 }
 
 uninstall() {
-    if systemd_runs; then
-        run systemctl disable --now "$unit" || true
-    else
-        run systemctl disable "$unit" || true
+    if [ -e "/etc/systemd/system/$unit" ]; then
+        if systemd_runs; then
+            run systemctl disable --now "$unit" || true
+        else
+            run systemctl disable "$unit" || true
+        fi
     fi
     run rm -f "/etc/systemd/system/$unit" /etc/sysusers.d/knockknock.conf \
-        /etc/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules \
-        /usr/local/bin/edge
+        /etc/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules
+    if link_is_ours; then run rm -f "$link"; fi
     run rm -rf "$prefix"
     if systemd_runs; then run systemctl daemon-reload; fi
     if [ -n "$purge" ]; then
@@ -230,12 +251,13 @@ uninstall() {
             run rm -rf /var/lib/knockknock
         fi
         if id knockknock >/dev/null 2>&1; then run userdel knockknock; fi
+        if [ -z "$dry" ]; then echo "Removed, with settings and records."; fi
     else
         echo "Settings (/etc/knockknock) and records (/var/lib/knockknock) stay; --purge removes them."
     fi
 }
 
 case "$action" in
-    install) architecture; packages; programs; user; settings; service ;;
+    install) architecture; link_is_free; packages; programs; user; settings; service ;;
     uninstall) uninstall ;;
 esac

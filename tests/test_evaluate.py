@@ -120,7 +120,7 @@ def test_a_network_that_does_not_say_its_sources_has_none_held_out(tmp_path, cap
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--for-false-rate", "0.01"], "go together"),
+        (["--for-false-rate", "0.01"], "--for-false-rate needs --out"),
         (["--for-false-rate", "1", "--out", "m.tflite"], "between 0 and 1"),
         (["--for-false-rate", "0.01", "--out", "m.tflite"], "needs a .tflite"),
         (["--for-false-rate", "1e-320", "--out", "m.tflite"], "give 1e-06 or more, or 0"),
@@ -219,7 +219,7 @@ def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
     np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
     arguments = ["evaluate", str(start), str(tmp_path), "--labels"]
     assert main([*arguments, "a,b"]) == 2
-    assert "--labels a,b: two are needed" in capsys.readouterr().err
+    assert "--labels a,b: two names are needed" in capsys.readouterr().err
 
 
 def test_calibration_weighs_both_classes_alike():

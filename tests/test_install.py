@@ -72,6 +72,7 @@ def test_what_does_not_run_at_all_is_no_fault_of_the_settings(board, code, setti
     done = upgrade(board, f"exit {code}")
     assert done.returncode != 0
     assert "does not run here" in done.stderr
+    assert f"sudo rm -rf {board}/opt/knockknock" in done.stderr
     assert "edge.toml" not in done.stderr
 
 
@@ -149,17 +150,42 @@ def test_closed_files_are_looked_for_in_words_that_find_knows(board):
         ('  model = "/run/user/1000/mine.tflite"', True),
         ('model = "/etc/knockknock/home/mine.tflite"', False),
         ('# model = "/home/pi/mine.tflite"', False),
+        ('directory = "/home/pi/records"', True),
+        ('blackbox.directory = "/media/stick"', False),
+        ('status_file = "/tmp/status.json"', True),
     ],
 )
-def test_a_model_that_the_service_does_not_see_is_refused(board, line, refused):
+def test_a_place_that_the_service_does_not_see_is_refused(board, line, refused):
     """The check may see it, where its folder is open to all; the service, by ProtectHome=, not."""
     settings = board / "etc/knockknock/edge.toml"
     settings.write_text(f"{line}\n")
     done = upgrade(board, "exit 0")
     assert (done.returncode != 0) == refused
-    assert (f"copy the model that {settings} names" in done.stderr) == refused
+    assert (f"change the paths there in {settings}" in done.stderr) == refused
     loaded = (board / "etc/systemd/system/knockknock-edge.service").read_text()
     assert (loaded == "old") == refused
+
+
+def test_another_program_of_the_same_name_stays(board):
+    program(board / "usr/local/bin/edge", "echo mine")
+    done = upgrade(board, "exit 0")
+    assert done.returncode == 1
+    assert f"{board}/usr/local/bin/edge is another program" in done.stderr
+    assert (board / "noted").read_text() == ""
+    command = ["sh", str(board / "systemd/install.sh"), "--uninstall"]
+    environment = {"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert not (board / "opt/knockknock").exists()
+    assert (board / "usr/local/bin/edge").is_file()
+
+
+def test_its_own_link_goes_with_it(board):
+    assert upgrade(board, "exit 0").returncode == 0
+    assert (board / "usr/local/bin/edge").is_symlink()
+    command = ["sh", str(board / "systemd/install.sh"), "--uninstall"]
+    environment = {"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert not (board / "usr/local/bin/edge").is_symlink()
 
 
 @pytest.mark.parametrize(("bits", "refused"), [("armhf", True), ("armel", True), ("arm64", False)])

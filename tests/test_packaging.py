@@ -143,7 +143,8 @@ def test_settings_are_checked_as_the_user_that_will_read_them():
     assert f"#   {asked}\n" in (ROOT / "systemd/edge.toml").read_text()
     assert "User=knockknock\n" in UNIT.read_text()
     installer = (ROOT / "systemd/install.sh").read_text()
-    assert 'ln -sf "$prefix/venv/bin/edge" /usr/local/bin/edge' in installer
+    assert "link=/usr/local/bin/edge\n" in installer
+    assert 'ln -sf "$prefix/venv/bin/edge" "$link"' in installer
 
 
 @pytest.mark.parametrize(

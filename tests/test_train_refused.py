@@ -4,9 +4,11 @@ import csv
 import dataclasses
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from convert.cli import main
 from convert.errors import CheckpointError, DatasetError
 from convert.train import _same_run, train
 from convert.train_config import TrainConfig
@@ -35,6 +37,19 @@ def test_a_start_that_cannot_be_read_costs_no_examples(recordings_made, tmp_path
     with pytest.raises(CheckpointError, match="does not exist"):
         train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY, init=tmp_path / "no.pth")
     assert not (tmp_path / "w").exists()  # and the right one may have the folder
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(143), SystemExit(129)])
+def test_however_a_run_is_stopped_it_says_how_to_go_on(tmp_path, monkeypatch, capsys, end):
+    """By Ctrl-C, kill, or a terminal that closes."""
+    (tmp_path / "a.work").mkdir()
+    monkeypatch.setattr("convert.train_command._train", Mock(side_effect=end))
+    code = end.code if isinstance(end, SystemExit) else 130
+    try:
+        assert main(["train", str(tmp_path), "--out", str(tmp_path / "a.pth")]) == code
+    except SystemExit as leaving:
+        assert leaving.code == code
+    assert f"the same command resumes the run in {tmp_path}/a.work" in capsys.readouterr().err
 
 
 def test_a_start_is_the_same_wherever_it_lies(recordings_made, tmp_path, monkeypatch):
