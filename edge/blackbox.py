@@ -167,8 +167,13 @@ class BlackBox:
         self._failure = ""
         return True
 
+    def _make_folder(self) -> None:
+        if not self.directory.is_dir():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.directory.parent)  # or a power cut may take it, with all records
+
     def _prepare(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         for leftover in filter(_is_half_written, self.directory.glob(".*.part")):
             if self._remove(leftover):
                 log.warning("black box: removed half-written %s", leftover.name)
@@ -192,13 +197,15 @@ class BlackBox:
         self._write_tested = True
 
     def _write(self, alert: Alert) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         name = f"{self._next_number():06d}"  # while the oldest still count
-        to_drop = self._to_drop(self._max_bytes(alert.sound.size))
-        self._write_tested, self._test_size = False, self._max_bytes(alert.sound.size)
-        for oldest in to_drop:
-            # Renamed first, so that a power cut meanwhile cannot leave half a record.
-            self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
+        needed = self._max_bytes(alert.sound.size)
+        to_drop = self._to_drop(needed)
+        # Where the disk has room for all, a record that cannot be written costs no older one.
+        drop_first = shutil.disk_usage(self.directory).free < needed + RESERVE_BYTES
+        self._write_tested, self._test_size = False, needed
+        if drop_first:
+            self._drop(to_drop)
         part = self.directory / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
@@ -208,7 +215,6 @@ class BlackBox:
                 write_png(part / PICTURE, alert.picture)
             facts = {"record": name, **self._about, **alert.facts}
             write_atomically(part / FACTS, json.dumps(facts).encode())
-            sync_folder(part)
             part.rename(self.directory / name)
             sync_folder(self.directory)
         except BaseException:
@@ -217,6 +223,13 @@ class BlackBox:
         self._write_tested = True
         self.written += 1
         log.info("black box: kept record %s", self.directory / name)
+        if not drop_first:
+            self._drop(to_drop)
+
+    def _drop(self, records: list[Path]) -> None:
+        for oldest in records:
+            # Renamed first, so that a power cut meanwhile cannot leave half a record.
+            self._remove(oldest.rename(self.directory / f".{oldest.name}.part"))
 
     def _remove(self, folder: Path) -> bool:
         """Remove ``folder``; False if that fails, which is logged once and is no error."""

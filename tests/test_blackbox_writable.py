@@ -105,3 +105,20 @@ def test_a_test_of_the_disk_takes_nothing_of_what_stays_free(tmp_path, monkeypat
     box._test_size = 500_000
     box._test_writing()
     assert [len(call.args[1]) for call in write.call_args_list] == written
+
+
+@pytest.mark.parametrize(("spare", "left"), [(1000, ["000001"]), (-1000, [])])
+def test_a_record_that_cannot_be_written_costs_an_older_one_only_for_room(
+    tmp_path, monkeypatch, spare, left
+):
+    box = BlackBox(tmp_path, BlackBoxConfig(max_records=1, min_interval_s=0), SR)
+    box.keep(alert(1))
+    wait_for(lambda: box.written == 1)
+    free = RESERVE_BYTES + BlackBox._max_bytes(alert(2).sound.size) + spare
+    usage = Mock(return_value=Mock(free=free))
+    monkeypatch.setattr("edge.blackbox.shutil.disk_usage", usage)
+    monkeypatch.setattr("edge.blackbox.write_wav", Mock(side_effect=OSError(5, "I/O error")))
+    box.keep(alert(2))
+    wait_for(lambda: "I/O error" in box.problem)
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == left
+    box.close(20.0)
