@@ -213,7 +213,7 @@ def test_what_cannot_be_done_is_one_line(capsys, monkeypatch, recordings, small,
             assert rotation.main() in (2, 12)
         return capsys.readouterr().err
 
-    assert "none is not a folder" in told(tmp_path / "none")
+    assert "none is not there or not a folder" in told(tmp_path / "none")
     for threshold in ("1", "much"):
         assert f"--threshold: '{threshold}' is not a number" in told(
             tmp_path, "--threshold", threshold
