@@ -15,7 +15,7 @@ usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]
   --purge        with --uninstall: remove settings, records and user, too
 
 To fill a folder of wheels, on a machine with network, the same Python version and processor type:
-  pip wheel --wheel-dir wheels '.[pi]'
+  rm -rf build && pip wheel --wheel-dir wheels '.[pi]'    # build may hold an older version's files
 TEXT
 }
 
