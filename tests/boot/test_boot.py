@@ -40,6 +40,11 @@ def sound():
     shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    """Nothing: the microphone, which all tests here share, plays on from one to the next."""
+
+
 @pytest.fixture(scope="module")
 def bay(sound):
     """Installed, not booted; not in tmp_path, because it needs a disk that allows device files."""
