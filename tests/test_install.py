@@ -43,15 +43,19 @@ def board(tmp_path):
     return tmp_path
 
 
-def upgrade(board, check):
-    program(board / "opt/knockknock/venv/bin/edge", check)
+def install(board, *options):
     return subprocess.run(
-        ["sh", str(board / "systemd/install.sh"), "--wheels", str(board / "wheels")],
+        ["sh", str(board / "systemd/install.sh"), *options],
         env={"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def upgrade(board, check):
+    program(board / "opt/knockknock/venv/bin/edge", check)
+    return install(board, "--wheels", str(board / "wheels"))
 
 
 def test_settings_that_the_new_version_refuses_leave_the_service_as_it_was(board):
@@ -172,9 +176,7 @@ def test_another_program_of_the_same_name_stays(board):
     assert done.returncode == 1
     assert f"{board}/usr/local/bin/edge is another program" in done.stderr
     assert (board / "noted").read_text() == ""
-    command = ["sh", str(board / "systemd/install.sh"), "--uninstall"]
-    environment = {"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert install(board, "--uninstall").returncode == 0
     assert not (board / "opt/knockknock").exists()
     assert (board / "usr/local/bin/edge").is_file()
 
@@ -182,9 +184,7 @@ def test_another_program_of_the_same_name_stays(board):
 def test_its_own_link_goes_with_it(board):
     assert upgrade(board, "exit 0").returncode == 0
     assert (board / "usr/local/bin/edge").is_symlink()
-    command = ["sh", str(board / "systemd/install.sh"), "--uninstall"]
-    environment = {"PATH": f"{board}/bin{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert install(board, "--uninstall").returncode == 0
     assert not (board / "usr/local/bin/edge").is_symlink()
 
 
@@ -232,3 +232,11 @@ def test_pip_does_not_unpack_into_memory(board):
     installs = [line for line in asked if "pip install" in line]
     assert len(installs) == 2
     assert {line.partition(":")[0] for line in installs} == {str(Path("/", "var", "tmp"))}
+
+
+@pytest.mark.parametrize("options", [["--wheels"], ["--wheels", "nowhere"]])
+def test_a_folder_of_wheels_that_is_not_there_is_named(board, options):
+    done = install(board, *options)
+    assert done.returncode == 2
+    assert f"{' '.join(options)} needs a folder of wheels" in " ".join(done.stderr.split())
+    assert (board / "noted").read_text() == ""
