@@ -167,8 +167,8 @@ def sources_plot(report: Report) -> str:
     places = range(len(rows))
     axes.plot(means, places, "k|", label="mean probability")
     axes.set_yticks(places, [_plain(name) for name, *_ in rows])
-    axes.invert_yaxis()
     axes.set(xlabel="windows called knocking (bars), mean probability (ticks), %", xlim=(0, 100))
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # from the top, without a margin that grows with the rows
     axes.tick_params(axis="y", labelsize=7)
     figure.legend(loc="outside upper right", ncols=3)
     return _uri(figure)
