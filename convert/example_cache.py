@@ -57,6 +57,7 @@ EXAMPLE_MODULES = (
 )
 SELECTION_MODULES = (
     *("judgeable", "edge/gate", "edge/gate_config", "edge/hiss", "edge/repetition"),
+    "edge/band",
     "edge/window",
 )
 TRAINING_MODULES = ("augment", "device", "fit", "metrics", "network", "rendering")

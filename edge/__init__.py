@@ -2,7 +2,7 @@
 
 Imports go one way: a module imports only from its own line and from those above it::
 
-    errors, quiet, hann, rates, finding,
+    errors, quiet, hann, band, rates, finding,
     child, float_mode, packages                 errors and small helpers
     gate_config, detector, window, source       pure logic: no clock, no files, no hardware
     rate_monitor, sound_clock                   sound against the machine's clock, also pure

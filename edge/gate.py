@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from edge.band import band_gain
 from edge.gate_config import GateConfig
 from edge.hann import hann
 from edge.hiss import structure
@@ -54,7 +55,7 @@ QUIET_SPREAD = 2.0  # a part of even sound may be this much (3 dB) quieter than 
 QUIET_RATIO = 1e-3  # of that tenth's variance; 30 dB
 # What the picture shows, 33 to 4050 Hz, and little more: sound outside counts as silence.
 BAND_HZ = (30.0, 4100.0)
-BAND_RISE_HZ, BAND_FALL_HZ = 15.0, 2000.0  # widths of the edges outside, gentle lest holes ring
+BAND_RISE_HZ, BAND_FALL_HZ = (15.0, 30.0), (4100.0, 6100.0)  # its edges, gentle lest holes ring
 # Full scale is 1. Floating-point files may exceed it, but those seen to exceed it by this much were
 # damaged, or held unscaled integers.
 MAX_AMPLITUDE = 10.0
@@ -134,18 +135,12 @@ class Gate:
         if in_band < limit or y.size < n:
             return in_band < limit
         limit /= QUIET_SPREAD
-        parts = self._band_pass(y)[: y.size // n * n].reshape(-1, n)
+        spectrum = scipy.fft.rfft(y)
+        spectrum *= band_gain(spectrum.size, self._sr / y.size, BAND_RISE_HZ, BAND_FALL_HZ)
+        parts = scipy.fft.irfft(spectrum, y.size)[: y.size // n * n].reshape(-1, n)
         power, movement = np.square(parts).mean(axis=1), parts.var(axis=1)
         still = movement < min(limit, QUIET_RATIO * float(np.quantile(movement, 0.9)))
         return float(((power < limit) | still).mean()) >= QUIET_SHARE
-
-    def _band_pass(self, y: NDArray[np.float32]) -> NDArray[np.float64]:
-        """``y`` (n,) without what lies outside BAND_HZ, in float64."""
-        f = np.arange(y.size // 2 + 1) * (self._sr / y.size)
-        rise = np.clip(1 - (BAND_HZ[0] - f) / BAND_RISE_HZ, 0, 1)
-        fall = np.clip(1 - (f - BAND_HZ[1]) / BAND_FALL_HZ, 0, 1)
-        gain = np.square(np.sin(np.pi / 2 * rise * fall))
-        return np.asarray(scipy.fft.irfft(scipy.fft.rfft(y.astype(np.float64)) * gain, y.size))
 
     def _is_tonal(self, power: NDArray[np.float64], n: int) -> bool:
         """Whether nearly all of ``power``, by FFT bin of ``n`` samples, lies in a few bins."""

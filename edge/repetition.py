@@ -12,6 +12,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from edge.band import band_gain
+
 # A loop shorter than this, such as a buffer of 93 ms, repeats itself at these lags too; a wavering
 # tone does not.
 LAG_RANGE_S = (0.3, 0.93)
@@ -48,10 +50,7 @@ def _band_pass(y: NDArray[np.float32], sr: int) -> tuple[NDArray[np.float32], fl
     """The band that is compared, without its ends, and its rate, Hz: twice its top frequency."""
     n = y.size
     spectrum = scipy.fft.rfft(y)[: int(FALL_HZ[1] * n / sr) + 1]
-    f = np.arange(spectrum.size) * np.float32(sr / n)
-    rise = np.clip((f - RISE_HZ[0]) / (RISE_HZ[1] - RISE_HZ[0]), 0, 1)
-    fall = np.clip((FALL_HZ[1] - f) / (FALL_HZ[1] - FALL_HZ[0]), 0, 1)
-    spectrum *= np.square(np.sin(np.float32(np.pi / 2) * rise * fall))
+    spectrum *= band_gain(spectrum.size, sr / n, RISE_HZ, FALL_HZ)
     m = 2 * (spectrum.size - 1)
     rate = sr * m / n
     edge = int(EDGE_S * rate)

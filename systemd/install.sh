@@ -67,7 +67,7 @@ run() {
 onto_the_disk() { run sync; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
-# Whether nobody else's program is called edge.
+# Another program may be called edge: it is neither replaced nor removed.
 link_is_ours() { [ "$(readlink "$link")" = "$prefix/venv/bin/edge" ]; }
 link_is_free() {
     { ! [ -e "$link" ] && ! [ -L "$link" ]; } || link_is_ours || {

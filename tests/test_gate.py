@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from convert.bay import band_limit
+from edge.band import band_gain
 from edge.frontend.resample import resample
 from edge.gate import (
     BAND_HZ,
@@ -100,6 +101,13 @@ def test_a_sound_in_a_silent_room(gate):
 def test_power_in_band_of_a_sine_is_half_its_square(gate, hz, n):
     power = gate.power_in_band(sine(hz, -20, n))
     assert power.sum() == pytest.approx(0.01, rel=0.01)  # its main lobe
+
+
+def test_a_band_has_edges_half_a_period_of_a_squared_sine_wide():
+    gain = band_gain(200, 0.5, (10, 20), (50, 90))
+    at = {hz: gain[2 * hz] for hz in (0, 10, 15, 20, 50, 70, 90, 99)}
+    expected = {0: 0, 10: 0, 15: 0.5, 20: 1, 50: 1, 70: 0.5, 90: 0, 99: 0}
+    assert at == pytest.approx(expected, abs=1e-6)  # float32
 
 
 def test_power_in_band_of_white_noise_is_its_share(gate):

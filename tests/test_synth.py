@@ -4,6 +4,7 @@ import pytest
 from convert import lookalikes, synth
 from convert.bay import band_limit, beat_period_s, coloured_noise, record, shaped_like, sharpen
 from convert.dataset import Clip
+from convert.made import make
 from tests.audio import noise, steady, watch_trains, wav_file
 from tests.scripted_rng import ScriptedRng
 
@@ -286,8 +287,6 @@ def test_a_loping_engine_thuds_low_and_slowly():
 
 @pytest.mark.parametrize(("asked", "least", "most"), [(0.0, 0, 0), (-3.0, -3, -3), (None, 12, 18)])
 def test_a_knock_has_the_level_that_is_asked_for_or_one_of_0_to_18_db(asked, least, most):
-    from convert.made import make
-
     made = [
         make(np.random.default_rng(n), 2.0, knocks=True, level_db=asked, over=None, name="a").row[
             "level_db"
@@ -299,8 +298,6 @@ def test_a_knock_has_the_level_that_is_asked_for_or_one_of_0_to_18_db(asked, lea
 
 
 def test_a_knock_over_a_recording_leaves_room_above_it_and_keeps_what_is_known_of_it(tmp_path):
-    from convert.made import make
-
     path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR)
     over = Clip(path, "normal", "diesel", "cold", split="valid", car="golf")
     rng = np.random.default_rng(0)
