@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convert.dataset import LABELS
 from convert.errors import CheckpointError
-from convert.labels import nfc
+from convert.labels import plain
 from convert.network import HeadStyle, KnockNet
 from convert.output import holds_tflite
 from convert.split import TrainedOn
@@ -162,7 +162,7 @@ def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
     stated = [meta.get(f"trained_on{of}", []) for of in ("", "_files", "_cars")]
     if not all(isinstance(names, list | tuple) for names in stated):
         raise CheckpointError(f"{path}: what it was trained on is not a list of names")
-    sources, files, cars = (frozenset(nfc(str(name)) for name in names) for names in stated)
+    sources, files, cars = (frozenset(plain(str(name)) for name in names) for names in stated)
     complete = "trained_on" in meta and meta.get("start_unknown", False) is False
     return TrainedOn(sources, files, cars, complete)
 

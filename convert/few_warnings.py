@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from edge.errors import printable
+
 SHOWN = 3  # warnings of each kind
 
 
@@ -22,7 +24,7 @@ class FewOfEach(logging.Handler):
         text = record.getMessage()
         seen = self._seen.setdefault(str(record.msg), {})
         if text not in seen and len(seen) < SHOWN:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
         seen[text] = None
 
     def print_counts(self) -> None:
@@ -31,7 +33,7 @@ class FewOfEach(logging.Handler):
             for seen in self._seen.values():
                 if len(seen) > SHOWN:
                     more = f"{len(seen) - SHOWN} more like this: {next(iter(seen))}"
-                    print(more, file=sys.stderr)
+                    print(printable(more), file=sys.stderr)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from convert.errors import DatasetError
 from convert.fingerprint import fingerprint
 from convert.paths import what_is
+from edge.errors import printable
 
 TABLE = "labels.csv"  # file name of a folder's table of recordings
 FOLDERS = {"knocking": "engine", "normal": "engine", "not_engine": "not_engine"}  # label -> kind
@@ -73,8 +74,8 @@ def read_table(table: Path) -> list[tuple[str, dict[str, str]]]:
             row = dict(zip(columns, cells, strict=True))
             if canonical(row["label"]) in FOLDERS:
                 row["label"] = canonical(row["label"])
-            # Normalise all cells that are compared; a file name must stay as it is on the disk.
-            found.append((where, {k: v if k == "file" else nfc(v) for k, v in row.items()}))
+            # A file name must stay as it is on the disk.
+            found.append((where, {k: v if k == "file" else plain(v) for k, v in row.items()}))
     except csv.Error as error:
         raise DatasetError(f"{table}, line {ended + 1}: {error}; is a quote not closed?") from error
     return found
@@ -148,7 +149,7 @@ def sources_of(files: Sequence[tuple[Path, str]], folder: Path) -> list[Guess]:
     found = []
     for number, (path, _) in enumerate(files):
         name = inside[number][0] if inside[number] else outer.get(number, "")
-        found.append(Guess(nfc(name), by_folder=True) if name else _guess_from_name(path.stem))
+        found.append(Guess(plain(name), by_folder=True) if name else _guess_from_name(path.stem))
     return found
 
 
@@ -187,8 +188,13 @@ def _guess_from_name(stem: str) -> Guess:
     # "normal_0042" repeats the label: as one source "normal", nothing could be held out.
     labelled = canonical(source) in FOLDERS
     if canonical(source) and not labelled:
-        return Guess(nfc(source), by_folder=False)
-    return Guess(nfc(stem), by_folder=False, alone=labelled or not any(map(str.isalpha, stem)))
+        return Guess(plain(source), by_folder=False)
+    return Guess(plain(stem), by_folder=False, alone=labelled or not any(map(str.isalpha, stem)))
+
+
+def plain(name: str) -> str:
+    """``name`` as it is compared and shown: in NFC, what is not printable as escape sequences."""
+    return printable(nfc(name))
 
 
 def nfc(name: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from convert.figures import Judged, Report, pooled
 from convert.metrics import roc
+from edge.errors import printable
 
 Line = str | tuple[float, tuple[float, ...]]  # matplotlib's line styles
 
@@ -52,8 +53,8 @@ def _axes(width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
 
 
 def _plain(text: str) -> str:
-    """Change what matplotlib would not print: mathematics ($), lone surrogates, _ at the start."""
-    plain = text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+    """Change what matplotlib or SVG cannot hold: mathematics ($), controls, _ at the start."""
+    plain = printable(text).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edge.errors import printable
+
 # Minimum length for training: a shorter one, repeated to fill a window, would sound periodic, like
 # a knock.
 MIN_CLIP_S = 1.0
@@ -36,4 +38,4 @@ def count_and_name(done: str, what: str, why: str, names: Sequence[str]) -> None
     if names:
         what += "s" * (len(names) > 1)
         shown = "; ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        print(f"{done} {len(names)} {what} {why}: {shown}", file=sys.stderr)
+        print(printable(f"{done} {len(names)} {what} {why}: {shown}"), file=sys.stderr)

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from convert.labels import nfc
+from convert.labels import plain
 from convert.output import check_apart, check_folder, check_output, parse_labels
 from convert.train_config import TrainConfig
 from edge.arguments import named_path
@@ -165,7 +165,7 @@ def _fold(text: str) -> tuple[int, int]:
 def _names(text: str) -> frozenset[str]:
     """Parse the comma-separated source names in ``text``, quoted as in a labels.csv."""
     try:
-        lines = list(csv.reader([nfc(text)], skipinitialspace=True))
+        lines = list(csv.reader([plain(text)], skipinitialspace=True))
     except csv.Error as error:
         raise ConfigError(f"--hold-out-sources {text!r}: {error}; name them as A,B") from error
     return frozenset(name.strip() for names in lines for name in names) - {""}

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import sys
 
 # An OSError without a file name is attributed to the output if it has one of these numbers.
 OUTPUT_ERRNOS = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF}
+# Control characters, line ends, direction overrides and lone surrogates: a file's name may hold
+# any of them, and could set a terminal's colours or forge a line of a table.
+CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class EdgeError(Exception):
@@ -69,7 +73,12 @@ def os_error_message(error: OSError) -> str:
     return str(output_error(error) if error.errno in OUTPUT_ERRNOS else error.strerror or error)
 
 
+def printable(text: str) -> str:
+    """``text`` with what would control a terminal, or cannot be encoded, as escape sequences."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def print_error(program: str, error: BaseException) -> None:
     """Print one line on standard error; if that fails, the exit code still tells."""
     with contextlib.suppress(OSError):
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: {printable(' '.join(str(error).split()))}", file=sys.stderr)

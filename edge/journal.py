@@ -8,6 +8,8 @@ import sys
 import time
 from collections import defaultdict, deque
 
+from edge.errors import printable
+
 BURST, PERIOD_S = 10, 60.0  # at most BURST records of one kind within PERIOD_S seconds
 
 
@@ -35,11 +37,19 @@ class RateLimit(logging.Filter):
         return True
 
 
-class _Format(logging.Formatter):
+class OneLine(logging.Formatter):
+    """Makes one printable line of each record, whatever is in the names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message of ``record`` on one line."""
+        return printable(" ".join(super().format(record).split()))
+
+
+class _Format(OneLine):
     """Puts the priority before each line as ``<N>``, which systemd understands."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = " ".join(super().format(record).split())
+        line = super().format(record)
         levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
         priority = next((p for level, p in levels if record.levelno >= level), 7)
         return f"<{priority}>{line}"

@@ -157,6 +157,8 @@ def _split(content: bytes) -> tuple[bytes, bytes]:
     """Network and manifest of a file's content."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entry = archive.getinfo(MANIFEST_NAME)
+        if entry.compress_type != zipfile.ZIP_STORED:  # it may be far longer than it claims
+            raise ModelError("its manifest is compressed, which convert export never does")
         if entry.file_size > MAX_MANIFEST_BYTES:
             raise ModelError(f"manifest of {entry.file_size} bytes is too large")
         # zipfile has added the length of the network to the offsets; the first entry is the start.

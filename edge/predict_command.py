@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import logging
 import math
 import os
 import re
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
-from edge.errors import ConfigError, EdgeError, output_error, print_error
+from edge.errors import ConfigError, EdgeError, output_error, print_error, printable
 from edge.frontend import FrontEnd
 from edge.gate import Fault
+from edge.journal import OneLine
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
 from edge.png import write_png
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--hop {arguments.hop:g} s is too small: must be 0.01 s or more")
     if arguments.channel < 0:
         raise ConfigError(f"--channel {arguments.channel} must be 0 or more")
+    if logging.lastResort is not None:  # it prints what the decoders warn of
+        logging.lastResort.setFormatter(OneLine())
     model = ModelFile.read(arguments.model or default_model())
     classifier = Classifier(model, runtime=arguments.runtime)
     front_end = FrontEnd(model.manifest.front_end)
@@ -74,11 +78,13 @@ def _picture_names(files: Sequence[Path]) -> list[str]:
     # Truncated, because time and verdict are appended and a name may have at most 255 bytes.
     plain = [re.sub(r"[^\w.-]+", "_", path.name).encode() for path in files]
     stems = [name[:MAX_STEM_BYTES].decode(errors="ignore") for name in plain]
+    shared, taken = Counter(stems), set(stems)
+    numbers = {stem: itertools.count(1) for stem in shared}
     names: list[str] = []
     for stem in stems:
-        numbered = (f"{stem}-{n}" for n in itertools.count(1))
-        free = (name for name in numbered if name not in stems and name not in names)
-        names.append(next(free) if stems.count(stem) > 1 else stem)
+        free = (name for n in numbers[stem] if (name := f"{stem}-{n}") not in taken)
+        names.append(next(free) if shared[stem] > 1 else stem)
+        taken.add(names[-1])
     return names
 
 
@@ -99,7 +105,8 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
     width, places = (8, 2) if arguments.hop >= 0.1 else (9, 3)
     if not arguments.json:
         _print_line(
-            f"{path}\n{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason"
+            f"{printable(str(path))}\n"
+            f"{'start s':>10}{'end s':>10}  {'verdict':<10}{'p knocking':>10}  reason"
         )
     for verdict in pipeline.verdicts(source.blocks(), hop_s=arguments.hop):
         counts[verdict.verdict] += 1
@@ -166,7 +173,7 @@ def _alert_in_words(alert_s: float, judged: int, config: DetectorConfig, hop_s: 
 
 def _print_note(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal has gone: go on judging
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def _print_line(line: str) -> None:

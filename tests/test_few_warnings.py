@@ -22,6 +22,16 @@ def test_of_many_alike_a_few_are_named_and_all_are_counted(capsys):
     ]
 
 
+def test_names_cannot_control_the_terminal(capsys):
+    log = logging.getLogger("edge.av_decoder")
+    with few_warnings():
+        for i in range(4):
+            log.warning(DAMAGED, f"{i}\x1b[2J\n.mp3")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == r"0\x1b[2J\n.mp3 is damaged"
+    assert lines[-1] == r"1 more like this: 0\x1b[2J\n.mp3 is damaged"
+
+
 def test_a_recording_that_is_read_twice_is_named_once(capsys):
     log = logging.getLogger("edge.av_decoder")
     with few_warnings():

@@ -194,6 +194,12 @@ def test_only_a_spectrogram_is_drawn(draw, S_db):
         ({"network_px": 1}, "1 px"),
         ({"figure_px": 1}, "1 px"),
         ({"sparsity": 1.0}, "nothing of a kernel"),
+        # Of these a model's manifest could ask for terabytes.
+        ({"network_px": 4097}, "4097 px is too large"),
+        ({"fmin": 1e-6, "n_bins": 12}, "filter of the lowest bin"),
+        ({"fmin": 2000.0, "n_bins": 4000, "bins_per_octave": 4000}, "filter of the lowest bin"),
+        ({"n_samples": 999_998, "hop_length": 64, "hpss_kernel": 3}, "too large"),
+        ({"n_fft": 999_998}, "exceed n_fft"),
     ],
 )
 def test_settings_that_nothing_can_be_built_from(settings, words):

@@ -83,6 +83,20 @@ def test_two_spellings_of_a_kind_are_one(tmp_path):
     assert [clip.kind for clip in find_clips([tmp_path])] == ["engine"] * 2 + ["Cold start"] * 2
 
 
+def test_names_are_printable(tmp_path):
+    recordings(tmp_path, "0.wav", "\x1b[31mgolf/1.wav", "\x1b[32mpolo/1.wav")
+    table(
+        tmp_path,
+        *("file,label,kind,source", "0.wav,normal,\x1b[2J,a\x07"),
+        *("\x1b[31mgolf/1.wav,normal,,", "\x1b[32mpolo/1.wav,normal,,"),
+    )
+    assert sorted((clip.source, clip.kind) for clip in find_clips([tmp_path])) == [
+        (r"\x1b[31mgolf", "engine"),
+        (r"\x1b[32mpolo", "engine"),
+        (r"a\x07", r"\x1b[2J"),
+    ]
+
+
 def test_a_folder_that_all_lie_in_says_nothing(tmp_path):
     assert named(tmp_path, "wavs/ford_0.wav", "wavs/golf_0.wav") == ["ford", "golf"]
     assert named(tmp_path, "wavs/ford_0.wav", "golf_0.wav") == ["ford", "golf"]

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import io
 import json
 import sys
 import zipfile
@@ -43,6 +44,16 @@ def test_the_manifest_is_a_plain_zip_for_everybody_else(path):
         assert archive.testzip() is None
         assert archive.getinfo("manifest.json").compress_type == zipfile.ZIP_STORED
         assert json.loads(archive.read("manifest.json"))["threshold"] == 0.4
+
+
+def test_a_compressed_manifest_may_be_longer_than_it_claims(path):
+    """A megabyte can hold a gigabyte: it is refused before it is unpacked."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(path) as stored, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("manifest.json", stored.read("manifest.json"))
+    path.write_bytes(NETWORK + archive.getvalue())
+    with pytest.raises(ModelError, match="manifest is compressed, which convert export never does"):
+        ModelFile.read(path)
 
 
 def test_the_same_model_gives_the_same_file(path, tmp_path):

@@ -132,6 +132,27 @@ def test_a_name_without_letters_is_not_this_very_folder(empty):
     assert "name a file or a folder" in said
 
 
+def test_the_name_of_a_file_cannot_control_the_terminal_or_forge_a_line(engine, tmp_path, capfd):
+    named = tmp_path / "\x1b[31ma\n      0.00      2.00  normal         0.000.wav"
+    shutil.copy(engine, named)
+    assert main(["predict", str(named), str(tmp_path / "\x1b]0;gone\7")]) == 3
+    out, errors = capfd.readouterr()
+    assert out.splitlines()[0].endswith(
+        r"/\x1b[31ma\n      0.00      2.00  normal         0.000.wav"
+    )
+    assert errors.endswith(r"/\x1b]0;gone\x07 does not exist" + "\n")
+    assert "\x1b" not in out + errors
+
+
+def test_a_warning_about_a_file_is_one_printable_line(tmp_path):
+    path = wav_file(tmp_path / "\x1b[31m.wav", noise(3).astype("f8"), SR)
+    path.write_bytes(path.read_bytes()[:-1001])
+    done = edge("predict", path)
+    assert r"\x1b[31m.wav is damaged" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
     """A stereo recorder and one microphone: the likeliest slip."""
     path = wav_file(tmp_path / "a.wav", noise(3).astype("f8"), SR, channels=2)

@@ -3,11 +3,13 @@
 import json
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.predict_command import _picture_names
 from tests.program import run
 
 SR = 22_050
@@ -39,6 +41,13 @@ def test_a_number_given_to_a_name_is_not_anothers_name(engine, tmp_path):
     edge("predict", *files, "--end", "2", "--picture", tmp_path / "out")
     names = sorted(path.name.partition("_")[0] for path in (tmp_path / "out").iterdir())
     assert names == ["x.wav-1", "x.wav-2", "x.wav-3"]
+
+
+def test_as_many_files_of_one_name_as_there_are_records():
+    """The black box calls every sound sound.wav."""
+    names = _picture_names([Path(f"records/{i}/sound.wav") for i in range(20_000)])
+    assert len(set(names)) == 20_000
+    assert names[0] == "sound.wav-1"
 
 
 def test_every_window_has_a_picture_of_its_own(engine, tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -79,12 +80,17 @@ def test_the_report_holds_everything_itself(graded, tmp_path):
 
 
 def test_a_report_about_odd_names(tmp_path):
-    """Mathematics to matplotlib, and bytes that are no text."""
-    name = os.fsdecode(b"caf\xe9 $5_$x.wav")
+    """Mathematics to matplotlib, bytes that are no text, characters that no XML may hold."""
+    name = os.fsdecode(b"caf\xe9 $5_$x\1\x1b.wav")
     wav_file(tmp_path / name, noise(3).astype("f8"), 22_050)
     rows = [judged(tmp_path / name, label, [0.9, 0.2], kind=name) for label in LABELS]
     write_report(report(*rows), tmp_path / "report.html")
-    assert "caf" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    assert "caf" in text
+    plots = re.findall(r"data:image/svg\+xml;base64,([^\"]*)", text)
+    assert len(plots) == 4
+    for plot in plots:
+        ElementTree.fromstring(base64.b64decode(plot))  # noqa: S314 - our own
 
 
 def test_a_report_without_an_engine(tmp_path):

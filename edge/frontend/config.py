@@ -10,6 +10,10 @@ from typing import Any
 from edge.errors import ConfigError
 from edge.rates import RATES
 
+# A model file may come from anywhere, and its settings must not take all memory.
+MAX_CELLS = 20_000_000  # numbers in the STFT, or in the CQT's filters; by default 3.7 million
+MAX_PX = 4096  # side of a picture
+
 
 @dataclass(frozen=True)
 class FrontEndConfig:
@@ -58,8 +62,9 @@ class FrontEndConfig:
             f"hpss_kernel = {self.hpss_kernel} must not exceed the {self.n_frames} frames",
         )
         yield self.sparsity < 1, f"sparsity = {self.sparsity:g} would leave nothing of a kernel"
-        smallest = min(self.figure_px, self.network_px)
+        smallest, largest = sorted((self.figure_px, self.network_px))
         yield smallest >= 2, f"a picture of {smallest} px cannot be drawn: 2 are needed"
+        yield largest <= MAX_PX, f"a picture of {largest} px is too large: {MAX_PX} at most"
         yield self.hpss_margin >= 1, f"hpss_margin = {self.hpss_margin} must be at least 1"
         yield (
             self.n_bins % self.bins_per_octave == 0,
@@ -78,6 +83,14 @@ class FrontEndConfig:
             self.fmax * 2 ** (1 / self.bins_per_octave) < self.sr / 2,
             f"the highest bin, {self.fmax:.0f} Hz, is too near to half of sr = {self.sr}",
         )
+        longest = self.sr / self.fmin / (2 ** (1 / self.bins_per_octave) - 1)
+        yield (
+            longest <= self.n_samples,
+            f"n_samples = {self.n_samples} is shorter than the filter of the lowest bin, "
+            f"{longest:.0f}",
+        )
+        cells = max(self.n_frames * (1 + self.n_fft // 2), self.n_bins * self.n_samples)
+        yield cells <= MAX_CELLS, f"arrays of {cells} numbers are too large: {MAX_CELLS} at most"
 
     @property
     def n_octaves(self) -> int:
