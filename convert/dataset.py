@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
 from convert.fingerprint import fingerprint
-from convert.folders import besides, by_label, closed, table_of
+from convert.folders import besides, by_label, closed, of_no_known_suffix, table_of
 from convert.labels import (
     FOLDERS,
     SPLITS,
@@ -189,6 +189,8 @@ def _from_folders(folder: Path) -> list[_Found]:
         (Clip(path, label, FOLDERS[label], guess.named(path)), str(path) if guess.by_folder else "")
         for (path, label), guess in zip(files, guesses, strict=True)
     ]
+    others = [str(path.relative_to(folder)) for path in of_no_known_suffix(folder)]
+    count_and_name("note:", "file", "with the suffix of no recording, not used", others)
     if found:  # else find_clips refuses the folder
         *most, last = FOLDERS
         _say_besides(folder, found, f"in no folder {', '.join(most)} or {last}")

@@ -19,7 +19,8 @@ examples:
   convert evaluate knock.pth recordings --hold-out-only --json figures.json --html report.html
   convert evaluate knock.tflite my_cars --for-false-rate 0.01 --out my_knock.tflite
 
-Recordings are judged as on the device, with a window every half second. --hold-out-only leaves out
+Recordings are judged as on the device, with a window every half second; one more covers what is
+left at the end, and does not count for false alarms. --hold-out-only leaves out
 sources that the checkpoint was trained on. Where convert train used held-out sources to choose the
 best of several epochs, figures on those sources are still slightly optimistic.
 
@@ -30,8 +31,9 @@ recordings that it was not trained on, or both will be optimistic.
 
 Figures are given by kind and by source. Kinds are those in the kind column of labels.csv: engine,
 engine_other_fault, not_engine, or names of your own. A normal recording counts as a healthy engine
-unless its kind is engine_other_fault, other_fault, starter, misfire or belt. Confidence intervals
-resample sources or, where a car column groups several sources, cars."""
+unless its kind is engine_other_fault, other_fault, starter, misfire or belt (or contradicts the
+label: knocking, not_engine). Confidence intervals resample sources or, where a car column groups
+several sources, cars."""
 
 
 # The lowest rate other than 0; a million windows, half a second apart, are six days.

@@ -13,7 +13,13 @@ from convert.paths import what_is
 SUFFIXES = {
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf"),
     *(".ogg", ".oga", ".opus", ".mp2", ".mp3", ".aac", ".m4a", ".m4b", ".amr", ".awb", ".wma"),
-    *(".3gp", ".3g2", ".mp4", ".m4v", ".mov", ".mka", ".mkv", ".webm", ".avi"),
+    *(".3gp", ".3gpp", ".3ga", ".3g2", ".3gpp2", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".mka"),
+    *(".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob", ".mts", ".m2ts", ".ts", ".flv", ".f4v"),
+}
+# Lie beside recordings and are none; to name them each time would hide a recording among them.
+NO_SOUND = {
+    *(".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".ods", ".xlsx", ".zip"),
+    *(".jpg", ".jpeg", ".heic", ".png", ".gif", ".db", ".ini", ".lnk", ".m3u", ".py", ".log"),
 }
 
 LOST_AND_FOUND = "lost+found"  # of a file system; only root may open it, and it holds no recordings
@@ -104,6 +110,14 @@ def by_label(folder: Path) -> list[tuple[Path, str]]:
             raise DatasetError(f"{folder} has {names} for the label {label}: make them one folder")
         found += [(path, label) for home in held.values() for path in named[home]]
     return found
+
+
+def of_no_known_suffix(folder: Path) -> list[Path]:
+    """Files in the sub-folders named after labels that may be recordings all the same."""
+    children = [path for path in folder.iterdir() if what_is(path) == "folder"]
+    homes = [path for path in children if canonical(path.name) in FOLDERS]
+    inside = {path for home in homes for path in _all_below(home) if what_is(path) == "file"}
+    return sorted(path for path in inside if path.suffix.lower() not in SUFFIXES | NO_SOUND)
 
 
 def besides(folder: Path, used: Iterable[Path]) -> list[Path]:

@@ -5,26 +5,32 @@ The same conventions as in :mod:`convert.synth`: the random generator first, flo
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from convert.bay import band_limit
 from convert.faults import belt, exhaust_pulse
 from convert.synth import SR, Crank, Sound, crank, engine, impact, mix, pulse_train
 
+ClatterStyle = Literal["firing", "rattle", "single"]
+CLATTER_STYLES: dict[ClatterStyle, float] = {"firing": 0.45, "rattle": 0.35, "single": 0.2}
 
-def clatter(rng: np.random.Generator, shaft: Crank) -> Sound:
+
+def clatter(rng: np.random.Generator, shaft: Crank, style: ClatterStyle | None = None) -> Sound:
     """Sharp sounds of an engine that does not knock: (n,), peak about 1.
 
     Diesel-like clatter or loud tappets at the firing rate or faster, the irregular rattle of a heat
     shield, or one to three single blows: strikes as in a knock, but not once in one or two
-    revolutions.
+    revolutions. ``style`` is drawn if it is None, with the shares of CLATTER_STYLES.
     """
     n_modes = int(rng.integers(3, 9))
     freqs = np.exp(rng.uniform(np.log(300), np.log(6000), n_modes))
     wave = impact(
         rng, freqs, rng.uniform(0.001, 0.012, n_modes), np.ones(n_modes), rng.uniform(0, 3)
     )
-    style = rng.choice(["firing", "rattle", "single"], p=[0.45, 0.35, 0.2])
+    drawn = rng.choice(list(CLATTER_STYLES), p=list(CLATTER_STYLES.values()))
+    style = style or drawn
     if style == "firing":
         rate = max(shaft.cylinders / 2, 1.5) * float(rng.choice([1, 2]))
         # Below some 22 Hz nobody could tell it from a knock without knowing the engine's speed.

@@ -25,7 +25,8 @@ examples:
 
 A folder of recordings has sub-folders knocking/, normal/ and not_engine/, or a labels.csv with the
 columns file and label and, if possible, source and kind. A normal recording counts as a healthy
-engine unless its kind is engine_other_fault, other_fault, starter, misfire or belt.
+engine unless its kind is engine_other_fault, other_fault, starter, misfire or belt (or contradicts
+the label: knocking, not_engine).
 
 All recordings of one source (car, place, microphone) stay on the same side of the split; if a
 column car groups several sources, so do all recordings of one car. Without a column source or car,

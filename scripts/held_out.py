@@ -43,7 +43,9 @@ def strange_knock(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     t = np.arange(SR // 10) / SR
     centre = np.exp(rng.uniform(np.log(300), np.log(3000)))
     burst = rng.normal(size=t.size) * np.exp(-t / rng.uniform(0.003, 0.025))
-    wave = band_limit(burst, SR, centre / 1.5, centre * 1.5)
+    # Padded, or the zero-phase filter's pre-ringing would wrap round to its end: an echo.
+    padded = np.pad(burst, (0, t.size))
+    wave = band_limit(padded, SR, centre / 1.5, centre * 1.5)[: t.size]
     period = SR / np.exp(rng.uniform(np.log(4), np.log(20)))
     times = np.arange(rng.uniform(0, period), n, period)
     times += rng.normal(0, rng.uniform(0, 0.02) * period, times.size)

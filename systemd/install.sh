@@ -15,6 +15,7 @@ usage: sudo systemd/install.sh [--dry-run] [--wheels DIR] [--uninstall [--purge]
   --purge        with --uninstall: remove settings, records and user, too
 
 To fill a folder of wheels, on a machine with network, the same Python version and processor type:
+  sudo apt install python3-venv portaudio19-dev gcc python3-dev    # PyAudio is compiled
   rm -rf build && pip wheel --wheel-dir wheels '.[pi]'    # build may hold an older version's files
 TEXT
 }
@@ -230,6 +231,18 @@ service() {
     if [ -n "$dry" ]; then echo "Nothing was done."; else echo "$finished"; fi
 }
 
+# Fails if something remains: the sound of somebody's car must not be left behind unsaid.
+purge_records() {
+    home=/var/lib/knockknock
+    if [ -L "$home" ]; then  # where it leads, other things may lie, too
+        run rm -rf "$home/records" && run rm -f "$home"
+    elif mountpoint -q "$home"; then  # the folder of a partition cannot be removed
+        run find "$home" -xdev -mindepth 1 -delete
+    else
+        run rm -rf "$home"
+    fi
+}
+
 uninstall() {
     if [ -e "/etc/systemd/system/$unit" ]; then
         if systemd_runs; then
@@ -242,16 +255,17 @@ uninstall() {
         /etc/tmpfiles.d/knockknock.conf /etc/udev/rules.d/99-knockknock.rules
     if link_is_ours; then run rm -f "$link"; fi
     run rm -rf "$prefix"
+    if [ -n "$purge" ]; then run rm -rf "/etc/systemd/system/$unit.d"; fi  # of systemctl edit
     if systemd_runs; then run systemctl daemon-reload; fi
     if [ -n "$purge" ]; then
+        elsewhere=$(sed -n 's/^[[:space:]]*\(blackbox\.\)\{0,1\}directory[[:space:]]*=[[:space:]]*["'\'']\(..*\)["'\''].*/\2/p' \
+            /etc/knockknock/edge.toml 2>/dev/null) || true  # none if it is the default
         run rm -rf /etc/knockknock
-        if mountpoint -q /var/lib/knockknock; then  # the folder of a partition cannot be removed
-            run find /var/lib/knockknock -xdev -mindepth 1 -delete
-        else
-            run rm -rf /var/lib/knockknock
-        fi
+        gone="settings and the records in /var/lib/knockknock"
+        purge_records || { gone="settings"; elsewhere="/var/lib/knockknock $elsewhere"; }
         if id knockknock >/dev/null 2>&1; then run userdel knockknock; fi
-        if [ -z "$dry" ]; then echo "Removed, with settings and records."; fi
+        if [ -z "$dry" ]; then echo "Removed, with $gone."; fi
+        if [ -n "$elsewhere" ]; then echo "Records in ${elsewhere% } stay: remove them yourself." >&2; fi
     else
         echo "Settings (/etc/knockknock) and records (/var/lib/knockknock) stay; --purge removes them."
     fi

@@ -45,6 +45,11 @@ def test_recordings_in_no_label_s_folder_are_counted_and_named(tmp_path, capsys)
         (".M4A", "ipod", "aac"),
         (".3gp", "3gp", "aac"),
         (".mp3", "mp3", "libmp3lame"),
+        (".3gpp", "3gp", "aac"),
+        (".3ga", "3gp", "aac"),
+        (".MTS", "mpegts", "aac"),
+        (".mpg", "mpeg", "mp2"),
+        (".flv", "flv", "aac"),
         (".mov", "mov", "aac"),
         (".mp4", "mp4", "aac"),
     ],
@@ -55,6 +60,20 @@ def test_what_edge_predict_reads_is_a_recording_here_too(tmp_path, suffix, form,
     encode(path, noise(3, 48_000), 48_000, form, codec)
     assert Recording(path).read().size > 2.8 * 22_050
     assert [clip.path for clip in find_clips([tmp_path])] == [path]
+
+
+def test_what_may_be_a_recording_but_is_not_called_one_is_named(tmp_path, capsys):
+    recordings(tmp_path, "normal/1.wav", "Normal/golf/rec0001", "notes/rec0002")
+    for name in ("Thumbs.db", "note.TXT", "car.jpg", "labels.txt", ".rec"):
+        (tmp_path / "normal" / name).write_text("")
+    assert [clip.path.name for clip in find_clips([tmp_path])] == ["1.wav"]
+    assert capsys.readouterr().err == (
+        "note: 1 file with the suffix of no recording, not used: Normal/golf/rec0001\n"
+    )
+    (tmp_path / "normal" / "1.wav").rename(tmp_path / "normal" / "1.sound")
+    with pytest.raises(DatasetError, match="no recordings in"):
+        find_clips([tmp_path])
+    assert "not used: Normal/golf/rec0001; normal/1.sound\n" in capsys.readouterr().err
 
 
 def test_folders_of_labels_are_known_however_they_are_spelt(tmp_path, capsys):

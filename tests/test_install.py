@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTED = ("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get", "sync")
+NOTED = (
+    *("systemctl", "udevadm", "systemd-sysusers", "systemd-tmpfiles", "apt-get", "sync", "userdel"),
+)
 
 
 def program(path, text="exit 0"):
@@ -23,7 +25,7 @@ def board(tmp_path):
     shutil.copytree(ROOT / "systemd", tmp_path / "systemd")
     script = tmp_path / "systemd/install.sh"
     text = script.read_text()
-    for place in ("/opt/", "/etc/", "/usr/local/", "/run/"):
+    for place in ("/opt/", "/etc/", "/usr/local/", "/run/", "/var/lib/"):
         text = text.replace(place, f"{tmp_path}{place}")
     script.write_text(text)
     for folder in ("etc/systemd/system", "etc/udev/rules.d", "etc/knockknock", "usr/local/bin"):
@@ -240,3 +242,54 @@ def test_a_folder_of_wheels_that_is_not_there_is_named(board, options):
     assert done.returncode == 2
     assert f"{' '.join(options)} needs a folder of wheels" in " ".join(done.stderr.split())
     assert (board / "noted").read_text() == ""
+
+
+def purged(board):
+    done = install(board, "--uninstall", "--purge")
+    assert done.returncode == 0, done.stderr
+    assert not (board / "etc/knockknock").exists()
+    assert "userdel knockknock" in (board / "noted").read_text()
+    return done
+
+
+def test_purged_it_leaves_no_settings_for_the_next_installation(board):
+    (board / "var/lib/knockknock/records/000001").mkdir(parents=True)
+    own = board / "etc/systemd/system/knockknock-edge.service.d"  # of systemctl edit
+    own.mkdir()
+    (own / "override.conf").write_text("[Service]")
+    assert install(board, "--uninstall").returncode == 0
+    assert own.exists()
+    assert (board / "var/lib/knockknock/records/000001").exists()
+    done = purged(board)
+    assert f"Removed, with settings and the records in {board}/var/lib/knockknock." in done.stdout
+    assert not done.stderr
+    assert not own.exists()
+    assert not (board / "var/lib/knockknock").exists()
+
+
+@pytest.mark.parametrize("key", ["directory =", "  directory=", "blackbox.directory ="])
+def test_records_kept_elsewhere_are_named_since_nobody_will_know(board, key):
+    (board / "etc/knockknock/edge.toml").write_text(
+        f'[blackbox]\n{key} "/media/stick/a b" # mine\n'
+    )
+    assert "Records in /media/stick/a b stay: remove them yourself." in purged(board).stderr
+
+
+def test_of_a_link_to_a_stick_the_records_go_and_the_rest_stays(board):
+    for name in ("stick/records/000001", "stick/photos"):
+        (board / name).mkdir(parents=True)
+    (board / "var/lib").mkdir(parents=True)
+    (board / "var/lib/knockknock").symlink_to(board / "stick")
+    purged(board)
+    assert [path.name for path in (board / "stick").iterdir()] == ["photos"]
+    assert not (board / "var/lib/knockknock").is_symlink()
+
+
+def test_records_that_cannot_be_removed_are_not_said_to_be(board):
+    program(
+        board / "bin/rm", f'case "$*" in *lib/knockknock) exit 1 ;; esac; {shutil.which("rm")} "$@"'
+    )
+    (board / "var/lib/knockknock").mkdir(parents=True)
+    done = purged(board)
+    assert done.stdout == "Removed, with settings.\n"
+    assert f"Records in {board}/var/lib/knockknock stay" in done.stderr

@@ -3,11 +3,15 @@
 import argparse
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from convert.cli import _parser
+from convert.dataset import NOT_HEALTHY
+from convert.evaluate_command import EXAMPLES as EVALUATE_EXAMPLES
+from convert.train_command import EXAMPLES as TRAIN_EXAMPLES
 from edge import errors
 from edge.cli import PREDICT_EXAMPLES, build_parser
 from edge.gate import Fault
@@ -60,7 +64,23 @@ def examples(text):
             yield re.split(r"(?<=\S) {3,}(?=\S)", line)[0]
 
 
+def spans_of_code(text):
+    """Whole calls between `back-ticks`, not names of options; `...` is what is left out."""
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith(("    ", "```")))
+    for span in re.findall(r"`([^`]+)`", prose):
+        words = span.split()
+        if len(words) > 2 and not words[2].startswith("-") and "..." not in words:
+            yield " ".join(words)
+
+
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "models/README.md")]
+DOCUMENTS += ROOT.glob("docs/*.md")
 IN_README = list(commands(blocks_of_code(README)))
+IN_DOCUMENTS = [
+    words
+    for text in (path.read_text() for path in DOCUMENTS)
+    for words in (*commands(blocks_of_code(text)), *commands(spans_of_code(text)))
+]
 IN_HELP = [
     words
     for make in PROGRAMS.values()
@@ -69,7 +89,7 @@ IN_HELP = [
 ]
 
 
-@pytest.mark.parametrize("words", [*IN_README, *IN_HELP], ids=" ".join)
+@pytest.mark.parametrize("words", [*IN_DOCUMENTS, *IN_HELP], ids=" ".join)
 def test_every_command_that_is_shown_can_be_given(words):
     program, *arguments = words
     parser = PROGRAMS[program]()
@@ -84,6 +104,7 @@ def test_commands_are_found_in_both():
     """Or nothing would be tested. Each program is there, and each of its commands has examples."""
     for found in (IN_README, IN_HELP):
         assert {words[0] for words in found} == set(PROGRAMS)
+    assert ["convert", "train", "forty"] in [words[:3] for words in IN_DOCUMENTS]
     shown = {tuple(words[:2]) for words in IN_HELP}
     assert {("edge", "predict"), ("edge", "run"), ("convert", "train")} <= shown
 
@@ -109,6 +130,8 @@ edge devices
         ["convert", "train", "a", "--out", "b"],
         ["edge", "devices"],
     ]
+    text = "`edge run`, `edge\npredict a`, `edge predict a ...`, `convert train --init`"
+    assert list(commands(spans_of_code(text))) == [["edge", "predict", "a"]]
     shown = "examples:\n  edge run         listen\n  edge doctor\n\nedge predict"
     assert list(commands(examples(shown))) == [["edge", "run"], ["edge", "doctor"]]
 
@@ -161,12 +184,8 @@ def test_exit_codes_are_those_of_the_errors():
     assert told_of == 2  # of edge, and of edge predict
 
 
-DOCUMENTS = ["README.md", "CHANGELOG.md", "models/README.md", *ROOT.glob("docs/*.md")]
-
-
-@pytest.mark.parametrize("name", DOCUMENTS, ids=lambda name: Path(name).stem)
-def test_links_lead_somewhere(name):
-    document = ROOT / name
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(document):
     for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
         if link.startswith("http"):
             continue
@@ -185,3 +204,28 @@ def headings(text):
 
 def test_a_heading_is_known_by_its_words_alone():
     assert headings("# One\n## `two`, and Three\nno # four") == {"one", "two-and-three"}
+
+
+def test_the_line_of_the_settings_that_names_a_model_is_the_one_to_change():
+    """A second line with the same key would be no valid TOML, and the service would not start."""
+    shipped = (ROOT / "systemd" / "edge.toml").read_text()
+    ((old, new),) = re.findall(r"change the line `(.*?)` in its settings to `(.*?)`", README)
+    assert shipped.count(f"\n{old} ") == 1
+    changed = tomllib.loads(shipped.replace(f"\n{old} ", f"\n{new} "))
+    assert changed["listen"]["model"] == "/etc/knockknock/my_car.tflite"
+
+
+@pytest.mark.parametrize("text", [README, TRAIN_EXAMPLES, EVALUATE_EXAMPLES], ids=["README", *"te"])
+def test_kinds_that_are_no_healthy_engine_are_named(text):
+    (told,) = re.findall(r"healthy\s+engine\s+unless its kind is (.*?\))", text, re.DOTALL)
+    assert set(re.findall(r"[a-z_]{4,}", told)) - {"contradicts", "label"} == NOT_HEALTHY
+
+
+def test_the_packages_that_wheels_are_built_with_are_named():
+    installer = (ROOT / "systemd" / "install.sh").read_text()
+    online = re.findall(r"wanted=\"(?:\$wanted )?(.*?)\"", installer)
+    assert len(online) == 2
+    for text in (installer.partition("TEXT\n}")[0], (ROOT / "docs/raspberry-pi.md").read_text()):
+        (built,) = re.findall(r"sudo apt install (python3-venv portaudio.*?)(?:  |`)", text)
+        assert set(online[1].split()) <= set(built.split())
+        assert set(online[0].split()) <= set(text.replace("`", " ").split())

@@ -65,15 +65,14 @@ def bare_knock(seed, kind):
     return synth.knock(rng, steady(1200, 4, 1), kind)
 
 
-FIRING = {("choice", ("firing", "rattle", "single")): "firing"}
-
-
 @pytest.mark.parametrize("rpm", [550, 700, 1200, 3000])
 @pytest.mark.parametrize("cylinders", [1, 3, 4, 6])
 @pytest.mark.parametrize("times", [1, 2])
 def test_clatter_is_never_slower_than_22_a_second(rpm, cylinders, times, monkeypatch):
     trains = watch_trains(monkeypatch, lookalikes)
-    lookalikes.clatter(ScriptedRng(0, FIRING | {("choice", (1, 2)): times}), steady(rpm, cylinders))
+    lookalikes.clatter(
+        ScriptedRng(0, {("choice", (1, 2)): times}), steady(rpm, cylinders), "firing"
+    )
     ((at, _),) = trains
     rate = SR / np.diff(at).mean()
     # Each firing or twice that; fewer than three cylinders would fire too seldom.
@@ -117,9 +116,30 @@ def test_ticks_come_4_to_20_times_a_second(monkeypatch):
 def test_single_blows_are_one_to_three(monkeypatch):
     trains = watch_trains(monkeypatch, lookalikes)
     for seed in range(30):
-        rng = ScriptedRng(seed, {("choice", ("firing", "rattle", "single")): "single"})
-        lookalikes.clatter(rng, steady(900, 4, 1))
+        lookalikes.clatter(np.random.default_rng(seed), steady(900, 4, 1), "single")
     assert {times.size for times, _ in trains} == {1, 2, 3}
+
+
+def test_a_style_that_is_given_changes_no_other_draw():
+    """Examples that were made before it could be given are still the same."""
+    for seed in range(20):
+        drawn, *given = (
+            lookalikes.clatter(np.random.default_rng(seed), steady(900, 4, 1), style)
+            for style in (None, *lookalikes.CLATTER_STYLES)
+        )
+        assert sum(np.array_equal(drawn, y) for y in given) == 1
+
+
+def test_the_level_of_blows_hardly_depends_on_how_many_there_are_from_ten_a_second_on():
+    """Less where they do not fill the loudest tenth of frames, 20 in 2 s."""
+    blow = np.random.default_rng(0).normal(size=300) * np.exp(-np.arange(300) / (0.002 * SR))
+    levels = {}
+    for rate in (4, 12, 24):
+        times = 500 + np.arange(2 * rate) * SR / rate
+        y = synth.pulse_train(2 * SR, times, np.ones(times.size), blow)
+        levels[rate] = 20 * np.log10(synth.knock_band_level(y))
+    assert levels[12] == pytest.approx(levels[24], abs=0.6)  # a blow may straddle two frames
+    assert -5 < levels[4] - levels[24] < -3
 
 
 def test_thuds_of_a_lope_are_relative_to_the_engine_and_in_three_of_ten_once_in_two_turns(
