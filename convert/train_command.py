@@ -42,8 +42,9 @@ loss and seconds:
   side        side of its pictures in pixels
   check_auc   AUC on synthetic examples made from the held-out recordings, or from the training
               recordings if no healthy engine is held out; 1 is perfect, 0.5 is guessing
+  check_found share of the knocks among these called knocking at a threshold of 0.5
   real_auc    AUC on the held-out recordings themselves
-  real_false  share of their non-knocking windows called knocking at a threshold of 0.5
+  real_false  share of their non-knocking windows called knocking at that threshold
   seconds     duration of the epoch
 real_auc and real_false use at most 2000 windows per class, drawn at random. Of several
 --full-epochs the one with the best check_auc is kept (early stopping); a single one is always kept.

@@ -47,8 +47,25 @@ def pictures(folder, front_end):
 @pytest.fixture
 def few_made(monkeypatch):
     """Few synthetic engines, for tests of what becomes of recordings: 300 take half a minute."""
-    for name, few in (("MIN_PICTURES", 30), ("N_MADE", 6), ("N_MADE_CALIBRATION", 4)):
+    for name, few in (
+        ("MIN_PICTURES", 30),
+        ("N_MADE", 6),
+        ("N_MADE_CALIBRATION", 4),
+        ("N_ALL_CALIBRATION", 0),
+    ):
         monkeypatch.setattr(f"convert.calibration.{name}", few)
+
+
+def test_where_recordings_are_few_synthetic_engines_make_up_for_them(pictures):
+    described = pictures.described
+    assert described["calibration_pictures"] < 100
+    assert described["calibration_pictures"] + described["made_calibration_pictures"] == 240
+    assert len(pictures.calibration) == 240
+
+
+@pytest.mark.usefixtures("few_made")
+def test_some_synthetic_engines_are_always_there(folder, front_end):
+    assert export_pictures(folder, front_end, seed=1).described["made_calibration_pictures"] == 4
 
 
 def test_no_picture_is_on_both_sides(pictures):

@@ -61,7 +61,13 @@ def test_networks_are_graded_in_full_precision(tmp_path, monkeypatch):
 def test_a_window_is_called_knocking_from_the_threshold_on(tmp_path, monkeypatch):
     fit = two_examples(tmp_path)
     monkeypatch.setattr(Fit, "p_knocking", lambda *_: np.array([0.5, 0.5], np.float32))
-    assert fit._figures(112)["real_false"] == 1
+    figures = fit._figures(112)
+    assert figures["real_false"] == figures["check_found"] == 1
+    # The first of the two knocks.
+    monkeypatch.setattr(Fit, "p_knocking", lambda *_: np.array([0.49, 0.9], np.float32))
+    assert (fit._figures(112)["real_false"], fit._figures(112)["check_found"]) == (1, 0)
+    monkeypatch.setattr(Fit, "p_knocking", lambda *_: np.array([0.9, 0.49], np.float32))
+    assert (fit._figures(112)["real_false"], fit._figures(112)["check_found"]) == (0, 1)
 
 
 def test_the_average_follows_the_network(tmp_path):
