@@ -75,7 +75,7 @@ def export_pictures(folder: Path, front_end: FrontEnd, *, seed: int) -> ExportPi
     # Without some of them the measured range is too small, and the surest answers saturate. Where
     # recordings are few, more of them take their place: two networks tuned to one car, calibrated
     # on 40 of its windows, were off by 0.053 and 0.050 with 40 synthetic pictures, by 0.036 and
-    # 0.034 with 200 (a third, hardly tuned, by 0.052 and 0.051).
+    # 0.034 with 200.
     n_made = max(N_MADE_CALIBRATION, N_ALL_CALIBRATION - len(first))
     made_first = list(made_pictures(n_made, front_end, seed=seed + 1))
     return ExportPictures(

@@ -4,6 +4,7 @@ import torch
 
 from convert.equalise import (
     MAX_FACTOR,
+    N_PICTURES,
     ChannelGroup,
     _channel_groups,
     _half_step,
@@ -61,6 +62,25 @@ def test_the_answers_stay_and_the_channels_grow_alike(pictures):
     # Factors of float32, a few hundred of them one after another.
     assert (answers(plain, pictures) - answers(equal, pictures)).abs().max() < 1e-4
     assert inner_spread(equal, pictures) < 0.8 * inner_spread(plain, pictures)
+
+
+def test_ranges_are_of_pictures_from_all_of_the_set(monkeypatch):
+    """The recordings come first, and may all be of one healthy car."""
+    shown = []
+
+    def ranges(_, makers, chosen):
+        shown.extend(chosen[:, 0, 0, 0].tolist())
+        return [torch.ones(group[0].weight.shape[0]) for group in makers]
+
+    monkeypatch.setattr("convert.equalise._ranges", ranges)
+    numbered = np.zeros((240, 224, 224, 3), np.uint8)
+    numbered[:, 0, 0, 0] = np.arange(240)
+    equalise(fold(random_network()), numbered)
+    assert (shown[0], shown[-1], len(set(shown))) == (0, 239, N_PICTURES)
+    assert np.diff(shown).max() <= 8
+    shown.clear()
+    equalise(fold(random_network()), numbered[:3])
+    assert shown == [0, 1, 2]
 
 
 def test_a_block_that_adds_nothing_stays_as_it_is(pictures):
