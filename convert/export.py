@@ -28,7 +28,7 @@ from convert.skipped import say_unreadable
 from convert.tflite_export import to_tflite
 from edge.errors import ConfigError
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.golden import golden_sound
+from edge.golden import golden_knocks, golden_sound
 from edge.model import Manifest, write_model
 from edge.temperature import TEMPERATURE_RANGE, apply_temperature, raw_threshold
 
@@ -61,7 +61,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     front_end = FrontEnd(manifest.front_end)
     pictures = _pictures(calibration, front_end, config.seed)
     sources = sources_used(calibration, pictures.used)
-    shown = np.concatenate([pictures.held_back, golden_picture(front_end)[np.newaxis]])
+    shown = np.concatenate([pictures.held_back, golden_pictures(front_end)])
     with tempfile.TemporaryDirectory(prefix="convert-export-") as name:
         folder = Path(name)
         folded = _to_onnx(loaded.network, pictures, folder)
@@ -75,7 +75,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         **pictures.described,
         **sources,
     }
-    manifest = _final_manifest(manifest, parity, quantised_on, p_tflite[-1])
+    manifest = _final_manifest(manifest, parity, quantised_on, p_tflite[-2:])
     _write(out, network, manifest)
     return manifest
 
@@ -156,9 +156,12 @@ def _write(out: Path, network: bytes, manifest: Manifest) -> None:
         stage.result = f"{out}, {out.stat().st_size / 1e6:.1f} MB"
 
 
-def golden_picture(front_end: FrontEnd) -> NDArray[np.uint8]:
-    """The picture, (224, 224, 3) uint8, of one window of :func:`edge.golden.golden_sound`."""
-    return front_end.picture(golden_sound(GOLDEN_SEED, front_end.config.n_samples))
+def golden_pictures(front_end: FrontEnd) -> NDArray[np.uint8]:
+    """The pictures, (2, 224, 224, 3) uint8, of :mod:`edge.golden`'s noise and knocks."""
+    config = front_end.config
+    noise = golden_sound(GOLDEN_SEED, config.n_samples)
+    knocks = golden_knocks(GOLDEN_SEED, config.n_samples, config.sr)
+    return np.stack([front_end.picture(noise), front_end.picture(knocks)])
 
 
 def _manifest(loaded: Checkpoint, out: Path, config: ExportConfig) -> Manifest:
@@ -197,7 +200,7 @@ def _final_manifest(
     calibration: dict[str, Any],
     golden: NDArray[np.float32],
 ) -> Manifest:
-    answer = apply_temperature(golden, manifest.temperature)
+    answers = apply_temperature(golden, manifest.temperature)[:, manifest.labels.index("knocking")]
     versions = {}
     for tool in TOOLS:
         try:
@@ -211,6 +214,7 @@ def _final_manifest(
         calibration=calibration,
         golden={
             "seed": GOLDEN_SEED,
-            "p_knocking": round(float(answer[manifest.labels.index("knocking")]), 5),
+            "p_knocking": round(float(answers[0]), 5),
+            "p_of_knocks": round(float(answers[1]), 5),
         },
     )

@@ -112,13 +112,9 @@ def tune(model: Path, report: Report, fpr: float, out: Path) -> Manifest:
             f"windows is called knocking: ask for more than {fpr:g}, or train on these engines"
         )
     golden = dict(file.manifest.golden)
-    if "p_knocking" in golden:
-        golden_p = remove_temperature(
-            np.array([golden["p_knocking"]], np.float32), report.temperature
-        )
-        golden["p_knocking"] = round(
-            _with_temperature(float(golden_p[0]), temperature, precision), 5
-        )
+    for name in {"p_knocking", "p_of_knocks"} & golden.keys():
+        raw = remove_temperature(np.array([golden[name]], np.float32), report.temperature)
+        golden[name] = round(_with_temperature(float(raw[0]), temperature, precision), 5)
     manifest = dataclasses.replace(
         file.manifest,
         temperature=temperature,

@@ -49,7 +49,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)  # of the tools that made it
     parity: Mapping[str, Any] = field(default_factory=dict)  # how far it agrees with its checkpoint
     calibration: Mapping[str, Any] = field(default_factory=dict)  # the data it was quantised with
-    golden: Mapping[str, float] = field(default_factory=dict)  # its answer to a known sound
+    golden: Mapping[str, float] = field(default_factory=dict)  # its answers to known sounds
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -75,6 +75,7 @@ class Manifest:
         has_golden = "seed" in self.golden and "p_knocking" in self.golden
         if has_golden and not (
             0 <= self.golden["p_knocking"] <= 1
+            and 0 <= self.golden.get("p_of_knocks", 0) <= 1
             and float(self.golden["seed"]).is_integer()
             and self.golden["seed"] >= 0
         ):

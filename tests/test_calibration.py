@@ -242,8 +242,10 @@ def test_a_manifest_stays_small_and_the_device_reads_it(tmp_path):
     assert found["more_sources"] == 400 - N_SOURCES
     parity = Parity(400, [], [])
     manifest = Manifest("net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig())
-    golden = np.array([0.25, 0.75], np.float32)
+    golden = np.array([[0.25, 0.75], [0.875, 0.125]], np.float32)
     manifest = _final_manifest(manifest, parity, {"folder": "r", **found}, golden)
     write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
     assert (tmp_path / "net.tflite").stat().st_size < 20_000
-    assert ModelFile.read(tmp_path / "net.tflite").manifest.calibration == {"folder": "r", **found}
+    manifest = ModelFile.read(tmp_path / "net.tflite").manifest
+    assert manifest.calibration == {"folder": "r", **found}
+    assert (manifest.golden["p_knocking"], manifest.golden["p_of_knocks"]) == (0.25, 0.875)

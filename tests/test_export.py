@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
-from convert.export import GOLDEN_SEED, _without_temperature, golden_picture
+from convert.export import GOLDEN_SEED, _without_temperature, golden_pictures
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd, FrontEndConfig
-from edge.golden import golden_sound
+from edge.golden import golden_knocks, golden_sound
 from edge.model import Manifest, ModelFile
 from tests.networks import checkpoint, random_network
 from tests.program import run
@@ -74,9 +74,13 @@ def test_an_export_says_the_same_in_both_runtimes(
 def test_the_golden_sound_is_seen_through_the_models_own_front_end():
     """As the device will see it."""
     other = FrontEnd(dataclasses.replace(FrontEndConfig(), top_db=60.0))
-    y = golden_sound(GOLDEN_SEED, other.config.n_samples)
-    np.testing.assert_array_equal(golden_picture(other), other.picture(y))
-    assert (golden_picture(other) != golden_picture(FrontEnd())).any()
+    n = other.config.n_samples
+    sounds = golden_sound(GOLDEN_SEED, n), golden_knocks(GOLDEN_SEED, n, other.config.sr)
+    for y, picture, usual in zip(
+        sounds, golden_pictures(other), golden_pictures(FrontEnd()), strict=True
+    ):
+        np.testing.assert_array_equal(picture, other.picture(y))
+        assert (picture != usual).any()
 
 
 @pytest.mark.parametrize(("threshold", "temperature"), [(0.998, 0.5), (0.3, 2.0)])

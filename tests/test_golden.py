@@ -1,10 +1,12 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from edge.classifier import Classifier
 from edge.frontend import FrontEnd
-from edge.golden import golden_answer
+from edge.gate import Gate
+from edge.golden import golden_answer, golden_knocks, golden_sound
 from edge.model import ModelFile, default_model
 from tests.runtimes import each_runtime
 
@@ -40,6 +42,32 @@ def test_how_far_an_answer_is_off(front_end, classifier, monkeypatch, said, erro
     assert answer.error == pytest.approx(error)
     assert str(answer) == f"golden answer {said:.3f}, off by {error:.3f}"
     assert not answer.within_tolerance
+
+
+def test_a_runtime_that_takes_everything_for_a_healthy_engine_is_found_out(
+    front_end, classifier, monkeypatch
+):
+    """Of noise it is right."""
+    expected = classifier.manifest.golden
+    monkeypatch.setattr(classifier, "predict", lambda picture: expected["p_knocking"])
+    answer = golden_answer(front_end, classifier)
+    assert answer is not None
+    assert answer.error == expected["p_of_knocks"] - expected["p_knocking"] > 0.5
+    old = {name: expected[name] for name in ("seed", "p_knocking")}
+    classifier.manifest = dataclasses.replace(classifier.manifest, golden=old)
+    answer = golden_answer(front_end, classifier)
+    assert answer is not None
+    assert answer.error == 0
+
+
+def test_both_golden_sounds_are_fit_to_be_drawn_and_knocks_are_heard(front_end, classifier):
+    """And the network is not so sure of them that small errors would not show."""
+    config = front_end.config
+    knocks = golden_knocks(3, config.n_samples, config.sr)
+    assert knocks.shape == golden_sound(3, config.n_samples).shape == (44_100,)
+    assert np.abs(knocks).max() < 1
+    assert Gate(sr=config.sr).check(knocks) is None
+    assert 0.8 < classifier.predict(front_end.picture(knocks)) < 0.95
 
 
 def test_without_a_golden_answer_there_is_nothing_to_compare(front_end, classifier):

@@ -129,6 +129,7 @@ def test_a_bare_network_has_no_manifest(path):
         ({"golden": {"seed": -1, "p_knocking": 0.5}}, "golden"),
         ({"golden": {"seed": 1, "p_knocking": None}}, "cannot be read"),
         ({"golden": {"seed": 1, "p_knocking": 2}}, "golden"),
+        ({"golden": {"seed": 1, "p_knocking": 0.5, "p_of_knocks": -1}}, "golden"),
     ],
 )
 def test_a_manifest_that_makes_no_sense(change, word):

@@ -40,7 +40,12 @@ def test_the_threshold_keeps_the_false_rate(rate):
 @pytest.fixture
 def model(tmp_path):
     manifest = Manifest(
-        "net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig(), golden={"p_knocking": 0.9}
+        "net",
+        ("knocking", "normal"),
+        0.5,
+        "int8",
+        FrontEndConfig(),
+        golden={"p_knocking": 0.9, "p_of_knocks": 0.5},
     )
     write_model(tmp_path / "net.tflite", b"\0\0\0\0TFL3" + bytes(100), manifest)
     return tmp_path / "net.tflite"
@@ -243,6 +248,7 @@ def test_the_golden_answer_is_scaled_from_the_temperature_that_it_was_given_at(
     made = tune(model, graded, 0.05, tmp_path / "tuned.tflite")
     # 0.9 at a temperature of 2 are odds of 9, which are 81 at 1.
     assert made.golden["p_knocking"] == pytest.approx(81 / 82, abs=1e-4)
+    assert made.golden["p_of_knocks"] == 0.5
 
 
 def test_a_threshold_is_never_below_0_02(model, tmp_path, monkeypatch):
