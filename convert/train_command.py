@@ -167,10 +167,10 @@ def _fold(text: str) -> tuple[int, int]:
 def _names(text: str) -> frozenset[str]:
     """Parse the comma-separated source names in ``text``, quoted as in a labels.csv."""
     try:
-        lines = list(csv.reader([plain(text)], skipinitialspace=True))
+        lines = list(csv.reader([text], skipinitialspace=True))
     except csv.Error as error:
         raise ConfigError(f"--hold-out-sources {text!r}: {error}; name them as A,B") from error
-    return frozenset(name.strip() for names in lines for name in names) - {""}
+    return frozenset(plain(name.strip()) for names in lines for name in names) - {""}
 
 
 def _run(arguments: argparse.Namespace) -> int:
