@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convert.calibration import evenly
 from convert.network import FoldedNet, layers, watching
 
 N_PICTURES = 64  # in one batch, about 2 GB; with 160 the result was the same
@@ -29,8 +30,10 @@ def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
     ``pictures`` (N, 224, 224, 3) uint8, of which at most N_PICTURES are taken, evenly. The result
     is for the quantiser alone: until its weights are rounded, it is off by the correction.
     """
-    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), N_PICTURES)).astype(int)
-    x = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+    x = (
+        torch.from_numpy(pictures[evenly(len(pictures), N_PICTURES)]).permute(0, 3, 1, 2).float()
+        / 255
+    )
     means = _means(network, x)
     rounded = copy.deepcopy(network)
     for _, layer in layers(rounded):

@@ -163,9 +163,17 @@ def _spread(path: Path, config: FrontEndConfig, most: int) -> list[NDArray[np.fl
     The recording is read twice, as all windows of hours of sound would be gigabytes.
     """
     count = sum(1 for _ in judgeable(path, config))
-    chosen = set(np.linspace(0, count - 1, most).astype(int).tolist())
+    chosen = set(evenly(count, most).tolist())
     # Copies, as a view would keep the buffer around it in memory.
     return [y.copy() for i, y in enumerate(judgeable(path, config)) if i in chosen]
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of the indices below ``count``, evenly spread, with the first and the last.
+
+    Calibration pictures come in an order, recordings before synthetic engines.
+    """
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def made_pictures(count: int, front_end: FrontEnd, *, seed: int) -> Iterator[NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convert.calibration import evenly
 from convert.network import BasicBlock, FoldedNet, watching
 
 # Of one step, before its root, as the range of a channel that hardly varies is mostly noise. In all
@@ -48,8 +49,8 @@ def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
     Ranges are measured once: what a layer puts out changes by the factors of its channels alone.
     """
     groups = _channel_groups(network)
-    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), N_PICTURES)).astype(int)
-    ranges = _ranges(network, [group.makers for group in groups], pictures[chosen])
+    chosen = pictures[evenly(len(pictures), N_PICTURES)]
+    ranges = _ranges(network, [group.makers for group in groups], chosen)
     for _ in range(ROUNDS):
         ranges = [_half_step(group, made) for group, made in zip(groups, ranges, strict=True)]
 
