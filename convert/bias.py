@@ -30,10 +30,8 @@ def corrected(network: FoldedNet, pictures: NDArray[np.uint8]) -> FoldedNet:
     ``pictures`` (N, 224, 224, 3) uint8, of which at most N_PICTURES are taken, evenly. The result
     is for the quantiser alone: until its weights are rounded, it is off by the correction.
     """
-    x = (
-        torch.from_numpy(pictures[evenly(len(pictures), N_PICTURES)]).permute(0, 3, 1, 2).float()
-        / 255
-    )
+    chosen = pictures[evenly(len(pictures), N_PICTURES)]
+    x = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
     means = _means(network, x)
     rounded = copy.deepcopy(network)
     for _, layer in layers(rounded):
