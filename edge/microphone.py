@@ -93,7 +93,7 @@ class Microphone:
         if not blocks and self._process.poll() is not None:
             blocks = self._stream.drain()
         if blocks:
-            self._on_blocks(blocks)
+            self._on_blocks(self._stream, blocks)
         elif self._stream.out_of_sync:
             self._give_up("the capture process sent invalid data")
         elif self._process.poll() is not None:
@@ -140,16 +140,14 @@ class Microphone:
         self.restarts += self._started
         self._started = True
 
-    def _on_blocks(self, blocks: list[Block]) -> None:
+    def _on_blocks(self, stream: CaptureStream, blocks: list[Block]) -> None:
         # The very first block is marked as a gap, but nothing was lost before it.
         self.gaps += sum(block.gap for block in blocks) - (not self._ever_heard)
         self._ever_heard = True
-        if self._stream is not None:
-            self.overflows = self._overflows_before + self._stream.overflows
-            self._update_rate_error(self._stream.rate_error)
+        self.overflows = self._overflows_before + stream.overflows
+        self._update_rate_error(stream.rate_error)
         if self.problem:
-            name = self._stream.device if self._stream else ""
-            log.info("microphone delivers%s", f": {name}" if name else "")
+            log.info("microphone delivers%s", f": {stream.device}" if stream.device else "")
         self.problem = ""
         # With a loose plug there is a little sound after each start: that resets no back-off.
         self._process_sound_s += sum(block.y.size for block in blocks) / self.sr

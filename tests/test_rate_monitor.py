@@ -240,8 +240,7 @@ def test_a_microphone_tells_it_until_it_is_fine_again(caplog):
     fine = slow[-1] + np.arange(1, 900) * 1102 / SR  # 45 s: two intervals and some more
     for came, error in ((slow, -0.3), (slow, -0.3), (np.append(slow, fine), 0.0)):
         stream = stream_of(packet(1102, at) for at in came)
-        microphone._stream = stream
-        microphone._on_blocks(stream.take(0))
+        microphone._on_blocks(stream, stream.take(0))
         assert microphone.rate_error == pytest.approx(error, abs=0.003)  # a packet of 50 ms in 20 s
         assert microphone.problem == ""  # it is heard, after all
     (warning,) = caplog.messages  # once
