@@ -167,10 +167,11 @@ class Capture:
     far, and the time of arrival (CLOCK_MONOTONIC, s).
     """
 
-    def __init__(self, module: Any, channel: int, channels: int) -> None:
+    def __init__(self, module: Any, channel: int) -> None:
+        """``channel``, from 0, is the last that is opened: no more are needed."""
         self._continue = module.paContinue
         self._overflow = module.paInputOverflow
-        self._channel, self.channels = channel, channels
+        self._channel, self.channels = channel, channel + 1
         # The bound is QUEUE_SECONDS for callbacks of the usual length; others may occur.
         self.packets: queue.Queue[tuple[bytes, int, int, float]] = queue.Queue(
             round(QUEUE_SECONDS / CALLBACK_SECONDS)
@@ -216,7 +217,7 @@ def _list_inputs(module: Any, instance: Any) -> list[dict[str, Any]]:
 
 def _opens(module: Any, instance: Any, device: Input, rate: int) -> bool:
     try:
-        stream, _ = open_stream(module, instance, device, [rate], Capture(module, 0, 1))
+        stream, _ = open_stream(module, instance, device, [rate], Capture(module, 0))
     except AudioDeviceError:
         return False
     stream.close()
@@ -266,7 +267,7 @@ def _run(
             f"microphone {device.name!r} has {device.channels} channels: "
             f"there is no channel {channel} (the first is 0)"
         )
-    capture = Capture(module, channel, channel + 1)
+    capture = Capture(module, channel)
     stream, rate = open_stream(module, instance, device, rates, capture)
     print(f"{OPENED_PREFIX}{device.name}", file=sys.stderr, flush=True)
     stream.start_stream()

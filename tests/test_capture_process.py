@@ -265,7 +265,7 @@ def test_no_more_channels_are_opened_than_needed():
     instance = FakePyAudio([CARD])
     module = as_module(instance)
     device = Input(0, NAME, 2, "")
-    stream, rate = open_stream(module, instance, device, [48_000], Capture(module, 0, 1))
+    stream, rate = open_stream(module, instance, device, [48_000], Capture(module, 0))
     assert rate == 48_000
     assert not stream.is_active()  # it starts only when somebody reads
     assert instance.opened[0]["channels"] == 1
@@ -273,7 +273,7 @@ def test_no_more_channels_are_opened_than_needed():
 
 
 def test_an_overflow_is_counted_and_makes_a_gap_once():
-    capture = Capture(as_module(None), 0, 1)
+    capture = Capture(as_module(None), 0)
     assert capture(b"ab", 1, None, 0) == (None, GO_ON)
     capture(b"cd", 1, None, OVERFLOW)
     capture(b"ef", 1, None, 0)
@@ -282,7 +282,7 @@ def test_an_overflow_is_counted_and_makes_a_gap_once():
 
 
 def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
-    capture = Capture(as_module(None), 0, 1)
+    capture = Capture(as_module(None), 0)
     held = round(QUEUE_SECONDS / 0.05)
     for _ in range(held + 3):
         assert capture(b"ab", 1102, None, 0) == (None, GO_ON)
@@ -295,7 +295,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
 
 
 def test_more_than_a_header_can_tell_is_as_much_as_it_can():
-    capture = Capture(as_module(None), 0, 1)
+    capture = Capture(as_module(None), 0)
     capture._overflows = MAX_COUNT
     for _ in range(round(QUEUE_SECONDS / 0.05)):
         capture(b"", 0, None, 0)
@@ -312,8 +312,8 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can():
 def test_one_channel_is_passed_on_as_it_is():
     data = np.arange(6, dtype="<i2").tobytes()
     module = as_module(None)
-    assert Capture(module, 0, 1).mono(data) == data
-    assert np.frombuffer(Capture(module, 1, 3).mono(data), "<i2").tolist() == [1, 4]
+    assert Capture(module, 0).mono(data) == data
+    assert np.frombuffer(Capture(module, 2).mono(data), "<i2").tolist() == [2, 5]
 
 
 def test_the_fake_refuses_what_a_card_would():
@@ -335,6 +335,6 @@ def test_without_a_microphone_a_program_is_told_so_too(monkeypatch, capsys):
 
 
 def test_an_overflow_counts_among_other_flags():
-    capture = Capture(as_module(None), 0, 1)
+    capture = Capture(as_module(None), 0)
     capture(b"ab", 1, None, OVERFLOW | 1)
     assert capture.packets.get_nowait()[:3] == (b"ab", 1, 1)
