@@ -279,6 +279,6 @@ def _value(key: str, value: Any, kind: Any, name: str) -> Any:
         low, high = LIMITS[key]
         off = key in OFF_AT_ZERO and value == 0
         if not (low <= value <= high or off):  # NaN fails, too
-            zero = ", or be 0" if key in OFF_AT_ZERO and low > 0 else ""
+            zero = ", or be 0" if key in OFF_AT_ZERO else ""
             raise ConfigError(f"{name}: {key} = {value!r} must lie between {low} and {high}{zero}")
     return value
