@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from typing import Any
 
 from edge.child import child_environment
 from edge.errors import AudioDeviceError, MissingPackageError
@@ -39,7 +40,7 @@ def add_devices_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.set_defaults(run=_run)
 
 
-def list_devices() -> list[dict[str, object]]:
+def list_devices() -> list[dict[str, Any]]:
     """Every input as a dict of name, usb_id, channels, rates (Hz) and default (bool).
 
     AudioDeviceError if PortAudio fails, MissingPackageError without PyAudio. PortAudio runs in a
@@ -55,7 +56,7 @@ def list_devices() -> list[dict[str, object]]:
         )
         raise kind(errors[-1] if errors else f"PortAudio crashed (exit code {done.returncode})")
     try:
-        devices: list[dict[str, object]] = json.loads(done.stdout)
+        devices: list[dict[str, Any]] = json.loads(done.stdout)
     except ValueError as error:
         raise AudioDeviceError(
             f"the list of microphones is not JSON but {done.stdout[:60]!r}: try again, and see: "
@@ -103,10 +104,9 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"{'name':<44}{'USB id':<12}{'channels':>8}  rates that open, Hz")
     for device in devices:
         mark = " (default)" if device["default"] else ""
-        rates = device["rates"]
-        shown = ", ".join(map(str, rates)) if isinstance(rates, list) else ""
+        rates = ", ".join(map(str, device["rates"])) or "none: busy?"
         print(
-            f"{str(device['name']) + mark:<44}{device['usb_id'] or '-'!s:<12}"
-            f"{device['channels']:>8}  {shown or 'none: busy?'}"
+            f"{device['name'] + mark:<44}{device['usb_id'] or '-':<12}"
+            f"{device['channels']:>8}  {rates}"
         )
     return 0
