@@ -185,11 +185,11 @@ def _space(config: Config) -> Finding:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are written
     detail = f"{free:.0f} MB free at {folder}"
     # Root may write anywhere, which proves nothing for the service.
-    as_root = os.geteuid() == 0 and _service_uid() is not None
+    as_root = os.geteuid() == 0 and _has_account()
     if not (_service_may_write(folder) or (os.access(folder, os.W_OK) and not as_root)):
         where = "is not writable by the service" if as_root else "is not writable by this user"
         remedy = "name another folder in blackbox.directory"
-        if _service_uid() is not None:
+        if _has_account():
             remedy = f"sudo chown {ACCOUNT}: FOLDER"
         remedy = f"without write access the service keeps no records: {remedy}"
         return Finding("warn", "space", f"{folder} {where}", remedy)
@@ -223,11 +223,12 @@ def _is_read_only(folder: Path) -> bool:
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
-def _service_uid() -> int | None:
-    """The user ID that the service runs as; None if the service is not installed."""
+def _has_account() -> bool:
+    """Whether the account exists that the service runs as; if not, it is not installed."""
     with contextlib.suppress(KeyError):
-        return pwd.getpwnam(ACCOUNT).pw_uid
-    return None
+        pwd.getpwnam(ACCOUNT)
+        return True
+    return False
 
 
 def _is_visible(folder: Path) -> bool:
