@@ -179,7 +179,7 @@ def test_what_only_comes_late_is_no_time_that_passed(flagged):
     assert last.start_s + n / SR == pytest.approx(now, abs=4 * n / SR)
 
 
-def test_waiting_for_the_next_try_takes_no_longer_than_was_asked(monkeypatch):
+def test_waiting_for_the_next_try_takes_no_longer_than_was_asked():
     microphone = Microphone(AudioConfig(), SR, command=["false"])
     microphone._next_try = time.monotonic() + 8
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_waiting_for_the_next_try_takes_no_longer_than_was_asked(monkeypatch):
     microphone.close()
 
 
-def test_it_is_tried_for_ever_and_soon_enough(monkeypatch):
+def test_it_is_tried_for_ever_and_soon_enough():
     assert BACK_OFF_S[-1] <= 30 and OPEN_TIMEOUT_S <= 10
     microphone = Microphone(AudioConfig(), SR, command=["false"])
     for _ in range(3 * len(BACK_OFF_S)):

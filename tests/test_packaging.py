@@ -181,7 +181,7 @@ def test_only_after_a_crash_nobody_told_of_it_is_not_started_at_once(
         assert 2 <= int(slept.read_text()) < int(most)
 
 
-def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
+def test_the_installer_says_what_it_would_do_and_does_nothing():
     script = ROOT / "systemd" / "install.sh"
     places = [Path("/opt/knockknock"), Path("/etc/knockknock"), Path("/var/lib/knockknock")]
     before = [place.stat().st_mtime_ns if place.exists() else None for place in places]

@@ -94,7 +94,7 @@ def listen(monkeypatch):
     return lambda: run_command._run(told)
 
 
-def test_a_start_that_failed_is_a_fault_on_the_lamp(monkeypatch):
+def test_a_start_that_failed_is_a_fault_on_the_lamp():
     shown = []
 
     class Lamp:
@@ -183,7 +183,7 @@ def test_a_start_that_fails_lets_go_of_the_microphone(monkeypatch, listen):
     assert killed == [1, 2]
 
 
-def test_runtime_and_threads_are_those_that_are_set(tmp_path, monkeypatch):
+def test_runtime_and_threads_are_those_that_are_set(monkeypatch):
     asked = []
 
     class AskedError(Exception):

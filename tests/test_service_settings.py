@@ -12,7 +12,7 @@ from edge.service import Service
 from tests.listener import Judge, Watch, seconds
 
 
-def test_settings_are_read_again_and_bad_ones_are_not_taken(make, tmp_path):
+def test_settings_are_read_again_and_bad_ones_are_not_taken(make):
     answers = [Config.from_toml("[detector]\nhold_s = 60", "x"), ConfigError("no good")]
 
     def reload():
@@ -47,7 +47,7 @@ def test_settings_that_cannot_be_opened_end_nothing(make):
     assert any("Permission denied" in problem for problem in service.describe()["problems"])
 
 
-def test_an_alert_goes_on_over_settings_that_leave_it_as_it_was(make, tmp_path):
+def test_an_alert_goes_on_over_settings_that_leave_it_as_it_was(make):
     judge = Judge()
     judge.script = [0.95] * 40
     watch = Watch()

@@ -74,7 +74,7 @@ def test_a_card_that_drops_samples_is_told_of(make, tmp_path):
     assert ["30% too few" in problem for problem in status(tmp_path)["problems"]] == [True]
 
 
-def test_nothing_is_normal_or_knocking_while_samples_are_missing(make, tmp_path):
+def test_nothing_is_normal_or_knocking_while_samples_are_missing(make):
     """Sound with missing samples still looks like an engine, and like a knocking one."""
     source, judge = Scripted([]), Judge()
     judge.script = [0.1] * 2 + [0.9] * 4 + [0.9] * 8 + [0.1] * 20

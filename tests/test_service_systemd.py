@@ -60,7 +60,7 @@ def test_systemd_hears_ready_and_a_heartbeat_of_windows(make, tmp_path, monkeypa
     assert "STOPPING=1" in said[-1]
 
 
-def test_ready_is_said_until_systemd_hears_it(make, tmp_path, monkeypatch):
+def test_ready_is_said_until_systemd_hears_it(make, monkeypatch):
     """Otherwise the service would run on without a watchdog."""
     heard = []
 
