@@ -10,7 +10,6 @@ from edge.window import Block
 class LiveSource(Protocol):
     """A source that delivers sound in real time, or plays a recording as if it did."""
 
-    sr: int  # Hz
     problem: str  # why there is no sound; "" while there is
     gaps: int  # how many times sound was lost
     restarts: int  # of the process that holds the device

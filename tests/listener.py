@@ -52,8 +52,6 @@ class Scripted:
     A step is an array to play, a Block, a string (a problem to report) or a function to call.
     """
 
-    sr = SR
-
     def __init__(self, steps):
         self.steps = list(steps)
         self.problem = ""
