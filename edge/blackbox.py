@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,11 @@ class BlackBox:
                 continue
             if alert is None:
                 return
-            if not self._attempt(lambda alert=alert: self._write(alert)):
+            if not self._attempt(partial(self._write, alert)):
                 self._last_s = -float("inf")  # nothing was kept, so keep the next one however soon
             self._queue.task_done()
 
-    def _attempt(self, work: Any) -> bool:
+    def _attempt(self, work: Callable[[], None]) -> bool:
         self._busy_since, self._stall_logged = self._clock(), False
         try:
             work()
