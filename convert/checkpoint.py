@@ -11,7 +11,7 @@ import io
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ class Checkpoint:
 
     network: KnockNet
     layout: str  # "fastai v1" or "fastai v2", plus ", safetensors" if read from such a file
-    labels: tuple[str, ...] | None = None  # class names in the order of the outputs
-    meta: dict[str, Any] = field(default_factory=dict)
-    threshold: float = 0.5  # this and the next: defaults if the file has none
-    temperature: float = 1.0
-    trained_on: TrainedOn = field(default_factory=TrainedOn)
+    labels: tuple[str, ...] | None  # class names in the order of the outputs
+    meta: dict[str, Any]
+    threshold: float
+    temperature: float
+    trained_on: TrainedOn
 
     @property
     def chosen_by(self) -> tuple[str, ...]:
