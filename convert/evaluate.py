@@ -38,13 +38,11 @@ class TorchClassifier:
         """``labels`` and ``threshold`` as for ``load_checkpoint``."""
         self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
         self._knocking_index = (self.checkpoint.labels or LABELS).index("knocking")
-        self.temperature = self.checkpoint.temperature
-        self.threshold = self.checkpoint.threshold
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
         """Probability of knocking for a picture (224, 224, 3) uint8."""
         p = torch_probabilities(self.checkpoint.network, picture[np.newaxis])[0]
-        return float(apply_temperature(p, self.temperature)[self._knocking_index])
+        return float(apply_temperature(p, self.checkpoint.temperature)[self._knocking_index])
 
 
 def evaluate(
@@ -85,9 +83,10 @@ def evaluate(
         front_end = FrontEnd(file.manifest.front_end)
     else:
         classifier = TorchClassifier(model, labels=labels, threshold=threshold)
-        own, front_end, temperature = classifier.threshold, FrontEnd(), classifier.temperature
-        clips = _clips_to_grade(clips, classifier.checkpoint.trained_on, model, only=hold_out_only)
-        _say_chosen_by(classifier.checkpoint.chosen_by, clips)
+        checkpoint = classifier.checkpoint
+        own, front_end, temperature = checkpoint.threshold, FrontEnd(), checkpoint.temperature
+        clips = _clips_to_grade(clips, checkpoint.trained_on, model, only=hold_out_only)
+        _say_chosen_by(checkpoint.chosen_by, clips)
     if not clips:
         raise DatasetError("no recording is left to grade: all sources were used for training")
     limit = own if threshold is None else threshold

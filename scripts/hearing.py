@@ -192,7 +192,7 @@ def pipeline_of(model: Path) -> Pipeline:
         front_end = FrontEnd(file.manifest.front_end)
         return Pipeline(front_end, Classifier(file), file.manifest.threshold)
     classifier = TorchClassifier(model)
-    return Pipeline(FrontEnd(), classifier, classifier.threshold)
+    return Pipeline(FrontEnd(), classifier, classifier.checkpoint.threshold)
 
 
 def engines_of(
