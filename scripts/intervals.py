@@ -41,14 +41,14 @@ def interval_of_share(called: Called, *, seed: int = 1) -> tuple[float, float] |
     return min(low, float(least)), max(high, float(most))
 
 
-def interval_of_auc(parts: Sequence[PairwiseAuc], *, seed: int = 1) -> tuple[float, float]:
+def interval_of_auc(parts: Sequence[PairwiseAuc]) -> tuple[float, float]:
     """95 % interval of the mean of the parts' mean AUCs, by a bootstrap over all sources.
 
     A source that is both knocking and healthy is drawn once for both. A part without any pair in a
     draw is left out of that draw. With few knocking or few healthy sources the interval is too
     narrow (convert.metrics.FEW_SOURCES).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     knocking = sorted({name for part in parts for name in part.knocking})
     others = sorted({name for part in parts for name in part.healthy}.difference(knocking))
     figures: list[float] = []
