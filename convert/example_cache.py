@@ -37,8 +37,9 @@ class CachedExamples:
     has_group: NDArray[np.bool_]  # (N, groups): whether a recording of the group is in it
 
 
-# EXAMPLE_MODULES determine the examples and, together with SELECTION_MODULES, the windows to grade
-# on: a test checks that none is missing in these two. TRAINING_MODULES determine the training.
+# What makes examples: reads recordings, mixes knocks into them, computes spectrograms. With the
+# recordings, the recipe and the seed it determines them. SELECTION_MODULES are apart because a
+# change there must not discard hours of examples. A test checks that none is missing in these two.
 EXAMPLE_MODULES = (
     *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
     *("lookalikes", "paths", "recipe", "skipped", "synth"),
@@ -60,33 +61,13 @@ SELECTION_MODULES = (
     "edge/band",
     "edge/window",
 )
+GRADING_MODULES = (*EXAMPLE_MODULES, *SELECTION_MODULES)  # that make the windows to grade on
 TRAINING_MODULES = ("augment", "device", "fit", "metrics", "network", "rendering")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @cache
-def example_code_digest() -> str:
-    """Digest of the code that makes examples; with recordings, recipe and seed it determines them.
-
-    That code reads recordings, mixes knocks into them and computes spectrograms. The code that
-    selects windows to grade on is not included: a change there must not discard hours of examples.
-    """
-    return digest_of_code(EXAMPLE_MODULES)
-
-
-@cache
-def grading_code_digest() -> str:
-    """Digest of the code that makes the windows to grade on: that of examples and the selection."""
-    return digest_of_code((*EXAMPLE_MODULES, *SELECTION_MODULES))
-
-
-@cache
-def training_code_digest() -> str:
-    """Digest of the code that trains on examples."""
-    return digest_of_code(TRAINING_MODULES)
-
-
-def digest_of_code(names: Sequence[str]) -> str:
+def digest_of_code(names: tuple[str, ...]) -> str:
     """Digest of the code, without docstrings and comments, of modules here and in ``edge/``."""
     code = "".join(_code(file.read_bytes()) for name in names for file in _files(name))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
@@ -113,8 +94,8 @@ def _files(name: str) -> list[Path]:
 
 # Computed on import, while the files are still the code that runs: editing one during a run must
 # not label what the old code makes with the digest of the new, and removing one must not end it.
-for _name in (example_code_digest, grading_code_digest, training_code_digest):
-    _name()
+for _names in (EXAMPLE_MODULES, GRADING_MODULES, TRAINING_MODULES):
+    digest_of_code(_names)
 
 
 def load_or_make(

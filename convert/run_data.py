@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from convert.dataset import LABELS, Clip, readable
 from convert.errors import DatasetError
-from convert.example_cache import SHAPE, example_code_digest, load_arrays, load_or_make
+from convert.example_cache import (
+    EXAMPLE_MODULES,
+    SHAPE,
+    digest_of_code,
+    load_arrays,
+    load_or_make,
+)
 from convert.examples import KNOCKING, NORMAL, ExampleMaker, fill_pools
 from convert.fingerprint import fingerprint
 from convert.fit import Examples
@@ -58,9 +64,8 @@ def examples_of(
     If ``no_engine`` is given, it is the message of the DatasetError raised when no recording of a
     healthy engine can be used.
     """
-    known = digest(
-        list(map(identity, clips)), dataclasses.asdict(recipe), seed, example_code_digest()
-    )
+    code = digest_of_code(EXAMPLE_MODULES)
+    known = digest(list(map(identity, clips)), dataclasses.asdict(recipe), seed, code)
     folder = place.with_name(f"{place.name}-{known}")
     note = folder / "skipped.json"
     say_unused(folder)

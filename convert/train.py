@@ -21,7 +21,7 @@ from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_chec
 from convert.dataset import LABELS, Clip, describe, find_clips
 from convert.device import GRADING_BATCH, report_out_of_memory
 from convert.errors import DatasetError
-from convert.example_cache import grading_code_digest, training_code_digest
+from convert.example_cache import GRADING_MODULES, TRAINING_MODULES, digest_of_code
 from convert.fingerprint import fingerprint
 from convert.fit import Fit, need_batch
 from convert.network import KnockNet
@@ -178,7 +178,7 @@ def _fit(network: KnockNet, parts: _Parts, work: Path, config: TrainConfig, *, f
         quiet=judging is training,
         no_engine=NONE_TO_JUDGE_BY if judging is held_out else "",
     )
-    chosen = digest(grading_code_digest(), MAX_WINDOWS, *map(identity, held_out))
+    chosen = digest(digest_of_code(GRADING_MODULES), MAX_WINDOWS, *map(identity, held_out))
     # Unreadable held-out recordings were already named if the check examples were made of them.
     real = real_windows(work / f"real-{chosen}.npz", held_out, quiet=judging is held_out)
     with report_out_of_memory(config.batch_size, "--batch-size"):
@@ -282,9 +282,9 @@ def _same_run(
             "training": [identity(clip) for clip in training],
             "held_out": [identity(clip) for clip in held_out],
             "start": origin,
-            "made_by": grading_code_digest(),
+            "made_by": digest_of_code(GRADING_MODULES),
             "graded_on": MAX_WINDOWS,
-            "trained_by": training_code_digest(),
+            "trained_by": digest_of_code(TRAINING_MODULES),
         },
         indent=1,
     ).encode()

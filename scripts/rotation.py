@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from convert.dataset import find_clips
 from convert.example_cache import (
-    example_code_digest,
-    grading_code_digest,
+    EXAMPLE_MODULES,
+    GRADING_MODULES,
+    TRAINING_MODULES,
+    digest_of_code,
     load_or_make,
-    training_code_digest,
 )
 from convert.examples import KNOCKING, NORMAL, ExampleMaker
 from convert.fit import Examples, Fit
@@ -78,9 +79,8 @@ class SharedExamples:
         self._parts = parts
         self._groups = sorted({clip.group for clip in parts.clips})
         recipe = dataclasses.asdict(self._recipe)
-        known = digest(
-            list(map(identity, parts.clips)), recipe, EXAMPLE_SEED, example_code_digest()
-        )
+        code = digest_of_code(EXAMPLE_MODULES)
+        known = digest(list(map(identity, parts.clips)), recipe, EXAMPLE_SEED, code)
         self.name = f"examples-{known}"
         self._folder = work / self.name
 
@@ -271,10 +271,8 @@ def cross_validate(arguments: argparse.Namespace) -> list[Scores]:
     shared = SharedExamples(parts, config.simple, arguments.work)
     examples = shared.until(config.examples, len(os.sched_getaffinity(0)))
     settings = dataclasses.asdict(config)
-    run = (
-        arguments.work
-        / f"run-{digest(shared.name, settings, grading_code_digest(), training_code_digest())}"
-    )
+    code = map(digest_of_code, (GRADING_MODULES, TRAINING_MODULES))
+    run = arguments.work / f"run-{digest(shared.name, settings, *code)}"
     scores = []
     for part in range(FOLDS):
         print(f"without part {part + 1} of {FOLDS}", flush=True)

@@ -152,18 +152,10 @@ def anew() -> Iterator[Callable[[], None]]:
 
     Called once more when the test ends.
     """
-    from convert import example_cache
+    from convert.example_cache import digest_of_code
 
-    def forget() -> None:
-        for name in (
-            example_cache.example_code_digest,
-            example_cache.grading_code_digest,
-            example_cache.training_code_digest,
-        ):
-            name.cache_clear()
-
-    yield forget
-    forget()
+    yield digest_of_code.cache_clear
+    digest_of_code.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,13 @@ import pytest
 
 from convert import example_cache
 from convert.errors import DatasetError
-from convert.example_cache import load_or_make
+from convert.example_cache import (
+    EXAMPLE_MODULES,
+    GRADING_MODULES,
+    SELECTION_MODULES,
+    digest_of_code,
+    load_or_make,
+)
 from convert.examples import Example, make_examples
 from edge import frontend
 
@@ -40,25 +46,24 @@ def test_all_are_there_in_order_with_the_groups_in_them(small, tmp_path):
 
 
 def test_other_code_is_another_maker(monkeypatch, tmp_path, anew):
-    before = example_cache.example_code_digest()
-    assert example_cache.example_code_digest() == before
+    before = digest_of_code(EXAMPLE_MODULES)
+    assert digest_of_code(EXAMPLE_MODULES) == before
     for path in Path(example_cache.__file__).parent.glob("*.py"):
         text = path.read_text()
         (tmp_path / path.name).write_text(text + "CHANGED = 1\n" * (path.stem == "faults"))
     monkeypatch.setattr(example_cache, "__file__", str(tmp_path / "example_cache.py"))
     anew()
-    assert example_cache.example_code_digest() != before
+    assert digest_of_code(EXAMPLE_MODULES) != before
 
 
 def test_code_that_is_edited_or_removed_later_is_not_what_runs():
     program = (
-        "from convert import example_cache\n"
-        "before = example_cache.digest_of_code(example_cache.EXAMPLE_MODULES)\n"
-        "example_cache.__file__ = example_cache.frontend.__file__ = '/nowhere/convert/cache.py'\n"
-        "assert example_cache.example_code_digest() == before\n"
-        "digests = (example_cache.example_code_digest, example_cache.grading_code_digest,\n"
-        "           example_cache.training_code_digest)\n"
-        "assert len({digest() for digest in digests}) == 3\n"
+        "from convert import example_cache as cache\n"
+        "parts = cache.EXAMPLE_MODULES, cache.GRADING_MODULES, cache.TRAINING_MODULES\n"
+        "before = [cache.digest_of_code.__wrapped__(names) for names in parts]\n"
+        "cache.__file__ = cache.frontend.__file__ = '/nowhere/convert/cache.py'\n"
+        "assert [cache.digest_of_code(names) for names in parts] == before\n"
+        "assert len(set(before)) == 3\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -88,22 +93,22 @@ def edge(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["recording", "hann", "wav", "frontend/hpss"])
 def test_what_hears_otherwise_makes_other_pictures(name, edge, anew):
-    before = example_cache.example_code_digest(), example_cache.grading_code_digest()
+    before = digest_of_code(EXAMPLE_MODULES), digest_of_code(GRADING_MODULES)
     with (edge / f"{name}.py").open("a") as module:
         module.write("CHANGED = 1\n")
     anew()
-    assert example_cache.example_code_digest() != before[0]
-    assert example_cache.grading_code_digest() != before[1]
+    assert digest_of_code(EXAMPLE_MODULES) != before[0]
+    assert digest_of_code(GRADING_MODULES) != before[1]
 
 
 @pytest.mark.parametrize("name", ["gate", "gate_config", "hiss", "repetition", "window"])
 def test_what_refuses_otherwise_grades_on_others_but_makes_the_same(name, edge, anew):
-    before = example_cache.example_code_digest(), example_cache.grading_code_digest()
+    before = digest_of_code(EXAMPLE_MODULES), digest_of_code(GRADING_MODULES)
     with (edge / f"{name}.py").open("a") as module:
         module.write("CHANGED = 1\n")
     anew()
-    assert example_cache.example_code_digest() == before[0]
-    assert example_cache.grading_code_digest() != before[1]
+    assert digest_of_code(EXAMPLE_MODULES) == before[0]
+    assert digest_of_code(GRADING_MODULES) != before[1]
 
 
 # They change no sound: they report, write files or end processes.
@@ -138,8 +143,8 @@ def test_no_module_that_makes_or_chooses_is_forgotten():
         todo |= imported(name) - seen
     named = {n.removeprefix("convert.").replace("edge.", "edge/") for n in seen}
     assert "edge/gate_config" in named
-    assert not set(example_cache.EXAMPLE_MODULES) & set(example_cache.SELECTION_MODULES)
-    assert named == {*example_cache.EXAMPLE_MODULES, *example_cache.SELECTION_MODULES, *NEITHER}
+    assert not set(EXAMPLE_MODULES) & set(SELECTION_MODULES)
+    assert named == {*EXAMPLE_MODULES, *SELECTION_MODULES, *NEITHER}
 
 
 def test_killed_while_making_it_keeps_what_it_has(small, tmp_path):

@@ -246,8 +246,8 @@ def test_another_run_does_not_go_on_with_what_this_one_left(
     assert len(set(folders)) == 9
     assert "| all | 0.500 |" in capsys.readouterr().out
     # Of another version of this program.
-    for code in ("training_code_digest", "grading_code_digest"):
-        monkeypatch.setattr(rotation, code, lambda: "other")
+    for modules in ("TRAINING_MODULES", "GRADING_MODULES"):
+        monkeypatch.setattr(rotation, modules, ("errors",))
         assert rotation.main() == 0
     assert len(set(folders)) == 15
     assert len(list(tmp_path.glob("run-*/answers.json"))) == 5

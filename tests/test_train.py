@@ -154,8 +154,8 @@ def test_pictures_of_other_code_are_not_graded_on(recordings_made, tmp_path, mon
     monkeypatch.setattr("convert.train.Fit", looked)
     none = Examples(np.empty(0, np.uint8), np.empty(0, np.int64))
     monkeypatch.setattr("convert.run_data.load_or_make", lambda *_, **__: none)
-    for code in ("one", "other"):
-        monkeypatch.setattr("convert.train.grading_code_digest", lambda code=code: code)
+    for module in ("errors", "paths"):
+        monkeypatch.setattr("convert.train.GRADING_MODULES", (module,))
         with pytest.raises(DatasetError, match="enough"):
             train([recordings_made], tmp_path / "a.pth", tmp_path / "w", TINY)
         (tmp_path / "w" / "run.json").unlink()
