@@ -86,7 +86,7 @@ class Run:
     trained_on: TrainedOn  # what networks without a held-out part are trained on
 
     def learn(self, task: Task) -> None:
-        """Train one network on the whole stream; write its answers and weights to files."""
+        """Train one network on the whole stream; at every length, save it or its answers."""
         die_with_parent()
         torch.set_num_threads(1)
         torch.backends.cudnn.benchmark = True
@@ -96,22 +96,21 @@ class Run:
         for batch in stream.batches(task.part, self.config.batch_size, self.deadline_s):
             learner.step(stream.indices[batch], stream.labels[batch].astype(np.int64))
             while learner.shown >= until:
-                self._save_answers(learner, task, until)
+                self._save(learner, task, until)
                 until = next(lengths)
         print(f"{task.name}: {learner.shown} examples shown", flush=True)
 
-    def _save_answers(self, learner: Learner, task: Task, length: int) -> None:
+    def _save(self, learner: Learner, task: Task, length: int) -> None:
+        path = self.work / f"{task.name}-{length}"
+        if task.part == EVERYTHING:  # there is nothing that it never heard, to judge it by
+            learner.save(path.with_suffix(".pth"), self.trained_on)
+            return
         while not (self.work / "held.npz").is_file():
             time.sleep(1)  # the parent is still making it
-        held = HeldOut.load(self.work / "held.npz")
-        if task.part != EVERYTHING:
-            held = held.only(task.part)
-        path = self.work / f"{task.name}-{length}"
+        held = HeldOut.load(self.work / "held.npz").only(task.part)
         answers = io.BytesIO()
         np.save(answers, learner.judge(held.indices))
         write_atomically(path.with_suffix(".npy"), answers.getvalue())
-        if task.part == EVERYTHING:
-            learner.save(path.with_suffix(".pth"), self.trained_on)
 
 
 def table(work: Path, tasks: Sequence[Task], lengths: Sequence[int]) -> list[dict[str, float]]:

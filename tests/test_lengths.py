@@ -280,7 +280,7 @@ def test_answers_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        run._save_answers(Judge(1, TrainConfig()), Task(1, 1), 4)
+        run._save(Judge(1, TrainConfig()), Task(1, 1), 4)
     assert [path.name for path in tmp_path.iterdir()] == ["held.npz"]
 
 
