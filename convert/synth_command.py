@@ -17,7 +17,7 @@ import numpy as np
 from convert import synth
 from convert.dataset import Clip, find_clips, readable
 from convert.errors import DatasetError
-from convert.labels import FOLDERS
+from convert.labels import FOLDERS, TABLE
 from convert.made import Made, make, make_fault, write_demo
 from convert.output import need_folder
 from convert.progress import bar
@@ -45,7 +45,7 @@ DEFAULTS = {"count": 20, "seconds": 6.0, "seed": 1, "faults": 0}
 WHAT = ("normal", "knocking", "fault")  # each has random streams of its own
 # What is moved to OUT, in this order: a table without its recordings is refused as a data set,
 # recordings without their table are not.
-NAMES = ("labels.csv", "knocking", "normal")
+NAMES = (TABLE, "knocking", "normal")
 COLUMNS = (
     *("file", "label", "kind", "source", "car", "split"),
     *("rpm", "cylinders", "knock", "level_db"),
@@ -161,7 +161,7 @@ def _unfinished(out: Path) -> Iterator[Path]:
 
 
 def _need_free(out: Path) -> None:
-    for name in ("labels.csv", *FOLDERS):
+    for name in (TABLE, *FOLDERS):
         if (out / name).exists():
             raise DatasetError(f"{out / name} exists and is not overwritten: name another folder")
 
@@ -193,8 +193,7 @@ def _fill(arguments: argparse.Namespace, folder: Path) -> int:
     writer = csv.DictWriter(table, COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-    labels = table.getvalue().encode(errors="backslashreplace")
-    write_atomically(folder / NAMES[0], labels)
+    write_atomically(folder / TABLE, table.getvalue().encode(errors="backslashreplace"))
     return len(rows)
 
 
