@@ -258,8 +258,8 @@ def _load_into(module: torch.nn.Module, state: Mapping[str, Any], path: Path, wh
     ]
     not_tensors = [k for k in state if k in wanted and k not in tensors]
     problems = [
-        f"{len(keys)} {what}: {', '.join(keys[:MAX_LISTED])}{' ...' * (len(keys) > MAX_LISTED)}"
-        for what, keys in (
+        f"{len(keys)} {how}: {', '.join(keys[:MAX_LISTED])}{' ...' * (len(keys) > MAX_LISTED)}"
+        for how, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of the wrong shape", shapes),
