@@ -54,7 +54,7 @@ class Pools:
 
 
 class Example(NamedTuple):
-    """A training example: network input and label."""
+    """A training example, and the recordings in it."""
 
     indices: NDArray[np.uint8]  # colour indices of the spectrogram, (84, 87)
     label: int  # index into dataset.LABELS

@@ -135,9 +135,9 @@ def exhaust_pulse(rng: np.random.Generator, low: float, high: float) -> Sound:
 
 
 def faulty(rng: np.random.Generator, seconds: float, kind: FaultKind) -> tuple[Sound, Crank]:
-    """A synthetic engine with that fault, (n,), and its crank; a starter's turns at 110 to 350 rpm.
+    """A synthetic engine with that fault, (n,), and its crank.
 
-    Like that of any engine it wanders.
+    With a starter it turns at about 110 to 350 rpm: :func:`convert.synth.crank` lets that wander.
     """
     if kind == "starter":
         slow = crank(rng, seconds, rng.uniform(110, 350), int(rng.choice([3, 4, 4, 4, 5, 6, 8])))
