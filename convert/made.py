@@ -24,7 +24,7 @@ class Made:
     """One synthetic recording and its metadata."""
 
     y: synth.Sound  # (n,) in [-1, 1]
-    row: dict[str, str]  # its line of labels.csv, without the column file
+    row: dict[str, str]  # its line of labels.csv, without the column file and empty cells
 
 
 def make(
@@ -43,15 +43,13 @@ def make(
     random, 0 to 18 dB. ``name`` becomes the source of a wholly synthetic recording.
     """
     shaft = synth.random_crank(rng, seconds)
-    row = {"label": "normal", "kind": "engine", "source": name, "car": "", "split": ""}
-    row |= {"rpm": "", "cylinders": ""}
+    row = {"label": "normal", "kind": "engine", "source": name}
     if over is None:
         y = synth.engine(rng, shaft)
         row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     else:
         y = _cut(rng, load(over), shaft.n)
         row |= {"kind": over.kind, "source": over.source, "car": over.car, "split": over.split}
-    row |= {"knock": "", "level_db": ""}
     if knocks:
         kind = synth.random_kind(rng)
         level = float(rng.uniform(0, 18)) if level_db is None else level_db
@@ -66,8 +64,7 @@ def make_fault(rng: np.random.Generator, seconds: float, name: str) -> Made:
     """One wholly synthetic recording, source ``name``, of an engine with a fault but no knock."""
     kind = faults.FAULT_KINDS[int(rng.integers(len(faults.FAULT_KINDS)))]
     y, shaft = faults.faulty(rng, seconds, kind)
-    row = {"label": "normal", "kind": kind, "source": name, "car": "", "split": ""}
-    row |= {"knock": "", "level_db": ""}
+    row = {"label": "normal", "kind": kind, "source": name}
     row |= {"rpm": f"{shaft.rpm:.0f}", "cylinders": str(shaft.cylinders)}
     return Made(record(rng, y, synth.SR), row)
 

@@ -304,5 +304,6 @@ def test_a_knock_over_a_recording_leaves_room_above_it_and_keeps_what_is_known_o
     made = make(rng, 2.0, knocks=True, level_db=20.0, over=over, name="a")
     assert np.abs(made.y).max() == pytest.approx(0.5)
     known = {"kind": "diesel", "source": "cold", "car": "golf", "split": "valid"}
+    known |= {"label": "knocking", "level_db": "20.0"}
     assert made.row.items() >= known.items()
-    assert (made.row["label"], made.row["rpm"], made.row["level_db"]) == ("knocking", "", "20.0")
+    assert "rpm" not in made.row
