@@ -85,7 +85,7 @@ class Parts:
         """The recordings of one part."""
         return [clip for clip in self.clips if self.part_of[clip.source] == number]
 
-    @property
+    @cached_property
     def groups(self) -> list[set[str]]:
         """The groups (:attr:`Clip.group`) of each part."""
         return [{clip.group for clip in self.of(number)} for number in range(FOLDS)]
