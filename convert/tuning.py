@@ -67,8 +67,10 @@ def need_both(*, knocks: bool, healthy: bool) -> None:
     """DatasetError unless there are both knocks and healthy engines to choose a threshold on."""
     if not knocks or not healthy:
         missing = "healthy engine" if knocks else "knock"
+        alone = "; for false alarms alone, leave out --for-false-rate" if healthy else ""
         raise DatasetError(
             f"no recording of a {missing}: choosing a threshold needs knocks and healthy engines"
+            f"{alone}"
         )
 
 

@@ -50,6 +50,7 @@ class CaptureStream:
         self.clock_state = resume_at
         self.received = 0  # samples, at the device's rate
         self.last_read_s = time.monotonic()  # when the latest packet was read; at first, the start
+        self.still_s = 0.0  # duration of the latest samples that are all equal
         self.overflows = 0  # that the device has reported
         self.rate_error = 0.0  # see RateMonitor.push
         self.out_of_sync = False  # whether the pipe held something that is no packet
@@ -118,6 +119,7 @@ class CaptureStream:
             if resampler is None and rate != self._sr:
                 resampler = Resampler(rate, self._sr)
             input_flaws.add(measure_flaws(y, rate), y.size)
+            self.still_s = self.still_s + sound_s if y.size and np.ptp(y) == 0 else 0.0
             out = y if resampler is None else resampler.push(y)
             start_s = clock.advance(sound_s, arrival_s, block_s=out.size / self._sr)
             if out.size:

@@ -71,7 +71,7 @@ def set_up_logging(*, verbose: bool) -> None:
     if _stderr_is_journal():
         handler.setFormatter(_Format("%(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        handler.setFormatter(OneLine("%(asctime)s %(levelname)-7s %(message)s"))
     handler.addFilter(RateLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]

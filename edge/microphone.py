@@ -22,6 +22,8 @@ from edge.window import Block
 log = logging.getLogger(__name__)
 
 NOT_OPENED, SILENT = "not opened yet", "no samples arrive"
+STUCK = "the samples do not change"
+STUCK_S = (60.0, 3600.0)  # so long before it is opened anew; doubles each time, up to the second
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 OPEN_TIMEOUT_S = 10.0  # limit from start to first sample; a Pi 3 needs 2 s to start Python
 BACK_OFF_RESET_S = 5.0  # after this much sound the back-off starts from the beginning again
@@ -56,6 +58,7 @@ class Microphone:
         self._started = False
         self._failures = 0
         self._next_try = 0.0
+        self._stuck_limit_s = STUCK_S[0]
         self._ever_heard = False
         self._process_sound_s = 0.0  # sound received from this process
         self._clock_state = ClockState()  # of the latest stream's clock
@@ -67,6 +70,11 @@ class Microphone:
         self.rate_error = 0.0  # relative: -0.3 if three in ten samples are missing; 0.0: fine
         if process is not None:
             self._attach(process)
+
+    @property
+    def device(self) -> str:
+        """Name of the microphone that is open; "" if none is, or it has not said yet."""
+        return self._stream.device if self._stream else ""
 
     @property
     def opening(self) -> bool:
@@ -94,6 +102,7 @@ class Microphone:
             blocks = self._stream.drain()
         if blocks:
             self._on_blocks(self._stream, blocks)
+            self._check_still(self._stream.still_s)
         elif self._stream.out_of_sync:
             self._give_up("the capture process sent invalid data")
         elif self._process.poll() is not None:
@@ -153,6 +162,18 @@ class Microphone:
         self._process_sound_s += sum(block.y.size for block in blocks) / self.sr
         if self._process_sound_s >= BACK_OFF_RESET_S:
             self._failures = 0
+
+    def _check_still(self, still_s: float) -> None:
+        """Give up if the samples have not changed for long.
+
+        After a dip of its supply, a card may send zeros until it is opened anew. A microphone with
+        a noise gate beside an engine that is off does so, too: the limit grows until it is heard.
+        """
+        if not still_s:
+            self._stuck_limit_s = STUCK_S[0]
+        elif still_s > self._stuck_limit_s:
+            self._stuck_limit_s = min(2 * self._stuck_limit_s, STUCK_S[1])
+            self._give_up(STUCK)
 
     def _update_rate_error(self, error: float) -> None:
         if error and not self.rate_error:

@@ -132,6 +132,11 @@ class ModelFile:
             content = path.read_bytes() if size <= MAX_FILE_BYTES else b""
         except OSError as error:
             raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
+        if size == 0:
+            raise ModelError(
+                f"model {path} is empty: was power cut while it was copied? Copy it again, "
+                "and then call sync"
+            )
         if content[4:8] != b"TFL3":
             is_checkpoint = path.suffix in CHECKPOINT_SUFFIXES
             remedy = "convert it" if is_checkpoint else "make one"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from edge.arguments import named_path
 from edge.capture_start import capture_command, start_capture
 from edge.config import DEFAULT_PATH, Config, read_indicator_config
-from edge.errors import ConfigError
+from edge.errors import ConfigError, printable
 from edge.indicator import Indicator, Signal, pattern_table
 from edge.installed import installed_config, load_config, status_file
 from edge.journal import set_up_logging
@@ -229,14 +229,14 @@ def _show_fault(indicator: Indicator | None, *, wait: bool) -> None:
 
 def _summary(service: Service, path: Path) -> int:
     """Print what was counted; the exit code says whether the recording was played to its end."""
-    c = service.counters
+    c, source = service.counters, printable(str(path))
     reasons = ", ".join(f"{count} {name}" for name, count in sorted(c.unknown_reasons.items()))
     if service.stopped:
-        print(f"{path}: stopped at {service.judged_to_s:.1f} s", file=sys.stderr)
+        print(f"{source}: stopped at {service.judged_to_s:.1f} s", file=sys.stderr)
     elif not c.windows_due:
         seconds = service.pipeline.front_end.config.n_samples / service.pipeline.front_end.config.sr
         print(
-            f"{path}: no {seconds:g} s of sound in one piece: nothing was judged", file=sys.stderr
+            f"{source}: no {seconds:g} s of sound in one piece: nothing was judged", file=sys.stderr
         )
     print(
         f"windows: {c.windows_due} due, {c.windows_judged} judged, {c.windows_unknown} unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ GAIN_REMEDY = (
     "alsamixer (F6: card, F4: capture; Auto Gain Control off, if it has that), then: sudo alsactl "
     "store"
 )
+CHANNEL_REMEDY = "or does it send its sound on another channel (audio.channel)?"
 FAULT_FINDINGS: dict[Fault, tuple[Level, str, str]] = {
     Fault.CLIPPING: ("fail", "clipping", f"move it away, or turn its gain down: {GAIN_REMEDY}"),
     Fault.TOO_SHORT: (
@@ -42,7 +44,7 @@ FAULT_FINDINGS: dict[Fault, tuple[Level, str, str]] = {
     Fault.SILENCE: (
         "fail",
         "silence",
-        f"is it muted, or unplugged, or its gain all the way down? {GAIN_REMEDY}",
+        f"is it muted, or unplugged, or its gain all the way down, {CHANNEL_REMEDY} {GAIN_REMEDY}",
     ),
     Fault.DC: (
         "fail",
@@ -70,7 +72,9 @@ def check_microphone(config: Config) -> Finding:
             heard += blocks
             _show_level(heard[-1].y)
             if sum(block.y.size for block in heard) >= LISTEN_S * source.sr:
-                return _level_finding(heard, Gate(config.gate, sr=source.sr), source.sr)
+                found = _level_finding(heard, Gate(config.gate, sr=source.sr), source.sr)
+                name = f"{source.device}: " if source.device else ""
+                return dataclasses.replace(found, detail=f"{name}{found.detail}")
     finally:
         source.close()
         if sys.stderr.isatty():
@@ -102,7 +106,11 @@ def _level_finding(heard: list[Block], gate: Gate, sr: int) -> Finding:
     detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
     fault = _first_fault(heard, gate, sr)
     if fault is not None:
-        otherwise: tuple[Level, str, str] = ("fail", str(fault), "is it muted, or unplugged?")
+        otherwise: tuple[Level, str, str] = (
+            "fail",
+            str(fault),
+            f"is it muted, or unplugged? {CHANNEL_REMEDY.strip()}",
+        )
         level, words, remedy = FAULT_FINDINGS.get(fault, otherwise)
         return Finding(level, "microphone", f"{detail}: {words}", remedy)
     if peak > LOUD_DB:

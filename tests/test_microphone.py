@@ -220,3 +220,56 @@ def test_a_wrong_rate_is_said_once_and_forgotten_when_it_is_right(caplog):
         microphone._update_rate_error(error)
         assert microphone.rate_error == error
     assert len([line for line in caplog.messages if "too few samples" in line]) == 1
+
+
+STUCK = """
+import pathlib, struct, sys, time
+first = pathlib.Path(sys.argv[1])
+again = first.exists()
+first.touch()
+for n in range(400):
+    y = [(i * again) % 1000 for i in range(1102)]
+    head = struct.pack("<IIIIId", 0x4B4E4F43, 22050, 1102, 0, 0, time.monotonic())
+    sys.stdout.buffer.write(head + struct.pack("<1102h", *y))
+    sys.stdout.buffer.flush()
+    time.sleep(0.05)
+"""
+
+
+def test_a_card_that_sends_one_value_for_ever_is_opened_anew(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("edge.microphone.STUCK_S", (0.5, 4.0))
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "opened")]
+    microphone = Microphone(AudioConfig(), SR, command=command)
+    try:
+        gather(microphone, lambda b: any(block.y.any() for block in b), seconds=10)
+        assert microphone.restarts == 1
+        assert microphone.problem == ""
+        assert "the samples do not change" in caplog.text
+        assert microphone._stuck_limit_s == 0.5  # sound came, so the next time it is as quick
+        gather(microphone, lambda b: size(b) >= SR, seconds=10)
+        assert microphone.restarts == 1
+    finally:
+        microphone.close()
+
+
+def test_what_stays_still_is_opened_anew_less_and_less_often(monkeypatch, tmp_path):
+    monkeypatch.setattr("edge.microphone.STUCK_S", (0.5, 1.5))
+    monkeypatch.setattr("edge.microphone.BACK_OFF_S", (0.01,))
+    still = STUCK.replace("(i * again)", "(7 + 0 * i)")  # a constant, not only zero
+    command = [sys.executable, "-c", still, str(tmp_path / "opened")]
+    microphone = Microphone(AudioConfig(), SR, command=command)
+    limits = set()
+
+    def seen(_):
+        limits.add(microphone._stuck_limit_s)
+        return microphone.restarts == 2
+
+    try:
+        gather(
+            microphone,
+            seen,
+            seconds=15,
+        )
+    finally:
+        microphone.close()
+    assert sorted(limits) == [0.5, 1.0, 1.5]
