@@ -239,3 +239,18 @@ def test_priorities_are_for_the_journal_alone(said, prefix):
         (line,) = pipe.read().splitlines()
     assert line.startswith("<") == bool(prefix)
     assert line.endswith(f"{prefix}hot")
+
+
+def test_no_control_character_of_a_name_reaches_a_terminal():
+    code = (
+        "import logging; from edge.journal import set_up_logging\n"
+        "set_up_logging(verbose=False); logging.warning('a\\x1b[31mb.wav\\nis damaged')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=child_environment(),
+    )
+    assert done.stderr.endswith("WARNING a\\x1b[31mb.wav is damaged\n")

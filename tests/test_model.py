@@ -159,6 +159,13 @@ def test_a_device_is_no_model_and_has_no_end():
         ModelFile.read(Path("/dev/zero"))
 
 
+def test_a_file_that_a_power_cut_left_empty_is_named_so(tmp_path):
+    path = tmp_path / "my_car.tflite"
+    path.touch()
+    with pytest.raises(ModelError, match=r"my_car.tflite is empty: .* Copy it again"):
+        ModelFile.read(path)
+
+
 def test_the_default_model_can_be_named(path, monkeypatch):
     monkeypatch.setenv("KNOCKKNOCK_MODEL", str(path))
     assert default_model() == path

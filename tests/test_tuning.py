@@ -106,7 +106,9 @@ def test_what_no_threshold_can_be_chosen_by_is_not_judged_first(
         arguments = ["--for-false-rate", "0.1", "--out", str(tmp_path / "tuned.tflite")]
         assert main(["evaluate", str(model), str(tmp_path / name), *arguments]) == 12
         missing = name.removeprefix("no ")
-        assert f"no recording of a {missing}: choosing a threshold" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"no recording of a {missing}: choosing a threshold" in said
+        assert ("leave out --for-false-rate" in said) == (missing == "knock")
 
 
 def test_tuning_again_starts_from_what_the_network_said(model, tmp_path):
