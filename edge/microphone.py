@@ -167,11 +167,12 @@ class Microphone:
         """Give up if the samples have not changed for long.
 
         After a dip of its supply, a card may send zeros until it is opened anew. A microphone with
-        a noise gate beside an engine that is off does so, too: the limit grows until it is heard.
+        a noise gate beside an engine that is off does so, too: the limit grows until it is heard
+        for a while. The click of being opened is no such sound.
         """
-        if not still_s:
+        if self._process_sound_s - still_s >= BACK_OFF_RESET_S:
             self._stuck_limit_s = STUCK_S[0]
-        elif still_s > self._stuck_limit_s:
+        if still_s > self._stuck_limit_s:
             self._stuck_limit_s = min(2 * self._stuck_limit_s, STUCK_S[1])
             self._give_up(STUCK)
 

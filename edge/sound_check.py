@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -72,9 +71,8 @@ def check_microphone(config: Config) -> Finding:
             heard += blocks
             _show_level(heard[-1].y)
             if sum(block.y.size for block in heard) >= LISTEN_S * source.sr:
-                found = _level_finding(heard, Gate(config.gate, sr=source.sr), source.sr)
-                name = f"{source.device}: " if source.device else ""
-                return dataclasses.replace(found, detail=f"{name}{found.detail}")
+                gate = Gate(config.gate, sr=source.sr)
+                return _level_finding(heard, gate, source.sr, source.device)
     finally:
         source.close()
         if sys.stderr.isatty():
@@ -99,17 +97,18 @@ def _blocks_within(source: Microphone, seconds: float) -> Iterator[list[Block]]:
             return
 
 
-def _level_finding(heard: list[Block], gate: Gate, sr: int) -> Finding:
+def _level_finding(heard: list[Block], gate: Gate, sr: int, name: str) -> Finding:
     y = np.concatenate([block.y for block in heard])
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
-    detail = f"{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
+    name = f"{name}: " if name else ""
+    detail = f"{name}{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
     fault = _first_fault(heard, gate, sr)
     if fault is not None:
         otherwise: tuple[Level, str, str] = (
             "fail",
             str(fault),
-            f"is it muted, or unplugged? {CHANNEL_REMEDY.strip()}",
+            f"is it muted, or unplugged, {CHANNEL_REMEDY}",
         )
         level, words, remedy = FAULT_FINDINGS.get(fault, otherwise)
         return Finding(level, "microphone", f"{detail}: {words}", remedy)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.config import AudioConfig
-from edge.microphone import Microphone
+from edge.microphone import STUCK, STUCK_S, Microphone
 from tests.hil.virtual_microphone import RATE, VirtualMicrophone, missing
 
 pytestmark = [
@@ -150,3 +150,18 @@ def test_a_rate_nobody_takes_is_named(rig):
     read_until(microphone, lambda: "channels" in microphone.problem, 15)
     assert "there is no channel 63" in microphone.problem
     microphone.close()
+
+
+def test_a_card_that_sends_zeros_is_opened_anew_and_then_heard(rig, microphone):
+    rig.play(np.zeros(RATE, dtype=np.int16))
+    opened_s = time.monotonic()
+    read_until(microphone, lambda: microphone.problem == STUCK, STUCK_S[0] + 15)
+    assert microphone.problem == STUCK
+    assert time.monotonic() - opened_s > STUCK_S[0]
+    rig.play(counter())
+    blocks = read_until(microphone, lambda: not microphone.problem, 15)
+    assert microphone.problem == ""
+    assert microphone.restarts == 1
+    assert blocks[0].gap
+    blocks = read_until(microphone, lambda: microphone.samples > RATE, 5)
+    assert any(block.y.any() for block in blocks)
