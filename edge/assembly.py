@@ -96,8 +96,6 @@ def build(
     else:
         live = Replay(Recording(source, channel=config.audio.channel, sr=sr), speed)
     log.info("model %s in %s", model.path, classifier.runtime)
-    played = source.resolve() if source else config.audio.device
-    about = {"source": str(played or "default microphone"), "model": str(model.path)}
     status = StatusFile(status_file(config, state))  # first, as it refuses a wrong --state
     folder = records_folder(config, state)
     warning = volatile_warning(folder)
@@ -108,7 +106,7 @@ def build(
         live,
         pipeline,
         indicator=indicator,
-        blackbox=BlackBox(folder, config.blackbox, sr, about=about),
+        blackbox=BlackBox(folder, config.blackbox, sr, about={"model": str(model.path)}),
         status=status,
         skip_when_behind=speed < math.inf,
         self_test=lambda: _self_test(model, front_end, classifier),

@@ -70,7 +70,7 @@ class BlackBox:
         """Keep records in ``directory``, which the thread creates, and clears of leftovers.
 
         If it is deleted later, it is created again. ``about`` is added to the facts of every
-        record: which source and model it is of. ``clock`` is for tests.
+        record: which model judged. ``clock`` is for tests.
         """
         self.directory = directory
         self.written = 0

@@ -72,9 +72,10 @@ class Microphone:
             self._attach(process)
 
     @property
-    def device(self) -> str:
-        """Name of the microphone that is open; "" if none is, or it has not said yet."""
-        return self._stream.device if self._stream else ""
+    def name(self) -> str:
+        """What PortAudio calls the open microphone; what the settings call it if none is open."""
+        opened = self._stream.device if self._stream else ""
+        return opened or self._config.device or "default microphone"
 
     @property
     def opening(self) -> bool:

@@ -27,11 +27,17 @@ class Replay:
         self.opening = False
         self.gaps = self.restarts = self.overflows = 0
         self.rate_error = 0.0  # there is no clock to compare a recording with
+        self._recording = recording
         self._speed = speed
         self._blocks = recording.blocks()
         self._next: Block | None = None
         self._began = time.monotonic()
         self._next_progress = self._began + PROGRESS_INTERVAL_S
+
+    @property
+    def name(self) -> str:
+        """The recording's file."""
+        return str(self._recording.path.resolve())
 
     def read(self, timeout_s: float) -> list[Block] | None:
         """The blocks that are due; waits up to ``timeout_s`` for the first. None at the end."""

@@ -203,14 +203,11 @@ class Service:
 
     def _alert(self, verdict: Verdict) -> None:
         self.counters.alerts += 1
-        facts = facts_of_alert(verdict, self.pipeline.threshold, self.counters.alerts)
-        log.warning(
-            "KNOCKING: alert %d at %.1f s, p = %.3f",
-            self.counters.alerts,
-            verdict.end_s,
-            verdict.p_knocking,
-        )
-        self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, verdict.end_s))
+        number, threshold = self.counters.alerts, self.pipeline.threshold
+        p, end_s = verdict.p_knocking, verdict.end_s
+        log.warning("KNOCKING: alert %d at %.1f s, p = %.3f", number, end_s, p)
+        facts = facts_of_alert(verdict, self._source.name, threshold, number)
+        self._blackbox.keep(Alert(self._memory.read(), verdict.picture, facts, end_s))
 
     def _reload_settings(self) -> None:
         self._reload_requested = False
@@ -289,6 +286,7 @@ class Service:
         state = self.state()
         return {
             "state": str(signal_of(state)),
+            "source": self._source.name,
             "alert": state.alert,
             "problems": problems_of(state),
             **verdict_of(state),

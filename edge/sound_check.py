@@ -72,7 +72,7 @@ def check_microphone(config: Config) -> Finding:
             _show_level(heard[-1].y)
             if sum(block.y.size for block in heard) >= LISTEN_S * source.sr:
                 gate = Gate(config.gate, sr=source.sr)
-                return _level_finding(heard, gate, source.sr, source.device)
+                return _level_finding(heard, gate, source.sr, source.name)
     finally:
         source.close()
         if sys.stderr.isatty():
@@ -101,8 +101,7 @@ def _level_finding(heard: list[Block], gate: Gate, sr: int, name: str) -> Findin
     y = np.concatenate([block.y for block in heard])
     rms = 20 * np.log10(max(float(y.std()), 1e-9))
     peak = 20 * np.log10(max(float(np.abs(y).max()), 1e-9))
-    name = f"{name}: " if name else ""
-    detail = f"{name}{y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
+    detail = f"{name}: {y.size / sr:.1f} s heard, {rms:.0f} dBFS rms, {peak:.0f} dBFS peak"
     fault = _first_fault(heard, gate, sr)
     if fault is not None:
         otherwise: tuple[Level, str, str] = (

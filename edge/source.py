@@ -17,6 +17,11 @@ class LiveSource(Protocol):
     rate_error: float  # relative error of the sampling rate against the clock; 0.0: fine
 
     @property
+    def name(self) -> str:
+        """The microphone's name, or the recording's file."""
+        ...
+
+    @property
     def opening(self) -> bool:
         """Whether it is being opened for the first time, and nothing has failed yet."""
         ...

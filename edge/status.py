@@ -67,12 +67,14 @@ def verdict_of(state: State) -> dict[str, Any]:
     }
 
 
-def facts_of_alert(verdict: Verdict, threshold: float, number: int) -> dict[str, Any]:
+def facts_of_alert(verdict: Verdict, source: str, threshold: float, number: int) -> dict[str, Any]:
     """The facts to record of alert ``number``, which ``verdict`` has just started.
 
-    The wall-clock ``time`` is included only if the clock has been synchronised since boot.
+    ``source``: what was listened to. The wall-clock ``time`` is included only if the clock has been
+    synchronised since boot.
     """
     facts = {
+        "source": source,
         "boot_id": health.boot_id(),
         "monotonic_s": round(time.monotonic(), 3),
         "start_s": round(verdict.start_s, 3),

@@ -44,6 +44,7 @@ class Day:
     """A source that loops ten minutes of synthetic engines, one of them knocking, in 1 s blocks."""
 
     sr = synth.SR
+    name = "synthetic engines"
     problem = ""
     opening = False
 

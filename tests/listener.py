@@ -54,6 +54,7 @@ class Scripted:
 
     def __init__(self, steps):
         self.steps = list(steps)
+        self.name = "USB Audio (hw:1,0)"
         self.problem = ""
         self.at = 0.0
         self.closed = False

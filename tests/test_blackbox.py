@@ -59,12 +59,12 @@ def test_a_record_holds_sound_picture_and_facts(tmp_path):
     assert np.abs(y - np.clip(noise(1.0, seed=7), -1, 1)).max() < 2 / 32768
 
 
-def test_a_record_says_what_it_is_of(tmp_path):
-    box = BlackBox(tmp_path, BlackBoxConfig(), SR, about={"source": "/golf.wav"})
+def test_a_record_says_which_model_judged(tmp_path):
+    box = BlackBox(tmp_path, BlackBoxConfig(), SR, about={"model": "/net.tflite"})
     box.keep(alert(0))
     box.close(20.0)
     facts = json.loads((tmp_path / "000001" / "alert.json").read_text())
-    assert (facts["record"], facts["source"]) == ("000001", "/golf.wav")
+    assert (facts["record"], facts["model"]) == ("000001", "/net.tflite")
 
 
 def test_the_oldest_makes_room_but_never_a_pinned_one(tmp_path):

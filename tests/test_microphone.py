@@ -2,6 +2,7 @@ import os
 import signal
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -128,17 +129,22 @@ def test_what_a_dying_process_sent_and_said_last_is_heard(monkeypatch, caplog):
     script = f"say:{OPENED_PREFIX}knockmic say:unplugged 3 die"
     command = [sys.executable, "-m", "tests.fake_capture", script]
     monkeypatch.chdir(ROOT)
-    microphone = Microphone(AudioConfig(), SR, command=command)
+    microphone = Microphone(AudioConfig(device="usb"), SR, command=command)
+    assert Microphone(AudioConfig(), SR).name == "default microphone"
     heard: list[Block] = []
+    names = [microphone.name]
     deadline = time.monotonic() + 20
     try:
         while not (heard and microphone.problem):
             assert time.monotonic() < deadline
             heard += microphone.read(0.02)
+            names.append(microphone.name)
     finally:
         microphone.close()
     assert size(heard) == 3 * PACKET
     assert microphone.problem == "unplugged"
+    # While it is open, as PortAudio calls it; else as the settings do.
+    assert [name for name, _ in groupby(names)] == ["usb", "knockmic", "usb"]
     assert "microphone delivers: knockmic" in caplog.messages
 
 

@@ -257,7 +257,8 @@ def test_a_microphone_that_is_lost_has_no_rate():
 
 def test_a_recording_has_the_rate_it_has(tmp_path):
     wav = wav_file(tmp_path / "a.wav", noise(1).astype("f8"), SR)
-    assert Replay(Recording(wav), 1.0).rate_error == 0.0
+    replay = Replay(Recording(wav), 1.0)
+    assert (replay.rate_error, replay.name) == (0.0, str(wav))
 
 
 def test_what_is_wrong_is_said_in_words():

@@ -65,7 +65,8 @@ def test_knocking_lights_the_lamp_and_leaves_one_record(make, tmp_path):
     wait_for(lambda: service._blackbox.written == 1)
     (record,) = [p for p in (tmp_path / "box").iterdir() if p.name.isdigit()]
     facts = json.loads((record / "alert.json").read_text())
-    assert facts["p_knocking"] == 0.9
+    assert (facts["p_knocking"], facts["source"]) == (0.9, "USB Audio (hw:1,0)")
+    assert status(tmp_path)["source"] == facts["source"]
     kept = Recording(record / "sound.wav").read()
     heard = np.concatenate(seconds(60))[: (lit[0] + 1) * SR // 2]
     assert np.abs(kept - heard[-kept.size :]).max() < 1e-4

@@ -19,7 +19,7 @@ class Source:
     """A microphone that gives blocks of 50 ms of what it was told, faster than real time."""
 
     sr = SR
-    device = "USB Audio"
+    name = "USB Audio"
 
     def __init__(self, y, problem=""):
         self._blocks = [Block(y[at : at + 1102], at / SR) for at in range(0, y.size, 1102)]

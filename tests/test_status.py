@@ -168,10 +168,11 @@ def test_a_verdict_that_no_longer_holds_is_not_told(gone):
 
 def test_the_facts_of_an_alert_are_those_of_the_window_that_started_it(monkeypatch):
     monkeypatch.setattr("edge.health.clock_is_synchronised", lambda: False)
-    facts = facts_of_alert(Verdict(7.25, 9.25, "knocking", 0.9, "", None), 0.4, 3)
+    facts = facts_of_alert(Verdict(7.25, 9.25, "knocking", 0.9, "", None), "/golf.wav", 0.4, 3)
     assert (facts["start_s"], facts["p_knocking"], facts["threshold"], facts["alert"]) == (
         *(7.25, 0.9, 0.4, 3),
     )
+    assert facts["source"] == "/golf.wav"
     assert facts["monotonic_s"] == pytest.approx(time.monotonic(), abs=60)
 
 
@@ -180,7 +181,7 @@ def test_the_time_of_an_alert_is_utc_wherever_the_machine_is(monkeypatch):
     monkeypatch.setenv("TZ", "XYZ-5")  # five hours ahead of UTC
     time.tzset()
     try:
-        told = facts_of_alert(Verdict(0, 2, "knocking", 0.9, "", None), 0.5, 1)["time"]
+        told = facts_of_alert(Verdict(0, 2, "knocking", 0.9, "", None), "mic", 0.5, 1)["time"]
     finally:
         monkeypatch.undo()
         time.tzset()
