@@ -125,7 +125,7 @@ def test_what_the_service_would_not_judge_fails(plug, y, words):
 def test_sound_overdriven_before_the_resampler_fails():
     y = noise(3.0)
     finding = _level_finding(
-        [Block(y, 0.0, flaws=Flaws(0.9, 0.0))], Gate(GateConfig(), sr=SR), SR, ""
+        [Block(y, 0.0, flaws=Flaws(0.9, 0.0))], Gate(GateConfig(), sr=SR), SR, "USB"
     )
     assert finding.level == "fail"
     assert "clipping" in finding.detail
