@@ -102,13 +102,14 @@ class Config:
         try:
             content = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # ValueError also for a very long number
-            raise ConfigError(f"{name} is not valid TOML: {error}") from error
+            why = str(error).replace("Cannot overwrite a value", "a key is there twice")
+            raise ConfigError(f"{name} is not valid TOML: {why}") from error
         hints = get_type_hints(cls)
         sections = {}
         for section, values in content.items():
             if section not in hints:
                 raise ConfigError(
-                    f"{name}: unknown section [{section}]{_suggestion(section, hints)}"
+                    f"{name}: unknown section or key {section}{_suggestion(section, hints)}"
                 )
             if not isinstance(values, dict):
                 raise ConfigError(f"{name}: {section} must be a section, written [{section}]")
@@ -181,6 +182,9 @@ def needs_restart(old: Config, new: Config) -> list[str]:
 
 
 def _suggestion(wrong: str, known: dict[str, Any]) -> str:
+    for section, kind in get_type_hints(Config).items():
+        if wrong in get_type_hints(kind):
+            return f": it belongs below [{section}]"
     close = difflib.get_close_matches(wrong, known, n=1)
     if close:
         return f": did you mean {close[0]}?"
@@ -190,7 +194,7 @@ def _suggestion(wrong: str, known: dict[str, Any]) -> str:
 # section.key -> smallest and largest sensible value
 LIMITS: dict[str, tuple[float, float]] = {
     "audio.channel": (0, 63),
-    "audio.stall_s": (0.5, 60),
+    "audio.stall_s": (0.5, 3),  # added to the longest hop_s no more than those 5 s
     "listen.hop_s": (0.1, 2),  # the lamp shows a fault after 5 s without a window
     "listen.threads": (0, 16),
     "listen.threshold": (0, 0.999),

@@ -101,12 +101,11 @@ def _run(arguments: argparse.Namespace) -> int:
         raise AudioDeviceError(
             "there is no microphone: plug one in; arecord -l shows what ALSA sees"
         )
-    print(f"{'name':<44}{'USB id':<12}{'channels':>8}  rates that open, Hz")
-    for device in devices:
-        mark = " (default)" if device["default"] else ""
+    names = [device["name"] + (" (default)" if device["default"] else "") for device in devices]
+    width = max(42, *map(len, names)) + 2
+    print(f"{'name':<{width}}{'USB id':<12}{'channels':>8}  rates that open, Hz")
+    for name, device in zip(names, devices, strict=True):
         rates = ", ".join(map(str, device["rates"])) or "none: busy?"
-        print(
-            f"{device['name'] + mark:<44}{device['usb_id'] or '-':<12}"
-            f"{device['channels']:>8}  {rates}"
-        )
+        usb_id = device["usb_id"] or "-"
+        print(f"{name:<{width}}{usb_id:<12}{device['channels']:>8}  {rates}")
     return 0

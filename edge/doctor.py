@@ -28,6 +28,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.finding import Finding, device_in_use_hint, join_remedies
 from edge.frontend import FrontEnd
+from edge.gate import Gate
 from edge.golden import MISMATCH, golden_answer, golden_sound
 from edge.installed import (
     OVERLAY_REMEDY,
@@ -96,13 +97,15 @@ def _model(config: Config) -> Iterator[Finding]:
 
 def _speed(front_end: FrontEnd, classifier: Classifier, y: Sound, config: Config) -> Finding:
     picture = front_end.picture(y)
+    gate = Gate(config.gate, sr=front_end.config.sr)
     stages = {
+        "gate": lambda: gate.check(y),
         "spectrogram": lambda: front_end.spectrogram(y),
         "with its picture": lambda: front_end.picture(y),
         "network": lambda: classifier.predict(picture),
     }
     times_ms = {name: _median_ms(stage) for name, stage in stages.items()}
-    total = times_ms["with its picture"] + times_ms["network"]
+    total = times_ms["gate"] + times_ms["with its picture"] + times_ms["network"]
     share = total / (1000 * config.listen.hop_s)
     detail = ", ".join(f"{name} {ms:.0f} ms" for name, ms in times_ms.items())
     detail += f"; {share:.0%} of the time between windows"

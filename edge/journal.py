@@ -65,14 +65,18 @@ def _stderr_is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
 
 
-def set_up_logging(*, verbose: bool) -> None:
-    """Log to standard error; with priorities if it is connected to the journal."""
+def set_up_logging(*, verbose: bool, limited: bool = True) -> None:
+    """Log to standard error; with priorities if it is connected to the journal.
+
+    ``limited``: through :class:`RateLimit`, whose minutes are real ones.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if _stderr_is_journal():
         handler.setFormatter(_Format("%(message)s"))
     else:
         handler.setFormatter(OneLine("%(asctime)s %(levelname)-7s %(message)s"))
-    handler.addFilter(RateLimit())
+    if limited:
+        handler.addFilter(RateLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)

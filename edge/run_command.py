@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge.service import Service
 
 INTERRUPTED = 130  # exit code, as after Ctrl-C
+SLOWEST = 0.5  # --speed: any slower, and the lamp might take the time between windows for a fault
 FAULT_SECONDS = 10.0  # how long the lamp shows a failed start before systemd tries again
 
 EXAMPLES = f"""\
@@ -91,8 +92,8 @@ def _speed(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0.01 <= value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} must be between 0.01 and 1000, or max")
+    if not SLOWEST <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} must be between {SLOWEST} and 1000, or max")
     return value
 
 
@@ -105,7 +106,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--speed needs --source: a microphone always runs in real time")
     if arguments.check_config:
         return _check_config(arguments)
-    set_up_logging(verbose=arguments.verbose)
+    # A replay may be faster than real time, and whoever started it wants every alert in the log.
+    set_up_logging(verbose=arguments.verbose, limited=not arguments.source)
     # When systemd aborts a hanging process, the traceback must reach the journal. Use a copy of
     # standard error, which itself is redirected to /dev/null while a runtime loads the network.
     faulthandler.enable(os.dup(2))

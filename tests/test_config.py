@@ -19,7 +19,9 @@ from edge.config import (
 )
 from edge.errors import ConfigError
 from edge.gate import Gate
+from edge.indicator import STALE_S
 from edge.recording import Recording
+from edge.run_command import SLOWEST
 from tests.listener import SR
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +49,9 @@ def test_what_is_said_counts():
     [
         ("[audoi]", "did you mean audio"),
         ("[audio]\ndevcie = 'x'", "did you mean device"),
+        ("[health]\nthreshold = 0.9", r"key health.threshold: it belongs below \[listen\]"),
+        ("threshold = 0.9", r"key threshold: it belongs below \[listen\]"),
+        ("[listen]\nthreshold = 0.9\nthreshold = 0.8\n", r"a key is there twice \(at line 3"),
         ("[audio]\nxyzzy = 1", "known are device, channel"),
         ("audio = 3", "must be a section"),
         ("[audio", "not valid TOML"),
@@ -252,6 +257,7 @@ def test_a_likeness_that_real_engines_have_is_no_limit_but_0_is_none():
 
 
 def test_limits_that_other_parts_rely_on():
-    assert LIMITS["audio.stall_s"][1] <= 60
+    assert LIMITS["audio.stall_s"][1] + LIMITS["listen.hop_s"][1] <= STALE_S
+    assert LIMITS["listen.hop_s"][1] / SLOWEST < STALE_S  # a slow replay is no fault, either
     record = BlackBox._max_bytes(round(LIMITS["blackbox.seconds"][1] * SR))
     assert LIMITS["blackbox.max_mb"][0] * 1e6 >= record

@@ -1,5 +1,6 @@
 """``edge devices`` where a driver does not answer."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -44,3 +45,17 @@ def test_a_driver_that_hangs_is_given_up_even_if_nothing_ends_it(monkeypatch, ki
         for process in started:
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=10)
+
+
+def test_a_long_name_does_not_run_into_the_usb_id(monkeypatch, capsys):
+    """The name that the I2S microphones of the guide have."""
+    long = "snd_rpi_googlevoicehat_soundcar: Google voiceHAT SoundCard HiFi voicehat-hifi-0 (hw:1)"
+    facts = {"channels": 2, "rates": [48_000], "usb_id": "0d8c:0014", "default": False}
+    devices = [{"name": long, **facts}, {"name": "USB", **facts, "usb_id": "", "default": True}]
+    monkeypatch.setattr(devices_command, "list_devices", lambda: devices)
+    assert devices_command._run(argparse.Namespace(json=False)) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows] == [long, "USB (default)"]
+    assert {row.index(what) for row, what in zip(rows, ["0d8c", "- "], strict=True)} == {
+        head.index("USB id")
+    }

@@ -172,12 +172,22 @@ def test_findings_are_all_that_is_said(tmp_path):
     assert errors == ""
 
 
-@pytest.mark.parametrize(("ms", "level"), [(100, "ok"), (200, "warn")])
+@pytest.mark.parametrize(("ms", "level"), [(80, "ok"), (100, "warn")])
 def test_a_board_too_slow_is_a_warning(monkeypatch, ms, level):
     monkeypatch.setattr("edge.doctor._median_ms", lambda _: ms)
     told: Any = Told(0.1)
     told.runtime = "ai-edge-litert 2.1.0"
     assert _speed(FrontEnd(), told, noise(2), Config()).level == level
+
+
+def test_all_that_is_done_for_a_window_counts(monkeypatch):
+    """The spectrogram is part of the picture, so three times 50 ms are 30 % of 0.5 s."""
+    monkeypatch.setattr("edge.doctor._median_ms", lambda _: 50)
+    told: Any = Told(0.1)
+    told.runtime = "ai-edge-litert 2.1.0"
+    detail = _speed(FrontEnd(), told, noise(2), Config()).detail
+    assert detail.startswith("gate 50 ms, spectrogram 50 ms, with its picture 50 ms, network 50 ms")
+    assert "; 30% of the time" in detail
 
 
 @pytest.mark.parametrize("runtime", ["ai-edge-litert 2.1.0", "tflite-runtime 2.14.0"])

@@ -254,3 +254,21 @@ def test_no_control_character_of_a_name_reaches_a_terminal():
         env=child_environment(),
     )
     assert done.stderr.endswith("WARNING a\\x1b[31mb.wav is damaged\n")
+
+
+@pytest.mark.parametrize(("limited", "lines"), [(True, journal.BURST), (False, journal.BURST + 1)])
+def test_without_the_limit_every_line_is_logged(limited, lines):
+    """As in a replay, which may be faster than real time."""
+    code = (
+        "import logging; from edge.journal import set_up_logging\n"
+        f"set_up_logging(verbose=False, limited={limited})\n"
+        f"for _ in range({journal.BURST + 1}): logging.warning('knocking')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=child_environment(),
+    )
+    assert done.stderr.count("knocking") == lines

@@ -25,7 +25,7 @@ SR = 22_050
 
 @pytest.fixture(autouse=True)
 def the_log_is_pytests(monkeypatch):
-    monkeypatch.setattr("edge.run_command.set_up_logging", lambda *, verbose: None)
+    monkeypatch.setattr("edge.run_command.set_up_logging", lambda **_: None)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def listen(monkeypatch):
     """``edge run`` in this process, without a lamp, signal handlers or logging set up."""
     dark = Config.from_toml("[indicator]\nled_pin = -1\n", "x")
     monkeypatch.setattr(run_command, "load_config", lambda _: dark)
-    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: None)
+    monkeypatch.setattr(run_command, "set_up_logging", lambda **_: None)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     told = argparse.Namespace(
         source=None, speed=1, config=None, check_config=False, verbose=False, state=None
@@ -279,7 +279,7 @@ def played(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(run_command, "Indicator", Lamp)
-    monkeypatch.setattr(run_command, "set_up_logging", lambda *, verbose: told.update(log=verbose))
+    monkeypatch.setattr(run_command, "set_up_logging", told.update)
     monkeypatch.setattr(assembly, "build", build)
     monkeypatch.setattr("edge.run_command.signal.signal", lambda *_: None)
     asked = arguments(tmp_path)
@@ -291,7 +291,8 @@ def test_what_the_command_line_says_is_passed_on_and_the_lamp_is_out_at_the_end(
     told, asked = played
     asked.verbose, asked.speed = verbose, 7.0
     assert run_command._run(asked) == 0
-    assert (told["log"], told["speed"], told["lamp"]) == (verbose, 7.0, "closed")
+    assert (told["verbose"], told["limited"]) == (verbose, False)
+    assert (told["speed"], told["lamp"]) == (7.0, "closed")
     assert (told["source"], told["state"]) == (asked.source, asked.state)
 
 
