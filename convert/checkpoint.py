@@ -1,7 +1,8 @@
 """Reading and writing checkpoints: fastai's layouts, torchvision's body, safetensors.
 
 A checkpoint is a pickle from an untrusted source. It is read only with torch's restricted
-unpickler, which builds tensors and plain containers and runs no code; what that refuses is refused.
+unpickler, which builds tensors and plain containers and runs no code; what that refuses is refused,
+except for the names in a fastai optimiser's state, whose objects are not built.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +40,14 @@ PLAIN_TYPES = {
     torch.int32,
     torch.int64,
 }
+# What fastai's one-cycle training leaves in its optimiser's state: learning rates as numpy's
+# numbers, and in v2 fastcore's list. Here nobody needs them, so _Ignored takes their place.
+OPTIMISER_GLOBALS = (
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",  # numpy 2
+    "numpy.dtype",
+    "fastcore.foundation.L",
+)
 MAX_LISTED = 6  # keys listed in a message for each kind of problem
 # torchvision names its layers where fastai numbers the children of a Sequential.
 TORCHVISION_NAMES = {
@@ -48,6 +58,17 @@ TORCHVISION_NAMES = {
     "layer3": "6",
     "layer4": "7",
 }
+
+
+class _Ignored:
+    """Stands in for each of OPTIMISER_GLOBALS: accepts any arguments and state, keeps none."""
+
+    def __new__(cls, *_: object) -> _Ignored:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,7 @@ def load_checkpoint(
             f"{path} is torchvision's ResNet34, trained on photographs: it cannot tell engines "
             "apart. Train from it with: convert train --pretrained"
         )
-    style: HeadStyle = "v1" if "1.8.bias" in state else "v2"
+    style: HeadStyle = "v1" if {"1.4.bias", "1.8.bias"} & state.keys() else "v2"
     last = state.get("1.8.weight")
     if isinstance(last, Tensor) and _is_plain(last) and last.ndim == 2 and last.shape[0] != 2:
         raise CheckpointError(
@@ -113,7 +134,7 @@ def load_checkpoint(
     meta = _meta_of(content, path, {name: v for name, v in instead.items() if v is not None})
     return Checkpoint(
         network.eval(),
-        f"fastai {style}" + (", safetensors" if path.suffix == ".safetensors" else ""),
+        f"fastai {style}" + (", safetensors" if path.suffix.lower() == ".safetensors" else ""),
         _labels(meta, path),
         meta,
         _number(meta, "threshold", 0.5, (0.0, 1.0), path),
@@ -207,7 +228,7 @@ def _read(path: Path) -> dict[str, Any]:
     if holds_tflite(path):
         raise CheckpointError(f"{path} is a TFLite model: give the .pth it was made from")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file  # noqa: PLC0415 - only where it is needed
 
             return dict(load_file(path))
@@ -215,12 +236,15 @@ def _read(path: Path) -> dict[str, Any]:
             magic = file.read(2)
         if magic not in MAGICS:
             raise ValueError("it is neither an archive from torch nor a pickle")
-        with warnings.catch_warnings():
+        ignored: list[Any] = [(_Ignored, name) for name in OPTIMISER_GLOBALS]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(ignored):
             warnings.simplefilter("ignore")  # about pickles from elsewhere, refused anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({found[1]})" if found else ""
         raise CheckpointError(
-            f"{path} holds more than tensors and was not read, because that could run code: "
+            f"{path} holds more than tensors{what} and was not read, because that could run code: "
             "save it again with torch.save(model.state_dict(), ...)"
         ) from error
     except Exception as error:

@@ -47,7 +47,7 @@ What the last window leaves of the recording gets an extra one, which ends where
 does. It does not count for an alert, as edge run has none there.
 
 A window that cannot be trusted is "unknown", never "normal"; reasons:
-  too_short   less than two seconds of sound
+  too_short   less than two seconds of sound (up to 24 ms may be missing)
   silence     nothing from 33 Hz to 4 kHz, or hardly anything: engine off, a loose plug
   flat_line   the samples do not change: sound dropped out, a dead microphone
   clipping    overdriven: turn the microphone's gain down, or move it away

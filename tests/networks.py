@@ -1,7 +1,11 @@
 """Checkpoints in the layouts of other programs, with random weights."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
+import numpy as np
 import torch
 
 from convert.network import KnockNet
@@ -23,6 +27,21 @@ def random_network(style="v1", seed=0):
     return network.eval()
 
 
+def fastcore():
+    """Modules that define fastcore's list, which fastai v2 pickles by this name."""
+    module = ModuleType("fastcore.foundation")
+    module.L = type("L", (), {"__module__": module.__name__})  # type: ignore[attr-defined]
+    return {"fastcore": ModuleType("fastcore"), module.__name__: module}
+
+
+def optimiser(network):
+    """Its state as one-cycle training leaves it; call while ``fastcore`` can be imported."""
+    hypers = sys.modules["fastcore.foundation"].L()
+    hypers.items = [{"lr": np.float64(1e-3)}]
+    momentum = {i: {"avg": p.clone()} for i, p in enumerate(network.parameters())}
+    return {"state": momentum, "hypers": hypers}
+
+
 def checkpoint(path: Path, network, layout="bare"):
     """Write ``network`` as fastai's ``learn.save`` does, with or without the optimiser."""
     state = network.state_dict()
@@ -30,9 +49,10 @@ def checkpoint(path: Path, network, layout="bare"):
         from safetensors.torch import save_file
 
         save_file(state, path)
-    elif layout == "optimiser":
-        momentum = {i: {"avg": p.clone()} for i, p in enumerate(network.parameters())}
-        torch.save({"model": state, "opt": {"state": momentum, "hypers": [{"lr": 1e-3}]}}, path)
+    elif layout.startswith("optimiser"):
+        with mock.patch.dict(sys.modules, fastcore()):
+            content = {"model": state, "opt": optimiser(network)}
+            torch.save(content, path, _use_new_zipfile_serialization="2019" not in layout)
     else:
         torch.save(state, path)
     return path

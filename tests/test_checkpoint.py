@@ -1,6 +1,7 @@
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ def same(one, other, tolerance=0.0):
 
 
 @pytest.mark.parametrize("style", ["v1", "v2"])
-@pytest.mark.parametrize("layout", ["bare", "optimiser", "safetensors"])
+@pytest.mark.parametrize("layout", ["bare", "optimiser", "optimiser, 2019", "safetensors"])
 def test_layouts(tmp_path, style, layout):
     original = random_network(style)
     suffix = "safetensors" if layout == "safetensors" else "pth"
@@ -31,6 +32,15 @@ def test_layouts(tmp_path, style, layout):
     assert loaded.labels is None
     assert same(original, loaded.network)
     assert not loaded.network.training
+
+
+def test_what_stands_in_for_the_optimiser_keeps_nothing_and_is_trusted_nowhere_else(tmp_path):
+    before = torch.serialization.get_safe_globals()
+    content = {"model": random_network().state_dict(), "meta": {"threshold": np.float64(0.7)}}
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"threshold <.*_Ignored.* must lie between 0 and 1"):
+        load_checkpoint(tmp_path / "a.pth")
+    assert torch.serialization.get_safe_globals() == before
 
 
 def test_ours_keep_labels_and_meta(tmp_path, network):
@@ -83,6 +93,15 @@ def test_every_mismatch_is_named(tmp_path, network):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("lost", ["1.4.bias", "1.8.bias"])
+def test_a_head_that_lost_a_bias_is_still_of_its_layout(tmp_path, lost):
+    state = KnockNet(head="v1").state_dict()
+    del state[lost], state["0.0.weight"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=f"head: 2 missing: 0.0.weight, {lost}$"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 def test_three_classes(tmp_path):
     three = {"1.8.weight": torch.zeros(3, 512), "1.8.bias": torch.zeros(3)}
     torch.save(KnockNet().state_dict() | three, tmp_path / "a.pth")
@@ -109,15 +128,15 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_a_pickle_that_would_run_code_runs_none(tmp_path, how):
+@pytest.mark.parametrize(("how", "named"), [("torch", r" \(posix\.mkdir\)"), ("pickle", "")])
+def test_a_pickle_that_would_run_code_runs_none(tmp_path, how, named):
     exploded = tmp_path / "exploded"
     content = {"model": random_network().state_dict(), "opt": Bomb(exploded)}
     if how == "torch":
         torch.save(content, tmp_path / "a.pth")
     else:
         (tmp_path / "a.pth").write_bytes(pickle.dumps(content))
-    with pytest.raises(CheckpointError, match="could run code"):
+    with pytest.raises(CheckpointError, match=f"tensors{named} and was not read.* could run code"):
         load_checkpoint(tmp_path / "a.pth")
     assert not exploded.exists()
     pickle.loads(pickle.dumps(Bomb(exploded)))  # noqa: S301 - it is armed
