@@ -9,7 +9,6 @@ splits are therefore by source, and by *car* if the owner of the recordings name
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.copies import without_copies
 from convert.errors import DatasetError
 from convert.faults import FAULT_KINDS
 from convert.fingerprint import fingerprint
@@ -36,7 +36,7 @@ from convert.labels import (
 )
 from convert.paths import what_is
 from convert.progress import bar
-from convert.skipped import MIN_CLIP_S, Skipped, count_and_name
+from convert.skipped import MIN_CLIP_S, SILENT, Skipped, count_and_name
 from edge.errors import RecordingError
 from edge.frontend import FrontEndConfig
 from edge.recording import Recording
@@ -47,7 +47,6 @@ LABELS = ("knocking", "normal")  # the network's classes, in the original's orde
 NOT_HEALTHY = frozenset(
     {"engine_other_fault", "other_fault", *FAULT_KINDS, "knocking", "not_engine"}
 )
-SILENT = 1e-4  # peak, full scale 1: about three steps of 16 bits
 SILENT_DRAWS = 50  # attempts to draw a cut that is not silent
 Cut = TypeVar("Cut", NDArray[np.float32], NDArray[np.float64])
 
@@ -116,7 +115,7 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
     )
     spelt = one_spelling(clip.kind for clip in clips)
     clips = [dataclasses.replace(clip, kind=spelt[clip.kind]) for clip in clips]
-    clips = _without_copies(_in_order(clips))
+    clips = without_copies(_in_order(clips))
     _say_healthy(clips)
     return clips
 
@@ -207,48 +206,6 @@ def _with_cars(clips: Sequence[Clip]) -> list[Clip]:
                 f"and of car {clip.car!r} in another: a source is of one car"
             )
     return [dataclasses.replace(clip, car=cars.get(clip.source, "")) for clip in clips]
-
-
-def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
-    """``clips`` without byte-identical copies, which the split could separate from the original."""
-    by_size: dict[int, list[Clip]] = {}
-    for clip in clips:
-        by_size.setdefault(clip.path.stat().st_size, []).append(clip)
-    by_size.pop(0, None)  # empty files are unreadable, not copies
-    out: set[int] = set()  # by identity: one file may be listed twice
-    copies: list[str] = []
-    twice: list[str] = []
-    for group in by_size.values():
-        seen: dict[str, Clip] = {}
-        for clip in group if len(group) > 1 else ():
-            twin = seen.setdefault(fingerprint(clip.path), clip)
-            # Not samefile: a link to a recording has a path of its own, which must be named.
-            again = os.path.abspath(clip.path) == os.path.abspath(twin.path)  # noqa: PTH100
-            if differs := _contradiction(twin, clip):
-                both = f"{twin.path} and {clip.path} are the same audio"
-                both = f"{clip.path} is listed twice" if again else both
-                raise DatasetError(f"{both}, {differs}: one of them is wrong")
-            if twin is clip:
-                continue
-            if again:
-                twice.append(str(clip.path))
-            else:
-                copies.append(f"{clip.path} of {twin.path}")
-            out.add(id(clip))
-    count_and_name("left out", "recording", "copied from another", copies)
-    count_and_name("left out", "line", "naming a recording again", twice)
-    return [clip for clip in clips if id(clip) not in out]
-
-
-def _contradiction(one: Clip, other: Clip) -> str:
-    """How two copies contradict each other, in label, health or side of the split; or ""."""
-    if one.label != other.label:
-        return f"labelled {one.label} and {other.label}"
-    if one.is_healthy != other.is_healthy:
-        return f"of kind {one.kind} and {other.kind}, of which one is healthy and one is not"
-    if (one.split == "valid") != (other.split == "valid"):  # an empty split means training
-        return f"of split {one.split!r} and {other.split!r}"
-    return ""
 
 
 def load(clip: Clip) -> NDArray[np.float32]:

@@ -41,8 +41,8 @@ class CachedExamples:
 # recordings, the recipe and the seed it determines them. SELECTION_MODULES are apart because a
 # change there must not discard hours of examples. A test checks that none is missing in these two.
 EXAMPLE_MODULES = (
-    *("bay", "dataset", "examples", "faults", "fingerprint", "folders", "intake", "labels"),
-    *("lookalikes", "paths", "recipe", "skipped", "synth"),
+    *("bay", "copies", "dataset", "examples", "faults", "fingerprint", "folders", "intake"),
+    *("labels", "lookalikes", "paths", "recipe", "skipped", "synth"),
     *(
         "edge/recording",
         "edge/decoders",

@@ -21,7 +21,7 @@ from convert.equalise import equalise
 from convert.errors import ExportError
 from convert.network import FoldedNet, KnockNet, fold
 from convert.onnx_export import to_onnx
-from convert.output import check_output
+from convert.output import check_output, check_room
 from convert.parity import Parity, check_parity
 from convert.progress import Stage
 from convert.skipped import say_unreadable
@@ -35,6 +35,7 @@ from edge.temperature import TEMPERATURE_RANGE, apply_temperature, raw_threshold
 GOLDEN_SEED = 20_260_101
 TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
 ONNX = "network.onnx"  # in the temporary folder
+TEMPORARY_MB = 500  # float32, which needs most, was seen to use 430
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     ConfigError, CheckpointError, DatasetError, ExportError or ParityError otherwise.
     """
     check_output("--out", out, ".tflite")
+    check_room(TEMPORARY_MB)
     _check(config)
     loaded, manifest = _load(checkpoint, out, config)
     front_end = FrontEnd(manifest.front_end)

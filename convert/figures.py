@@ -224,6 +224,8 @@ class Report:
         head = f"{'':<36}{'windows':>8}{'unknown':>8}{'mean p':>8}{'knocking':>10}"
         lines = [f"{self.model}, threshold {self.threshold:g}", head]
         lines += [_line(name, row) for name, row in self.rows("kind").items()]
+        if reasons := self.row(self.judged)["unknown_reasons"]:
+            lines.append("unknown: " + ", ".join(f"{name} {n}" for name, n in reasons.items()))
         lines.append("engines by source")
         for name, part in self._grouped("source").items():
             if part[0].clip.label != "not_engine":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +47,17 @@ def need_folder(option: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # not every file system tells beforehand
         raise ConfigError(f"{option}: {folder} cannot be made: {error.strerror}") from error
+
+
+def check_room(megabytes: int) -> None:
+    """ConfigError unless the folder of temporary files has room for ``megabytes``."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < megabytes:
+        raise ConfigError(
+            f"{folder} has {free:.0f} MB free, of {megabytes} MB needed for temporary files: "
+            "make room, or set TMPDIR to another folder"
+        )
 
 
 def holds_tflite(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,12 +37,15 @@ COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#332288", "#999933", "#882255")
 LINES: tuple[Line, ...] = ("--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), "-")
 HATCHES = ("", "///", "...", "xxx", "---")  # the next one each time the colours are used up
 GUIDE = "#7f8c8d"  # reference lines
-mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "knockknock"})  # reproducible SVG files
+# Text stays text, so that a browser's fonts show names in any script; reproducible SVG files.
+mpl.rcParams.update({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "knockknock"})
 
 
 def _uri(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser's may have it
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

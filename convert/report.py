@@ -52,9 +52,7 @@ def write_report(report: Report, path: Path) -> None:
         *_separation(report, figures),
         "<h2>False alarms: alerts of the device's detector</h2>",
         _alarms_table(figures["false_alarms"]),
-        "<h2>Plots</h2><div class=row>",
-        *(_figure(title, uri) for title, uri in _plots(report)),
-        "</div>",
+        *_plots(report),
         *_sources(report, figures),
         *_losses(report, front_end),
     ]
@@ -97,8 +95,9 @@ def _separation(report: Report, figures: dict[str, Any]) -> list[str]:
     ]
 
 
-def _plots(report: Report) -> list[tuple[str, str]]:
-    """Captions and plots (data URIs)."""
+def _plots(report: Report) -> list[str]:
+    if not any(judged.p.size for judged in report.judged):
+        return []
     plots = [("Distribution of the probability of knocking, by kind", histogram(report))]
     if report.p_of_knocks():
         plots += [
@@ -111,7 +110,8 @@ def _plots(report: Report) -> list[tuple[str, str]]:
                 calibration_plot(report),
             ),
         ]
-    return plots
+    figures = (_figure(title, uri) for title, uri in plots)
+    return ["<h2>Plots</h2><div class=row>", *figures, "</div>"]
 
 
 def _sources(report: Report, figures: dict[str, Any]) -> list[str]:
@@ -132,6 +132,8 @@ def _sources(report: Report, figures: dict[str, Any]) -> list[str]:
 def _losses(report: Report, front_end: FrontEnd) -> list[str]:
     config = front_end.config
     losses = worst(report, N_LOSSES)
+    if not losses:
+        return []
     many = "s" * (len(losses) > 1)
     wrong = sum((j.p_all[i] >= report.threshold) != j.clip.knocks for j, i in losses)
     return [
@@ -194,6 +196,12 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+def _unknown(row: dict[str, Any]) -> str:
+    """Number of unknown windows and why: ``3 (hiss 2, too_short 1)``."""
+    reasons = ", ".join(f"{name} {count}" for name, count in row["unknown_reasons"].items())
+    return f"{row['unknown']} ({reasons})" if reasons else str(row["unknown"])
+
+
 def _kinds_table(rows: dict[str, dict[str, Any]]) -> str:
     head = ("", "sources", "windows", "unknown", "mean p", "called knocking")
     return _table(
@@ -203,7 +211,7 @@ def _kinds_table(rows: dict[str, dict[str, Any]]) -> str:
                 name,
                 str(row["sources"]),
                 str(row["windows"]),
-                str(row["unknown"]),
+                _unknown(row),
                 "" if row["mean_p"] is None else f"{row['mean_p']:.3f}",
                 "" if row["mean_p"] is None else f"{row['called_knocking']:.1%}",
             )

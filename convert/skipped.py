@@ -11,6 +11,7 @@ from edge.errors import printable
 # Minimum length for training: a shorter one, repeated to fill a window, would sound periodic, like
 # a knock.
 MIN_CLIP_S = 1.0
+SILENT = 1e-4  # peak, full scale 1: about three steps of 16 bits
 
 
 @dataclass

@@ -70,7 +70,8 @@ def crank(rng: np.random.Generator, seconds: float, rpm: float, cylinders: int) 
     )
     speed = rpm / 60 * (1 + wander)
     if rng.random() < 0.25:
-        rise = 1 / (1 + np.exp(-(t - rng.uniform(0, seconds)) / rng.uniform(0.1, 0.4)))
+        until = (rng.uniform(0, seconds) - t) / rng.uniform(0.1, 0.4)
+        rise = 1 / (1 + np.exp(np.minimum(until, 709)))  # the last whose exponential is finite
         speed = speed * (1 + rng.uniform(-0.3, 0.5) * rise)
     return Crank(rng.uniform(0, 2) + np.cumsum(speed) / SR, cylinders)
 

@@ -207,10 +207,11 @@ def _by_source(scores: Scores, limit: float) -> list[str]:
             found.setdefault(("knock" if knocks else kind, source), []).append(bool(z[0] >= limit))
     order = {"knock": 0, "engine": 1, "engine_other_fault": 2}
     return [
-        "| kind | source | called knocking |",
-        "|---|---|---|",
+        "| kind | source | called knocking | 95 %, as if windows were independent |",
+        "|---|---|---|---|",
         *(
-            f"| {kind} | {source} | {sum(windows)} of {len(windows)} |"
+            f"| {kind} | {source} | {sum(windows)} of {len(windows)} "
+            f"| {in_percent(interval_of_share({source: np.array(windows)}))} |"
             for (kind, source), windows in sorted(
                 found.items(), key=lambda item: (order[item[0][0]], item[0][1])
             )

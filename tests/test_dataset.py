@@ -54,28 +54,6 @@ def test_folders_named_after_parts_of_a_split_are_none(tmp_path):
     assert {clip.source for clip in find_clips([tmp_path])} == {"golf", "polo"}
 
 
-def test_copies_are_left_out_and_named(tmp_path, capsys):
-    for name in ("golf_1", "golf copy_1", "polo_1"):
-        sound(tmp_path / "normal" / f"{name}.wav", 1)
-    sound(tmp_path / "normal" / "golf_2.wav", 2)
-    found = [clip.path.name for clip in find_clips([tmp_path])]
-    assert found == ["golf copy_1.wav", "golf_2.wav"]  # the first by name stands for its copies
-    said = capsys.readouterr().err
-    assert "left out 2 recordings copied from another" in said
-    assert "polo_1.wav of" in said
-
-
-def test_a_line_given_twice_counts_once(tmp_path, capsys):
-    sound(tmp_path / "a.wav")
-    table(tmp_path, "a.wav,normal,x", "a.wav,normal,y")
-    assert [clip.source for clip in find_clips([tmp_path])] == ["x"]
-    said = capsys.readouterr().err
-    assert f"left out 1 line naming a recording again: {tmp_path / 'a.wav'}\n" in said
-    table(tmp_path, "a.wav,normal,x", "a.wav,knocking,x")
-    with pytest.raises(DatasetError, match=r"a\.wav is listed twice, labelled knocking and normal"):
-        find_clips([tmp_path])
-
-
 def test_the_order_of_lines_changes_nothing(tmp_path):
     """What a seed draws of recordings goes by their order, and which copy stays does, too."""
     for number, name in enumerate(("b_1", "a_1", "c_1", "c_2")):
@@ -84,18 +62,6 @@ def test_the_order_of_lines_changes_nothing(tmp_path):
     for lines in (rows, rows[::-1]):
         table(tmp_path, *lines, header="file,label")
         assert [clip.path.stem for clip in find_clips([tmp_path])] == ["a_1", "b_1", "c_1"]
-
-
-def test_which_copy_stays_is_no_matter_of_lines(tmp_path):
-    for folder in ("x", "y"):
-        sound(tmp_path / folder / "a.wav", 1)
-    rows = ["x/a.wav,normal,golf,train", "y/a.wav,normal,golf,"]
-    kept = []
-    for lines in (rows, rows[::-1]):
-        table(tmp_path, *lines, header="file,label,source,split")
-        kept += [(clip.path, clip.split) for clip in find_clips([tmp_path])]
-    assert len(kept) == 2
-    assert kept[0] == kept[1]
 
 
 def test_where_folders_lie_and_how_they_are_spelt_changes_nothing(tmp_path, monkeypatch):
@@ -110,18 +76,6 @@ def test_where_folders_lie_and_how_they_are_spelt_changes_nothing(tmp_path, monk
     assert drawn(tmp_path / "u/mine", "../more", tmp_path / "a/more") == usual
     (tmp_path / "a").rename(tmp_path / "z")
     assert drawn("../more", "../z/more", "mine") == usual
-
-
-def test_a_link_to_a_recording_is_a_copy_and_both_are_named(tmp_path, capsys):
-    sound(tmp_path / "normal" / "a_1.wav")
-    (tmp_path / "normal" / "b_1.wav").symlink_to("a_1.wav")
-    assert len(find_clips([tmp_path])) == 1
-    said = capsys.readouterr().err
-    assert f"copied from another: {tmp_path}/normal/b_1.wav of {tmp_path}/normal/a_1.wav" in said
-    (tmp_path / "knocking").mkdir()
-    (tmp_path / "knocking" / "c_1.wav").symlink_to("../normal/a_1.wav")
-    with pytest.raises(DatasetError, match=r"normal/a_1\.wav and .*knocking/c_1\.wav are the same"):
-        find_clips([tmp_path])
 
 
 def test_a_table_says_label_source_kind_and_car(tmp_path):
@@ -191,37 +145,6 @@ def test_a_table_without_labels_and_folders_without_recordings(tmp_path):
         find_clips([tmp_path / "none"])
     table(tmp_path, "a.wav", header="file")
     with pytest.raises(DatasetError, match="has no column label"):
-        find_clips([tmp_path])
-
-
-def test_the_same_audio_under_two_labels(tmp_path):
-    sound(tmp_path / "knocking" / "a.wav", 1)
-    sound(tmp_path / "normal" / "b.wav", 1)
-    with pytest.raises(DatasetError, match="same audio"):
-        find_clips([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        (("engine,", "engine_other_fault,"), "of kind engine and engine_other_fault, of which"),
-        (("belt,", "diesel,"), "of kind belt and diesel, of which"),
-        (("engine,train", "engine,valid"), "of split 'train' and 'valid'"),
-        (("engine,", "engine,valid"), "of split '' and 'valid'"),
-        (("engine,", "diesel,train"), ""),
-        (("belt,valid", "misfire,valid"), ""),
-    ],
-)
-def test_copies_that_contradict_each_other_are_refused(tmp_path, rows, words):
-    """The first by its place would decide, and nobody would know that another said otherwise."""
-    for name in "ab":
-        sound(tmp_path / f"{name}.wav", 1)
-    said = (f"{name}.wav,normal,{row}" for name, row in zip("ab", rows, strict=True))
-    table(tmp_path, *said, header="file,label,kind,split")
-    if not words:
-        assert len(find_clips([tmp_path])) == 1
-        return
-    with pytest.raises(DatasetError, match=f"a.wav and .*b.wav are the same audio, {words}"):
         find_clips([tmp_path])
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from convert.cli import main as convert
+from convert.errors import CheckpointError
+from convert.export import TEMPORARY_MB, ExportConfig, export
 from convert.output import check_output
 from edge.cli import main
 from edge.errors import ConfigError, os_error_message
@@ -196,3 +198,17 @@ def test_a_device_is_written_to_though_its_folder_is_closed(tmp_path, monkeypatc
     monkeypatch.setattr("convert.output.os.access", lambda path, _: Path(path).name != "pipe")
     with pytest.raises(ConfigError, match=f"--json {closed}/pipe is not writable"):
         check_output("--json", closed / "pipe")
+
+
+def test_an_export_without_room_for_its_files_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr("convert.output.tempfile.gettempdir", lambda: str(tmp_path))
+    free = [499_400_000]
+    monkeypatch.setattr(
+        "convert.output.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, free[0])
+    )
+    words = f"{tmp_path} has 499 MB free, of {TEMPORARY_MB} MB needed for .*: make room, or set TMP"
+    with pytest.raises(ConfigError, match=words):
+        export(tmp_path / "a.pth", tmp_path, tmp_path / "a.tflite", ExportConfig())
+    free[0] = 500_000_000
+    with pytest.raises(CheckpointError, match=r"a\.pth does not exist"):
+        export(tmp_path / "a.pth", tmp_path, tmp_path / "a.tflite", ExportConfig())

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import os
 import re
+import warnings
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -317,3 +318,30 @@ def test_a_plot_of_the_same_figures_is_the_same_file_on_any_day(graded):
     first, again = histogram(graded), histogram(graded)
     assert first == again
     assert b"<dc:date>" not in base64.b64decode(first.partition(",")[2])
+
+
+def test_names_in_any_script_are_in_the_plots_as_text(tmp_path, graded):
+    """matplotlib's font need not have them: the browser's do."""
+    named = [
+        dataclasses.replace(j, clip=dataclasses.replace(j.clip, kind="日本", source="東京"))
+        for j in graded.judged
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_report(dataclasses.replace(graded, judged=named), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    plots = re.findall(r"data:image/svg\+xml;base64,([^\"]*)", page)
+    shown = [base64.b64decode(plot).decode() for plot in plots]
+    assert any("日本" in plot for plot in shown)
+    assert any("東京" in plot for plot in shown)
+
+
+def test_why_windows_are_unknown_is_said_and_a_page_about_nothing_has_no_empty_plot(tmp_path):
+    silent = judged(tmp_path / "a_1.wav", "normal", [np.nan, np.nan, np.nan])
+    silent = dataclasses.replace(silent, reasons=("hiss", "silence", "hiss"))
+    write_report(report(silent), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>3 (hiss 2, silence 1)</td>" in page
+    assert "unknown: hiss 2, silence 1" in report(silent).table()
+    for words in ("Plots", "Largest errors", "<img"):
+        assert words not in page

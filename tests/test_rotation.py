@@ -184,11 +184,12 @@ def test_the_table_counts_parts_and_all():
 
 def test_engines_have_a_line_for_each_source():
     lines = table([said(2, -1, 1, -1, 0.5, 3)], 0.5).split("\n")
-    assert lines[lines.index("| kind | source | called knocking |") + 2 :] == [
-        "| knock | k | 1 of 1 |",
-        "| engine | a | 0 of 1 |",
-        "| engine | b | 1 of 2 |",
-        "| engine_other_fault | f | 1 of 1 |",
+    head = "| kind | source | called knocking | 95 %, as if windows were independent |"
+    assert lines[lines.index(head) + 2 :] == [  # Wilson's intervals
+        "| knock | k | 1 of 1 | 20.7 to 100.0 % |",
+        "| engine | a | 0 of 1 | 0.0 to 79.3 % |",
+        "| engine | b | 1 of 2 | 9.5 to 90.5 % |",
+        "| engine_other_fault | f | 1 of 1 | 20.7 to 100.0 % |",
     ]
 
 

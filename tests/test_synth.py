@@ -307,3 +307,10 @@ def test_a_knock_over_a_recording_leaves_room_above_it_and_keeps_what_is_known_o
     known |= {"label": "knocking", "level_db": "20.0"}
     assert made.row.items() >= known.items()
     assert "rpm" not in made.row
+
+
+def test_a_crank_of_ten_minutes_overflows_nowhere():
+    """The throttle's logistic function is far beyond its middle for most of that time."""
+    with np.errstate(over="raise"):
+        for seed in range(20):
+            synth.crank(np.random.default_rng(seed), 600.0, 900, 4)
