@@ -9,7 +9,7 @@ ICCV 2019, here with measured activation ranges instead of the weights of the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,25 @@ def equalise(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
     ranges = _ranges(network, [group.makers for group in groups], chosen)
     for _ in range(ROUNDS):
         ranges = [_half_step(group, made) for group, made in zip(groups, ranges, strict=True)]
+    _match_pools(network, chosen)
+
+
+def _match_pools(network: FoldedNet, pictures: NDArray[np.uint8]) -> None:
+    """Scale the mean of the last feature maps up to the range of their maximum.
+
+    Both are parts of one tensor, and the mean is about a third as large: with the scale of the
+    maximum, it would have a third of the steps.
+    """
+    largest, mean = torch.zeros(()), torch.zeros(())
+    with torch.inference_mode():
+        for x in _inputs(pictures):
+            features = network.body(x - network.mean)
+            largest = torch.maximum(largest, features.max())
+            mean = torch.maximum(mean, features.mean((2, 3)).max())
+    if mean > 0:
+        gain = largest / mean
+        network.pool *= gain
+        network.hidden.weight.data[:, len(network.pool) :] /= gain
 
 
 def _half_step(group: ChannelGroup, made: Tensor) -> Tensor:
@@ -129,10 +148,34 @@ def _ranges(
 
     every = [(number, maker) for number, group in enumerate(makers) for maker in group]
     with torch.inference_mode(), watching(every, keep):
-        for i in range(0, len(pictures), 16):
-            x = torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2)
-            network(x.float() / 255)
+        for x in _inputs(pictures):
+            network(x)
     return found
+
+
+def residual_ranges(network: FoldedNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Range over ``pictures`` of what each block adds to its shortcut: (blocks, 2) float32.
+
+    Smallest and largest output of the block's second convolution, 0 included.
+    """
+    blocks = [block for block in network.body.modules() if isinstance(block, BasicBlock)]
+    found = np.zeros((len(blocks), 2), dtype=np.float32)
+
+    def keep(number: int, _: nn.Module, output: Tensor) -> None:
+        low, high = found[number]
+        found[number] = min(low, float(output.min())), max(high, float(output.max()))
+
+    every = [(number, block.conv2) for number, block in enumerate(blocks)]
+    with torch.inference_mode(), watching(every, keep):
+        for x in _inputs(pictures):
+            network(x)
+    return found
+
+
+def _inputs(pictures: NDArray[np.uint8]) -> Iterator[Tensor]:
+    """Batches of ``pictures`` (N, 224, 224, 3) uint8 as the network takes them."""
+    for i in range(0, len(pictures), 16):
+        yield torch.from_numpy(pictures[i : i + 16]).permute(0, 3, 1, 2).float() / 255
 
 
 def _rescale(group: ChannelGroup, factors: Tensor) -> None:

@@ -17,7 +17,7 @@ from convert.bias import corrected
 from convert.calibration import ExportPictures, export_pictures, sources_used
 from convert.checkpoint import Checkpoint, load_checkpoint
 from convert.dataset import LABELS
-from convert.equalise import equalise
+from convert.equalise import equalise, residual_ranges
 from convert.errors import ExportError
 from convert.network import FoldedNet, KnockNet, fold
 from convert.onnx_export import to_onnx
@@ -115,11 +115,13 @@ def _to_onnx(network: KnockNet, pictures: ExportPictures, folder: Path) -> Folde
 
 def _to_tflite(folded: FoldedNet, precision: str, pictures: ExportPictures, folder: Path) -> bytes:
     with Stage(f"[4/6] ONNX -> {precision}", "a minute or two") as stage:
-        onnx = folder / ONNX
+        onnx, ranges = folder / ONNX, None
         if precision == "int8":  # the correction is for rounded weights
             onnx = folder / "corrected.onnx"
-            to_onnx(corrected(folded, pictures.calibration), onnx)
-        network = to_tflite(onnx, precision, pictures.calibration, folder)
+            rounded = corrected(folded, pictures.calibration)
+            ranges = residual_ranges(rounded, pictures.calibration)
+            to_onnx(rounded, onnx)
+        network = to_tflite(onnx, precision, pictures.calibration, folder, ranges)
         stage.result = f"{len(network) / 1e6:.1f} MB"
     return network
 

@@ -115,7 +115,8 @@ def normalise(pictures: Tensor) -> Tensor:
 class FoldedNet(nn.Module):
     """The network for export: RGB values in 0..1, (B, 3, 224, 224) float32 -> probabilities (B, n).
 
-    Pooling has fixed sizes because the converters translate those exactly.
+    Pooling has fixed sizes because the converters translate those exactly. The mean is taken by a
+    convolution, so that ``pool`` may scale it: see :mod:`convert.equalise`.
     """
 
     def __init__(self, body: nn.Sequential, hidden: nn.Linear, out: nn.Linear) -> None:
@@ -125,12 +126,15 @@ class FoldedNet(nn.Module):
         self.out = out
         self.mean: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.pool: Tensor
+        shape = (hidden.in_features // 2, 1, FEATURE_MAP, FEATURE_MAP)
+        self.register_buffer("pool", torch.full(shape, 1 / FEATURE_MAP**2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities (B, n) that sum to 1, in the order of the labels."""
         features = self.body(x - self.mean)
         largest = F.max_pool2d(features, FEATURE_MAP)
-        mean = features.mean((2, 3), keepdim=True)
+        mean = F.conv2d(features, self.pool, groups=len(self.pool))
         pooled = torch.cat([largest, mean], dim=1).flatten(1)
         return F.softmax(self.out(F.relu(self.hidden(pooled))), dim=1)
 

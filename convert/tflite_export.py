@@ -20,21 +20,32 @@ from edge.child import child_environment
 MAX_SECONDS = 1800  # some thirty times what it takes; by then something hangs
 # onnx2tf tries to download its own sample pictures unless it finds a file of this name.
 SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
+RANGES = "ranges.npy"
 
 
-def to_tflite(onnx: Path, precision: str, calibration: NDArray[np.uint8], folder: Path) -> bytes:
+def to_tflite(
+    onnx: Path,
+    precision: str,
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    ranges: NDArray[np.float32] | None = None,
+) -> bytes:
     """Convert the file ``onnx`` to TFLite of ``precision``: int8, float16 or float32.
 
     int8 takes uint8 pictures (1, 224, 224, 3) with scale 1/255 and zero point 0, the others
     float32 in 0..1; all give float32 probabilities. ``calibration`` is (N, 224, 224, 3) uint8, of
-    which int8 needs one at least. Leaves its files in ``folder``. ExportError if the conversion
-    fails.
+    which int8 needs one at least; its ``ranges`` (blocks, 2) are those of
+    :func:`convert.equalise.residual_ranges`. Leaves its files in ``folder``. ExportError if the
+    conversion fails.
     """
     out = folder / "network.tflite"
     np.save(folder / SAMPLE_NAME, np.zeros((20, 128, 128, 3), dtype=np.float32))
     np.save(folder / "calibration.npy", calibration)
+    if ranges is not None:
+        np.save(folder / RANGES, ranges)
     worker = [sys.executable, "-m", "convert.tflite_worker"]
-    _run([*worker, str(onnx), precision, "calibration.npy", str(out)], folder)
+    files = ["calibration.npy", str(out), *([RANGES] if ranges is not None else [])]
+    _run([*worker, str(onnx), precision, *files], folder)
     return out.read_bytes()
 
 

@@ -1,6 +1,6 @@
 """The process that converts ONNX to TFLite; the only module that uses onnx2tf and TensorFlow.
 
-``python -m convert.tflite_worker network.onnx PRECISION calibration.npy out.tflite``
+``python -m convert.tflite_worker network.onnx PRECISION calibration.npy out.tflite [ranges.npy]``
 
 onnx2tf makes a Keras model of the network, TensorFlow's own converter the file. onnx2tf could write
 the file, too, but takes ten minutes and twice the memory for it: it saves the Keras model several
@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +66,43 @@ def representative(calibration: NDArray[np.uint8]) -> Iterator[list[NDArray[np.f
         yield [x]
 
 
+def with_residual_ranges(network: bytes, ranges: NDArray[np.float32]) -> bytes:
+    """``network``, int8, with scales for ``ranges`` (blocks, 2) of what is added to shortcuts.
+
+    TensorFlow's calibration takes them for as large as the sums, because it looks at the memory of
+    a convolution's output again after the sum was written there (tensorflow issue 127842). A scale
+    that is too large by half makes the error of the network larger by half. Only the addition reads
+    these tensors, so nothing else depends on their scale. ValueError if there is another number of
+    additions than blocks.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils as flat  # noqa: PLC0415 - as above
+
+    model = flat.read_model_from_bytearray(bytearray(network))
+    (graph,) = model.subgraphs
+
+    def named(operator: Any) -> str:
+        return str(flat.opcode_to_name(model, operator.opcodeIndex))
+
+    makers = {output: op for op in graph.operators for output in op.outputs}
+    additions = [op for op in graph.operators if named(op) == "ADD"]
+    for addition, (low, high) in zip(additions, ranges.tolist(), strict=True):
+        for number in addition.inputs:
+            maker = makers[number]
+            if named(maker) == "CONV_2D" and graph.tensors[maker.inputs[1]].shape[1] == 3:
+                scale = max((high - low) / 255, 1e-9)
+                stored = graph.tensors[number].quantization
+                stored.scale, stored.zeroPoint = [scale], [round(-128 - low / scale)]
+    return bytes(flat.convert_object_to_bytearray(model))
+
+
 def main(arguments: list[str]) -> None:
     """Convert as ``arguments`` say: the network, the precision, the pictures, the output."""
     die_with_parent()
-    onnx, precision, calibration, out = arguments
-    Path(out).write_bytes(convert(Path(onnx), precision, np.load(calibration)))
+    onnx, precision, calibration, out, *ranges = arguments
+    network = convert(Path(onnx), precision, np.load(calibration))
+    if ranges:
+        network = with_residual_ranges(network, np.load(ranges[0]))
+    Path(out).write_bytes(network)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from convert.equalise import (
     _ranges,
     _used,
     equalise,
+    residual_ranges,
 )
 from convert.network import BasicBlock, fold
 from tests.networks import random_network
@@ -62,6 +63,31 @@ def test_the_answers_stay_and_the_channels_grow_alike(pictures):
     # Factors of float32, a few hundred of them one after another.
     assert (answers(plain, pictures) - answers(equal, pictures)).abs().max() < 1e-4
     assert inner_spread(equal, pictures) < 0.8 * inner_spread(plain, pictures)
+
+
+def test_the_mean_of_the_last_features_has_the_range_of_their_maximum(pictures):
+    network = fold(random_network())
+    equalise(network, pictures)
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        features = network.body(x - network.mean)
+        mean = torch.nn.functional.conv2d(features, network.pool, groups=len(network.pool))
+    assert float(mean.max()) == pytest.approx(float(features.max()), rel=1e-5)
+    assert float(features.mean((2, 3)).max()) < 0.9 * float(features.max())  # not so by itself
+
+
+def test_what_is_added_to_a_shortcut_has_its_own_range(pictures):
+    network = fold(random_network())
+    found = residual_ranges(network, pictures)
+    outputs = []
+    blocks = [module for module in network.body.modules() if isinstance(module, BasicBlock)]
+    handle = blocks[-1].conv2.register_forward_hook(lambda *told: outputs.append(told[2]))
+    answers(network, pictures)
+    handle.remove()
+    assert found.shape == (len(blocks), 2)
+    assert found[-1] == pytest.approx([float(outputs[0].min()), float(outputs[0].max())])
+    assert (found[:, 0] <= 0).all()
+    assert (found[:, 1] >= 0).all()
 
 
 def test_ranges_are_of_pictures_from_all_of_the_set(monkeypatch):

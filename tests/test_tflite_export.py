@@ -1,5 +1,6 @@
 """The conversion alone; the whole export, with its comparison, is in ``test_export``."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from convert import tflite_export
 from convert.bias import corrected
 from convert.calibration import made_pictures
 from convert.checkpoint import load_checkpoint
-from convert.equalise import equalise
+from convert.equalise import equalise, residual_ranges
 from convert.errors import ExportError
 from convert.network import fold
 from convert.onnx_export import to_onnx
@@ -31,8 +32,10 @@ def test_an_int8_network_says_the_same_in_both_runtimes(tmp_path):
     calibration, others = made[:40], made[40:]
     folded = fold(network)
     equalise(folded, calibration)
-    to_onnx(corrected(folded, calibration), tmp_path / "a.onnx")
-    tflite = to_tflite(tmp_path / "a.onnx", "int8", calibration, tmp_path)
+    rounded = corrected(folded, calibration)
+    ranges = residual_ranges(rounded, calibration)
+    to_onnx(rounded, tmp_path / "a.onnx")
+    tflite = to_tflite(tmp_path / "a.onnx", "int8", calibration, tmp_path, ranges)
     manifest = Manifest("net", ("knocking", "normal"), 0.5, "int8", FrontEndConfig())
     write_model(tmp_path / "a.tflite", tflite, manifest)
     np.save(tmp_path / "others.npy", others)
@@ -42,6 +45,15 @@ def test_an_int8_network_says_the_same_in_both_runtimes(tmp_path):
     for one in answers:
         assert (np.float32(one.input_scale), one.input_zero_point) == (np.float32(1 / 255), 0)
         assert np.abs(one.probabilities - original).max() <= MAX_DIFFERENCE["int8"]
+    # TensorFlow by itself gives what is added to a shortcut the range of the sum.
+    module = importlib.import_module(RUNTIMES["ai-edge-litert"])
+    interpreter = module.Interpreter(model_content=tflite)
+    stored = [tensor["quantization"] for tensor in interpreter.get_tensor_details()]
+    steps = {(np.float32(scale), zero_point) for scale, zero_point in stored}
+    assert len(ranges) == 16
+    for low, high in ranges.tolist():
+        scale = np.float32((high - low) / 255)
+        assert (scale, round(-128 - low / ((high - low) / 255))) in steps
 
 
 def test_a_network_that_cannot_be_converted_is_named_with_the_reason(tmp_path):
