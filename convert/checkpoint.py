@@ -11,6 +11,7 @@ import contextlib
 import io
 import pickle
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,6 +144,15 @@ def load_checkpoint(
     )
 
 
+def note_assumed_labels(checkpoint: Checkpoint, path: Path) -> None:
+    """Say on standard error what the outputs are taken for if the file states no labels."""
+    if checkpoint.labels is None:  # fastai's never do
+        order = ", ".join(LABELS)
+        print(
+            f"note: {path} states no labels: taken for {order}; else give --labels", file=sys.stderr
+        )
+
+
 def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     labels = meta.get("labels")
     names = tuple(map(str, labels)) if isinstance(labels, list | tuple) else None
@@ -243,9 +253,11 @@ def _read(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({found[1]})" if found else ""
+        # What torch says of the first byte that pickle's protocols 2 and 3 lack.
+        newer = ", without pickle_protocol" if "Unsupported operand" in str(error) else ""
         raise CheckpointError(
             f"{path} holds more than tensors{what} and was not read, because that could run code: "
-            "save it again with torch.save(model.state_dict(), ...)"
+            f"save it again with torch.save(model.state_dict(), ...){newer}"
         ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

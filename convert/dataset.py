@@ -103,7 +103,8 @@ def find_clips(folders: Iterable[Path]) -> list[Clip]:
         )
         if not here:  # skipped silently, it would be missed only in the figures
             raise DatasetError(
-                f"no recordings in {folder}: needs a labels.csv or folders {', '.join(FOLDERS)}"
+                f"no recordings in {folder}: needs a labels.csv, or folders {', '.join(FOLDERS)} "
+                "with sound files in them"
             )
         found += here
     clips = _with_cars([clip for clip, _ in found])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.checkpoint import load_checkpoint
+from convert.checkpoint import load_checkpoint, note_assumed_labels
 from convert.dataset import LABELS, Clip, find_clips
 from convert.errors import CheckpointError, DatasetError
 from convert.figures import Judged, Report
@@ -37,6 +37,7 @@ class TorchClassifier:
     ) -> None:
         """``labels`` and ``threshold`` as for ``load_checkpoint``."""
         self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
+        note_assumed_labels(self.checkpoint, path)
         self._knocking_index = (self.checkpoint.labels or LABELS).index("knocking")
 
     def predict(self, picture: NDArray[np.uint8]) -> float:

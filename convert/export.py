@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convert.bias import corrected
 from convert.calibration import ExportPictures, export_pictures, sources_used
-from convert.checkpoint import Checkpoint, load_checkpoint
+from convert.checkpoint import Checkpoint, load_checkpoint, note_assumed_labels
 from convert.dataset import LABELS
 from convert.equalise import equalise, residual_ranges
 from convert.errors import ExportError
@@ -60,6 +60,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
     check_room(TEMPORARY_MB)
     _check(config)
     loaded, manifest = _load(checkpoint, out, config)
+    note_assumed_labels(loaded, checkpoint)
     front_end = FrontEnd(manifest.front_end)
     pictures = _pictures(calibration, front_end, config.seed)
     sources = sources_used(calibration, pictures.used)

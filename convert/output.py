@@ -99,5 +99,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
     """The two class names in ``text``, in its order; ConfigError unless one is knocking."""
     labels = tuple(label.strip() for label in text.split(","))
     if not are_labels(labels):
-        raise ConfigError(f"--labels {text}: two names are needed, as in --labels knocking,normal")
+        raise ConfigError(
+            f"--labels {text}: two names are needed, one of them knocking: --labels knocking,normal"
+        )
     return labels

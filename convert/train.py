@@ -17,7 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convert.checkpoint import Checkpoint, load_body, load_checkpoint, save_checkpoint
+from convert.checkpoint import (
+    Checkpoint,
+    load_body,
+    load_checkpoint,
+    note_assumed_labels,
+    save_checkpoint,
+)
 from convert.dataset import LABELS, Clip, describe, find_clips
 from convert.device import GRADING_BATCH, report_out_of_memory
 from convert.errors import DatasetError
@@ -150,6 +156,8 @@ def _parts(
         raise DatasetError(NO_ENGINE)
     # Load it first: a misspelt name must fail before hours of making examples.
     start = load_checkpoint(init, labels=labels) if init else None
+    if init and start:
+        note_assumed_labels(start, init)
     trained_on, known = _start_trained_on(start, clips, held_out)
     _hint_at_sources(clips)
     # Fingerprint the recordings now, while they are still the files that will be learnt from.

@@ -28,9 +28,15 @@ HEADERLESS = {
 }
 SKIP_MANUAL = 1 << 29  # FFmpeg's AV_CODEC_FLAG2_SKIP_MANUAL: the decoder does not trim padding
 # Bits per sample below which what the gate refuses may pass it. Bare hiss gets a structure from AAC
-# and MP3 at 1.1, not at 1.4; overdriven sound may look clean after Opus at 0.7, not at 1; AMR hides
-# noise, hum and overdrive at any rate.
-MIN_BITS = {"aac": 1.3, "mp3": 1.3, "mp3float": 1.3, "opus": 0.8, "amrnb": 99.0, "amrwb": 99.0}
+# and MP3 at 1.1, not at 1.4; overdriven sound may look clean after Opus at 0.7, not at 1; AMR and
+# other coders of speech hide noise, hum and overdrive at any rate.
+MIN_BITS = {
+    **{"aac": 1.3, "mp3": 1.3, "mp3float": 1.3, "opus": 0.8},
+    **{"wmav1": 3.0, "wmav2": 1.3, "ac3": 1.0, "eac3": 1.0},
+    **dict.fromkeys(("amrnb", "amrwb", "gsm", "gsm_ms", "g723_1", "real_144"), 99.0),
+    **dict.fromkeys(("nellymoser", "wmavoice"), 99.0),
+}
+MEASURED_S = 10.0  # of a track that declares no bit rate
 UNREADABLE = "is damaged or not decodable as audio: record or copy it again, or convert it to WAV"
 
 
@@ -44,7 +50,7 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
             if container.format.name in HEADERLESS:
                 raise headerless_error(path)
             stream = _audio_track(path, container)
-            _warn_if_coarse(path, container, stream)
+            _warn_if_coarse(path, stream)
             if container.format.name == "caf" and stream.codec_context.name == "alac":
                 # The last packet is already short; FFmpeg would trim its padding a second time.
                 stream.codec_context.flags2 |= SKIP_MANUAL
@@ -130,14 +136,32 @@ def _audio_track(path: Path, container: Any) -> Any:
     raise RecordingError(f"{path} {'has no audio track' if is_video else UNREADABLE}")
 
 
-def _warn_if_coarse(path: Path, container: Any, stream: Any) -> None:
+def _warn_if_coarse(path: Path, stream: Any) -> None:
     """Warn if the sound was coded with so few bits that the gate may not know what it is of."""
     codec = stream.codec_context
-    whole = 0 if container.streams.video else container.bit_rate  # Ogg declares no other
-    bit_rate = (stream.bit_rate or whole or 0) / max(1, len(codec.layout.channels))
-    if 0 < bit_rate < MIN_BITS.get(codec.name, 0.0) * codec.sample_rate:
+    if codec.name not in MIN_BITS:
+        return
+    total = stream.bit_rate or _measured_bit_rate(path, stream.index)
+    bit_rate = total / max(1, len(codec.layout.channels))
+    if 0 < bit_rate < MIN_BITS[codec.name] * codec.sample_rate:
         message = "%s has only %.0f kbit/s a channel: noise or overdriven sound may pass for an "
         log.warning(message + "engine; record WAV, or at a higher bit rate", path, bit_rate / 1000)
+
+
+def _measured_bit_rate(path: Path, index: int) -> float:
+    """Bits per second at the beginning of track ``index``, 0.0 if its packets have no length.
+
+    Ogg, Matroska and WebM declare no track's bit rate, and a browser's WebM not even its length.
+    """
+    av = import_optional("av", path)
+    size, seconds = 0, 0.0
+    with av.open(str(path.absolute()), **_how_to_open(av)) as container:
+        for packet in container.demux(container.streams[index]):
+            size += packet.size
+            seconds += float((packet.duration or 0) * (packet.time_base or 0))
+            if seconds > MEASURED_S:
+                break
+    return 8 * size / seconds if seconds else 0.0
 
 
 def _frames(

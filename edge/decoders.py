@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge import av_decoder, soundfile_decoder
 from edge.errors import MissingPackageError, RecordingError
+from edge.missing_sound import begins_midway
 from edge.packages import pip_install
 from edge.piece import Part, Piece, piece_frames
 from edge.wav import EncodingError, WavReader
@@ -35,6 +36,8 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
     wave = suffix in {".wav", ".wave"}
     # Some recorders write RF64 into files named .wav; other such files are misnamed.
     if suffix in SOUNDFILE_SUFFIXES or (wave and magic.startswith(SOUNDFILE_MAGICS)):
+        if begins_midway(path):
+            return av_decoder.pieces(path, part)
         return soundfile_decoder.pieces(path, part)
     if wave and not magic.startswith(b"ID3"):
         return _from_wav(path, part)  # raises an error that says what is wrong

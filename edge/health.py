@@ -70,7 +70,7 @@ def under_voltage(sysfs: Path = Path("/sys")) -> bool | None:
 def throttled(sysfs: Path = Path("/sys")) -> bool | None:
     """Whether the kernel slows the processor down now because of its heat; None if it never does.
 
-    A Raspberry Pi's firmware also throttles by itself, which sysfs does not show.
+    A Raspberry Pi's firmware also throttles by itself, which no cooling device shows.
     """
     found = []
     for path in sysfs.glob("class/thermal/cooling_device*"):

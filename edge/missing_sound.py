@@ -70,17 +70,44 @@ def share_present(path: Path) -> float:
 
 
 def warn_if_another_follows(path: Path, end_s: float) -> None:
-    """Warn if a FLAC file was appended to another: decoders stop at the end of the first."""
+    """Warn if a FLAC file, or its sound alone, was appended to another: decoders stop before it."""
     with path.open("rb") as file:
-        if file.read(4) != b"fLaC":
+        if not (first := _first_frame(file)):
             return
+        # ``ffmpeg -c copy`` joins frames alone, whose numbers begin at 0 again.
+        another = re.compile(ANOTHER_FLAC.pattern + b"|" + re.escape(first), re.DOTALL)
         tail = b""
         while piece := file.read(SCAN_BYTES):
-            if ANOTHER_FLAC.search(tail + piece):
+            if another.search(tail + piece):
                 message = "%s goes on after %.1f s with another FLAC file, which is left out"
-                log.warning(message + ": copy each to a file of its own", path, end_s)
+                log.warning(message + ": copy each to a file of its own, or to WAV", path, end_s)
                 return
             tail = piece[-7:]  # the rest of a header that two pieces share
+
+
+def begins_midway(path: Path) -> bool:
+    """Whether the first frame of a FLAC file is not number 0, as ``ffmpeg -c copy`` cuts them.
+
+    libsndfile seeks by that number, even to the beginning, and finds nothing before it.
+    """
+    with path.open("rb") as file:
+        first = _first_frame(file)
+    return bool(first) and first[4] != 0
+
+
+def _first_frame(file: BinaryIO) -> bytes:
+    """The first six bytes of a FLAC file's first frame: sync, codes, number; empty if none."""
+    if file.read(4) != b"fLaC":
+        return b""
+    last = False
+    while not last:
+        head = file.read(4)
+        if len(head) < 4:
+            return b""
+        last = bool(head[0] & 0x80)
+        file.seek(int.from_bytes(head[1:], "big"), os.SEEK_CUR)
+    frame = file.read(6)
+    return frame if len(frame) == 6 and frame[:2] in (b"\xff\xf8", b"\xff\xf9") else b""
 
 
 def _data_end(file: BinaryIO, at: int, name_bytes: int, order: Literal["big", "little"]) -> int:
@@ -120,7 +147,10 @@ def declared_end_s(path: Path, container: Any, stream: Any, units_per_s: int) ->
         return (container.duration or 0) / units_per_s - origin_s
     if container_format not in FORMATS_WITH_DURATION:
         return 0.0
-    guessed = container_format == "mp3" and not _mp3_declares_length(path)
+    # Of Ogg cut from a longer one, FFmpeg takes the end for the length.
+    guessed = (container_format == "ogg" and origin_s > BACK_JUMP_S) or (
+        container_format == "mp3" and not _mp3_declares_length(path)
+    )
     if guessed or not stream.duration or not stream.time_base:
         return 0.0
     end = (stream.start_time or 0) + stream.duration

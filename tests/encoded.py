@@ -17,6 +17,7 @@ def encode(
     *,
     lost: Callable[[int], bool] = lambda _: False,
     bit_rate: int | None = None,
+    options: dict[str, str] | None = None,
 ) -> float:
     """Write ``y`` (n,) to ``path`` without the packets for whose number ``lost`` is true.
 
@@ -24,7 +25,7 @@ def encode(
     """
     av = pytest.importorskip("av")
     missing_s = 0.0
-    with av.open(str(path), "w", format=form) as container:
+    with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         if bit_rate:
             stream.bit_rate = bit_rate

@@ -143,6 +143,12 @@ def test_a_pickle_that_would_run_code_runs_none(tmp_path, how, named):
     assert exploded.exists()
 
 
+def test_a_protocol_that_the_restricted_unpickler_lacks_is_named(tmp_path):
+    torch.save(KnockNet().state_dict(), tmp_path / "a.pth", pickle_protocol=4)
+    with pytest.raises(CheckpointError, match=r"save it again with .*, without pickle_protocol$"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)])
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_garbage(tmp_path, content, name):

@@ -8,6 +8,7 @@ import pytest
 from edge.missing_sound import SCAN_BYTES, is_chained
 from edge.recording import Recording
 from tests.audio import noise, tone
+from tests.encoded import encode
 
 SR = 22_050
 
@@ -186,3 +187,12 @@ def test_a_recording_is_several_only_where_one_begins_behind_the_sound_of_anothe
     ):
         path.write_bytes(content)
         assert is_chained(path) == several
+
+
+def test_a_piece_of_a_longer_one_has_its_own_length(tmp_path, caplog):
+    """As ffmpeg cuts with ``-f segment``: the times of each piece go on from the one before."""
+    cut = {"segment_time": "2", "segment_format": "ogg"}
+    encode(tmp_path / "%d.ogg", noise(6, 48_000), 48_000, "segment", "libopus", options=cut)
+    y = Recording(tmp_path / "1.ogg", sr=48_000).read()
+    assert y.size == pytest.approx(2 * 48_000, abs=0.1 * 48_000)
+    assert not any("damaged" in line for line in caplog.messages)

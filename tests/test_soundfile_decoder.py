@@ -8,6 +8,7 @@ import pytest
 from edge.errors import RecordingError
 from edge.recording import Recording
 from tests.audio import noise
+from tests.encoded import encode
 
 SR = 22_050
 soundfile = pytest.importorskip("soundfile")
@@ -107,3 +108,39 @@ def test_another_file_behind_it_is_said(flac, caplog):
     caplog.set_level(logging.WARNING)
     heard(path, end_s=10)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("first", [1, 7])
+def test_a_flac_cut_without_coding_it_anew_is_heard_whole(tmp_path, caplog, first):
+    """As by ``ffmpeg -c copy``: its frames keep the numbers that they had in the whole."""
+    y = (np.round(noise(3, 44_100) * 32767) / 32768).astype(np.float32)
+    encode(tmp_path / "a.flac", y, 44_100, "flac", "flac", lost=lambda number: number < first)
+    y_heard = Recording(tmp_path / "a.flac", sr=44_100).read()
+    assert 0 < y.size - y_heard.size <= first * 4608  # FFmpeg's frames
+    np.testing.assert_allclose(y_heard, y[y.size - y_heard.size :], atol=2 / 32768)
+    assert caplog.messages == []
+    part = Recording(tmp_path / "a.flac", sr=44_100, start_s=1.0, end_s=2.0).read()
+    assert part.size == pytest.approx(44_100, abs=2)
+
+
+def test_frames_joined_without_a_header_between_them_are_said(tmp_path, caplog):
+    """As by ffmpeg's concat with ``-c copy``: the header's length is that of the first."""
+    av = pytest.importorskip("av")
+    soundfile.write(tmp_path / "a.flac", noise(4), SR)
+    with (
+        av.open(str(tmp_path / "a.flac")) as one,
+        av.open(str(tmp_path / "both.flac"), "w", format="flac") as both,
+    ):
+        stream = both.add_stream_from_template(one.streams.audio[0])
+        packets = [packet for packet in one.demux() if packet.size]
+        for turn in range(2):
+            for packet in packets:
+                if turn:
+                    packet.pts += round(4 / float(packet.time_base))
+                    packet.dts = packet.pts
+                packet.stream = stream
+                both.mux(packet)
+    heard(tmp_path / "a.flac")
+    assert caplog.messages == []
+    heard(tmp_path / "both.flac")
+    assert "both.flac goes on after 4.0 s with another FLAC file" in caplog.text

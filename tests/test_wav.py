@@ -163,6 +163,16 @@ def test_much_after_the_end_by_the_header_is_left_out_and_said(tmp_path, caplog,
     assert f"ffmpeg -ignore_length 1 -i '{path}' " in said
 
 
+def test_what_looks_like_an_address_is_advised_as_a_file(tmp_path, caplog, monkeypatch):
+    """ffmpeg takes ``12:30.wav`` for the protocol 12."""
+    monkeypatch.chdir(tmp_path)
+    whole = wav_file(tmp_path / "12:30.wav", tone(0.5, SR), SR)
+    os.truncate(whole, whole.stat().st_size + 2 * SR)
+    with WavReader(whole.relative_to(tmp_path)) as wav:
+        list(wav.pieces(wav.n_frames))
+    assert f"-i {tmp_path}/12:30.wav " in caplog.text
+
+
 @pytest.mark.parametrize(
     "behind",
     [
