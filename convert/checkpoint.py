@@ -1,18 +1,10 @@
-"""Reading and writing checkpoints: fastai's layouts, torchvision's body, safetensors.
-
-A checkpoint is a pickle from an untrusted source. It is read only with torch's restricted
-unpickler, which builds tensors and plain containers and runs no code; what that refuses is refused,
-except for the names in a fastai optimiser's state, whose objects are not built.
-"""
+"""Reading and writing checkpoints: fastai's layouts, torchvision's body, safetensors."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import pickle
-import re
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +17,13 @@ from convert.dataset import LABELS
 from convert.errors import CheckpointError
 from convert.labels import plain
 from convert.network import HeadStyle, KnockNet
-from convert.output import holds_tflite
+from convert.restricted import read_checkpoint
 from convert.split import TrainedOn
 from edge.errors import ConfigError
 from edge.files import write_atomically
 from edge.model import are_labels
 from edge.temperature import TEMPERATURE_RANGE
 
-MAGICS = (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 PLAIN_TYPES = {
     torch.float16,
     torch.bfloat16,
@@ -41,14 +32,6 @@ PLAIN_TYPES = {
     torch.int32,
     torch.int64,
 }
-# What fastai's one-cycle training leaves in its optimiser's state: learning rates as numpy's
-# numbers, and in v2 fastcore's list. Here nobody needs them, so _Ignored takes their place.
-OPTIMISER_GLOBALS = (
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",  # numpy 2
-    "numpy.dtype",
-    "fastcore.foundation.L",
-)
 MAX_LISTED = 6  # keys listed in a message for each kind of problem
 # torchvision names its layers where fastai numbers the children of a Sequential.
 TORCHVISION_NAMES = {
@@ -59,17 +42,6 @@ TORCHVISION_NAMES = {
     "layer3": "6",
     "layer4": "7",
 }
-
-
-class _Ignored:
-    """Stands in for each of OPTIMISER_GLOBALS: accepts any arguments and state, keeps none."""
-
-    def __new__(cls, *_: object) -> _Ignored:
-        return super().__new__(cls)
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __setstate__(self, _: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +86,7 @@ def load_checkpoint(
     missing, unsafe or damaged, if keys are missing, unexpected or of the wrong shape, if it does
     not have two classes, or if weights are not finite.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     state = content.get("model", content)
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path}: 'model' holds a {type(state).__name__}, not parameters")
@@ -147,10 +119,8 @@ def load_checkpoint(
 def note_assumed_labels(checkpoint: Checkpoint, path: Path) -> None:
     """Say on standard error what the outputs are taken for if the file states no labels."""
     if checkpoint.labels is None:  # fastai's never do
-        order = ", ".join(LABELS)
-        print(
-            f"note: {path} states no labels: taken for {order}; else give --labels", file=sys.stderr
-        )
+        taken = f"states no labels, taken for {', '.join(LABELS)}; if not so, give --labels"
+        print(f"note: {path} {taken}", file=sys.stderr)
 
 
 def _labels(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
@@ -200,7 +170,7 @@ def _trained_on(meta: Mapping[str, Any], path: Path) -> TrainedOn:
 
 def load_body(path: Path, network: KnockNet) -> None:
     """Load torchvision's ``resnet34`` weights into ``network``'s body; its head is unchanged."""
-    content = _read(path)
+    content = read_checkpoint(path)
     if "model" in content or "1.8.weight" in content:
         raise CheckpointError(f"{path} is a whole network, not a body alone: give it with --init")
     state: dict[str, Any] = {}
@@ -230,44 +200,6 @@ def _halved(value: Tensor) -> Tensor:
     """``value`` in half precision, unless not floating point or out of range, as some variances."""
     half = value.half() if value.is_floating_point() else value
     return half if torch.isfinite(half).all() else value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist or is not a file")
-    if holds_tflite(path):
-        raise CheckpointError(f"{path} is a TFLite model: give the .pth it was made from")
-    try:
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415 - only where it is needed
-
-            return dict(load_file(path))
-        with path.open("rb") as file:
-            magic = file.read(2)
-        if magic not in MAGICS:
-            raise ValueError("it is neither an archive from torch nor a pickle")
-        ignored: list[Any] = [(_Ignored, name) for name in OPTIMISER_GLOBALS]
-        with warnings.catch_warnings(), torch.serialization.safe_globals(ignored):
-            warnings.simplefilter("ignore")  # about pickles from elsewhere, refused anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f" ({found[1]})" if found else ""
-        # What torch says of the first byte that pickle's protocols 2 and 3 lack.
-        newer = ", without pickle_protocol" if "Unsupported operand" in str(error) else ""
-        raise CheckpointError(
-            f"{path} holds more than tensors{what} and was not read, because that could run code: "
-            f"save it again with torch.save(model.state_dict(), ...){newer}"
-        ) from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {reason}") from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not named parameters")
-    state = content.get("model", content)
-    if isinstance(state, Mapping) and not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{path} holds unnamed entries, not named parameters")
-    return dict(content)
 
 
 def _is_plain(value: Tensor) -> bool:

@@ -215,8 +215,11 @@ def test_the_order_of_the_answers_may_be_said(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("file,label\na_1.wav,normal\n")
     start = checkpoint(tmp_path / "start.pth", random_network())
     plain = evaluate(start, [tmp_path]).judged[0].p
+    note = f"note: {start} states no labels, taken for knocking, normal; if not so, give --labels"
+    assert note in capsys.readouterr().err
     turned = evaluate(start, [tmp_path], labels=("normal", "knocking")).judged[0].p
     np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
+    assert "no labels" not in capsys.readouterr().err
     arguments = ["evaluate", str(start), str(tmp_path), "--labels"]
     assert main([*arguments, "a,b"]) == 2
     assert "--labels a,b: two names are needed" in capsys.readouterr().err
