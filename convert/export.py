@@ -19,6 +19,7 @@ from convert.checkpoint import Checkpoint, load_checkpoint, note_assumed_labels
 from convert.dataset import LABELS
 from convert.equalise import equalise, residual_ranges
 from convert.errors import ExportError
+from convert.metrics import auc
 from convert.network import FoldedNet, KnockNet, fold
 from convert.onnx_export import to_onnx
 from convert.output import check_output, check_room
@@ -35,6 +36,7 @@ from edge.temperature import TEMPERATURE_RANGE, apply_temperature, raw_threshold
 GOLDEN_SEED = 20_260_101
 TOOLS = ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow", "numpy", "scipy")
 ONNX = "network.onnx"  # in the temporary folder
+REVERSED_AUC = 0.2  # a trained network has 0.98; with its outputs exchanged, 0.02
 TEMPORARY_MB = 500  # float32, which needs most, was seen to use 430
 
 
@@ -73,6 +75,7 @@ def export(checkpoint: Path, calibration: Path, out: Path, config: ExportConfig)
         parity, p_tflite = _compare(loaded.network, folded, manifest, shown, folder)
     print(parity.table(), file=sys.stderr)
     parity.refuse()
+    _warn_if_reversed(p_tflite, manifest.labels, pictures.described["made_pictures_held_back"])
     quantised_on = {
         "folder": calibration.name,
         **pictures.described,
@@ -150,6 +153,22 @@ def _compare(
         )
         stage.result = f"{parity.n_pictures} pictures"
     return parity, p_tflite
+
+
+def _warn_if_reversed(p: NDArray[np.float32], labels: tuple[str, ...], n_made: int) -> None:
+    """Warn if the answers ``p`` to synthetic engines are the wrong way round.
+
+    ``p`` (N, 2) ends with ``n_made`` engines, every other one knocking, and the two golden sounds.
+    Parity cannot tell, as the original is wrong in the same way.
+    """
+    made = p[-2 - n_made : -2, labels.index("knocking")]
+    found = auc(made[1::2], made[::2])
+    if found < REVERSED_AUC:
+        print(
+            f"warning: synthetic knocks are less like knocking to it than engines without (AUC "
+            f"{found:.2f}): are its outputs {','.join(reversed(labels))}? see --labels",
+            file=sys.stderr,
+        )
 
 
 def _write(out: Path, network: bytes, manifest: Manifest) -> None:

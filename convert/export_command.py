@@ -17,8 +17,9 @@ examples:
 The order of the outputs is that given by the checkpoint, else by --labels, else knocking,normal, as
 in the original project. The result is compared with torch on at least 300 pictures that were not
 used for calibration, in every TFLite runtime installed here; if the answers differ too much,
-nothing is written. An int8 export takes 2 to 6 minutes on two cores and 4 GB of memory. It needs no
-Internet access."""
+nothing is written. It must have been trained on pictures such as convert train makes, normalised by
+ImageNet's statistics. An int8 export takes 2 to 6 minutes on two cores and 4 GB of memory. It needs
+no Internet access."""
 
 
 def add_export_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -100,6 +100,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
     labels = tuple(label.strip() for label in text.split(","))
     if not are_labels(labels):
         raise ConfigError(
-            f"--labels {text}: two names are needed, one of them knocking: --labels knocking,normal"
+            f"--labels {text}: two names are needed, one of them knocking, whatever it was called "
+            "in training: --labels knocking,normal or --labels normal,knocking"
         )
     return labels

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convert.calibration import made_pictures
-from convert.export import GOLDEN_SEED, _without_temperature, golden_pictures
+from convert.export import GOLDEN_SEED, _warn_if_reversed, _without_temperature, golden_pictures
 from convert.parity import MAX_DIFFERENCE, MIN_AGREEMENT, MIN_PICTURES, torch_probabilities
 from edge.classifier import RUNTIMES, Classifier
 from edge.frontend import FrontEnd, FrontEndConfig
@@ -151,6 +151,20 @@ def without_bias(network):
     state = network.state_dict()
     bare.load_state_dict({name: state[name] for name in bare.state_dict()})
     return bare.eval()
+
+
+@pytest.mark.parametrize("labels", [("knocking", "normal"), ("normal", "knocking")])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_outputs_the_wrong_way_round_are_suspected(capsys, labels, wrong):
+    """Parity does not see it: the original is wrong in the same way."""
+    real, golden = [[0.9, 0.1]] * 7, [[0.5, 0.5]] * 2
+    made = [[0.2, 0.8], [0.7, 0.3]] * 3  # the first of each pair is healthy
+    p = np.array([*real, *made, *golden], dtype=np.float32)  # knocking, normal
+    if (labels[0] == "normal") != wrong:
+        p = p[:, ::-1]
+    _warn_if_reversed(p, labels, 6)
+    other = ",".join(reversed(labels))
+    assert (f"(AUC 0.00): are its outputs {other}?" in capsys.readouterr().err) == wrong
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ The training pictures were matplotlib figures: ``librosa.display.specshow`` in a
 inch, saved at 72 dpi, so 122 x 122 px, with the default margins left white. Without antialiasing,
 ``pcolormesh`` gives each pixel the colour of the cell that contains its centre, so the whole figure
 is a selection of rows and columns and a colour lookup. The network's input is this figure enlarged
-to 224 x 224 by corner-aligned bilinear interpolation, as in fastai.
+to 224 x 224 by corner-aligned bilinear interpolation, as in fastai 1.
 """
 
 from __future__ import annotations
