@@ -241,34 +241,25 @@ def test_priorities_are_for_the_journal_alone(said, prefix):
     assert line.endswith(f"{prefix}hot")
 
 
+def logged(code):
+    """What a program of its own writes to standard error when it runs ``code``."""
+    code = f"import logging; from edge.journal import set_up_logging\n{code}"
+    command = [sys.executable, "-c", code]
+    environment = child_environment()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stderr
+
+
 def test_no_control_character_of_a_name_reaches_a_terminal():
-    code = (
-        "import logging; from edge.journal import set_up_logging\n"
-        "set_up_logging(verbose=False); logging.warning('a\\x1b[31mb.wav\\nis damaged')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=child_environment(),
-    )
-    assert done.stderr.endswith("WARNING a\\x1b[31mb.wav is damaged\n")
+    told = logged("set_up_logging(verbose=False); logging.warning('a\\x1b[31mb.wav\\nis damaged')")
+    assert told.endswith("WARNING a\\x1b[31mb.wav is damaged\n")
 
 
 @pytest.mark.parametrize(("limited", "lines"), [(True, journal.BURST), (False, journal.BURST + 1)])
 def test_without_the_limit_every_line_is_logged(limited, lines):
     """As in a replay, which may be faster than real time."""
-    code = (
-        "import logging; from edge.journal import set_up_logging\n"
+    told = logged(
         f"set_up_logging(verbose=False, limited={limited})\n"
         f"for _ in range({journal.BURST + 1}): logging.warning('knocking')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=child_environment(),
-    )
-    assert done.stderr.count("knocking") == lines
+    assert told.count("knocking") == lines
