@@ -37,7 +37,6 @@ class TorchClassifier:
     ) -> None:
         """``labels`` and ``threshold`` as for ``load_checkpoint``."""
         self.checkpoint = load_checkpoint(path, labels=labels, threshold=threshold)
-        note_assumed_labels(self.checkpoint, path)
         self._knocking_index = (self.checkpoint.labels or LABELS).index("knocking")
 
     def predict(self, picture: NDArray[np.uint8]) -> float:
@@ -85,6 +84,7 @@ def evaluate(
     else:
         classifier = TorchClassifier(model, labels=labels, threshold=threshold)
         checkpoint = classifier.checkpoint
+        note_assumed_labels(checkpoint, model)
         own, front_end, temperature = checkpoint.threshold, FrontEnd(), checkpoint.temperature
         clips = _clips_to_grade(clips, checkpoint.trained_on, model, only=hold_out_only)
         _say_chosen_by(checkpoint.chosen_by, clips)

@@ -165,8 +165,8 @@ def _warn_if_reversed(p: NDArray[np.float32], labels: tuple[str, ...], n_made: i
     found = auc(made[1::2], made[::2])
     if found < REVERSED_AUC:
         print(
-            f"warning: synthetic knocks are less like knocking to it than engines without (AUC "
-            f"{found:.2f}): are its outputs {','.join(reversed(labels))}? see --labels",
+            f"warning: synthetic knocks get lower probabilities of knocking than healthy engines "
+            f"(AUC {found:.2f}): are its outputs {','.join(reversed(labels))}? see --labels",
             file=sys.stderr,
         )
 

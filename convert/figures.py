@@ -225,7 +225,7 @@ class Report:
         lines = [f"{self.model}, threshold {self.threshold:g}", head]
         lines += [_line(name, row) for name, row in self.rows("kind").items()]
         if reasons := self.row(self.judged)["unknown_reasons"]:
-            lines.append("unknown: " + ", ".join(f"{name} {n}" for name, n in reasons.items()))
+            lines.append(f"unknown: {counted(reasons)}")
         lines.append("engines by source")
         for name, part in self._grouped("source").items():
             if part[0].clip.label != "not_engine":
@@ -262,6 +262,11 @@ def interval(figures: Mapping[str, Any]) -> str:
     if figures["auc_95_too_narrow"]:
         phrase += f"; too narrow, with only {figures['fewest_sources']} sources"
     return phrase
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """``hiss 2, too_short 1``: the values of ``unknown_reasons`` as text."""
+    return ", ".join(f"{name} {count}" for name, count in reasons.items())
 
 
 def share(value: float | None) -> str:

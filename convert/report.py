@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convert.alarms import FalseAlarms, in_words
-from convert.figures import NO_KNOCK, Judged, Report, interval, share
+from convert.figures import NO_KNOCK, Judged, Report, counted, interval, share
 from convert.plots import calibration_plot, histogram, roc_plot, sources_plot
 from edge.files import write_atomically
 from edge.frontend import FrontEnd
@@ -198,8 +198,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _unknown(row: dict[str, Any]) -> str:
     """Number of unknown windows and why: ``3 (hiss 2, too_short 1)``."""
-    reasons = ", ".join(f"{name} {count}" for name, count in row["unknown_reasons"].items())
-    return f"{row['unknown']} ({reasons})" if reasons else str(row["unknown"])
+    reasons = row["unknown_reasons"]
+    return f"{row['unknown']} ({counted(reasons)})" if reasons else str(row["unknown"])
 
 
 def _kinds_table(rows: dict[str, dict[str, Any]]) -> str:

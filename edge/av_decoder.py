@@ -27,15 +27,20 @@ HEADERLESS = {
     *("g722", "g723_1", "g728", "g729", "gsm", "s8", "u8", "s16le", "u16le"),
 }
 SKIP_MANUAL = 1 << 29  # FFmpeg's AV_CODEC_FLAG2_SKIP_MANUAL: the decoder does not trim padding
+SPEECH_CODERS = {"amrnb", "amrwb", "gsm", "gsm_ms", "g723_1", "real_144", "nellymoser", "wmavoice"}
 # Bits per sample below which what the gate refuses may pass it. Bare hiss gets a structure from AAC
 # and MP3 at 1.1, not at 1.4; overdriven sound may look clean after Opus at 0.7, not at 1; AMR and
 # other coders of speech hide noise, hum and overdrive at any rate.
 MIN_BITS = {
-    **{"aac": 1.3, "mp3": 1.3, "mp3float": 1.3, "opus": 0.8},
-    **{"wmav1": 3.0, "wmav2": 1.3, "ac3": 1.0, "eac3": 1.0},
-    **dict.fromkeys(("amrnb", "amrwb", "gsm", "gsm_ms", "g723_1", "real_144"), 99.0),
-    **dict.fromkeys(("nellymoser", "wmavoice"), 99.0),
-}
+    "aac": 1.3,
+    "mp3": 1.3,
+    "mp3float": 1.3,
+    "opus": 0.8,
+    "wmav1": 3.0,
+    "wmav2": 1.3,
+    "ac3": 1.0,
+    "eac3": 1.0,
+} | dict.fromkeys(SPEECH_CODERS, 99.0)
 MEASURED_S = 10.0  # of a track that declares no bit rate
 UNREADABLE = "is damaged or not decodable as audio: record or copy it again, or convert it to WAV"
 

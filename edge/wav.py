@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 # Format codes of ADPCM (Microsoft, IMA), A-law, mu-law, GSM, G.726 and MP3, as telephones and
 # dashboard cameras write them.
-COMPRESSED_CODES = {0x02, 0x06, 0x07, 0x11, 0x31, 0x42, 0x45, 0x50, 0x55, 0x64, 0xFF, 0x28F, 0x2000}
-COMPRESSED_CODES |= {0xF1AC}
+COMPRESSED_CODES = {
+    *(0x02, 0x06, 0x07, 0x11, 0x31, 0x42, 0x45, 0x50, 0x55),
+    *(0x64, 0xFF, 0x28F, 0x2000, 0xF1AC),
+}
 MAX_CHANNELS = 64
 MAX_FORMAT = 64  # bytes read of a format chunk; the longest known one has 40
 MAX_HEADER_CHUNKS = 100  # a real file has a handful; a limit for damaged ones

@@ -183,7 +183,6 @@ def test_bits_are_counted_for_each_sample_of_each_channel(caplog, sound, bit_rat
 @pytest.mark.parametrize(
     ("coded", "told"),
     [
-        (("ogg", "libopus", 16_000), True),
         (("webm", "libopus", 16_000), True),  # as written live, without its length, by a browser
         (("webm", "libopus", 96_000), False),
         (("matroska", "aac", 24_000), True),
@@ -199,6 +198,28 @@ def test_bits_are_counted_where_no_track_says_how_many(tmp_path, caplog, coded, 
     live = {"live": "1"} if form == "webm" else {}
     encode(path, noise(12, 48_000), 48_000, form, codec, bit_rate=bit_rate, options=live)
     Recording(path, sr=SR).read()
+    assert any("kbit/s a channel" in line for line in caplog.messages) == told
+
+
+@pytest.mark.parametrize(("bit_rate", "told"), [(16_000, True), (96_000, False)])
+def test_bits_are_those_of_the_sound_not_of_the_pictures(tmp_path, caplog, bit_rate, told):
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mkv"
+    encode(path, noise(12, 48_000), 48_000, "matroska", "libopus", bit_rate=bit_rate)
+    film = tmp_path / "film.mkv"
+    with av.open(str(path)) as sound, av.open(str(film), "w", format="matroska") as both:
+        pictures = both.add_stream("mpeg4", rate=25)
+        pictures.width = pictures.height = 64
+        heard = both.add_stream_from_template(sound.streams.audio[0])
+        for number in range(300):
+            seen = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(seen, format="rgb24")
+            both.mux(pictures.encode(frame))
+        both.mux(pictures.encode(None))
+        for packet in (packet for packet in sound.demux() if packet.size):
+            packet.stream = heard
+            both.mux(packet)
+    Recording(film, sr=SR).read()
     assert any("kbit/s a channel" in line for line in caplog.messages) == told
 
 
