@@ -144,7 +144,10 @@ def open_stream(
                 stream = instance.open(
                     rate=rate,
                     channels=capture.channels,
-                    format=module.paInt16,
+                    # Not paInt16: a card that has 24 or 32 bits only, such as an I2S microphone,
+                    # would be dithered, and its peaks would wrap round to the other sign (PortAudio
+                    # issue 112). To 32 bits PortAudio only shifts.
+                    format=module.paInt32,
                     input=True,
                     input_device_index=device.index,
                     frames_per_buffer=round(rate * CALLBACK_SECONDS),
@@ -163,7 +166,7 @@ def open_stream(
 class Capture:
     """PortAudio's callback, and the bounded queue it fills.
 
-    An item of the queue: interleaved int16 samples as bytes, frames lost before them, overflows so
+    An item of the queue: interleaved int32 samples as bytes, frames lost before them, overflows so
     far, and the time of arrival (CLOCK_MONOTONIC, s).
     """
 
@@ -193,11 +196,9 @@ class Capture:
         return None, self._continue
 
     def mono(self, data: bytes) -> bytes:
-        """The wanted channel of interleaved 16-bit samples."""
-        if self.channels == 1:
-            return data
-        samples = memoryview(data).cast("h")
-        return bytes(samples[self._channel :: self.channels])
+        """The upper 16 bits of the wanted channel of interleaved 32-bit samples."""
+        halves = memoryview(data).cast("h")  # little-endian: the upper half is the second
+        return bytes(halves[2 * self._channel + 1 :: 2 * self.channels])
 
 
 def _list_inputs(module: Any, instance: Any) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 DEV = Path("/dev")
 RETRY_S = 10.0  # wait before a pin that was in use, or failed, is tried again
+HEADER_DRIVER = "pinctrl-"  # -bcm2835 up to a Pi 3, -bcm2711 on a Pi 4, -rp1 on a Pi 5
 MAX_QUOTE = 200  # characters quoted of another library's message
 
 
@@ -42,6 +43,7 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
     try:
         with _working_directory_kept(), warnings.catch_warnings(record=True) as failures:
             warnings.simplefilter("always")
+            _choose_chip()
             return LED(pin, active_high=active_high)
     except BadPinFactory as error:
         # gpiozero also raises this where GPIO exists but is not accessible yet, early in a boot.
@@ -54,6 +56,31 @@ def open_pin(pin: int, *, active_high: bool) -> Any:
         # nothing would, if the program were killed.
         if pipe_folder is not None and "lgpio" in sys.modules:
             pipe_folder.cleanup()
+
+
+def _choose_chip() -> None:
+    """Point gpiozero at the GPIO chip of the 40-pin header, by the name of its driver.
+
+    Left alone, gpiozero opens gpiochip4 or gpiochip0. But the number depends on the kernel: on a
+    Pi 5 it has been 0, 4 and 15. Where no such chip can be opened, gpiozero is left alone.
+    """
+    from gpiozero import Device  # noqa: PLC0415 - see open_pin
+
+    if Device.pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ:
+        return
+    try:
+        import lgpio  # noqa: PLC0415 - needs a working directory it can write to
+        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415
+    except ImportError:
+        return  # gpiozero tries it again, and says why not
+    for number in sorted(int(path.name[8:]) for path in DEV.glob("gpiochip[0-9]*")):
+        with suppress(lgpio.error):
+            chip = lgpio.gpiochip_open(number)
+            label = lgpio.gpio_get_chip_info(chip)[3]
+            lgpio.gpiochip_close(chip)
+            if label.startswith(HEADER_DRIVER):
+                Device.pin_factory = LGPIOFactory(chip=number)
+                return
 
 
 @contextmanager

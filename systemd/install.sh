@@ -211,7 +211,10 @@ service() {
     if systemd_runs; then
         run systemctl daemon-reload
         run udevadm control --reload || true
-        run udevadm trigger --subsystem-match=gpio || true
+        # Raspberry Pi OS has set the group already. There, a second trigger would remove the link
+        # gpiochip4 of a Pi 5, by its own rule.
+        [ -z "$(find /dev -maxdepth 1 -name 'gpiochip*' -type c ! -group gpio)" ] || \
+            run udevadm trigger --subsystem-match=gpio || true
         # Apply the rule that keeps microphones awake also to those that are plugged in already.
         run udevadm trigger --action=add --subsystem-match=usb \
             --attr-match=bInterfaceClass=01 || true

@@ -1,8 +1,8 @@
 """A stand-in for PyAudio without a sound card, whose inputs deliver a counter.
 
-Sample n of channel c is (n + 1000 c) modulo 30 000, so that a wrong channel and lost or repeated
-samples can be detected. Counting begins when the stream is started; as in PortAudio, it runs in a
-thread of its own.
+Sample n of channel c is (n + 1000 c) modulo 30 000 in its upper 16 bits, so that a wrong channel
+and lost or repeated samples can be detected. Counting begins when the stream is started; as in
+PortAudio, it runs in a thread of its own.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 
-INT16, GO_ON, OVERFLOW = 8, 0, 2  # PortAudio's own numbers
+INT32, GO_ON, OVERFLOW = 2, 0, 2  # PortAudio's own numbers
 
 
 class FakePyAudio:
@@ -47,7 +47,7 @@ class FakePyAudio:
             raise OSError(-9997, "Invalid sample rate")
         if not 0 < how["channels"] <= device["channels"]:
             raise ValueError("invalid number of channels")
-        assert how["format"] == INT16
+        assert how["format"] == INT32
         assert how["input"]
         self.streams.append(FakeStream(how, self._packets, self._chatter))
         return self.streams[-1]
@@ -77,7 +77,7 @@ class FakeStream:
         for packet in range(self._packets):
             at = packet * frames
             samples = [(at + n + 1000 * c) % 30_000 for n in range(frames) for c in range(channels)]
-            data = struct.pack(f"<{len(samples)}h", *samples)
+            data = struct.pack(f"<{len(samples)}i", *(sample << 16 for sample in samples))
             os.write(1, self._chatter)
             _, what = self._how["stream_callback"](data, frames, None, 0)
             assert what == GO_ON
@@ -88,7 +88,7 @@ def as_module(instance):
     """A module like ``pyaudio``, whose PyAudio() always returns ``instance``."""
     module = types.ModuleType("pyaudio")
     vars(module).update(
-        paInt16=INT16, paContinue=GO_ON, paInputOverflow=OVERFLOW, PyAudio=lambda: instance
+        paInt32=INT32, paContinue=GO_ON, paInputOverflow=OVERFLOW, PyAudio=lambda: instance
     )
     return module
 

@@ -309,11 +309,11 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can():
     assert HEADER.unpack(header)[3:5] == (MAX_COUNT, MAX_COUNT)
 
 
-def test_one_channel_is_passed_on_as_it_is():
-    data = np.arange(6, dtype="<i2").tobytes()
+def test_the_upper_half_of_one_channel_is_passed_on():
+    data = (np.arange(-3, 3, dtype="<i4") * 2**16 + 2**15).tobytes()
     module = as_module(None)
-    assert Capture(module, 0).mono(data) == data
-    assert np.frombuffer(Capture(module, 2).mono(data), "<i2").tolist() == [2, 5]
+    assert np.frombuffer(Capture(module, 0).mono(data), "<i2").tolist() == [-3, -2, -1, 0, 1, 2]
+    assert np.frombuffer(Capture(module, 2).mono(data), "<i2").tolist() == [-1, 2]
 
 
 def test_the_fake_refuses_what_a_card_would():

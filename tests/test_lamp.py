@@ -5,6 +5,7 @@ import threading
 import time
 import warnings
 
+import gpiozero
 import pytest
 
 from edge.config import IndicatorConfig
@@ -18,7 +19,7 @@ from edge.indicator import (
     Signal,
     lit,
 )
-from edge.lamp import Lamp
+from edge.lamp import Lamp, open_pin
 from tests.wait import Clock, wait_for
 
 
@@ -64,7 +65,6 @@ def test_any_lamp_that_fails_is_a_problem(monkeypatch):
 
 def test_why_lgpio_cannot_be_used_is_said_in_one_short_line(monkeypatch):
     """gpiozero's error gives no reason for any back end; its warnings do."""
-    import gpiozero
     from gpiozero.exc import PinFactoryFallback
 
     def refuse(*_, **__):
@@ -79,6 +79,34 @@ def test_why_lgpio_cannot_be_used_is_said_in_one_short_line(monkeypatch):
     assert "any default pin factory! (lgpio: can not open gpiochip0 xxx" in problem
     assert "pigpio" not in problem
     assert len(problem) < 300
+
+
+def test_the_header_is_found_whatever_number_its_chip_has(monkeypatch, tmp_path):
+    """gpiozero itself looks for chips 4 and 0 only."""
+    lgpio = pytest.importorskip("lgpio")
+    drivers = {0: None, 11: "gpio-brcmstb@107d508500", 15: "pinctrl-rp1"}  # None: does not open
+    opened = []
+
+    def open_(number):
+        if drivers[number] is None:
+            raise lgpio.error("can not open gpiochip")
+        opened.append(number)
+        return number
+
+    for number in drivers:
+        (tmp_path / f"gpiochip{number}").touch()
+    monkeypatch.setattr("edge.lamp.DEV", tmp_path)
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr(lgpio, "gpiochip_open", open_)
+    monkeypatch.setattr(lgpio, "gpiochip_close", opened.remove)
+    monkeypatch.setattr(lgpio, "gpio_get_chip_info", lambda chip: [0, 54, "", drivers[chip]])
+    monkeypatch.setattr("gpiozero.Device.pin_factory", None)
+    monkeypatch.setattr("gpiozero.LED", lambda pin, active_high: gpiozero.Device.pin_factory)
+    assert open_pin(17, active_high=True).chip == 15
+    assert opened == [15]
+    drivers[15] = "gpio-mockup"
+    monkeypatch.setattr("gpiozero.Device.pin_factory", None)
+    assert open_pin(17, active_high=True) is None  # left to gpiozero
 
 
 def test_what_nobody_thought_of_stops_one_lamp_and_is_told(monkeypatch, caplog):

@@ -68,6 +68,22 @@ def test_not_one_sample_is_lost_or_repeated(rig, microphone):
     assert (microphone.overflows, microphone.restarts) == (0, 0)
 
 
+@pytest.mark.parametrize(("name", "number"), [("S16_LE", 2), ("S32_LE", 10), ("S24_3LE", 32)])
+def test_samples_of_any_card_are_exact_up_to_full_scale(rig, microphone, monkeypatch, name, number):
+    """An I2S microphone has 32 bits only; PortAudio would dither them to 16, and wrap the peaks."""
+    rig.one_format(number)
+    monkeypatch.setenv("LD_PRELOAD", rig.environment["LD_PRELOAD"])
+    monkeypatch.setenv("ONE_FORMAT", rig.environment["ONE_FORMAT"])
+    rig.play(np.arange(-(2**15), 2**15).astype(np.int16))
+    blocks = read_until(microphone, lambda: microphone.samples > 4 * RATE, 15)
+    assert microphone.problem == ""
+    y = np.round(np.concatenate([b.y for b in blocks]) * 32768).astype(int)
+    y = y[np.flatnonzero(y)[0] :]
+    assert y.size > 2 * RATE, name
+    assert set(np.unique(np.diff(y) % 2**16)) == {1}, name
+    assert (y.min(), y.max()) == (-(2**15), 2**15 - 1), name
+
+
 def broken_and_mended(rig, microphone, break_it, mend_it):
     """Break and mend it; print the times until the loss is noticed and until sound is back."""
     rig.play(counter())

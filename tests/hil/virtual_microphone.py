@@ -57,7 +57,11 @@ class VirtualMicrophone:
 
     def one_rate(self, rate):
         """Make the card accept only ``rate``, for programs started after this."""
-        self.preload("one_rate.c", ONE_RATE=str(rate))
+        self.preload("picky_card.c", ONE_RATE=str(rate))
+
+    def one_format(self, number):
+        """Make the card accept only ALSA's sample format ``number``, as above."""
+        self.preload("picky_card.c", ONE_FORMAT=str(number))
 
     def preload(self, source: str, **environment: str):
         """Build ``source``, beside this file, for programs started after this to preload.
