@@ -15,6 +15,8 @@ help:  ## this list
 setup: $(VENV)/.ready  ## virtual environment with everything (4 to 8 GB, a few minutes)
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
+	@[ "$$(uname -m)" = x86_64 ] || { echo "onnx2tf needs packages that do not exist for $$(uname -m):" \
+		"take an x86-64 machine. For edge alone: pip install '.[media]'" >&2; exit 1; }
 	sh scripts/system-packages.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "$(PYTHON) is not Python 3.11: make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -1,8 +1,9 @@
-"""Compute devices: bfloat16 where the hardware has it, and errors about a GPU's memory."""
+"""Compute devices: which trains, bfloat16 where hardware has it, errors about a GPU's memory."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,22 @@ from convert.errors import DatasetError
 
 GRADING_BATCH = 64  # batch size for grading, in pictures
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")  # CPU capabilities, as torch names them
+
+
+def training_device() -> torch.device:
+    """The GPU, if there is one that this build of torch can compute on; else the CPU.
+
+    The usual build counts cards from before 2018 as available, but has no code for them.
+    """
+    if torch.cuda.is_available():
+        try:
+            torch.ones(1, device="cuda").add_(1).item()
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            print(f"note: training on the CPU: torch cannot use the GPU: {reason}", file=sys.stderr)
+        else:
+            return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def half_precision(device: torch.device) -> torch.autocast:

@@ -20,7 +20,13 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
-from convert.device import GRADING_BATCH, half_precision, report_out_of_memory, to_device
+from convert.device import (
+    GRADING_BATCH,
+    half_precision,
+    report_out_of_memory,
+    to_device,
+    training_device,
+)
 from convert.errors import DatasetError
 from convert.examples import KNOCKING, NORMAL
 from convert.metrics import auc
@@ -75,7 +81,7 @@ class Fit:
         ``real``: windows of held-out recordings, for the figures printed. ``frozen``: train the
         head alone for ``config.frozen_epochs``, but never in the last epoch.
         """
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval()
         self._noise = add_rounding_noise(self.network, config.rounding_noise)

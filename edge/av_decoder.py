@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -55,6 +56,7 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
             if container.format.name in HEADERLESS:
                 raise headerless_error(path)
             stream = _audio_track(path, container)
+            _number_channels(stream)
             _warn_if_coarse(path, stream)
             if container.format.name == "caf" and stream.codec_context.name == "alac":
                 # The last packet is already short; FFmpeg would trim its padding a second time.
@@ -63,8 +65,9 @@ def pieces(path: Path, part: Part) -> Iterator[Piece]:
             placer = FramePlacer(chained=chained)
             placer.origin_s = (container.start_time or 0) / av.time_base
             frames = _frames(path, container, stream, av.error.FFmpegError)
-            # Converts the sample format only, not the rate.
-            converter = partial(av.AudioResampler, format="fltp")
+            # Converts the sample format only, not the rate. Interleaved: of planar frames with 8
+            # channels or more, PyAV reads beyond the last plane.
+            converter = partial(av.AudioResampler, format="flt")
             read_to_end = yield from _placed(frames, part, converter, placer)
             placer.holes.warn(path)
             if read_to_end and placer.any_decoded:
@@ -101,7 +104,7 @@ def _placed(
 
     A track may begin later than the video, or have holes: frames are placed by their time stamps.
     """
-    planar, form, first_rate = converter(), None, 0
+    interleaved, form, first_rate = converter(), None, 0
     for frame in frames:
         if frame is None:
             placer.note_undecodable()
@@ -112,10 +115,11 @@ def _placed(
         time_s = None if placer.chained and rate != first_rate else frame.time
         placer.place(time_s, frame.samples / rate)
         if form != (form := (frame.format.name, frame.layout.name, rate)):  # of another link, say
-            planar = converter()
+            interleaved = converter()
         start, remaining = part.frames(rate)
-        for planar_frame in planar.resample(frame):
-            samples, position = planar_frame.to_ndarray().T, round(placer.position_s * rate)
+        for converted in interleaved.resample(frame):
+            samples = converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
+            position = round(placer.position_s * rate)
             first = max(0, start - position)
             last = len(samples) if remaining is None else start + remaining - position
             if last <= 0:
@@ -139,6 +143,19 @@ def _audio_track(path: Path, container: Any) -> Any:
     # FFmpeg reads a text file as a video of a terminal, "tty".
     is_video = container.streams.video and container.format.name != "tty"
     raise RecordingError(f"{path} {'has no audio track' if is_video else UNREADABLE}")
+
+
+def _number_channels(stream: Any) -> None:
+    """Have a track decoded as numbered channels if FFmpeg has no name for their order.
+
+    PyAV 18, the last for Python 3.11, frees the list of their names twice, which ends the process.
+    """
+    layout = stream.codec_context.layout
+    if " channels (" in layout.name:  # "2 channels (FR+FL)"
+        # Never freed: the decoder frees the list.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+        stream.codec_context.options = {"ch_layout": f"{layout.nb_channels}C"}
+        stream.codec_context.open()
 
 
 def _warn_if_coarse(path: Path, stream: Any) -> None:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convert.augment import add_rounding_noise, mixup, roll_and_mask
 from convert.checkpoint import save_checkpoint
 from convert.dataset import LABELS
-from convert.device import half_precision, to_device
+from convert.device import half_precision, to_device, training_device
 from convert.examples import KNOCKING
 from convert.fit import MASKED, ema_decay_at
 from convert.network import KnockNet
@@ -41,7 +41,7 @@ class Learner:
         torch.manual_seed(seed)
         self._rng = np.random.default_rng(seed)
         self._config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
         self._network = KnockNet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._ema = AveragedModel(self._network, multi_avg_fn=self._update_ema, use_buffers=True)
         self._ema.eval()

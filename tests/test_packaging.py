@@ -60,6 +60,26 @@ def test_the_wheel_holds_the_two_packages_the_model_and_nothing_else(wheel):
     assert "Requires-Python: >=3.11" in described
 
 
+def test_a_machine_that_the_converters_do_not_run_on_is_refused_first(tmp_path):
+    uname = tmp_path / "bin" / "uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho aarch64\n")
+    uname.chmod(0o755)
+    make = shutil.which("make")
+    assert make is not None
+    # Nothing else is on the path: a make that goes on can install nothing.
+    done = subprocess.run(
+        [make, f"VENV={tmp_path}/venv", "setup"],
+        cwd=ROOT,
+        env={"PATH": str(uname.parent)},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert "for aarch64: take an x86-64 machine" in done.stderr
+    assert done.stdout == ""
+
+
 def test_the_unit_is_right_and_shut_in():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")

@@ -1,0 +1,28 @@
+"""Which device trains."""
+
+import pytest
+import torch
+
+from convert.device import training_device
+
+
+def test_a_gpu_that_torch_has_no_code_for_leaves_the_cpu_and_is_said(monkeypatch, capsys):
+    def ones(*_, **__):
+        raise torch.AcceleratorError("CUDA error: no kernel image is available\nadvice\n")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+    assert training_device().type == "cpu"
+    assert capsys.readouterr().err == (
+        "note: training on the CPU: torch cannot use the GPU: "
+        "CUDA error: no kernel image is available\n"
+    )
+
+
+@pytest.mark.parametrize(("available", "device"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_that_works_trains(monkeypatch, capsys, available, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda n, device: ones(n))
+    assert training_device().type == device
+    assert capsys.readouterr().err == ""
