@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from edge.band import band_gain
+from edge.band import Edge, band_gain
 from edge.gate_config import GateConfig
 from edge.hann import hann
 from edge.hiss import structure
@@ -39,6 +39,8 @@ class Fault(StrEnum):
     GAP = "gap"  # so many that no window forms; the listener reports each that was due
 
 
+SOUNDLESS = (Fault.SILENCE, Fault.TONE, Fault.HISS)
+
 # Two samples that differ by no more than this do not move: 1/30 of a 16-bit step, well above the
 # rounding error a resampler adds to a constant.
 STUCK_DELTA = 1e-6
@@ -53,12 +55,22 @@ QUIET_SPREAD = 2.0  # a part of even sound may be this much (3 dB) quieter than 
 # part is quiet, too, if within it the sound hardly moves, neither in itself nor beside the loudest
 # tenth of parts. A quiet engine that only rumbles moves evenly little.
 QUIET_RATIO = 1e-3  # of that tenth's variance; 30 dB
+# Between the strokes of a loud knock even an engine is as quiet as that, but rumbles, which changes
+# slowly. A loose plug leaves hiss there, white in the band that any recording has, or next to
+# nothing. Whiteness is the variance of second differences over that of first ones. Beside that of
+# white noise in this band it was 0.88 or more with simulated plugs (hiss at -70 to -90 dB, mains
+# hum, rates from 8 kHz), and 0.7 between synthetic knocks, 0.93 at most in 19 of 20 windows.
+HOLE_WHITENESS = 0.86
+HOLE_FALL_HZ = (3000.0, 3700.0)
+EMPTY_DB = -95.0  # of the first differences; below, there is hum at most, and a converter's steps
 # What the picture shows, 33 to 4050 Hz, and little more: sound outside counts as silence.
 BAND_HZ = (30.0, 4100.0)
 BAND_RISE_HZ, BAND_FALL_HZ = (15.0, 30.0), (4100.0, 6100.0)  # its edges, gentle lest holes ring
 # Full scale is 1. Floating-point files may exceed it, but those seen to exceed it by this much were
 # damaged, or held unscaled integers.
 MAX_AMPLITUDE = 10.0
+# What a codec's ringing makes of sound that was cut off at full scale: up to 1.82.
+MAX_RINGING = 2.0
 # An open input picks up the mains or the alternator: a few spectral lines, with hiss at least 30 dB
 # below them. A hum of 20 harmonics has this share of its power in FFT bins that total 30 Hz.
 TONAL_SHARE = 0.999
@@ -97,9 +109,11 @@ class Gate:
         if max(flaws.stuck, stuck_share(y, self._sr)) * y.size >= self._flat_samples:
             return Fault.FLAT_LINE
         mean, deviation = float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64))
-        if abs(mean) > self.config.dc_ratio * deviation:
-            return Fault.DC
-        return self._check_sound(y)
+        if abs(mean) <= self.config.dc_ratio * deviation:
+            return self._check_sound(y)
+        # The picture does not show an offset: it only matters if there is no sound besides.
+        fault = self._check_sound(y - np.float32(mean))
+        return Fault.DC if fault in SOUNDLESS else fault
 
     def _check_sound(self, y: NDArray[np.float32]) -> Fault | None:
         """The same for samples that do move: silence, overdrive, tones, repeats, hiss."""
@@ -107,8 +121,11 @@ class Gate:
         if self._is_silent(y, float(power.sum())):
             return Fault.SILENCE
         # If flat tops were rounded further up the chain, too many samples are near full scale. A
-        # full-scale sine, the worst legitimate signal, has 13 % of its samples there.
-        if float((np.abs(y) >= 0.98).mean()) > 0.7 * self.config.clipping:
+        # full-scale sine, the worst legitimate signal, has 13 % of its samples there. Not so in
+        # floating-point sound that goes far beyond full scale: nothing was cut off there.
+        level = np.abs(y)
+        at_top = float((level >= 0.98).mean()) > 0.7 * self.config.clipping
+        if at_top and float(np.quantile(level, 0.995)) < MAX_RINGING:
             return Fault.CLIPPING
         # A whine that follows the revs is broad over the whole window, but narrow at any moment.
         parts = (self.power_in_band(part) for part in np.array_split(y, TONE_PARTS))
@@ -135,12 +152,30 @@ class Gate:
         if in_band < limit or y.size < n:
             return in_band < limit
         limit /= QUIET_SPREAD
-        spectrum = scipy.fft.rfft(y)
-        spectrum *= band_gain(spectrum.size, self._sr / y.size, BAND_RISE_HZ, BAND_FALL_HZ)
-        parts = scipy.fft.irfft(spectrum, y.size)[: y.size // n * n].reshape(-1, n)
+        parts, _ = self._quiet_parts(y, n, BAND_FALL_HZ)
         power, movement = np.square(parts).mean(axis=1), parts.var(axis=1)
         still = movement < min(limit, QUIET_RATIO * float(np.quantile(movement, 0.9)))
-        return float(((power < limit) | still).mean()) >= QUIET_SHARE
+        quiet = (power < limit) | still
+        if float(quiet.mean()) < QUIET_SHARE:
+            return False
+        parts, white = self._quiet_parts(y, n, HOLE_FALL_HZ)
+        first, second = (np.diff(parts[quiet], k).var(axis=1) for k in (1, 2))
+        is_empty = np.median(first) < 10 ** (EMPTY_DB / 10)
+        return bool(is_empty or np.median(second / first) >= HOLE_WHITENESS * white)
+
+    def _quiet_parts(
+        self, y: NDArray[np.float32], n: int, fall_hz: Edge
+    ) -> tuple[NDArray[np.float32], float]:
+        """``y`` in the band up to ``fall_hz``, in parts of ``n`` samples; whiteness of white noise.
+
+        A difference multiplies the power at the angular frequency w by 2 - 2 cos w.
+        """
+        spectrum = scipy.fft.rfft(y)
+        gain = band_gain(spectrum.size, self._sr / y.size, BAND_RISE_HZ, fall_hz)
+        parts = scipy.fft.irfft(spectrum * gain, y.size)[: y.size // n * n].reshape(-1, n)
+        change = 2 - 2 * np.cos(np.linspace(0, np.pi, gain.size))
+        power = np.square(gain) * change
+        return parts, float((power * change).sum() / power.sum())
 
     def _is_tonal(self, power: NDArray[np.float64], n: int) -> bool:
         """Whether nearly all of ``power``, by FFT bin of ``n`` samples, lies in a few bins."""

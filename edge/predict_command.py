@@ -24,7 +24,7 @@ from edge.config import ListenConfig
 from edge.detector import Detector, DetectorConfig
 from edge.errors import ConfigError, EdgeError, output_error, print_error, printable
 from edge.frontend import FrontEnd
-from edge.gate import Fault
+from edge.gate import SOUNDLESS, Fault
 from edge.journal import OneLine
 from edge.model import ModelFile, default_model
 from edge.pipeline import Pipeline, Verdict
@@ -32,6 +32,7 @@ from edge.png import write_png
 from edge.recording import Recording
 
 PROGRESS_INTERVAL_S = 2.0
+DEAD = {*SOUNDLESS, Fault.FLAT_LINE, Fault.DC, Fault.REPEATS}  # what a dead input delivers
 MAX_STEM_BYTES = 180  # bytes of a recording's name that are used in its pictures' names
 
 
@@ -130,7 +131,7 @@ def _predict_file(path: Path, pipeline: Pipeline, arguments: argparse.Namespace,
         )
         words = _alert_in_words(alert_s, judged, detector.config, arguments.hop)
         _print_line(f"{'':>10}{'':>10}  {words}\n")
-    if source.channels > 1 and reasons <= {Fault.SILENCE, Fault.FLAT_LINE}:
+    if source.channels > 1 and reasons <= DEAD:
         _print_note(
             f"{path}: channel {arguments.channel} has no usable sound; the file has "
             f"{source.channels} channels, numbered from 0: try another --channel"

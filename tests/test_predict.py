@@ -73,7 +73,7 @@ def test_formats(tmp_path, form, channels, sr):
         (hiss(3).astype("f8"), "hiss"),
         (noise(0.3).astype("f8"), "too_short"),
         (np.full(3 * SR, np.nan), "not_finite"),
-        (noise(3).astype("f8") * 0.1 + 0.5, "dc"),
+        (hiss(3).astype("f8") * 0.1 + 0.5, "dc"),
         (np.clip(noise(3).astype("f8") * 100, -1, 1), "clipping"),
     ],
 )
@@ -161,6 +161,15 @@ def test_the_other_channel_is_pointed_at_where_this_one_is_silent(tmp_path):
         f"{path}: channel 1 has no usable sound; the file has 2 channels, numbered from 0: "
     )
     assert edge("predict", path).stderr == ""
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [hiss(3), hiss(3) / 10 + 0.5, np.float32(0.1) * tone(3, SR), np.resize(noise(0.1), 3 * SR)],
+)
+def test_the_other_channel_is_pointed_at_where_an_open_input_hisses_or_hums(tmp_path, dead):
+    path = wav_file(tmp_path / "a.wav", dead.astype("f8"), SR, channels=2)
+    assert "try another --channel" in edge("predict", path).stderr
 
 
 @pytest.mark.parametrize(
