@@ -74,7 +74,8 @@ class BlackBox:
         """
         self.directory = directory
         self.written = 0
-        self.skipped = 0  # alerts without a record: too soon after another, or the disk too slow
+        # Alerts without a record: too soon after another, the disk too slow, or a write failed.
+        self.skipped = 0
         self._config = config
         self._sr = sr
         self._about = dict(about or {})
@@ -147,6 +148,7 @@ class BlackBox:
             if alert is None:
                 return
             if not self._attempt(partial(self._write, alert)):
+                self.skipped += 1
                 self._last_s = -float("inf")  # nothing was kept, so keep the next one however soon
             self._queue.task_done()
 

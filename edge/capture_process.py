@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import signal
 import struct
 import sys
@@ -235,12 +236,21 @@ def claim_stdout() -> IO[bytes]:
     return ours
 
 
+def nobody_reads(out: IO[bytes]) -> bool:
+    """Whether ``out`` is a pipe whose reader has ended."""
+    poll = select.poll()
+    poll.register(out, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
 def main(out: IO[bytes]) -> int:
     """Open the microphone and write packets to ``out`` until killed or nobody reads any more.
 
     Returns the exit code.
     """
     die_with_parent()  # if the service is killed, the microphone must not stay in use
+    if nobody_reads(out):  # it was killed before that
+        return 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     try:
         module, instance = start_portaudio()

@@ -1,7 +1,7 @@
 """The lamp's signals. Dark: not running. A heartbeat of short blinks: windows are being processed.
 
 The patterns are one table; ``edge run --help`` prints it, and a test checks the README against it.
-Every change is logged too, for machines without a lamp.
+Changes are logged too, for machines without a lamp.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge.config import IndicatorConfig
+from edge.journal import BURST, PERIOD_S
 from edge.lamp import Lamp
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Indicator:
         self._ticks = self._ticks_seen = 0  # of the lamp's thread
         self._watched_at, self._silent_s = clock(), 0.0
         self._hang = ""  # the problem, while the lamp's thread hangs
+        self._changes, self._changed_at = 0, clock()  # since it last settled; the last one
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -128,10 +130,16 @@ class Indicator:
     def watch(self) -> None:
         """Check whether the lamp's thread hangs, which it cannot report itself. Call it regularly.
 
+        Also log what the lamp has settled on if the log may have left out the change to it.
         At most MAX_STEP_S counts between two calls: if the whole process was stopped, perhaps for a
         night, the thread still has nearly all of HANG_S left to show that it works.
         """
         now, ticks = self._clock(), self._ticks
+        if self._changes and now - self._changed_at > PERIOD_S:
+            if self._changes > BURST:
+                pattern, kind = PATTERNS[self._signal], {"kind": "settled"}
+                log.info("lamp: still %s (%s)", pattern.description, self._signal, extra=kind)
+            self._changes = 0
         since_s, self._watched_at = now - self._watched_at, now
         if ticks != self._ticks_seen or self._closing.is_set():
             self._ticks_seen, self._silent_s, self._hang = ticks, 0.0, ""
@@ -154,6 +162,7 @@ class Indicator:
             if not {signal, self._signal} <= PHASE_LOCKED:
                 self._since = self._clock()
             self._signal = signal
+        self._changes, self._changed_at = self._changes + 1, self._clock()
         # Not under the lock: a log that hangs must not block the lamp. The rate limit treats each
         # signal as a kind of its own, so that many changes to others cannot suppress a fault.
         log.info("lamp: %s (%s)", PATTERNS[signal].description, signal, extra={"kind": signal})

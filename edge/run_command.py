@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from edge.arguments import named_path
 from edge.capture_start import capture_command, start_capture
@@ -208,7 +208,9 @@ class _Stopping:
         if self.requested:
             sys.exit(self._exit_code)
 
-    def _stop(self, *_: object) -> NoReturn:
+    def _stop(self, *_: object) -> None:
+        if self.requested:  # a second exit would interrupt the clean-up that follows the first
+            return
         self.requested = True
         sys.exit(self._exit_code)
 

@@ -7,6 +7,7 @@ have a thread of their own, so that none can block the others. Every time is mon
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -138,6 +139,8 @@ class Service:
                 if blocks and self._self_test is not None:
                     self._self_test()
                     self._self_test = None
+                    if self._stop:  # a slow board has no time left for another window
+                        break
                 self._listen(blocks)
                 if self._reload_requested:
                     self._reload_settings()
@@ -162,10 +165,13 @@ class Service:
             # Being up to date matters more than old sound: judge only the newest window.
             self.counters.windows_skipped += len(due) - 1
             due = due[-1:]
-        was_ready = self._ready  # at first the sound has waited for the program, not for analysis
+        # At first the sound has waited for the program, not for analysis.
+        if behind := behind and self._ready:
+            self._behind_until = math.inf
+            self._show()  # now: judging the next window may take as long again
         for window in due:
             self._judge(window)
-        if behind and was_ready:  # from now on, however long the judging took
+        if behind:
             self._behind_until = time.monotonic() + BEHIND_S
         # Gaps left no window to judge: the verdict is "unknown", handled like that of any window.
         if not due and (missed := self._windower.missed_window()):

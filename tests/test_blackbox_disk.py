@@ -44,6 +44,20 @@ def test_a_disk_that_hangs_holds_up_no_end_and_what_is_lost_is_said(
     assert said == f"black box: the disk is too slow, records lost at the end: {kept}"
 
 
+def test_an_alert_whose_record_cannot_be_written_is_counted(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    box = BlackBox(tmp_path, BlackBoxConfig(min_interval_s=0), SR)
+    monkeypatch.setattr("edge.blackbox.write_wav", full)
+    assert box.keep(alert(1))
+    wait_for(lambda: box.problem)
+    monkeypatch.undo()
+    assert box.keep(alert(2))
+    box.close(20.0)
+    assert (box.written, box.skipped) == (1, 1)
+
+
 def test_nothing_is_said_to_be_lost_where_nothing_was(tmp_path, monkeypatch, caplog):
     slow = threading.Event()
     box = BlackBox(tmp_path / "well", BlackBoxConfig(min_interval_s=0), SR)

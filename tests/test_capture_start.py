@@ -1,16 +1,22 @@
 """A capture process that is started before the rest of the listener is loaded."""
 
+import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from edge.capture_start import start_capture
+from edge.child import child_environment
 from edge.config import AudioConfig
 from edge.microphone import Microphone
 from tests.captured import gather, packet, size, stream_of
 from tests.fake_capture import PACKET
 from tests.test_microphone import SR, TONE
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_one_that_was_started_before_is_listened_to_and_once_only():
@@ -54,4 +60,21 @@ def test_a_second_of_silence_from_us_costs_no_sound():
     with process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"done\n"
+        process.kill()
+
+
+def test_it_ends_before_it_opens_anything_if_whoever_started_it_has_ended(tmp_path):
+    """Else a device that hangs when it is opened would keep it, and the card, for ever."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    (tmp_path / "pyaudio.py").write_text("import time\ntime.sleep(60)\n")  # hangs
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.capture_process", "", "0", "[44100]"],
+        env={**child_environment(), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        stdout=theirs,
+    )
+    os.close(theirs)
+    try:
+        assert process.wait(20) == 0
+    finally:
         process.kill()

@@ -49,6 +49,32 @@ def test_the_table_tells_all():
     assert "dark" in pattern_table()
 
 
+def test_what_it_settles_on_is_logged_though_the_log_left_changes_out(caplog, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("edge.journal.time.monotonic", clock)
+    caplog.handler.addFilter(limit := RateLimit())
+    caplog.set_level(logging.INFO)
+    indicator = Indicator(IndicatorConfig(led_pin=-1), clock=clock)
+
+    def settle(flips):
+        caplog.clear()
+        for _ in range(flips):
+            clock.now += 1
+            indicator.show(Signal.LISTENING)
+            indicator.show(Signal.UNJUDGED)
+        for _ in range(100):
+            clock.now += 1
+            indicator.watch()
+        return [m for m in caplog.messages if m.startswith("lamp:")]
+
+    try:
+        assert settle(13)[-1] == "lamp: still a short blink every 4 s (unjudged)"
+        assert not any("still" in said for said in settle(2))
+    finally:
+        caplog.handler.removeFilter(limit)
+        indicator.close()
+
+
 def trace(steps, shown):
     """The lamp in steps of 10 ms, while step i is told to show ``shown(i)``, if anything."""
     clock = Clock()

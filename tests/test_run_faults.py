@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
-from types import SimpleNamespace
 
 import pytest
 
 from edge import installed, run_command
 from edge.config import Config, read_indicator_config
-from edge.errors import ConfigError, MissingPackageError
+from edge.errors import ConfigError
 from edge.model import ModelFile, default_model, write_model
 from edge.packages import pip_install
 from tests.audio import noise, wav_file
@@ -70,57 +68,6 @@ def test_a_start_that_fails_waits_whatever_the_error(tmp_path, monkeypatch, erro
     with pytest.raises(type(error)):
         run_command._run(arguments(tmp_path))
     assert told == [waits]
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("then", ["goes on", "fails"])
-def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monkeypatch, name, then):
-    """Python only reports what a weak reference's callback raises, and C code makes it another."""
-    told: list[bool] = []
-    listened: list[object] = []
-
-    class Lock:
-        pass
-
-    def loses(*_, **__):
-        lock = Lock()
-        reference = weakref.ref(lock, lambda _: os.kill(os.getpid(), getattr(signal, name)))
-        del lock
-        assert reference() is None
-        if then == "fails":
-            raise MissingPackageError("initialization failed")
-        return SimpleNamespace(run=listened.append, stopped=False)
-
-    def shows(indicator, *, wait):
-        indicator.close()
-        told.append(wait)
-
-    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
-    monkeypatch.setattr("edge.assembly.build", loses)
-    monkeypatch.setattr("edge.run_command._show_fault", shows)
-    with pytest.raises(SystemExit) as caught:
-        run_command._run(arguments(tmp_path))
-    assert caught.value.code == 130  # the recording was not played to its end
-    assert (told, listened) == ([False], [])
-
-
-def test_a_stop_while_the_service_fails_is_a_stop(tmp_path, monkeypatch):
-    """It shows no fault, for which systemd would not wait: it kills after four seconds."""
-    told = []
-
-    def fails(*_):
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise RuntimeError("bug")
-
-    def shows(indicator, *, wait):
-        indicator.close()
-        told.append(wait)
-
-    monkeypatch.setattr("edge.replay.Replay.read", fails)
-    monkeypatch.setattr("edge.run_command._show_fault", shows)
-    with pytest.raises(SystemExit) as caught:
-        run_command._run(arguments(tmp_path))
-    assert (caught.value.code, told) == (130, [False])
 
 
 @pytest.mark.parametrize(("name", "ends"), [("SIGTERM", True), ("SIGHUP", False)])
@@ -245,40 +192,6 @@ def test_the_installed_settings_are_the_same_file_at_every_reload(tmp_path, monk
     with pytest.raises(SystemExit):
         run_command._run(told)
     assert reloads == [0.3]
-
-
-def test_killed_while_it_tells_of_a_crash_it_ends_at_once(tmp_path):
-    """systemd allows four seconds before it kills; the lamp must be out by then."""
-    program = (
-        "import sys, edge.run_command as r\n"
-        "from edge.service import Service\n"
-        "def crash(*_): raise RuntimeError('bug')\n"
-        "Service._listen = crash\n"
-        "close = r.Indicator.close\n"
-        "r.Indicator.close = lambda self: (close(self), print('out', flush=True))\n"
-        "show = r.Indicator.show\n"
-        "def shown(self, signal): show(self, signal); print(signal, flush=True)\n"
-        "r.Indicator.show = shown\n"
-        "from edge.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    (tmp_path / "a.toml").write_text("[indicator]\nled_pin = -1\n")
-    wav = wav_file(tmp_path / "a.wav", noise(5).astype("f8"), SR)
-    options = ["run", "--source", wav, "--config", tmp_path / "a.toml", "--state", tmp_path / "s"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "nobody")},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "fault\n"
-    began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=10)
-    assert time.monotonic() - began < 3
-    assert out == "out\n"
 
 
 ABORTED = """

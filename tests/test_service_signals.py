@@ -70,6 +70,29 @@ def test_it_is_behind_however_long_a_window_takes_but_not_while_it_starts(make, 
     assert behind == [False, True, True]
 
 
+def test_that_it_is_behind_is_shown_before_another_window_is_judged(make):
+    """On a slow board that may take seconds, in which the lamp must not say that all is well."""
+    shown = []
+
+    class Looks(Judge):
+        def predict(self, picture):
+            shown.append(service._indicator._signal)
+            return super().predict(picture)
+
+    service = make(Burst(seconds(24)), Looks(), skip=True)
+    service.run()
+    assert shown[1:] == [Signal.DEGRADED, Signal.DEGRADED]
+
+
+def test_a_stop_while_the_network_is_proved_waits_for_no_window(make):
+    def stop():
+        service.stop()
+
+    service = make(Burst(seconds(8)), self_test=stop)
+    service.run()
+    assert (service.counters.windows_due, service.stopped) == (0, True)
+
+
 def test_the_heartbeat_comes_after_the_verdict(make):
     order = []
 
