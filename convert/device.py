@@ -25,6 +25,8 @@ def training_device() -> torch.device:
     if torch.cuda.is_available():
         try:
             torch.ones(1, device="cuda").add_(1).item()
+        except torch.OutOfMemoryError:  # of another program: it can be ended
+            raise
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             print(f"note: training on the CPU: torch cannot use the GPU: {reason}", file=sys.stderr)

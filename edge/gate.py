@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from edge.band import Edge, band_gain
+from edge.band import band_gain
 from edge.gate_config import GateConfig
 from edge.hann import hann
 from edge.hiss import structure
@@ -55,14 +55,13 @@ QUIET_SPREAD = 2.0  # a part of even sound may be this much (3 dB) quieter than 
 # part is quiet, too, if within it the sound hardly moves, neither in itself nor beside the loudest
 # tenth of parts. A quiet engine that only rumbles moves evenly little.
 QUIET_RATIO = 1e-3  # of that tenth's variance; 30 dB
-# Between the strokes of a loud knock even an engine is as quiet as that, but rumbles, which changes
-# slowly. A loose plug leaves hiss there, white in the band that any recording has, or next to
-# nothing. Whiteness is the variance of second differences over that of first ones. Beside that of
-# white noise in this band it was 0.88 or more with simulated plugs (hiss at -70 to -90 dB, mains
-# hum, rates from 8 kHz), and 0.7 between synthetic knocks, 0.93 at most in 19 of 20 windows.
-HOLE_WHITENESS = 0.86
-HOLE_FALL_HZ = (3000.0, 3700.0)
-EMPTY_DB = -95.0  # of the first differences; below, there is hum at most, and a converter's steps
+# Between the strokes of a loud knock even an engine is as quiet as that, but a stroke dies away: at
+# the beginning of a hole the movement falls by 2 to 9 dB within some 4 ms, by 13 dB in one window
+# of 100. Where a loose plug lets go it falls by 30 dB and more, whatever is left in the hole.
+HOLE_FALL_DB = 15.0
+HOLE_SHARE = 1 / 3  # of the quiet parts, in holes that begin so: an engine may be quiet, too
+HOLE_PARTS = 4  # the shortest hole, and what is compared before it
+LONG_HOLE_S = 0.5  # between no two strokes, so silence even where it began slowly
 # What the picture shows, 33 to 4050 Hz, and little more: sound outside counts as silence.
 BAND_HZ = (30.0, 4100.0)
 BAND_RISE_HZ, BAND_FALL_HZ = (15.0, 30.0), (4100.0, 6100.0)  # its edges, gentle lest holes ring
@@ -152,30 +151,13 @@ class Gate:
         if in_band < limit or y.size < n:
             return in_band < limit
         limit /= QUIET_SPREAD
-        parts, _ = self._quiet_parts(y, n, BAND_FALL_HZ)
+        spectrum = scipy.fft.rfft(y)
+        spectrum *= band_gain(spectrum.size, self._sr / y.size, BAND_RISE_HZ, BAND_FALL_HZ)
+        parts = scipy.fft.irfft(spectrum, y.size)[: y.size // n * n].reshape(-1, n)
         power, movement = np.square(parts).mean(axis=1), parts.var(axis=1)
         still = movement < min(limit, QUIET_RATIO * float(np.quantile(movement, 0.9)))
         quiet = (power < limit) | still
-        if float(quiet.mean()) < QUIET_SHARE:
-            return False
-        parts, white = self._quiet_parts(y, n, HOLE_FALL_HZ)
-        first, second = (np.diff(parts[quiet], k).var(axis=1) for k in (1, 2))
-        is_empty = np.median(first) < 10 ** (EMPTY_DB / 10)
-        return bool(is_empty or np.median(second / first) >= HOLE_WHITENESS * white)
-
-    def _quiet_parts(
-        self, y: NDArray[np.float32], n: int, fall_hz: Edge
-    ) -> tuple[NDArray[np.float32], float]:
-        """``y`` in the band up to ``fall_hz``, in parts of ``n`` samples; whiteness of white noise.
-
-        A difference multiplies the power at the angular frequency w by 2 - 2 cos w.
-        """
-        spectrum = scipy.fft.rfft(y)
-        gain = band_gain(spectrum.size, self._sr / y.size, BAND_RISE_HZ, fall_hz)
-        parts = scipy.fft.irfft(spectrum * gain, y.size)[: y.size // n * n].reshape(-1, n)
-        change = 2 - 2 * np.cos(np.linspace(0, np.pi, gain.size))
-        power = np.square(gain) * change
-        return parts, float((power * change).sum() / power.sum())
+        return float(quiet.mean()) >= QUIET_SHARE and has_abrupt_holes(quiet, movement)
 
     def _is_tonal(self, power: NDArray[np.float64], n: int) -> bool:
         """Whether nearly all of ``power``, by FFT bin of ``n`` samples, lies in a few bins."""
@@ -204,6 +186,24 @@ def measure_flaws(y: NDArray[np.float32], sr: int) -> Flaws:
     """
     with np.errstate(invalid="ignore", over="ignore"):  # values not finite are another fault
         return Flaws(flat_top_share(y), stuck_share(y, sr))
+
+
+def has_abrupt_holes(quiet: NDArray[np.bool_], movement: NDArray[np.float32]) -> bool:
+    """Whether the ``quiet`` parts (n,) lie in holes that begin abruptly, or in a long one.
+
+    ``movement`` (n,) is the variance within each part. True if no hole is long enough to tell.
+    """
+    most = np.convolve(quiet, np.ones(5), "same") >= 3  # of five neighbours: single parts stray
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], most, [False]])))
+    begins, lengths = edges[::2], edges[1::2] - edges[::2]
+    if lengths.max(initial=0) * QUIET_PART_S >= LONG_HOLE_S:
+        return True
+    holes = (lengths >= HOLE_PARTS) & (begins > HOLE_PARTS)
+    begins, lengths = begins[holes], lengths[holes]
+    before = np.array([movement[i - HOLE_PARTS : i].mean() for i in begins])
+    after = np.array([np.median(movement[i + 1 : i + HOLE_PARTS]) for i in begins])
+    abrupt = before > 10 ** (HOLE_FALL_DB / 10) * after
+    return bool(lengths[abrupt].sum() >= HOLE_SHARE * lengths.sum())
 
 
 def stuck_share(y: NDArray[np.float32], sr: int) -> float:

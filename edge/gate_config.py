@@ -13,7 +13,7 @@ class GateConfig:
     of its samples in flat tops, the most tonal 99.9 % of its power in 290 Hz, the most repetitive
     an autocorrelation of 0.979, the most noise-like a structure of 1.5. The most
     drop-out in a window is 0.31 s in all (before a codec starts). Played so quietly that they have
-    -50 dB in BAND_HZ, 2 % of the windows count as silence, at -55 dB 4 %.
+    -55 dB in BAND_HZ, none of the windows counts as silence.
     """
 
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off

@@ -71,8 +71,8 @@ def _choose_chip() -> None:
     try:
         import lgpio  # noqa: PLC0415 - needs a working directory it can write to
         from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415
-    except ImportError:
-        return  # gpiozero tries it again, and says why not
+    except Exception:  # of any kind: gpiozero tries it again, says why, and goes on
+        return
     for number in sorted(int(path.name[8:]) for path in DEV.glob("gpiochip[0-9]*")):
         with suppress(lgpio.error):
             chip = lgpio.gpiochip_open(number)

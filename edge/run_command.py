@@ -154,6 +154,7 @@ def _listen(
         stopping.check()
         service.run(stopping.on_sighup)
     except BaseException as error:
+        stopping.ending = True
         stopping.handle_signals()  # the service's own handlers would have no effect any more
         stopping.requested |= service is not None and service.stopped
         if capture is not None:
@@ -194,6 +195,7 @@ class _Stopping:
     def __init__(self, on_sighup: SighupAction, exit_code: int) -> None:
         self.on_sighup = on_sighup
         self.requested = False
+        self.ending = False  # whether the program is cleaning up already
         self._exit_code = exit_code
 
     def handle_signals(self) -> None:
@@ -209,9 +211,9 @@ class _Stopping:
             sys.exit(self._exit_code)
 
     def _stop(self, *_: object) -> None:
-        if self.requested:  # a second exit would interrupt the clean-up that follows the first
+        again, self.requested = self.requested, True
+        if again and self.ending:  # another exit would interrupt the clean-up
             return
-        self.requested = True
         sys.exit(self._exit_code)
 
 

@@ -129,9 +129,11 @@ programs() {
     # Created anew if a power cut left it incomplete, or if Debian has another Python version now.
     "$python" -m pip --version >/dev/null 2>&1 ||
         run python3 -m venv --clear --system-site-packages "$prefix/venv"
+    # Eager, or pip is content with a numpy of Debian's, which may be slow, and may be removed later.
+    upgrade="--upgrade --upgrade-strategy eager"
     if [ -n "$wheels" ]; then
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
-            --upgrade 'knockknock-edge[pi]'
+            $upgrade 'knockknock-edge[pi]'
         # Two wheels may differ and have the same version: always install the one in the folder.
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" \
             --force-reinstall --no-deps knockknock-edge
@@ -147,7 +149,7 @@ programs() {
             "$here/LICENSE" "$here/edge" "$here/convert" "$copy"
         run mkdir -p "$copy/models"
         run cp "$here/models/knock-int8.tflite" "$copy/models/"
-        run "$python" -m pip install --quiet --upgrade $(tested) "$copy[pi]"
+        run "$python" -m pip install --quiet $upgrade $(tested) "$copy[pi]"
     fi
     run ln -sf "$prefix/venv/bin/edge" "$link"
     onto_the_disk
@@ -213,8 +215,9 @@ service() {
         run udevadm control --reload || true
         # Raspberry Pi OS has set the group already. There, a second trigger would remove the link
         # gpiochip4 of a Pi 5, by its own rule.
-        [ -z "$(find /dev -maxdepth 1 -name 'gpiochip*' -type c ! -group gpio)" ] || \
+        if find /dev -maxdepth 1 -name 'gpiochip*' -type c ! -group gpio | grep -q .; then
             run udevadm trigger --subsystem-match=gpio || true
+        fi
         # Apply the rule that keeps microphones awake also to those that are plugged in already.
         run udevadm trigger --action=add --subsystem-match=usb \
             --attr-match=bInterfaceClass=01 || true

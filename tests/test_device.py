@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from convert.device import training_device
+from convert.device import report_out_of_memory, training_device
+from convert.errors import DatasetError
 
 
 def test_a_gpu_that_torch_has_no_code_for_leaves_the_cpu_and_is_said(monkeypatch, capsys):
@@ -26,3 +27,13 @@ def test_a_gpu_that_works_trains(monkeypatch, capsys, available, device):
     monkeypatch.setattr(torch, "ones", lambda n, device: ones(n))
     assert training_device().type == device
     assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_whose_memory_another_program_holds_is_no_reason_for_the_cpu(monkeypatch):
+    def ones(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(DatasetError, match="end other programs"), report_out_of_memory(64):
+        training_device()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from convert.bay import band_limit
+from convert.bay import band_limit, coloured_noise
 from edge.band import band_gain
 from edge.frontend.resample import resample
 from edge.gate import (
@@ -218,6 +218,26 @@ def test_a_loose_plug_that_hums_or_of_a_narrow_microphone(gate, rate, hiss_db, h
     y = (np.round(32768 * y) / 32768).astype(np.float32)  # of 16 bits, which hide the faintest hiss
     heard = y if rate == SR else resample(y, rate, SR)
     assert gate.check(heard, measure_flaws(y, rate)) in (Fault.SILENCE, Fault.FLAT_LINE)
+
+
+@pytest.mark.parametrize("hole", ["brown", "dull", "mains", "whine"])
+@pytest.mark.parametrize(("on_ms", "off_ms"), [(20, 80), (90, 90), (500, 300)])
+def test_a_loose_plug_whatever_its_holes_sound_like(gate, hole, on_ms, off_ms):
+    rng, t = np.random.default_rng(1), np.arange(2 * SR) / SR
+    left = 1e-4 * rng.standard_normal(t.size)
+    if hole == "brown":
+        left = coloured_noise(rng, t.size, SR, slope_db=-6) * 10 ** (-68 / 20)
+    elif hole == "dull":
+        left = band_limit(10 * left, SR, 20, 1000)
+    elif hole == "mains":
+        left = 0.5 * left + 10 ** (-62 / 20) * sum(
+            np.sin(100 * np.pi * k * t + k * k) / k for k in range(1, 21)
+        )
+    else:
+        left += 10 ** (-75 / 20) * np.sin(2 * np.pi * 1500 * t)
+    on = t * 1000 % (on_ms + off_ms) < on_ms
+    y = np.where(on, noise(2), left)
+    assert gate.check((np.round(32768 * y) / 32768).astype(np.float32)) is Fault.SILENCE
 
 
 @pytest.mark.parametrize("level_db", [-34, -40])

@@ -24,6 +24,4 @@ def test_loud_knocks_over_quiet_engines_are_judged(recordings, peak):
         faults.append(gate.check((steps / 32768).astype(np.float32)))
     print(f"{sum(f is not None for f in faults)} of {len(faults)} refused at a peak of {peak}")
     assert len(faults) > 70
-    assert sum(f is not None for f in faults) < 0.05 * len(
-        faults
-    )  # 3 and 2 of 85; all differ in knock and level
+    assert sum(f is not None for f in faults) < 0.02 * len(faults)  # seen: none of 85

@@ -29,7 +29,7 @@ def test_no_real_engine_is_refused(recordings):
     assert least > 1.3 * gate.config.hiss  # seen: 1.52, of all half seconds
 
 
-def test_hardly_any_quiet_engine_is_silence(recordings):
+def test_no_quiet_engine_is_silence(recordings):
     """Played at -50 dB in the band, 8 dB below the quietest."""
     gate = Gate(sr=SR)
     engines = [recording for recording in recordings if recording.kind != "not_engine"]
@@ -39,7 +39,7 @@ def test_hardly_any_quiet_engine_is_silence(recordings):
         for window in windows(recording.path)
         if (power := gate.power_in_band(window.y).sum())
     ]
-    assert faults.count(Fault.SILENCE) < 0.03 * len(faults)  # 2 % of all 817 windows
+    assert faults.count(Fault.SILENCE) == 0
     assert len(faults) > 200
 
 

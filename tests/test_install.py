@@ -224,6 +224,15 @@ def test_where_lgpio_has_a_wheel_apt_is_not_asked_for_it(board):
     assert "apt-get" not in (board / "noted").read_text()
 
 
+@pytest.mark.parametrize("options", [[], ["--wheels", "."]])
+def test_packages_that_debian_has_are_installed_all_the_same(board, options):
+    """One such as numpy may be slower there, and may be removed while the service needs it."""
+    done = install(board, "--dry-run", *options)
+    assert done.returncode == 0, done.stderr
+    first = next(line for line in done.stdout.splitlines() if "pip install" in line)
+    assert "--upgrade --upgrade-strategy eager" in first
+
+
 def test_pip_does_not_unpack_into_memory(board):
     """Where it does by itself is memory on Trixie: 200 MB on the smallest board."""
     says = f'echo "$TMPDIR: $*" >> {board}/asked'

@@ -1,6 +1,7 @@
 """Lamps that fail, and a lamp that must not show that all is well when nobody listens."""
 
 import inspect
+import sys
 import threading
 import time
 import warnings
@@ -107,6 +108,18 @@ def test_the_header_is_found_whatever_number_its_chip_has(monkeypatch, tmp_path)
     drivers[15] = "gpio-mockup"
     monkeypatch.setattr("gpiozero.Device.pin_factory", None)
     assert open_pin(17, active_high=True) is None  # left to gpiozero
+
+
+def test_an_lgpio_that_does_not_start_is_left_to_gpiozero(monkeypatch, tmp_path):
+    """Its other back ends may work; lgpio may lack a place for its pipes, say."""
+    monkeypatch.setattr("edge.lamp.DEV", tmp_path)
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr("gpiozero.Device.pin_factory", None)
+    monkeypatch.setattr("gpiozero.LED", lambda pin, active_high: "another back end")
+    monkeypatch.delitem(sys.modules, "lgpio", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lgpio.py").write_text("raise FileNotFoundError('.lgd-nfy-3')\n")
+    assert open_pin(17, active_high=True) == "another back end"
 
 
 def test_what_nobody_thought_of_stops_one_lamp_and_is_told(monkeypatch, caplog):

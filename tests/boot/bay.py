@@ -17,7 +17,7 @@ SUITE = os.environ.get("KNOCK_SUITE", "bookworm")
 PYTHON = os.environ.get("KNOCK_PYTHON", sys.executable)  # of the suite's version: builds the wheels
 PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,python3,python3-venv,libportaudio2,libasound2-plugins,"
-    "procps,adduser"
+    "procps,adduser,python3-numpy"  # numpy, as on a desktop image, is not for us
 )
 NEEDED = ("debootstrap", "systemd-nspawn", "nsenter")
 UNIT = "knockknock-edge.service"
@@ -38,13 +38,14 @@ class Bay:
         self.sound = sound  # folder with the sound server's socket
         self._machine: subprocess.Popen[bytes] | None = None
         base = cache / SUITE
-        if not (base / "etc/debian_version").exists() or not (base / ".complete").exists():
+        complete = base / ".complete"
+        if not complete.exists() or complete.read_text() != PACKAGES:
             shutil.rmtree(base, ignore_errors=True)
             command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE]
             subprocess.run([*command, str(base), MIRROR], check=True, stdout=subprocess.DEVNULL)
             for mounted in ("proc", "sys"):  # debootstrap leaves them mounted
                 subprocess.run(["umount", "-q", str(base / mounted)], check=False)
-            (base / ".complete").touch()
+            complete.write_text(PACKAGES)
         subprocess.run(["cp", "-a", "--one-file-system", str(base), str(self.root)], check=True)
         self._put_in_the_project()
 

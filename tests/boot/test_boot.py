@@ -81,6 +81,13 @@ def test_systemd_finds_nothing_wrong_with_the_unit(bay):
     assert bay.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}") == ""
 
 
+def test_it_has_a_numpy_of_its_own_though_debian_has_one(bay):
+    where = "import numpy; print(numpy.__file__)"
+    assert bay.run("python3", "-c", where).startswith("/usr/lib")
+    python = "/opt/knockknock/venv/bin/python"
+    assert bay.run(python, "-c", where).startswith("/opt/knockknock/venv/")
+
+
 def test_it_leaves_no_lock_that_could_outlive_it(bay):
     """PortAudio loads JACK's library, which makes a database in /dev/shm wherever it may."""
 
