@@ -294,15 +294,16 @@ def test_what_the_queue_cannot_hold_is_counted_and_told_with_the_next():
     assert [capture.packets.get_nowait()[1] for _ in range(2)] == [3 * 1102, 0]
 
 
-def test_more_than_a_header_can_tell_is_as_much_as_it_can():
+@pytest.mark.parametrize("status", [OVERFLOW, 0])
+def test_more_than_a_header_can_tell_is_as_much_as_it_can(status):
     capture = Capture(as_module(None), 0)
     capture._overflows = MAX_COUNT
     for _ in range(round(QUEUE_SECONDS / 0.05)):
         capture(b"", 0, None, 0)
     for _ in range(3):  # hours each, in the place of many small ones
-        capture(b"", 2**31, None, OVERFLOW)
+        capture(b"", 2**31, None, status)
     capture.packets.get_nowait()
-    capture(b"", 0, None, OVERFLOW)
+    capture(b"", 0, None, status)
     *_, (_, lost, overflows, _) = list(capture.packets.queue)
     assert (lost, overflows) == (MAX_COUNT, MAX_COUNT)
     header = HEADER.pack(MAGIC, 44_100, 0, lost, overflows, 1.0)

@@ -1,5 +1,7 @@
 import os
 import pickle
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from convert.checkpoint import load_body, load_checkpoint, save_checkpoint
 from convert.errors import CheckpointError
 from convert.network import KnockNet
+from convert.restricted import read_checkpoint
 from edge.errors import ConfigError
 from tests.networks import checkpoint, random_network, torchvision_state
 
@@ -308,3 +311,22 @@ def test_a_threshold_that_calls_all_or_nothing_knocking_is_refused(tmp_path, net
     torch.save({"model": network.state_dict(), "meta": meta}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="must lie between 0 and 1"):
         load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_learning_rates_of_either_numpy_are_passed_over(tmp_path, monkeypatch, module):
+    """As one-cycle training leaves them; numpy 2 has another name for its numbers."""
+
+    def scalar(*_):
+        raise AssertionError("was built")
+
+    class Rate:
+        def __reduce_ex__(self, _):
+            return scalar, (np.dtype("f8"), b"\0" * 8)
+
+    scalar.__module__, scalar.__qualname__ = module, "scalar"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, module, ModuleType(module))
+        vars(sys.modules[module])["scalar"] = scalar
+        torch.save({"model": {"a": torch.zeros(1)}, "opt": Rate()}, tmp_path / "a.pth")
+    assert set(read_checkpoint(tmp_path / "a.pth")["model"]) == {"a"}

@@ -224,9 +224,10 @@ def test_every_path_in_the_settings_must_be_a_full_one():
     assert texts - others == ABSOLUTE_PATHS
 
 
-def test_windows_two_and_a_half_times_apart_are_refused():
+@pytest.mark.parametrize(("hop_s", "clear_s"), [(2, 5), (0.2, 0.55)])
+def test_windows_nearly_three_times_apart_are_refused(hop_s, clear_s):
     with pytest.raises(ConfigError, match="three times"):
-        Config.from_toml("[listen]\nhop_s = 2\n[detector]\nclear_s = 5\n", "x")
+        Config.from_toml(f"[listen]\nhop_s = {hop_s}\n[detector]\nclear_s = {clear_s}\n", "x")
 
 
 def test_pin_0_is_a_pin():

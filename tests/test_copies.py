@@ -130,3 +130,11 @@ def test_what_only_begins_alike_or_holds_nothing_is_no_copy(tmp_path, capsys):
     as_flac(tmp_path / "late.wav", tmp_path / "later.flac")
     table(tmp_path, "late.wav,normal", "later.flac,normal", header="file,label")
     assert [clip.path.name for clip in find_clips([tmp_path])] == ["late.wav"]
+
+
+def test_empty_files_are_no_copies(tmp_path, capsys):
+    for name in "a", "b":
+        (tmp_path / f"{name}.wav").touch()
+    table(tmp_path, "a.wav,normal", "b.wav,knocking", header="file,label")
+    assert len(find_clips([tmp_path])) == 2
+    assert "copied" not in capsys.readouterr().err

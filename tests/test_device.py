@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convert.device import report_out_of_memory, training_device
+from convert.device import half_precision, report_out_of_memory, training_device
 from convert.errors import DatasetError
 
 
@@ -37,3 +37,11 @@ def test_a_gpu_whose_memory_another_program_holds_is_no_reason_for_the_cpu(monke
     monkeypatch.setattr(torch, "ones", ones)
     with pytest.raises(DatasetError, match="end other programs"), report_out_of_memory(64):
         training_device()
+
+
+def test_a_gpu_that_only_emulates_bfloat16_computes_without(monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, enabled: enabled)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    assert not half_precision(torch.device("cuda"))

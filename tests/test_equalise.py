@@ -5,6 +5,7 @@ import torch
 from convert.equalise import (
     MAX_FACTOR,
     N_PICTURES,
+    ROUNDS,
     ChannelGroup,
     _channel_groups,
     _half_step,
@@ -169,3 +170,16 @@ def test_a_weight_counts_relative_to_the_largest_of_its_row_whose_scale_it_share
     torch.testing.assert_close(_used(user, 1), torch.tensor([1.0, 1.0]))
     user.weight.data = torch.tensor([[1.0, 0.5], [100.0, 10.0]])
     torch.testing.assert_close(_used(user, 1), torch.tensor([1.0, 0.5]))
+
+
+def test_each_round_goes_on_from_the_ranges_of_the_last(monkeypatch):
+    seen = []
+
+    def step(_, made):
+        seen.append(float(made[0]))
+        return made / 2
+
+    monkeypatch.setattr("convert.equalise._half_step", step)
+    monkeypatch.setattr("convert.equalise._ranges", lambda _, m, __: [torch.ones(1)] * len(m))
+    equalise(fold(random_network()), np.zeros((1, 224, 224, 3), np.uint8))
+    assert sorted(set(seen), reverse=True) == [0.5**n for n in range(ROUNDS)]

@@ -314,3 +314,21 @@ def test_notes_and_names_may_hold_what_their_owner_likes(tmp_path, source):
     table(tmp_path, "file,label,source,notes", f'a.wav,normal,{source},"cold start\nrain\t12 °C"')
     (clip,) = find_clips([tmp_path])
     assert clip.source == source
+
+
+@pytest.mark.parametrize(
+    "first", ["Train/golf_003.wav", "my/golf_1.wav", "../golf_1.wav", "golf_1.wav"]
+)
+def test_a_file_beside_the_folders_of_other_cars_is_named_after_its_car(tmp_path, first):
+    root = "".join(re.findall(r"^(?:my/|\.\./)", first))
+    others = [f"{root}polo/1.wav", f"{root}up/1.wav"]
+    assert named(tmp_path, first, *others) == ["golf", "polo", "up"]
+
+
+def test_files_from_elsewhere_are_of_the_folder_they_are_in(tmp_path):
+    assert named(tmp_path, "/srv/golf/1.wav", "/srv/golf/warm/2.wav") == ["golf", "warm"]
+
+
+def test_a_date_is_no_car(tmp_path):
+    names = [(Path(name), "normal") for name in ("2024-03-01.wav", "1.5.wav")]
+    assert all(guess.alone for guess in sources_of(names, tmp_path))

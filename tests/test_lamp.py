@@ -110,6 +110,37 @@ def test_the_header_is_found_whatever_number_its_chip_has(monkeypatch, tmp_path)
     assert open_pin(17, active_high=True) is None  # left to gpiozero
 
 
+@pytest.fixture
+def one_chip(monkeypatch, tmp_path):
+    """The numbers of the chips that were opened, of which there is one, 15."""
+    lgpio, opened = pytest.importorskip("lgpio"), []
+
+    def open_(number):
+        opened.append(number)
+        return number
+
+    (tmp_path / "gpiochip15").touch()
+    monkeypatch.setattr("edge.lamp.DEV", tmp_path)
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr(lgpio, "gpiochip_open", open_)
+    monkeypatch.setattr(lgpio, "gpiochip_close", lambda _: None)
+    monkeypatch.setattr(lgpio, "gpio_get_chip_info", lambda _: [0, 54, "", "pinctrl-rp1"])
+    monkeypatch.setattr("gpiozero.Device.pin_factory", None)
+    monkeypatch.setattr("gpiozero.LED", lambda pin, active_high: gpiozero.Device.pin_factory)
+    return opened
+
+
+def test_two_lamps_share_the_chip(one_chip):
+    assert open_pin(17, active_high=True) is open_pin(27, active_high=True)
+    assert one_chip == [15, 15]  # to read its driver's name, and for both lamps
+
+
+def test_a_back_end_that_somebody_chose_is_left_to_gpiozero(one_chip, monkeypatch):
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "native")
+    assert open_pin(17, active_high=True) is None
+    assert one_chip == []
+
+
 def test_an_lgpio_that_does_not_start_is_left_to_gpiozero(monkeypatch, tmp_path):
     """Its other back ends may work; lgpio may lack a place for its pipes, say."""
     monkeypatch.setattr("edge.lamp.DEV", tmp_path)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from edge.errors import RecordingError
-from edge.missing_sound import FramePlacer, declared_end_s, share_present
+from edge.missing_sound import (
+    MAX_OGG_PAGE,
+    W64,
+    FramePlacer,
+    declared_end_s,
+    is_chained,
+    share_present,
+    warn_if_unterminated,
+)
 from edge.recording import Recording
 from tests.audio import noise
 from tests.encoded import encode
@@ -272,3 +280,41 @@ def test_a_length_counts_where_the_track_says_it_and_no_guess_does():
     assert told("matroska,webm", whole_s=70, picture=True) == 0
     for guessed in ("amr", "aac", "asf", "avi", "mp3", "nut"):  # this file is no MP3 that says it
         assert told(guessed, seconds=62) == 0
+
+
+def test_a_picture_in_front_of_an_mp3_does_not_hide_its_length(tmp_path, caplog):
+    path = mp3(tmp_path / "a.mp3", 10, xing=True)
+    whole = path.read_bytes()
+    tag = b"ID3\4\0\0" + bytes([0, 0, 3000 >> 7, 3000 & 127]) + bytes(3000)
+    path.write_bytes(tag + whole)
+    Recording(path).read()
+    assert caplog.messages == []
+    path.write_bytes(tag + whole[: len(whole) // 2])
+    Recording(path).read()
+    assert "of its 10." in caplog.text
+
+
+def test_chunks_of_wave64_begin_at_multiples_of_eight(tmp_path):
+    def chunk(name, content):
+        return name.ljust(16, b"-") + (24 + len(content)).to_bytes(8, "little") + content
+
+    odd = chunk(b"fact", bytes(5)) + bytes(3)
+    whole = W64.ljust(40, b"-") + odd + chunk(b"data", bytes(1000))
+    (tmp_path / "a.w64").write_bytes(whole[:-500])
+    assert share_present(tmp_path / "a.w64") == pytest.approx(1 - 500 / len(whole))
+
+
+def test_a_tag_behind_the_longest_page_hides_no_end(tmp_path, caplog):
+    page = b"OggS\0\4" + bytes(20) + b"\xff" * 256 + bytes(255 * 255)
+    assert len(page) == MAX_OGG_PAGE
+    (tmp_path / "a.ogg").write_bytes(page + page + b"TAG".ljust(400))
+    warn_if_unterminated(tmp_path / "a.ogg", 1.0)
+    assert caplog.messages == []
+
+
+def test_a_chain_is_seen_wherever_its_second_link_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.missing_sound.SCAN_BYTES", 100)
+    for at in range(90, 110):
+        first = (b"OggS\0\2" + b"x" * 30 + b"OggS\0\0").ljust(at, b"x")
+        (tmp_path / "a.ogg").write_bytes(first + b"OggS\0\2" + bytes(50))
+        assert is_chained(tmp_path / "a.ogg")

@@ -83,6 +83,13 @@ def test_installed_settings_that_nobody_lets_us_look_at(monkeypatch):
         installed.load_config(None)
 
 
+def test_a_check_of_the_settings_makes_no_folder(tmp_path):
+    """It would be root's, and the service could not write there."""
+    process = edge("run", "--check-config", "--state", tmp_path / "state")
+    process.communicate(timeout=60)
+    assert (process.returncode, list(tmp_path.iterdir())) == (0, [])
+
+
 def test_sigterm_ends_it_within_two_seconds(tmp_path):
     wav = wav_file(tmp_path / "a.wav", noise(60).astype("f8"), SR)
     process = edge("run", "--source", wav, "--state", tmp_path / "state")
