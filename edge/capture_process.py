@@ -14,6 +14,7 @@ packet reports how many were lost.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
@@ -39,7 +40,12 @@ OPENED_PREFIX = "opened:"  # on standard error, followed by the name of the open
 MAX_COUNT = 2**32 - 1
 CALLBACK_SECONDS = 0.05
 QUEUE_SECONDS = 2.0
-SAMPLE_BYTES = 2
+SAMPLE_BYTES = 2  # in a packet
+# What PortAudio is asked for, with its bytes. 16 bits come second: from a card that has 24 or 32
+# bits only, such as an I2S microphone, they would be dithered, and its peaks would wrap round to
+# the other sign (PortAudio issue 112). To 32 bits it only shifts. But a card may have a rate with
+# 16 bits only, and PortAudio chooses the card's format before the rate.
+SAMPLE_FORMATS = (("paInt32", 4), ("paInt16", 2))
 TRIED_RATES = (8000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
 
 
@@ -138,17 +144,15 @@ def open_stream(
 
     AudioDeviceError if it accepts none.
     """
-    refused = []
-    for rate in rates:
+    refused = {}
+    for rate, (form, width) in itertools.product(rates, SAMPLE_FORMATS):
+        capture.sample_bytes = width
         try:
             with quiet_stderr():
                 stream = instance.open(
                     rate=rate,
                     channels=capture.channels,
-                    # Not paInt16: a card that has 24 or 32 bits only, such as an I2S microphone,
-                    # would be dithered, and its peaks would wrap round to the other sign (PortAudio
-                    # issue 112). To 32 bits PortAudio only shifts.
-                    format=module.paInt32,
+                    format=getattr(module, form),
                     input=True,
                     input_device_index=device.index,
                     frames_per_buffer=round(rate * CALLBACK_SECONDS),
@@ -156,19 +160,19 @@ def open_stream(
                     start=False,
                 )
         except (OSError, ValueError) as error:
-            refused.append(f"{rate} Hz ({error})")
+            refused[rate] = f"{rate} Hz ({error})"
             continue
         return stream, rate
     raise AudioDeviceError(
-        f"microphone {device.name!r} opens at none of audio.rates: {', '.join(refused)}"
+        f"microphone {device.name!r} opens at none of audio.rates: {', '.join(refused.values())}"
     )
 
 
 class Capture:
     """PortAudio's callback, and the bounded queue it fills.
 
-    An item of the queue: interleaved int32 samples as bytes, frames lost before them, overflows so
-    far, and the time of arrival (CLOCK_MONOTONIC, s).
+    An item of the queue: interleaved samples as bytes, frames lost before them, overflows so far,
+    and the time of arrival (CLOCK_MONOTONIC, s).
     """
 
     def __init__(self, module: Any, channel: int) -> None:
@@ -176,6 +180,7 @@ class Capture:
         self._continue = module.paContinue
         self._overflow = module.paInputOverflow
         self._channel, self.channels = channel, channel + 1
+        self.sample_bytes = SAMPLE_FORMATS[0][1]  # of a sample that PortAudio delivers
         # The bound is QUEUE_SECONDS for callbacks of the usual length; others may occur.
         self.packets: queue.Queue[tuple[bytes, int, int, float]] = queue.Queue(
             round(QUEUE_SECONDS / CALLBACK_SECONDS)
@@ -197,9 +202,10 @@ class Capture:
         return None, self._continue
 
     def mono(self, data: bytes) -> bytes:
-        """The upper 16 bits of the wanted channel of interleaved 32-bit samples."""
-        halves = memoryview(data).cast("h")  # little-endian: the upper half is the second
-        return bytes(halves[2 * self._channel + 1 :: 2 * self.channels])
+        """The upper 16 bits of the wanted channel of interleaved samples."""
+        words = memoryview(data).cast("h")  # little-endian: the upper one is a sample's last
+        n = self.sample_bytes // SAMPLE_BYTES
+        return bytes(words[n * self._channel + n - 1 :: n * self.channels])
 
 
 def _list_inputs(module: Any, instance: Any) -> list[dict[str, Any]]:

@@ -11,11 +11,13 @@ import sys
 import threading
 import types
 
-INT32, GO_ON, OVERFLOW = 2, 0, 2  # PortAudio's own numbers
+INT32, INT16, GO_ON, OVERFLOW = 2, 8, 0, 2  # PortAudio's own numbers
 
 
 class FakePyAudio:
     """``devices``: dicts of name, channels and rates that open; ``default``: an index or None.
+
+    A device opens at its ``rates_of_16_bits``, if it has any, with 16-bit samples alone.
 
     A stream stops by itself after ``packets`` callbacks. ``chatter``: what the native libraries
     print to standard output while devices are counted, and before each callback.
@@ -43,11 +45,14 @@ class FakePyAudio:
     def open(self, **how):
         self.opened.append(how)
         device = self._devices[how["input_device_index"]]
-        if how["rate"] not in device["rates"]:
+        assert how["format"] in (INT32, INT16)
+        rates = device["rates"]
+        if how["format"] == INT16:
+            rates = [*rates, *device.get("rates_of_16_bits", [])]
+        if how["rate"] not in rates:
             raise OSError(-9997, "Invalid sample rate")
         if not 0 < how["channels"] <= device["channels"]:
             raise ValueError("invalid number of channels")
-        assert how["format"] == INT32
         assert how["input"]
         self.streams.append(FakeStream(how, self._packets, self._chatter))
         return self.streams[-1]
@@ -77,7 +82,8 @@ class FakeStream:
         for packet in range(self._packets):
             at = packet * frames
             samples = [(at + n + 1000 * c) % 30_000 for n in range(frames) for c in range(channels)]
-            data = struct.pack(f"<{len(samples)}i", *(sample << 16 for sample in samples))
+            form, shift = ("i", 16) if self._how["format"] == INT32 else ("h", 0)
+            data = struct.pack(f"<{len(samples)}{form}", *(s << shift for s in samples))
             os.write(1, self._chatter)
             _, what = self._how["stream_callback"](data, frames, None, 0)
             assert what == GO_ON
@@ -88,7 +94,11 @@ def as_module(instance):
     """A module like ``pyaudio``, whose PyAudio() always returns ``instance``."""
     module = types.ModuleType("pyaudio")
     vars(module).update(
-        paInt32=INT32, paContinue=GO_ON, paInputOverflow=OVERFLOW, PyAudio=lambda: instance
+        paInt32=INT32,
+        paInt16=INT16,
+        paContinue=GO_ON,
+        paInputOverflow=OVERFLOW,
+        PyAudio=lambda: instance,
     )
     return module
 

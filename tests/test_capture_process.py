@@ -310,6 +310,15 @@ def test_more_than_a_header_can_tell_is_as_much_as_it_can(status):
     assert HEADER.unpack(header)[3:5] == (MAX_COUNT, MAX_COUNT)
 
 
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_rate_that_a_card_has_with_16_bits_only_is_taken_with_them(capture, channel):
+    card = {**CARD, "rates": [96_000], "rates_of_16_bits": [44_100]}
+    process = capture("usb mic", str(channel), "[44100, 96000]", devices=[card])
+    rate, samples, *_ = packet(process)
+    assert rate == 44_100
+    np.testing.assert_array_equal(samples, np.arange(samples.size) + 1000 * channel)
+
+
 def test_the_upper_half_of_one_channel_is_passed_on():
     data = (np.arange(-3, 3, dtype="<i4") * 2**16 + 2**15).tobytes()
     module = as_module(None)
