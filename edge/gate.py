@@ -39,7 +39,7 @@ class Fault(StrEnum):
     GAP = "gap"  # so many that no window forms; the listener reports each that was due
 
 
-SOUNDLESS = (Fault.SILENCE, Fault.TONE, Fault.HISS)
+SOUNDLESS = (Fault.SILENCE, Fault.TONE, Fault.HISS)  # all that a dead input delivers
 
 # Two samples that differ by no more than this do not move: 1/30 of a 16-bit step, well above the
 # rounding error a resampler adds to a constant.

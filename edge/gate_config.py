@@ -19,7 +19,7 @@ class GateConfig:
     silence_db: float = -60.0  # rms in BAND_HZ, dB re full scale; below: engine off
     flat_seconds: float = 0.5  # total of stretches without movement; from here on: a drop-out
     clipping: float = 0.2  # share of samples in flat tops; above: overdriven
-    dc_ratio: float = 4.0  # |mean| / standard deviation; above: converter offset, no sound
+    dc_ratio: float = 4.0  # |mean| / standard deviation; above, and no sound besides: an offset
     tone_hz: float = 120.0  # width of the bins with TONAL_SHARE of the power; below: a hum. 0: off
     repetition: float = 0.995  # autocorrelation at lags to 0.93 s; above: a stuck buffer. 0: off
     hiss: float = 1.1  # distance from noise of any colour; below: a dead capsule. 0: off

@@ -32,7 +32,7 @@ from edge.png import write_png
 from edge.recording import Recording
 
 PROGRESS_INTERVAL_S = 2.0
-DEAD = {*SOUNDLESS, Fault.FLAT_LINE, Fault.DC, Fault.REPEATS}  # what a dead input delivers
+DEAD = {*SOUNDLESS, Fault.FLAT_LINE, Fault.DC, Fault.REPEATS}  # a channel's that nothing feeds
 MAX_STEM_BYTES = 180  # bytes of a recording's name that are used in its pictures' names
 
 
