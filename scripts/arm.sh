@@ -10,8 +10,8 @@ debian=build/arm
 # Nothing of this shell's environment gets in, such as settings of pip.
 inside="env -i HOME=/root PATH=/usr/sbin:/usr/bin:/bin QEMU_CPU=$cpu OMP_NUM_THREADS=1
     OPENBLAS_NUM_THREADS=1 chroot $debian"
-tests="float_mode classifier golden frontend cqt stft_hpss resample gate hiss repetition window
-    temperature png wav soundfile_decoder decoders ogg missing_sound"
+tests="float_mode classifier golden frontend cqt stft_hpss resample gate gate_plug hiss repetition
+    window temperature png wav soundfile_decoder decoders many_channels ogg missing_sound"
 packages="numpy scipy tflite-runtime ai-edge-litert soundfile av librosa matplotlib pillow pytest
     pytest-xdist"
 
