@@ -24,7 +24,7 @@ def the_log_is_pytests(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("then", ["goes on", "fails"])
+@pytest.mark.parametrize("then", ["goes on", "fails", "is told again"])
 def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monkeypatch, name, then):
     """Python only reports what a weak reference's callback raises, and C code makes it another."""
     told: list[bool] = []
@@ -40,6 +40,9 @@ def test_a_stop_that_gets_lost_while_packages_are_loaded_is_kept(tmp_path, monke
         assert reference() is None
         if then == "fails":
             raise MissingPackageError("initialization failed")
+        if then == "is told again":
+            os.kill(os.getpid(), getattr(signal, name))
+            listened.append("went on loading")
         return SimpleNamespace(run=listened.append, stopped=False)
 
     def shows(indicator, *, wait):
